@@ -1,0 +1,1 @@
+"""Datasets of labelled faces: reading, splitting, placing and augmenting them."""
