@@ -1,18 +1,23 @@
 """Image bytes to uint8 RGB, and the reasons why some cannot become one."""
 
+import errno
 import io
+import stat
 import warnings
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image
 
-# 64 megapixels: above any camera a face dataset was made with, below what a decompression bomb needs.
+# 64 megapixels: above any camera a face dataset was made with, below what a decompression bomb
+# needs.
 MAX_PIXELS = 64_000_000
+# 128 MB: more than 64 megapixels take in any format a camera writes.
+MAX_BYTES = 128_000_000
 
 # The reasons under which an image is left out of a dataset, in the order of the checks.
-REASONS = ("absent", "empty", "not an image", "too large", "truncated")
+REASONS = ("absent", "unreadable", "empty", "too large", "not an image", "truncated")
 
 INTERPOLATIONS = {
     # What Caffe's convert_imageset used for the paper: no antialiasing.
@@ -20,6 +25,27 @@ INTERPOLATIONS = {
     # Averages the pixels under each new one: smoother where faces are shrunk a lot.
     "area": cv2.INTER_AREA,
 }
+
+# Formats that photographs come in. Pillow knows more, but some of those start another program (EPS)
+# or are parsers that nobody attacks but attackers.
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+# A file that starts like this was an image once, so whatever is wrong with the rest is damage.
+_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
+
+_ROTATIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# Pillow warns of large images at a size of its own, of odd palettes and of bad EXIF; what matters
+# is checked below. Set once, here: `warnings.catch_warnings` around each image is not safe in
+# threads.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class BadImageError(Exception):
@@ -30,27 +56,53 @@ class BadImageError(Exception):
         self.reason = reason
 
 
-def read(path: Path) -> bytes:
+def read(path: Path, *, max_bytes: int = MAX_BYTES) -> bytes:
     """The file's bytes.
 
+    Args:
+      path: the image file; a link is followed, a folder or a device counts as absent.
+      max_bytes: refuse anything larger, before reading it.
+
     Raises:
-      BadImageError: absent or empty.
+      BadImageError: absent, unreadable (the system refuses), empty or too large.
     """
     try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise BadImageError("absent")
+        if status.st_size > max_bytes:
+            raise BadImageError("too large")
         content = path.read_bytes()
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        raise BadImageError("absent") from error
+    except OSError as error:
+        gone = error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
+        raise BadImageError("absent" if gone else "unreadable") from error
     if not content:
         raise BadImageError("empty")
     return content
 
 
+def _starts_like_an_image(content: bytes) -> bool:
+    return content.startswith(_SIGNATURES) or (content[:4], content[8:12]) == (b"RIFF", b"WEBP")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The image as its EXIF orientation says it is to be seen."""
+    try:
+        rotation = _ROTATIONS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # EXIF is a parser's playground; a photograph with a bad one is still good
+        rotation = None
+    return image if rotation is None else image.transpose(rotation)
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
     """Eight bits a channel, three channels, whatever the file held."""
-    if image.mode.startswith("I") or image.mode == "F":  # 16-bit grey: keep the high byte
-        high = np.asarray(image, np.float64)
-        top = 65535.0 if high.max(initial=0.0) > 255.0 else 255.0
-        return Image.fromarray((high.clip(0.0, top) * (255.0 / top)).astype(np.uint8)).convert("RGB")
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.nan_to_num(np.asarray(image, np.float64))
+        # "I;16" says sixteen bits; 32-bit modes do not say what white is, so the content decides.
+        sixteen = image.mode.startswith("I;16") or values.max(initial=0.0) > 255.0
+        top = 65535.0 if sixteen else 255.0
+        eight = (values.clip(0.0, top) * (255.0 / top)).astype(np.uint8)
+        return Image.fromarray(eight).convert("RGB")
     if "A" in image.mode or "transparency" in image.info:
         image = image.convert("RGBA")
         background = Image.new("RGBA", image.size, "white")
@@ -61,34 +113,38 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def decode(content: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decodes one image completely; of an animation, the first frame. EXIF rotation is applied.
 
+    Transparency is laid over white. Safe to call from several threads.
+
     Args:
-      content: the file's bytes, in any format Pillow reads.
+      content: the file's bytes: JPEG, PNG, WebP, GIF, BMP, TIFF or PPM.
       max_pixels: refuse anything that claims more, before decoding it.
 
     Returns:
       uint8[height, width, 3], RGB.
 
     Raises:
-      BadImageError: empty, not an image, too large or truncated.
+      BadImageError: empty, too large, not an image, or truncated (or otherwise damaged).
     """
     if not content:
         raise BadImageError("empty")
-    with warnings.catch_warnings():
-        # Pillow warns of bombs at a size of its own; ours is checked below, from the header alone.
-        warnings.simplefilter("ignore")
-        try:
-            image = Image.open(io.BytesIO(content))
-        except Image.DecompressionBombError as error:
-            raise BadImageError("too large") from error
-        except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-            raise BadImageError("not an image") from error
-        if image.width * image.height > max_pixels:
-            raise BadImageError("too large")
-        try:
-            image.load()
-            return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
-        except (OSError, ValueError, SyntaxError, EOFError, IndexError) as error:
-            raise BadImageError("truncated") from error
+    damaged = "truncated" if _starts_like_an_image(content) else "not an image"
+    # Pillow's decoders raise whatever their parsing trips over, so both handlers take everything.
+    try:
+        image = Image.open(io.BytesIO(content), formats=_FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise BadImageError("too large") from error
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise BadImageError(damaged) from error
+    if image.width * image.height > max_pixels:
+        raise BadImageError("too large")
+    try:
+        return np.asarray(_to_rgb(_upright(image)))
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise BadImageError("truncated") from error
 
 
 def resize(image: np.ndarray, size: int, *, interpolation: str = "bilinear") -> np.ndarray:

@@ -1,0 +1,278 @@
+"""Everything that can lie under the name of a photograph."""
+
+import io
+import os
+import struct
+import threading
+import warnings
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from ageflax.data import images
+
+# pytest turns warnings into errors and resets the filter that the module sets.
+pytestmark = pytest.mark.filterwarnings("ignore:::PIL")
+
+
+def _gradient(height: int = 24, width: int = 32) -> np.ndarray:
+    y, x = np.mgrid[:height, :width]
+    return np.stack([8 * x, 10 * y, 255 - 8 * x], axis=-1).clip(0, 255).astype(np.uint8)
+
+
+def _encode(image: Image.Image, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+PICTURE = Image.fromarray(_gradient())
+JPEG = _encode(PICTURE, "JPEG", quality=95)
+PROGRESSIVE = _encode(PICTURE, "JPEG", progressive=True)
+PNG = _encode(PICTURE, "PNG")
+
+
+def _reason(content: bytes, **options: int) -> str:
+    with pytest.raises(images.BadImageError) as caught:
+        images.decode(content, **options)
+    return caught.value.reason
+
+
+def _png_header(width: int, height: int) -> bytes:
+    """A PNG that claims a size and holds nothing."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    return b"\x89PNG\r\n\x1a\n" + chunk + b"\0\0\0\x04IDAT\0\0\0\0\0\0\0\0"
+
+
+def _jpeg_claiming(width: int, height: int) -> bytes:
+    start = JPEG.index(b"\xff\xc0") + 5
+    return JPEG[:start] + struct.pack(">HH", height, width) + JPEG[start + 4 :]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "empty"),
+        (b"\0", "not an image"),
+        (b"\0" * 5000, "not an image"),
+        (b"<!DOCTYPE html><html>404 Not Found</html>", "not an image"),
+        (b"BM but only a text", "not an image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
+        (b"\xff\xd8\xff", "truncated"),
+        (JPEG[:2], "not an image"),
+        (JPEG[:20], "truncated"),
+        (b"\x89PNG\r\n\x1a\n", "truncated"),
+        (b"RIFF\x24\0\0\0WEBPVP8 ", "truncated"),
+        (b"GIF89a", "truncated"),
+        (_png_header(0, 0), "truncated"),
+        (_png_header(100_000, 100_000), "too large"),
+        (_png_header(8_001, 8_000), "too large"),
+        (_jpeg_claiming(65_500, 65_500), "too large"),
+        (_jpeg_claiming(9_000, 9_000), "too large"),
+    ],
+)
+def test_what_is_no_image_is_refused_with_its_reason(content: bytes, reason: str):
+    assert reason in images.REASONS
+    assert _reason(content) == reason
+
+
+def test_a_limit_on_pixels_can_be_lowered():
+    assert _reason(PNG, max_pixels=24 * 32 - 1) == "too large"
+    assert images.decode(PNG, max_pixels=24 * 32).shape == (24, 32, 3)
+
+
+@pytest.mark.parametrize("whole", [JPEG, PROGRESSIVE, PNG], ids=["jpeg", "progressive", "png"])
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_truncated_anywhere_before_the_last_pixels(whole: bytes, data: st.DataObject):
+    # Without the end-of-image marker, or the last checksum, every pixel may still be there.
+    cut = data.draw(st.integers(8, len(whole) - 40))
+    assert _reason(whole[:cut]) == "truncated"
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM"])
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_any_damage_ends_in_an_image_or_a_reason(kind: str, data: st.DataObject):
+    content = bytearray(_encode(PICTURE, kind))
+    for _ in range(data.draw(st.integers(1, 8))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        image = images.decode(bytes(content[: data.draw(st.integers(1, len(content)))]))
+    except images.BadImageError as error:
+        assert error.reason in images.REASONS
+    else:
+        assert image.dtype == np.uint8
+        assert image.ndim == 3
+        assert image.shape[2] == 3
+
+
+@given(st.binary(max_size=300))
+@settings(max_examples=100, deadline=None)
+def test_random_bytes_never_crash(content: bytes):
+    with pytest.raises(images.BadImageError):
+        images.decode(content)
+
+
+def test_lossless_formats_decode_exactly():
+    for kind, options in (("PNG", {}), ("BMP", {}), ("WEBP", {"lossless": True}), ("TIFF", {})):
+        np.testing.assert_array_equal(images.decode(_encode(PICTURE, kind, **options)), _gradient())
+
+
+def test_jpeg_decodes_closely():
+    difference = images.decode(JPEG).astype(int) - _gradient()
+    assert np.abs(difference).mean() < 4
+
+
+def test_one_pixel():
+    pixel = Image.new("RGB", (1, 1), (10, 200, 30))
+    assert images.decode(_encode(pixel, "PNG")).tolist() == [[[10, 200, 30]]]
+    assert images.decode(_encode(pixel, "JPEG")).shape == (1, 1, 3)
+
+
+def test_grey_becomes_three_equal_channels():
+    decoded = images.decode(_encode(Image.new("L", (5, 4), 77), "PNG"))
+    assert (decoded == 77).all()
+    assert decoded.shape == (4, 5, 3)
+    decoded = images.decode(_encode(Image.new("1", (5, 4), 1), "PNG"))
+    assert (decoded == 255).all()
+
+
+def test_sixteen_bit_grey_keeps_the_high_byte():
+    values = np.array([[0, 255, 256, 32768, 65535]], np.uint16)
+    decoded = images.decode(_encode(Image.fromarray(values), "PNG"))
+    np.testing.assert_array_equal(decoded[0, :, 0], [0, 0, 0, 127, 255])
+
+
+def test_a_dark_sixteen_bit_image_stays_dark():
+    values = np.full((3, 3), 200, np.uint16)
+    assert images.decode(_encode(Image.fromarray(values), "PNG")).max() == 0
+
+
+def test_float_tiff_with_nan():
+    values = np.array([[0.0, 100.0, 255.0, np.nan]], np.float32)
+    decoded = images.decode(_encode(Image.fromarray(values), "TIFF"))
+    np.testing.assert_array_equal(decoded[0, :, 0], [0, 100, 255, 0])
+
+
+def test_palette():
+    palette = PICTURE.convert("P", palette=Image.Palette.ADAPTIVE, colors=32)
+    decoded = images.decode(_encode(palette, "PNG"))
+    np.testing.assert_array_equal(decoded, np.asarray(palette.convert("RGB")))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_transparency_lies_over_white(mode: str):
+    clear = Image.new("RGBA", (2, 1), (0, 0, 0, 0))
+    clear.putpixel((1, 0), (0, 0, 0, 255))
+    decoded = images.decode(_encode(clear.convert(mode), "PNG"))
+    assert decoded[0].tolist() == [[255] * 3, [0] * 3]
+
+
+def test_transparent_palette_lies_over_white():
+    palette = Image.new("P", (2, 1))
+    palette.putpalette([0, 0, 0, 9, 9, 9])
+    palette.putpixel((1, 0), 1)
+    decoded = images.decode(_encode(palette, "PNG", transparency=0))
+    assert decoded[0].tolist() == [[255] * 3, [9] * 3]
+
+
+def test_cmyk_jpeg():
+    decoded = images.decode(_encode(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG"))
+    assert decoded[8, 8, 0] > 230
+    assert decoded[8, 8, 1:].max() < 25
+
+
+def test_an_animation_gives_its_first_frame():
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue", "lime")]
+    for kind in ("GIF", "WEBP", "PNG"):
+        content = _encode(frames[0], kind, save_all=True, append_images=frames[1:])
+        decoded = images.decode(content)
+        assert decoded.shape == (8, 8, 3)
+        assert decoded[4, 4, 0] > 230
+        assert decoded[4, 4, 2] < 25
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_rotation_is_applied(orientation: int):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = _gradient()
+    decoded = images.decode(_encode(PICTURE, "PNG", exif=exif))
+    expected = {
+        1: stored,
+        2: stored[:, ::-1],
+        3: stored[::-1, ::-1],
+        4: stored[::-1],
+        5: stored.transpose(1, 0, 2),
+        6: np.rot90(stored, -1),
+        7: np.rot90(stored, 2).transpose(1, 0, 2),
+        8: np.rot90(stored),
+    }[orientation]
+    np.testing.assert_array_equal(decoded, expected)
+
+
+@pytest.mark.parametrize("exif", [b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\xff", b""])
+def test_a_broken_exif_block_costs_nothing(exif: bytes):
+    block = b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif
+    decoded = images.decode(JPEG[:2] + block + JPEG[2:])
+    np.testing.assert_array_equal(decoded, images.decode(JPEG))
+
+
+def test_threads_share_the_decoder_and_leave_the_warning_filters_alone():
+    before = list(warnings.filters)
+    threads = [
+        threading.Thread(target=lambda: [images.decode(JPEG) for _ in range(50)]) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert list(warnings.filters) == before
+
+
+def test_read(tmp_path):
+    def reason(name: str, **options: int) -> str:
+        with pytest.raises(images.BadImageError) as caught:
+            images.read(tmp_path / name, **options)
+        return caught.value.reason
+
+    (tmp_path / "face.jpg").write_bytes(JPEG)
+    (tmp_path / "zero.jpg").touch()
+    (tmp_path / "folder.jpg").mkdir()
+    (tmp_path / "loop.jpg").symlink_to("loop.jpg")
+    (tmp_path / "link.jpg").symlink_to("face.jpg")
+    os.mkfifo(tmp_path / "pipe.jpg")
+
+    assert images.read(tmp_path / "face.jpg") == JPEG
+    assert images.read(tmp_path / "link.jpg") == JPEG
+    assert reason("face.jpg", max_bytes=len(JPEG) - 1) == "too large"
+    assert reason("zero.jpg") == "empty"
+    for name in ("none.jpg", "folder.jpg", "loop.jpg", "pipe.jpg", "face.jpg/x.jpg", "x" * 300):
+        assert reason(name) == "absent"
+
+
+def test_read_names_a_refusal_by_the_system(tmp_path, monkeypatch):
+    path = tmp_path / "face.jpg"
+    path.write_bytes(JPEG)
+
+    def refuse(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(type(path), "read_bytes", refuse)
+    with pytest.raises(images.BadImageError, match="unreadable"):
+        images.read(path)
+
+
+@pytest.mark.parametrize("interpolation", sorted(images.INTERPOLATIONS))
+def test_resize_stretches(interpolation: str):
+    resized = images.resize(_gradient(), 10, interpolation=interpolation)
+    assert resized.shape == (10, 10, 3)
+    assert resized.dtype == np.uint8
+    square = np.full((10, 10, 3), 7, np.uint8)
+    assert images.resize(square, 10) is square
