@@ -1,0 +1,124 @@
+"""Finding a dataset on disk, and building it where it is not there yet."""
+
+import importlib
+import importlib.util
+import json
+import pkgutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ageflax.data.dataset import StoredDataset
+from ageflax.errors import InputError
+
+_ADIENCE_ABSENT = """\
+dataset {name} is not built, and its archives are not in {manual}.
+  1. Ask for Adience with the form on its authors' page (talhassner.github.io, "Adience").
+  2. Put fold_0_data.txt .. fold_4_data.txt and aligned.tar.gz (or the folder) into {manual}
+     or name their folder with --config.data.manual_dir=DIR, and run this command again.
+  No images at hand? --config=configs/quickstart.py trains on faces drawn on the spot."""
+
+
+def builder_names() -> list[str]:
+    """Datasets this project can build."""
+    if importlib.util.find_spec("tfds_builders") is None:
+        return []
+    package = importlib.import_module("tfds_builders")
+    return sorted(module.name for module in pkgutil.iter_modules(package.__path__) if module.ispkg)
+
+
+def _versions(data_dir: Path, name: str) -> list[Path]:
+    """Version folders of a built dataset, oldest first."""
+    found = (data_dir / name).glob("*.*.*/dataset_info.json")
+    return sorted(
+        (path.parent for path in found), key=lambda path: tuple(map(_number, path.name.split(".")))
+    )
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdigit() else -1
+
+
+def data_dir(configured: str) -> Path:
+    """The folder that datasets are built in."""
+    if configured:
+        return Path(configured).expanduser()
+    import tensorflow_datasets as tfds
+
+    return Path(tfds.core.constants.DATA_DIR).expanduser()
+
+
+def _check_format(path: Path) -> None:
+    """Only array_record can be read at random and without TensorFlow."""
+    file_format = json.loads((path / "dataset_info.json").read_text()).get("fileFormat")
+    if file_format != "array_record":
+        raise InputError(
+            f"{path} is built as {file_format}, which training cannot read; convert it once:\n"
+            f"  tfds convert_format --dataset_dir={path} --out_file_format=array_record"
+            " --overwrite  # comes with the tfds extra"
+        )
+
+
+def _find_builder(name: str) -> Any:
+    builder_name = name.split("/")[0]
+    if builder_name not in builder_names():
+        import difflib
+
+        close = difflib.get_close_matches(builder_name, builder_names(), n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(builder_names())}"
+        raise InputError(f"data.name = {name!r}: no dataset {builder_name!r}; {hint}")
+    module = f"tfds_builders.{builder_name}.{builder_name}_dataset_builder"
+    return importlib.import_module(module).Builder
+
+
+def _prepare(name: str, directory: Path, manual_dir: Path, say: Callable[[str], None]) -> Path:
+    """Builds a dataset by TFDS's Python API, which needs no TensorFlow."""
+    import tensorflow_datasets as tfds
+
+    builder_class = _find_builder(name)
+    builder_name, _, config = name.partition("/")
+    if builder_name == "adience" and not any(manual_dir.glob("fold*_data.txt")):
+        raise InputError(_ADIENCE_ABSENT.format(name=name, manual=manual_dir))
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()
+    try:
+        builder = builder_class(data_dir=directory, config=config or None)
+    except ValueError as error:
+        first = str(error).strip().splitlines()[0]
+        raise InputError(f"data.name = {name!r}: {first}") from error
+    say(f"building {builder.info.full_name} in {directory}")
+    download_config = tfds.download.DownloadConfig(manual_dir=manual_dir)
+    try:
+        builder.download_and_prepare(download_config=download_config, file_format="array_record")
+    except PermissionError as error:
+        raise InputError(f"data.dir = {directory}: cannot be written: {error.strerror}") from error
+    return Path(builder.data_path)
+
+
+def open_dataset(
+    name: str, *, directory: str = "", manual_dir: str = "", say: Callable[[str], None]
+) -> StoredDataset:
+    """Opens a dataset, newest version; builds it first where it is not there.
+
+    Args:
+      name: builder[/config], such as "adience/aligned"; a builder alone means its default config.
+      directory: where datasets lie; "" is TFDS's default.
+      manual_dir: where downloaded archives lie; "" is `directory`/downloads/manual.
+      say: takes lines for the user.
+
+    Raises:
+      InputError: unknown name, archives absent, or built in a format that training cannot read.
+    """
+    root = data_dir(directory)
+    if "/" not in name:
+        default = _find_builder(name).BUILDER_CONFIGS
+        name = f"{name}/{default[0].name}" if default else name
+    found = _versions(root, name)
+    if found:
+        path = found[-1]
+    else:
+        manual = Path(manual_dir).expanduser() if manual_dir else root / "downloads" / "manual"
+        path = _prepare(name, root, manual, say)
+    _check_format(path)
+    return StoredDataset(path)

@@ -1,0 +1,143 @@
+"""A built dataset on disk: its labels as a table, its images as bytes."""
+
+import dataclasses
+import functools
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ageflax import labels
+from ageflax.errors import InputError
+
+FOLDS = tuple(f"fold_{k}" for k in range(5))
+
+
+@dataclasses.dataclass(frozen=True)
+class Faces:
+    """The labels of every face in a dataset, fold after fold, as the source has them.
+
+    Attributes:
+      keys: str[n], unique.
+      subjects: str[n], the person.
+      folds: int[n], 0 to 4.
+      age_labels: str[n], "" where the source has none.
+      ages: float[n], years, NaN where unknown.
+      genders: int[n], 0 female, 1 male, -1 unknown.
+    """
+
+    keys: np.ndarray
+    subjects: np.ndarray
+    folds: np.ndarray
+    age_labels: np.ndarray
+    ages: np.ndarray
+    genders: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def classes(self, task: str, *, policy: str) -> np.ndarray:
+        """int32[n], the class per face for "age" or "gender"; -1 where it has none."""
+        if task == "gender":
+            return self.genders.astype(np.int32)
+        groups = [
+            labels.age_group(label, age, policy=policy)
+            for label, age in zip(self.age_labels, self.ages.tolist(), strict=True)
+        ]
+        return np.array(groups, np.int32)
+
+
+class StoredDataset:
+    """Random access to a dataset that TFDS built as array_record. Needs no TensorFlow.
+
+    Pickles as its path, so that worker processes open the files themselves.
+
+    Args:
+      path: the version folder, with dataset_info.json in it.
+
+    Raises:
+      InputError: it has not the five folds or the fields of ageflax's builders.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        splits = self._info.splits
+        missing = [fold for fold in FOLDS if fold not in splits]
+        if missing:
+            raise InputError(f"{path}: no split {', '.join(missing)}; build it with this project")
+        needed = {"image", "key", "subject", "age_label", "age", "gender"}
+        if absent := needed - set(self._info.features or ()):
+            raise InputError(f"{path}: examples have no {', '.join(sorted(absent))}")
+        self._ends = np.cumsum([splits[fold].num_examples for fold in FOLDS])
+
+    def __reduce__(self):
+        return StoredDataset, (self.path,)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    @functools.cached_property
+    def _info(self) -> Any:
+        return self._builder.info
+
+    @functools.cached_property
+    def _builder(self) -> Any:
+        # Half a second to import: not for commands that read no dataset.
+        import tensorflow_datasets as tfds
+
+        return tfds.builder_from_directory(self.path)
+
+    @functools.cached_property
+    def _sources(self) -> Sequence[Any]:
+        import tensorflow_datasets as tfds
+
+        # The stored bytes as they are: decoding is ours, so that it is one and the same everywhere.
+        raw = {"image": tfds.decode.SkipDecoding()}
+        return [self._builder.as_data_source(fold, decoders=raw) for fold in FOLDS]
+
+    @property
+    def name(self) -> str:
+        """Such as "adience/aligned/1.0.0"."""
+        return self._info.full_name
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What the builder recorded: edition, licence, rejected images."""
+        path = self.path / "metadata.json"
+        return json.loads(path.read_text()) if path.is_file() else {}
+
+    def examples(self, rows: Sequence[int]) -> list[dict[str, Any]]:
+        """Whole examples, images as bytes, in the order of `rows`."""
+        folds = np.searchsorted(self._ends, rows, side="right")
+        starts = np.concatenate([[0], self._ends])
+        return [
+            self._sources[fold][int(row - starts[fold])]
+            for fold, row in zip(folds, rows, strict=True)
+        ]
+
+    def chunks(self, size: int = 64) -> Iterator[range]:
+        """All rows, in consecutive pieces."""
+        for start in range(0, len(self), size):
+            yield range(start, min(start + size, len(self)))
+
+    def fold_of(self, row: int) -> int:
+        """Fold of one row."""
+        return int(np.searchsorted(self._ends, row, side="right"))
+
+
+def table(examples: Sequence[dict[str, Any]], folds: Sequence[int]) -> Faces:
+    """The labels of examples as read by `StoredDataset.examples`."""
+
+    def text(field: str) -> np.ndarray:
+        return np.array([example[field].decode() for example in examples], dtype=object)
+
+    return Faces(
+        keys=text("key"),
+        subjects=text("subject"),
+        folds=np.array(folds, np.int32),
+        age_labels=text("age_label"),
+        ages=np.array([example["age"] for example in examples], np.float32),
+        genders=np.array([example["gender"] for example in examples], np.int32),
+    )

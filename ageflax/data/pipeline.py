@@ -1,0 +1,140 @@
+"""From stored bytes to host batches: decoding everything once, or streaming through grain."""
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from ageflax.data import images
+from ageflax.data.dataset import Faces, StoredDataset, table
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoding:
+    """How stored bytes become pixels.
+
+    Attributes:
+      size: side in pixels of the square result.
+      interpolation: a key of images.INTERPOLATIONS.
+    """
+
+    size: int
+    interpolation: str
+
+    def __call__(self, content: bytes) -> np.ndarray:
+        """uint8[size, size, 3], RGB; raises images.BadImageError."""
+        decoded = images.decode(content)
+        return images.resize(decoded, self.size, interpolation=self.interpolation)
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedFaces:
+    """A dataset read once from end to end.
+
+    Attributes:
+      faces: the labels.
+      pixels: uint8[n, size, size, 3] RGB, or None where only labels were asked for.
+      unreadable: row -> reason, for images that no longer decode; their pixels are zero.
+    """
+
+    faces: Faces
+    pixels: np.ndarray | None
+    unreadable: dict[int, str]
+
+
+def _threads() -> int:
+    return os.cpu_count() or 1
+
+
+def load(
+    dataset: StoredDataset,
+    decoding: Decoding | None,
+    *,
+    progress: Callable[[int], None] = lambda done: None,
+) -> LoadedFaces:
+    """Reads every label, and with `decoding` every image, on all cores.
+
+    Pillow and OpenCV release the GIL, so threads scale and nothing is pickled.
+
+    Args:
+      dataset: what to read.
+      decoding: None reads labels only.
+      progress: called with the number of faces each finished piece held.
+    """
+    count = len(dataset)
+    pixels = None
+    if decoding is not None:
+        pixels = np.zeros((count, decoding.size, decoding.size, 3), np.uint8)
+    unreadable: dict[int, str] = {}
+
+    def read(rows: range) -> Faces:
+        examples = dataset.examples(rows)
+        for row, example in zip(rows, examples, strict=True):
+            if decoding is not None and pixels is not None:
+                try:
+                    pixels[row] = decoding(example["image"])
+                except images.BadImageError as error:
+                    unreadable[row] = error.reason
+        return table(examples, [dataset.fold_of(row) for row in rows])
+
+    parts = []
+    with ThreadPoolExecutor(_threads()) as pool:
+        for part in pool.map(read, dataset.chunks()):
+            parts.append(part)
+            progress(len(part))
+    fields = [field.name for field in dataclasses.fields(Faces)]
+    faces = Faces(*(np.concatenate([getattr(part, name) for part in parts]) for name in fields))
+    return LoadedFaces(faces=faces, pixels=pixels, unreadable=dict(sorted(unreadable.items())))
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredPixels:
+    """Decodes rows when they are asked for; pickles, so that worker processes can do it."""
+
+    dataset: StoredDataset
+    decoding: Decoding
+
+    def __call__(self, rows: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels uint8[b, size, size, 3], and bool[b], False where an image does not decode."""
+        size = self.decoding.size
+        pixels = np.zeros((len(rows), size, size, 3), np.uint8)
+        readable = np.ones(len(rows), bool)
+        for k, example in enumerate(self.dataset.examples(rows)):
+            try:
+                pixels[k] = self.decoding(example["image"])
+            except images.BadImageError:
+                readable[k] = False
+        return pixels, readable
+
+
+def stream(
+    load_step: Callable[[int], Any], start: int, stop: int, *, workers: int, ahead: int = 4
+) -> Iterator[Any]:
+    """Elements of steps start..stop-1, in order, made ahead of their use.
+
+    Args:
+      load_step: makes one step's element from the step's number; must pickle if `workers`.
+      start: first step; a resumed run starts where it stopped and sees what it would have seen.
+      stop: one past the last.
+      workers: processes to make elements in; 0 makes them in threads of this process.
+      ahead: elements made ahead (a worker, or in all threads).
+    """
+    import grain
+    from absl import flags
+
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()  # grain reads its own flags, and refuses to before parsing
+
+    steps = grain.MapDataset.range(start, stop).map(load_step)
+    threads = 1 if workers else max(_threads(), 2)
+    elements = steps.to_iter_dataset(
+        grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(ahead, threads))
+    )
+    if workers:
+        elements = elements.mp_prefetch(
+            grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=ahead)
+        )
+    return iter(elements)

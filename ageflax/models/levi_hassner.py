@@ -1,0 +1,88 @@
+"""The network of Levi & Hassner, 2015."""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from ageflax.models.layers import ceil_max_pool, gaussian, local_response_norm
+
+_he = nn.initializers.he_normal()
+
+
+class LeviHassner(nn.Module):
+    """Three convolutions and two fully connected layers; 227x227 BGR less the mean in, 512 out.
+
+    conv1 96 7x7 s4 - conv2 256 5x5 - conv3 384 3x3, each ReLU then 3x3 s2 max-pool rounding up, the
+    first two then LRN; fc6 512, fc7 512, each ReLU and dropout. Without groups.
+
+    Attributes:
+      width: multiplies every layer's features; the paper's network is 1.
+      norm: "lrn" (the paper's) after the first two pools, "batch" before each ReLU, or "none".
+      init: "gaussian", the paper's fixed deviations (.01 convolutions, .005 fully connected) with
+        biases of 1 in conv2, fc6 and fc7; or "he" with zero biases, for widths and sizes for which
+        the paper's deviations let the signal vanish.
+      dropout: probability of dropping a feature of fc6 and fc7.
+      dtype: of the computation; parameters are float32.
+
+    References: Levi & Hassner, Age and Gender Classification using CNNs, CVPRW 2015, and the authors'
+      train_val.prototxt, which settles what the paper leaves open.
+    """
+
+    width: float = 1.0
+    norm: str = "lrn"
+    init: str = "gaussian"
+    dropout: float = 0.5
+    dtype: jnp.dtype = jnp.dtype("float32")
+
+    def _features(self, features: int) -> int:
+        return max(round(features * self.width), 1)
+
+    def _initializers(self, deviation: float, bias: float) -> dict[str, nn.initializers.Initializer]:
+        if self.init == "he":
+            return {"kernel_init": _he, "bias_init": nn.initializers.zeros}
+        return {
+            "kernel_init": gaussian(deviation),
+            "bias_init": nn.initializers.constant(bias),
+        }
+
+    def _activate(self, x: jax.Array, name: str, *, train: bool) -> jax.Array:
+        if self.norm == "batch":
+            # Running statistics stay float32 whatever the computation's dtype.
+            norm = nn.BatchNorm(momentum=0.99, epsilon=1e-5, dtype=self.dtype, name=name)
+            x = norm(x, use_running_average=not train)
+        return nn.relu(x)
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w 3"], *, train: bool) -> Float[Array, "b f"]:
+        """Features of fc7, from images with the mean subtracted, in 0-255 and the model's order."""
+        convolutions = (
+            # name, features, kernel, stride, padding, bias
+            ("conv1", 96, 7, 4, 0, 0.0),
+            ("conv2", 256, 5, 1, 2, 1.0),
+            ("conv3", 384, 3, 1, 1, 0.0),
+        )
+        x = x.astype(self.dtype)
+        for name, features, kernel, stride, padding, bias in convolutions:
+            x = nn.Conv(
+                self._features(features),
+                (kernel, kernel),
+                strides=stride,
+                padding=padding,
+                dtype=self.dtype,
+                name=name,
+                **self._initializers(0.01, bias),
+            )(x)
+            x = self._activate(x, f"{name}_norm", train=train)
+            x = ceil_max_pool(x)
+            if self.norm == "lrn" and name != "conv3":
+                x = local_response_norm(x)
+        # H, W, C order; Caffe flattens C, H, W, so its fc6 must be permuted on import.
+        x = x.reshape(x.shape[0], -1)
+        for name in ("fc6", "fc7"):
+            x = nn.Dense(
+                self._features(512), dtype=self.dtype, name=name, **self._initializers(0.005, 1.0)
+            )(x)
+            x = self._activate(x, f"{name}_norm", train=train)
+            x = nn.Dropout(self.dropout, deterministic=not train, name=f"{name}_dropout")(x)
+        return x

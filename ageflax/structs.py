@@ -1,0 +1,49 @@
+"""What travels between the layers: batches of faces and the state of training."""
+
+from typing import Any
+
+import jax
+from flax import struct
+from jaxtyping import Array, Bool, Float, Int, Key, UInt8
+
+# A host batch holds numpy arrays, a device batch jax arrays; the annotations admit both.
+Params = Any
+
+
+@struct.dataclass
+class Batch:
+    """Faces at the decoded size, with their labels. Augmentation happens inside the step.
+
+    Attributes:
+      images: RGB as decoded, before crop and mean.
+      labels: class index per task; UNKNOWN (-1) where a face has no label for it.
+      mask: False for padding and for images that could not be decoded; such rows count for nothing.
+    """
+
+    images: UInt8[Array, "b h w 3"]
+    labels: dict[str, Int[Array, " b"]]
+    mask: Bool[Array, " b"]
+
+
+@struct.dataclass
+class TrainState:
+    """Everything training changes or needs to go on; arrays only, so it saves and shards as it is.
+
+    Attributes:
+      step: optimiser steps done.
+      params: the network's weights, float32.
+      batch_stats: running statistics of batch norm; empty without it.
+      opt_state: the optimiser's.
+      key: root of all randomness; what a step draws is a function of (key, step).
+      mean: what is subtracted from every image, of the decoded size or 1x1, RGB, in 0-255.
+    """
+
+    step: Int[Array, ""]
+    params: Params
+    batch_stats: Params
+    opt_state: Any
+    key: Key[Array, ""]
+    mean: Float[Array, "h w 3"]
+
+
+Metrics = dict[str, jax.Array]
