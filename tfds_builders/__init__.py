@@ -1,0 +1,1 @@
+"""TensorFlow Datasets builders: each a folder that `tfds build` takes as it is."""

@@ -1,0 +1,1 @@
+"""Drawn faces in five person-exclusive folds: the embedded data set."""
