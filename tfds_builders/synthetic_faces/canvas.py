@@ -11,9 +11,10 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-SUPERSAMPLING = 4
+SUPERSAMPLING = 3
 # OpenCV takes fixed-point coordinates: four bits below the pixel.
 _SHIFT = 4
+_ONE = 1 << _SHIFT
 # Above this blur (in pixels) a mask is drawn at a quarter of the size: nobody can see the difference.
 _COARSE_BLUR = 4.0
 
@@ -68,6 +69,13 @@ def rotation(angle: float) -> np.ndarray:
     return np.array([[cos, -sin], [sin, cos]])
 
 
+@functools.lru_cache(maxsize=256)
+def _taper(count: int, start: float, end: float) -> np.ndarray:
+    """Shares of a stroke's width along it."""
+    t = np.linspace(0.0, 1.0, count)
+    return np.minimum(np.sin(math.pi * t) ** 0.7 + start * (1.0 - t) ** 2 + end * t**2, 1.0)
+
+
 def ribbon(path: np.ndarray, width: float, *, start: float = 0.15, end: float = 0.15) -> np.ndarray:
     """A stroke as a polygon: full `width` in the middle, tapering towards both ends.
 
@@ -77,12 +85,12 @@ def ribbon(path: np.ndarray, width: float, *, start: float = 0.15, end: float = 
       start: share of the width left at the first point.
       end: share of the width left at the last point.
     """
-    along = np.gradient(path, axis=0)
-    normals = np.stack([-along[:, 1], along[:, 0]], axis=1)
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
-    t = np.linspace(0.0, 1.0, len(path))
-    taper = np.sin(math.pi * t) ** 0.7 + start * (1.0 - t) ** 2 + end * t**2
-    half = normals * (0.5 * width * np.minimum(taper, 1.0))[:, None]
+    along = np.empty_like(path)
+    along[1:-1] = path[2:] - path[:-2]
+    along[0], along[-1] = path[1] - path[0], path[-1] - path[-2]
+    length = np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-9)
+    half = along[:, ::-1] * (-0.5 * width, 0.5 * width)
+    half *= (_taper(len(path), start, end) / length)[:, None]
     return np.concatenate([path + half, (path - half)[::-1]])
 
 
@@ -90,8 +98,8 @@ class Canvas:
     """Pixels to draw on, RGB, and the frame that what is drawn next lives in.
 
     Attributes:
+      size: side of the finished picture.
       pixels: uint8[SUPERSAMPLING * size, SUPERSAMPLING * size, 3].
-      frame: float[2, 3], the affine map from the drawer's coordinates to unit coordinates.
     """
 
     def __init__(self, background: np.ndarray):
@@ -100,6 +108,18 @@ class Canvas:
         self._side = self.size * SUPERSAMPLING
         self.pixels = cv2.resize(background, (self._side, self._side))
         self.frame = np.eye(2, 3)
+
+    @property
+    def frame(self) -> np.ndarray:
+        """The affine map from the drawer's coordinates to unit coordinates, float[2, 3]."""
+        return self._frame
+
+    @frame.setter
+    def frame(self, frame: np.ndarray) -> None:
+        # Once a frame, not once a shape: on to OpenCV's fixed-point pixels.
+        self._frame = frame
+        unit, middle = self._side / 2.0 * _ONE, (self._side / 2.0 - 0.5) * _ONE
+        self._turn, self._origin = frame[:, :2].T * unit, frame[:, 2] * unit + middle
 
     def mask(self, shapes: Shapes) -> np.ndarray:
         """The area the shapes cover together, uint8[side, side], to clip later shapes with."""
@@ -159,18 +179,19 @@ class Canvas:
 
     def _fixed(self, points: np.ndarray) -> np.ndarray:
         """Frame coordinates to OpenCV's fixed-point pixels, int32[n, 2]."""
-        unit = points @ self.frame[:, :2].T + self.frame[:, 2]
-        pixels = (unit + 1.0) * (self._side / 2.0) - 0.5
-        return np.rint(pixels * (1 << _SHIFT)).astype(np.int32)
+        return np.rint(points @ self._turn + self._origin).astype(np.int32)
 
     def _area(self, polygons: list[np.ndarray], *, margin: int) -> tuple[slice, slice] | None:
         """Rows and columns that hold the polygons and a margin, None where off the picture."""
-        corners = np.array([(p.min(axis=0), p.max(axis=0)) for p in polygons]) >> _SHIFT
-        left, top = np.maximum(corners[:, 0].min(axis=0) - margin, 0)
-        right, bottom = np.minimum(corners[:, 1].max(axis=0) + margin + 1, self._side)
+        x, y, width, height = cv2.boundingRect(
+            polygons[0] if len(polygons) == 1 else np.concatenate(polygons)
+        )
+        left, right = max((x >> _SHIFT) - margin, 0), ((x + width) >> _SHIFT) + margin + 1
+        top, bottom = max((y >> _SHIFT) - margin, 0), ((y + height) >> _SHIFT) + margin + 1
+        right, bottom = min(right, self._side), min(bottom, self._side)
         if left >= right or top >= bottom:
             return None
-        return slice(int(top), int(bottom)), slice(int(left), int(right))
+        return slice(top, bottom), slice(left, right)
 
 
 def _as_list(shapes: Shapes) -> Sequence[np.ndarray]:

@@ -98,14 +98,14 @@ def draw_brows(canvas: Canvas, head: Head) -> None:
     colour = towards(towards(looks.hair, _INK, 0.30), _GREY, 0.75 * looks.grey)
     colour = towards(colour, looks.skin, 0.45 * looks.child**2)
     level = head.eye_level - (0.235 + 0.03 * looks.child + 0.035 * photo.brow_lift) * head.height
-    arch = 0.02 + 0.055 * looks.brow_arch
+    arch = 0.018 + 0.034 * looks.brow_arch
     reach = (0.235 - 0.02 * looks.child) * head.width
     for side in (-1.0, 1.0):
         frown = 0.03 * photo.brow_lift
         points = [
-            (side * (head.eye_distance - reach), level - 0.3 * frown + 0.01),
+            (side * (head.eye_distance - reach), level - 0.4 * frown),
             (side * (head.eye_distance + 0.25 * reach), level - arch),
-            (side * (head.eye_distance + 1.05 * reach), level + 0.025 - 0.02 * looks.brow_arch),
+            (side * (head.eye_distance + 1.05 * reach), level + 0.022 - 0.006 * looks.brow_arch),
         ]
         path = head.surface(curve(points))
         width = (0.048 - 0.014 * looks.child) * looks.brows

@@ -14,7 +14,7 @@ def draw_figure(canvas: Canvas, head: Head) -> None:
     """The neck that carries the head, and shoulders in one of five outfits."""
     looks = head.looks
     half = looks.neck * head.width
-    base = 0.76 - 0.06 * looks.child
+    base = 0.75 - 0.13 * looks.child
     spread = 0.80 - 0.20 * looks.child + 0.9 * (looks.neck - 0.58)
     _draw_neck(canvas, head, half, base)
     shoulders = _shoulders(half, base, spread)

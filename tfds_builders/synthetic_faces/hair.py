@@ -152,7 +152,6 @@ def _hairline(head: Head) -> np.ndarray:
             (-0.87, -0.30),
             (-0.95, ear),
         ]
-        points = points if len(points) == 9 else points
     knots = np.array(points) * (head.width, head.height)
     if looks.side < 0:
         knots = knots[::-1] * (-1.0, 1.0)
@@ -225,10 +224,10 @@ def _draw_strands(
             path = np.linspace(crown[at], line[at], 6)
             path[:, 0] += 0.03 * looks.curly * np.sin(np.arange(6) * 2.0 + k)
         groups[k % 2].append(ribbon(path, 0.020))
-    canvas.paint(groups[0], dark, alpha=0.45, clip=clip)
+    canvas.paint(groups[0], dark, alpha=0.36, clip=clip)
     # Grey comes in strands before it comes everywhere.
     early = looks.grey * (1.0 - looks.grey)
-    canvas.paint(groups[1], towards(light, _GREY, looks.grey), alpha=0.45 + early, clip=clip)
+    canvas.paint(groups[1], towards(light, _GREY, looks.grey), alpha=0.26 + early, clip=clip)
     shine = crown[9:28] * 0.68 + line[9:28] * 0.32
     canvas.paint(
         ribbon(shine, 0.06), towards(colour, _WHITE, 0.45), alpha=0.35, soft=0.02, clip=clip

@@ -30,11 +30,11 @@ class Head:
         self.photo = photo
         self.width = (0.435 + 0.055 * looks.child) * looks.face_width
         self.height = (0.575 - 0.055 * looks.child) * looks.face_height
-        self.middle = (0.0, -0.05 + 0.05 * looks.child)
+        self.middle = (0.0, -0.02 + 0.06 * looks.child)
         # Children's features sit low on the face, under a large forehead.
         self.eye_level = (0.02 + 0.25 * looks.child) * self.height
         self.eye_distance = 0.43 * self.width * looks.eye_gap
-        self.eye_width = 0.195 * self.width * looks.eyes
+        self.eye_width = 0.205 * self.width * looks.eyes
         self.nose_level = (0.37 + 0.16 * looks.child) * self.height
         self.mouth_level = (0.625 + 0.095 * looks.child) * self.height
         self.shade = towards(looks.skin, _SHADOW, 0.26)

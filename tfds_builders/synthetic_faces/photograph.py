@@ -77,7 +77,7 @@ def compose(random: np.random.Generator) -> Photograph:
         pitch=float(np.clip(random.normal() * 0.10, -0.22, 0.22)),
         roll=float(np.clip(random.normal() * 0.10, -0.28, 0.28)),
         shift=random.normal(size=2) * (0.04, 0.025),
-        scale=float(np.clip(1.03 + random.normal() * 0.05, 0.90, 1.16)),
+        scale=float(np.clip(1.14 + random.normal() * 0.05, 1.0, 1.28)),
         smile=0.45 + 0.5 * random.random() if happy < 0.6 else random.random() * 0.7 - 0.35,
         open=float(random.random()) if random.random() < 0.35 else 0.0,
         eyelids=0.0 if random.random() < 0.03 else 0.86 + 0.26 * random.random(),
@@ -87,8 +87,8 @@ def compose(random: np.random.Generator) -> Photograph:
         warmth=float(random.normal() * 0.45),
         exposure=float(math.exp(random.normal() * 0.14)),
         contrast=float(0.78 + 0.36 * random.random()),
-        noise=float(1.0 + 5.0 * random.random() ** 2),
-        blur=float(0.008 * random.random() ** 3),
+        noise=float(1.0 + 4.5 * random.random() ** 2),
+        blur=float(0.007 * random.random() ** 3),
         quality=int(random.integers(72, 96)),
     )
 

@@ -4,9 +4,10 @@ import dataclasses
 
 import numpy as np
 
+from ageflax.labels import AGE_GROUPS, GENDERS
+
 FOLDS = 5
-AGE_BOUNDS = ((0, 2), (4, 6), (8, 12), (15, 20), (25, 32), (38, 43), (48, 53), (60, 100))
-GENDERS = ("female", "male")
+AGE_BOUNDS = tuple(tuple(int(year) for year in group.split("-")) for group in AGE_GROUPS)
 # Two people of each group in each fold would be 80; below 40 a fold would lack a whole group.
 MIN_PEOPLE = FOLDS * len(AGE_BOUNDS)
 

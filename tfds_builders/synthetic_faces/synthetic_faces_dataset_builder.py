@@ -1,0 +1,161 @@
+"""The `synthetic_faces` data set: portraits drawn on the spot, nothing downloaded."""
+
+import dataclasses
+import functools
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from ageflax.errors import InputError
+from ageflax.labels import GENDERS
+
+from .drawing import DRAWING_VERSION, photograph
+from .population import FOLDS, MIN_PEOPLE, Citizen, populate
+
+_NAME = re.compile(r"people_(\d+)_photos_(\d+)_size_(\d+)_seed_(\d+)")
+_PATTERN = "people_P_photos_N_size_S_seed_K"
+_LIMITS = {
+    # Below this a fold would lack one of the age groups.
+    "people": (MIN_PEOPLE, 100_000),
+    "photos": (1, 100),
+    # Smaller ones show no wrinkles; larger ones show that it is a drawing.
+    "size": (32, 512),
+    "seed": (0, 2**32 - 1),
+}
+
+
+# Not frozen, though nothing changes it: its base is not, and Python allows no mixture.
+@dataclasses.dataclass(eq=False, kw_only=True)
+class SyntheticFacesConfig(tfds.core.BuilderConfig):
+    """How many faces, how large.
+
+    Attributes:
+      people: persons in all folds together.
+      photos: photographs of each.
+      size: side of the square pictures, in pixels.
+      seed: another seed, other people.
+    """
+
+    people: int = 240
+    photos: int = 5
+    size: int = 80
+    seed: int = 0
+
+    def __post_init__(self):
+        for field, (low, high) in _LIMITS.items():
+            value = getattr(self, field)
+            if not low <= value <= high:
+                raise InputError(
+                    f"synthetic_faces/{self.name}: {field} is {value}, must be {low} to {high}"
+                )
+
+
+@functools.cache  # TFDS compares configs of one name by identity.
+def config_from_name(name: str) -> SyntheticFacesConfig:
+    """The config that a name such as "people_200_photos_5_size_64_seed_0" spells out.
+
+    Raises:
+      InputError: the name does not follow the pattern, or a number is out of bounds.
+    """
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise InputError(f"synthetic_faces/{name}: a config is named default or {_PATTERN}")
+    numbers = dict(zip(_LIMITS, map(int, match.groups()), strict=True))
+    return SyntheticFacesConfig(
+        name=name,
+        description="{people} people, {photos} photographs of each, {size} pixels.".format(
+            **numbers
+        ),
+        **numbers,
+    )
+
+
+class Builder(tfds.core.GeneratorBasedBuilder):
+    """Drawn faces with known age and gender, in five person-exclusive folds."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "First release."}
+    BUILDER_CONFIGS = [
+        SyntheticFacesConfig(
+            name="default",
+            description="240 people, 5 photographs of each, 80 pixels.",
+        )
+    ]
+
+    def __init__(self, *, file_format: Any = None, **kwargs: Any):
+        # Training reads array_record, so a build without options must write it.
+        super().__init__(file_format=file_format or "array_record", **kwargs)
+
+    @classmethod
+    def get_builder_config(cls, name: str, version: Any = None) -> SyntheticFacesConfig:
+        """The default config, or the one whose numbers the name spells out.
+
+        Raises:
+          InputError: see `config_from_name`.
+        """
+        config = super().get_builder_config(name, version)
+        if isinstance(config, SyntheticFacesConfig):
+            return config
+        return config_from_name(name)
+
+    @property
+    def _faces(self) -> SyntheticFacesConfig:
+        config = self.builder_config
+        if not isinstance(config, SyntheticFacesConfig):
+            raise InputError(f"synthetic_faces: a config is named default or {_PATTERN}")
+        return config
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        """Features and the facts about this build."""
+        config = self._faces
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg"),
+                    "key": tfds.features.Text(),
+                    "subject": tfds.features.Text(),
+                    "age_label": tfds.features.Text(),
+                    "age": np.float32,
+                    "gender": tfds.features.ClassLabel(names=list(GENDERS)),
+                }
+            ),
+            metadata=tfds.core.MetadataDict(
+                seed=config.seed,
+                people=config.people,
+                photos=config.photos,
+                size=config.size,
+                drawing_version=DRAWING_VERSION,
+                licence="Apache-2.0 (drawn by this project)",
+            ),
+        )
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
+        """The five folds; nothing is downloaded."""
+        del dl_manager
+        citizens = populate(self._faces.people, self._faces.seed)
+        return {
+            f"fold_{fold}": self._generate_examples([c for c in citizens if c.fold == fold])
+            for fold in range(FOLDS)
+        }
+
+    def _generate_examples(self, citizens: list[Citizen]) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Draws every photograph of these people."""
+        config = self._faces
+        for citizen in citizens:
+            subject = f"person_{citizen.number:05d}"
+            for number in range(config.photos):
+                key = f"{subject}_{number:02d}"
+                yield (
+                    key,
+                    {
+                        "image": photograph(citizen, number, size=config.size, seed=config.seed),
+                        "key": key,
+                        "subject": subject,
+                        "age_label": citizen.age_label,
+                        "age": np.float32(citizen.age),
+                        "gender": citizen.gender,
+                    },
+                )
