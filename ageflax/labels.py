@@ -12,6 +12,10 @@ from collections.abc import Callable
 AGE_GROUPS = ("0-2", "4-6", "8-12", "15-20", "25-32", "38-43", "48-53", "60-100")
 GENDERS = ("female", "male")
 UNKNOWN = -1
+CLASSES = {"age": AGE_GROUPS, "gender": GENDERS}
+# Years that stand for a group when an expected age is formed from group probabilities: the middle of
+# its range (a person of "2" is 2.0 to 3.0), but 70 for 60-100, where most faces are at the young end.
+GROUP_CENTRES = (1.5, 5.5, 10.5, 18.0, 29.0, 41.0, 51.0, 70.0)
 
 _BOUNDS = ((0, 2), (4, 6), (8, 12), (15, 20), (25, 32), (38, 43), (48, 53), (60, 100))
 

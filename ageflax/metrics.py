@@ -5,10 +5,6 @@ from typing import Any
 
 import numpy as np
 
-# Centre in years of each of Adience's groups, for an expected age from group probabilities.
-GROUP_CENTRES = np.array([1.5, 5.5, 10.5, 18.0, 29.0, 41.0, 51.0, 70.0])
-
-
 def confusion(true: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
     """int[classes, classes], faces of class row predicted as class column."""
     flat = np.bincount(true * classes + predicted, minlength=classes * classes)

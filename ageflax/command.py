@@ -1,0 +1,29 @@
+"""How every command of ageflax ends: one line and an exit code, never a traceback for bad input."""
+
+import sys
+from collections.abc import Callable
+
+from ageflax.errors import InputError, RunError
+
+INPUT, FAILED, INTERRUPTED = 2, 1, 130
+
+
+def run(name: str, command: Callable[[], None]) -> int:
+    """Runs a command and turns what it raises into its exit code.
+
+    Returns:
+      0; 2 for bad input or configuration; 1 for a failed run; 130 for Ctrl-C.
+    """
+    try:
+        command()
+    except InputError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return INPUT
+    except RunError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted; the same command goes on from the last checkpoint",
+              file=sys.stderr)  # fmt: skip
+        return INTERRUPTED
+    return 0

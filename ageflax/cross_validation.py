@@ -1,0 +1,295 @@
+"""All folds of a run: the same protocol K times, and the figures over them."""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import platform
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from ageflax import __version__, files, metrics, placement, program, train
+from ageflax import config as configuration
+from ageflax.data import build, pipeline, splits
+from ageflax.data.dataset import Faces, StoredDataset
+from ageflax.errors import InputError
+from ageflax.progress import Progress
+from ageflax.sharding import check_divides, make_mesh
+
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "pillow")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Data:
+    """A dataset, read and given its classes."""
+
+    stored: StoredDataset
+    loaded: pipeline.LoadedFaces
+    placed: str
+    classes: dict[str, np.ndarray]
+    usable: np.ndarray
+
+    @property
+    def faces(self) -> Faces:
+        return self.loaded.faces
+
+    def source(self) -> dict[str, Any]:
+        """What results and bundles say of the data."""
+        metadata = self.stored.metadata
+        return {
+            "name": self.stored.name,
+            "faces": len(self.faces),
+            "without_label": int(len(self.faces) - self.usable.sum())
+            - len(self.loaded.unreadable),
+            "unreadable": len(self.loaded.unreadable),
+            "edition": metadata.get("edition"),
+            "licence": metadata.get("licence"),
+            "fingerprint": _fingerprint(self.faces),
+        }
+
+
+def _fingerprint(faces: Faces) -> str:
+    """Hash of keys, persons, folds and raw labels: the data a figure was measured on."""
+    columns = (
+        faces.keys, faces.subjects, faces.folds, faces.age_labels, faces.ages, faces.genders,
+    )  # fmt: skip
+    digest = hashlib.sha256()
+    for row in zip(*(column.tolist() for column in columns), strict=True):
+        digest.update(repr(row).encode())
+    return digest.hexdigest()[:16]
+
+
+def _read(
+    config: ConfigDict, mesh: Mesh, *, pixels: bool, say: Callable[[str], None]
+) -> _Data:
+    """Opens (or builds) the dataset, and with `pixels` decodes it where it is to be kept."""
+    data = config.data
+    stored = build.open_dataset(data.name, directory=data.dir, manual_dir=data.manual_dir, say=say)
+    placed = placement.choose(
+        data.placement,
+        pixel_bytes=len(stored) * data.resize**2 * 3,
+        share=data.memory_share,
+        mesh=mesh,
+    )
+    decoding = None
+    if pixels and placed != "stream":
+        decoding = pipeline.Decoding(data.resize, data.interpolation)
+    label = f"reading {stored.name}"
+    with Progress(len(stored), unit="face", label=label) as progress:
+        loaded = pipeline.load(stored, decoding, progress=progress.update)
+    splits.check_persons(loaded.faces)
+    classes = {
+        task: loaded.faces.classes(task, policy=data.label_policy)
+        for task in configuration.TASKS[config.task]
+    }
+    usable = np.any([values >= 0 for values in classes.values()], axis=0)
+    usable[list(loaded.unreadable)] = False
+    if loaded.unreadable:
+        row, reason = next(iter(loaded.unreadable.items()))
+        say(
+            f"{len(loaded.unreadable)} images of {stored.name} no longer decode and are left out;"
+            f" the first: {loaded.faces.keys[row]} ({reason})"
+        )
+    return _Data(stored, loaded, placed, classes, usable)
+
+
+def _check_classes(split: splits.Split, data: _Data) -> None:
+    """A class that is never seen in training cannot be learned, and its recall would lie."""
+    from ageflax.labels import CLASSES
+
+    for task, values in data.classes.items():
+        seen = set(values[split.train].tolist())
+        absent = [name for k, name in enumerate(CLASSES[task]) if k not in seen]
+        if absent:
+            raise InputError(
+                f"testing fold {split.test_fold}: no training face is of {task}"
+                f" {', '.join(absent)}; use more faces or another data.label_policy"
+            )
+
+
+def _protocol_folds(config: ConfigDict) -> tuple[int, ...]:
+    return (4,) if config.eval.protocol == "hold_out" else (0, 1, 2, 3, 4)
+
+
+def _splits(config: ConfigDict, data: _Data) -> dict[int, splits.Split]:
+    """Of every fold the protocol has, whether it is run now or not: steps depend on all."""
+    found = {}
+    for number in _protocol_folds(config):
+        found[number] = splits.split(
+            data.faces,
+            data.usable,
+            test_fold=number,
+            protocol=config.eval.protocol,
+            validation=config.data.validation,
+            fraction=config.data.validation_fraction,
+            seed=config.seed,
+        )
+        smallest = len(found[number].train)
+        if config.data.batch_size > smallest:
+            raise InputError(
+                f"data.batch_size = {config.data.batch_size} is larger than the {smallest} training"
+                f" faces when fold {number} is tested"
+            )
+        _check_classes(found[number], data)
+    return found
+
+
+def _place(config: ConfigDict, data: _Data, mesh: Mesh) -> placement.Placement:
+    if data.loaded.pixels is None:
+        decoding = pipeline.Decoding(config.data.resize, config.data.interpolation)
+        pixels = pipeline.StoredPixels(data.stored, decoding)
+        return placement.Streamed(pixels, data.classes, mesh, workers=config.data.workers)
+    kind = placement.OnDevice if data.placed == "device" else placement.OnHost
+    return kind(data.loaded.pixels, data.classes, mesh)
+
+
+def _environment() -> dict[str, Any]:
+    """Versions and devices, for config.json and the report."""
+    versions = {"ageflax": __version__, "python": platform.python_version()}
+    versions |= {name: importlib.metadata.version(name) for name in _PACKAGES}
+    kinds = [device.device_kind for device in jax.devices()]
+    return {
+        "versions": versions,
+        "devices": {kind: kinds.count(kind) for kind in sorted(set(kinds))},
+        "platform": jax.default_backend(),
+    }
+
+
+def _claim(workdir: Path, config: ConfigDict, source: dict[str, Any]) -> None:
+    """Writes config.json on a first start; later checks that this is the same experiment.
+
+    Raises:
+      InputError: the folder cannot be written, or belongs to another config or other data.
+    """
+    path = workdir / "config.json"
+    before = files.read_json(path)
+    if before is None:
+        described = {"config": config.to_dict(), "data": source, **_environment()}
+        described["command"] = [Path(sys.argv[0]).name, *sys.argv[1:]]
+        files.write_json(path, described)
+        return
+    differing = configuration.differing_keys(before["config"], config)
+    if before["data"]["fingerprint"] != source["fingerprint"]:
+        differing.append(f"data: {before['data']['fingerprint']} -> {source['fingerprint']}")
+    if differing:
+        raise InputError(
+            f"{workdir} holds a run with another config; differing: {'; '.join(differing)}."
+            " Choose another --workdir"
+        )
+
+
+def _make_workdir(workdir: Path) -> None:
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        probe = workdir / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"--workdir={workdir}: cannot be written: {error.strerror}") from error
+
+
+def summarise(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """summary.json: per task, mean and sample deviation over the folds that are done."""
+    tasks: dict[str, Any] = {}
+    for task in results[0]["tasks"]:
+        per_fold = [result["tasks"][task] for result in results]
+        shares = ("exact", "majority_floor", "one_off", "one_off_floor", "mae_classes")
+        summary: dict[str, Any] = {
+            name: metrics.mean_and_deviation([figures[name] for figures in per_fold])
+            for name in shares
+            if name in per_fold[0]
+        }
+        if all("years" in figures for figures in per_fold):
+            for name in ("mae", "cs5"):
+                summary[name] = metrics.mean_and_deviation(
+                    [figures["years"][name] for figures in per_fold]
+                )
+        pooled = np.sum([figures["confusion"] for figures in per_fold], axis=0)
+        summary["faces"] = int(pooled.sum())
+        summary["confusion"] = pooled.tolist()
+        summary["per_class"] = {
+            name: {
+                "faces": int(pooled[k].sum()),
+                "correct": int(pooled[k, k]),
+                "recall": float(pooled[k, k] / pooled[k].sum()) if pooled[k].sum() else None,
+            }
+            for k, name in enumerate(per_fold[0]["per_class"])
+        }
+        tasks[task] = summary
+    return {
+        "folds": [result["fold"] for result in results],
+        "protocol": results[0]["protocol"],
+        "data": results[0]["data"],
+        "seconds": sum(result["seconds"] for result in results),
+        "tasks": tasks,
+    }
+
+
+def finished(workdir: Path) -> list[dict[str, Any]]:
+    """Results of the folds that are done, in order."""
+    results = [files.read_json(workdir / f"fold_{k}" / "result.json") for k in range(5)]
+    return [result for result in results if result is not None]
+
+
+def run(config: ConfigDict, workdir: Path, *, say: Callable[[str], None]) -> dict[str, Any]:
+    """Trains and tests each fold in `config.folds` that is not done yet.
+
+    Args:
+      config: resolved.
+      workdir: what is left there is in DESIGN's list; an earlier run of it is continued.
+      say: takes lines for the user.
+
+    Returns:
+      What summary.json holds.
+    """
+    _make_workdir(workdir)
+    mesh = make_mesh()
+    check_divides(config.data.batch_size, mesh, "data.batch_size")
+    wanted = [number for number in config.folds if number in _protocol_folds(config)]
+    done = {result["fold"] for result in finished(workdir)}
+    data = _read(config, mesh, pixels=not done.issuperset(wanted), say=say)
+    source = data.source()
+    _claim(workdir, config, source)
+    split_of = _splits(config, data)
+    training_faces = float(np.mean([len(split.train) for split in split_of.values()]))
+    compiled = program.build(config, mesh, training_faces=training_faces)
+    placed = _place(config, data, mesh)
+    for number in wanted:
+        if number in done:
+            say(f"fold {number} is done")
+            continue
+        started = time.monotonic()
+        result = train.run(
+            train.Fold(
+                number=number,
+                directory=workdir / f"fold_{number}",
+                split=split_of[number],
+                faces=data.faces,
+                classes=data.classes,
+                placement=placed,
+                config=config,
+                program=compiled,
+                source=source,
+                say=say,
+            )
+        )
+        say(_fold_line(result, time.monotonic() - started))
+    summary = summarise(finished(workdir))
+    files.write_json(workdir / "summary.json", summary)
+    return summary
+
+
+def _fold_line(result: dict[str, Any], seconds: float) -> str:
+    parts = [f"fold {result['fold']}:"]
+    for task, figures in result["tasks"].items():
+        parts.append(f"{task} {100 * (figures['exact'] or 0):.1f} % exact")
+        if figures.get("one_off") is not None:
+            parts.append(f"{100 * figures['one_off']:.1f} % one-off")
+    return "  ".join([*parts, f"({result['faces']['test']} faces, {seconds:.0f} s)"])

@@ -1,0 +1,220 @@
+"""Where decoded faces lie during training: on the devices, in host memory, or nowhere (streamed).
+
+Whichever it is, a step sees the same faces in the same order and augments them by the same code.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from ageflax.data.order import ShuffledRows
+from ageflax.data.pipeline import StoredPixels, stream
+from ageflax.sharding import batched, replicated, shard_batch
+from ageflax.structs import Batch
+
+Labels = dict[str, np.ndarray]
+
+
+class Placement(Protocol):
+    """A source of batches on the mesh."""
+
+    name: str
+
+    def train_inputs(
+        self, order: ShuffledRows, start: int, stop: int, batch_size: int
+    ) -> Iterator[tuple[Any, ...]]:
+        """What the train step takes after the state, for steps start..stop-1."""
+        ...
+
+    def eval_batches(self, rows: np.ndarray, batch_size: int) -> Iterator[Batch]:
+        """Every row once, in order; the last batch is padded with masked rows."""
+        ...
+
+    def mean(self, rows: np.ndarray) -> np.ndarray:
+        """float32[size, size, 3], the mean image of some rows, RGB."""
+        ...
+
+
+def choose(name: str, *, pixel_bytes: int, share: float, mesh: Mesh) -> str:
+    """Resolves "auto": on the devices, else in host memory, else streamed.
+
+    Args:
+      name: the config's word; anything but "auto" is returned as it is.
+      pixel_bytes: size of the whole decoded dataset.
+      share: largest part of a memory that it may fill.
+      mesh: every device of it would hold a copy.
+    """
+    if name != "auto":
+        return name
+    statistics = mesh.devices.flat[0].memory_stats()
+    # CPUs report no memory of their own: theirs is the host's, and a copy there gains nothing.
+    if statistics and pixel_bytes <= share * statistics.get("bytes_limit", 0):
+        return "device"
+    host_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return "host" if pixel_bytes <= share * host_bytes else "stream"
+
+
+def padded(rows: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows repeated up to `size`, and bool[size], False where repeated."""
+    mask = np.arange(size) < len(rows)
+    return np.resize(rows, size), mask
+
+
+def _eval_pieces(rows: np.ndarray, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for start in range(0, len(rows), batch_size):
+        yield padded(rows[start : start + batch_size], batch_size)
+
+
+def _mean_of(pixels: Iterator[np.ndarray]) -> np.ndarray:
+    """Mean over images, from integer sums: the same to the last bit in any order."""
+    total, count = np.zeros((), np.uint64), 0
+    for images in pixels:
+        total = total + images.sum(0, dtype=np.uint64)
+        count += len(images)
+    return (total / count).astype(np.float32)
+
+
+class OnHost:
+    """Decoded faces in host memory; each step's batch is gathered and sent.
+
+    Args:
+      pixels: uint8[n, size, size, 3].
+      labels: int32[n] per task.
+      mesh: where batches go.
+    """
+
+    name = "host"
+
+    def __init__(self, pixels: np.ndarray, labels: Labels, mesh: Mesh):
+        self._pixels, self._labels, self._mesh = pixels, labels, mesh
+
+    def _batch(self, rows: np.ndarray, mask: np.ndarray) -> Batch:
+        labels = {task: values[rows] for task, values in self._labels.items()}
+        return Batch(images=self._pixels[rows], labels=labels, mask=mask)
+
+    def train_inputs(
+        self, order: ShuffledRows, start: int, stop: int, batch_size: int
+    ) -> Iterator[tuple[Batch]]:
+        """Batches gathered by threads ahead of their step."""
+        mask = np.ones(batch_size, bool)
+
+        def load_step(step: int) -> Batch:
+            return self._batch(order.batch(step, batch_size), mask)
+
+        for batch in stream(load_step, start, stop, workers=0):
+            yield (shard_batch(batch, self._mesh),)
+
+    def eval_batches(self, rows: np.ndarray, batch_size: int) -> Iterator[Batch]:
+        """See Placement."""
+        for piece, mask in _eval_pieces(rows, batch_size):
+            yield shard_batch(self._batch(piece, mask), self._mesh)
+
+    def mean(self, rows: np.ndarray) -> np.ndarray:
+        """See Placement."""
+        return _mean_of(self._pixels[rows[k : k + 256]] for k in range(0, len(rows), 256))
+
+
+class OnDevice:
+    """Decoded faces on every device, sent once; a step is told row numbers only.
+
+    Args:
+      pixels: uint8[n, size, size, 3].
+      labels: int32[n] per task.
+      mesh: every device of it gets a copy.
+    """
+
+    name = "device"
+
+    def __init__(self, pixels: np.ndarray, labels: Labels, mesh: Mesh):
+        self._host, self._mesh = OnHost(pixels, labels, mesh), mesh
+        everything = Batch(images=pixels, labels=labels, mask=np.ones(len(pixels), bool))
+        self._faces = jax.device_put(everything, replicated(mesh))
+
+    def train_inputs(
+        self, order: ShuffledRows, start: int, stop: int, batch_size: int
+    ) -> Iterator[tuple[Batch, jax.Array]]:
+        """The resident faces, and the rows of each step."""
+        for step in range(start, stop):
+            rows = order.batch(step, batch_size).astype(np.int32)
+            yield self._faces, jax.device_put(rows, batched(self._mesh))
+
+    def eval_batches(self, rows: np.ndarray, batch_size: int) -> Iterator[Batch]:
+        """See Placement."""
+        return self._host.eval_batches(rows, batch_size)
+
+    def mean(self, rows: np.ndarray) -> np.ndarray:
+        """See Placement."""
+        return self._host.mean(rows)
+
+
+class _StreamedStep:
+    """Makes one training batch; a class and not a closure, so that it pickles into workers."""
+
+    def __init__(self, pixels: StoredPixels, labels: Labels, order: ShuffledRows, batch_size: int):
+        self._pixels, self._labels = pixels, labels
+        self._order, self._batch_size = order, batch_size
+
+    def __call__(self, step: int) -> Batch:
+        rows = self._order.batch(step, self._batch_size)
+        images, readable = self._pixels(rows)
+        labels = {task: values[rows] for task, values in self._labels.items()}
+        return Batch(images=images, labels=labels, mask=readable)
+
+
+class _StreamedPiece:
+    """Makes one evaluation batch; pickles likewise."""
+
+    def __init__(self, pixels: StoredPixels, labels: Labels, rows: np.ndarray, batch_size: int):
+        self._pixels, self._labels = pixels, labels
+        self._rows, self._batch_size = rows, batch_size
+
+    def __call__(self, piece: int) -> Batch:
+        start = piece * self._batch_size
+        rows, mask = padded(self._rows[start : start + self._batch_size], self._batch_size)
+        images, readable = self._pixels(rows)
+        labels = {task: values[rows] for task, values in self._labels.items()}
+        return Batch(images=images, labels=labels, mask=mask & readable)
+
+
+class Streamed:
+    """Faces decoded when their step comes, by threads or by worker processes.
+
+    An image that no longer decodes becomes a masked row: it counts for nothing, and is counted.
+
+    Args:
+      pixels: decodes rows.
+      labels: int32[n] per task.
+      mesh: where batches go.
+      workers: processes to decode in; 0 decodes in threads.
+    """
+
+    name = "stream"
+
+    def __init__(self, pixels: StoredPixels, labels: Labels, mesh: Mesh, *, workers: int):
+        self._pixels, self._labels, self._mesh, self._workers = pixels, labels, mesh, workers
+
+    def train_inputs(
+        self, order: ShuffledRows, start: int, stop: int, batch_size: int
+    ) -> Iterator[tuple[Batch]]:
+        """Batches decoded ahead of their step."""
+        load_step = _StreamedStep(self._pixels, self._labels, order, batch_size)
+        for batch in stream(load_step, start, stop, workers=self._workers):
+            yield (shard_batch(batch, self._mesh),)
+
+    def _pieces(self, rows: np.ndarray, batch_size: int) -> Iterator[Batch]:
+        load_piece = _StreamedPiece(self._pixels, self._labels, rows, batch_size)
+        # Threads, not workers: starting processes costs more than most evaluations.
+        return stream(load_piece, 0, -(-len(rows) // batch_size), workers=0)
+
+    def eval_batches(self, rows: np.ndarray, batch_size: int) -> Iterator[Batch]:
+        """See Placement."""
+        for batch in self._pieces(rows, batch_size):
+            yield shard_batch(batch, self._mesh)
+
+    def mean(self, rows: np.ndarray) -> np.ndarray:
+        """See Placement; decodes every row once."""
+        return _mean_of(batch.images[batch.mask] for batch in self._pieces(rows, 64))

@@ -1,0 +1,60 @@
+"""What a run tells its user: bars on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from typing import Any
+
+from tqdm import tqdm
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+def say(line: str) -> None:
+    """Prints a line on standard error, above any bar."""
+    tqdm.write(line, file=sys.stderr)
+
+
+class Progress:
+    """Counts towards a total: a bar on a terminal, elsewhere a line every ten seconds.
+
+    Args:
+      total: what 100 % is.
+      unit: of the count, such as "step" or "face".
+      label: what is going on.
+      initial: what was done before, in an earlier run.
+    """
+
+    def __init__(self, total: int, *, unit: str, label: str, initial: int = 0):
+        self._label, self._unit, self._total = label, unit, total
+        self._done, self._initial = initial, initial
+        self._started = self._told = time.monotonic()
+        self._notes: dict[str, Any] = {}
+        self._bar = None
+        if sys.stderr.isatty():
+            self._bar = tqdm(
+                total=total, initial=initial, desc=label, unit=unit, dynamic_ncols=True, leave=False
+            )
+
+    def update(self, done: int = 1, **notes: Any) -> None:
+        """Adds to the count; notes, such as loss=1.2, stay until they are given anew."""
+        self._done += done
+        self._notes |= notes
+        if self._bar is not None:
+            if notes:
+                self._bar.set_postfix(self._notes, refresh=False)
+            self._bar.update(done)
+        elif time.monotonic() - self._told > _SECONDS_BETWEEN_LINES:
+            self._told = time.monotonic()
+            rate = (self._done - self._initial) / (self._told - self._started)
+            extra = "".join(f"  {key} {value}" for key, value in self._notes.items())
+            say(
+                f"{self._label}: {self._done}/{self._total} {self._unit}s"
+                f"  {rate:.3g} {self._unit}s/s{extra}"
+            )
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
