@@ -15,7 +15,7 @@ SUPERSAMPLING = 3
 # OpenCV takes fixed-point coordinates: four bits below the pixel.
 _SHIFT = 4
 _ONE = 1 << _SHIFT
-# Above this blur (in pixels) a mask is drawn at a quarter of the size: nobody can see the difference.
+# Above this blur, in pixels, a mask is drawn at a quarter of the size: nobody sees the difference.
 _COARSE_BLUR = 4.0
 
 Colour = np.ndarray  # float[3], RGB, 0 to 255.
@@ -47,6 +47,11 @@ def curve(points: Sequence[Sequence[float]] | np.ndarray, *, closed: bool = Fals
     return _catmull_rom(len(knots), 6, closed) @ knots
 
 
+def moved(points: np.ndarray, x: float, y: float) -> np.ndarray:
+    """The points, all moved by the same step, float[n, 2]."""
+    return points + np.array([x, y])
+
+
 @functools.lru_cache(maxsize=8)
 def _circle(count: int) -> np.ndarray:
     angles = np.linspace(0.0, 2.0 * math.pi, count, endpoint=False)
@@ -60,7 +65,7 @@ def ellipse(
     ring = _circle(28) * (width, width if height is None else height)
     if turn:
         ring = ring @ rotation(turn).T
-    return ring + (x, y)
+    return moved(ring, x, y)
 
 
 def rotation(angle: float) -> np.ndarray:

@@ -2,10 +2,12 @@
 
 import numpy as np
 
+from .accessories import draw_accessory
+from .beard import draw_beard
 from .canvas import Canvas
 from .features import draw_brows, draw_eyes, draw_glasses, draw_mouth, draw_nose
 from .figure import draw_figure
-from .hair import draw_accessory, draw_back_hair, draw_beard, draw_front_hair
+from .hair import draw_back_hair, draw_front_hair
 from .head import Head, draw_ears, draw_skin, draw_wrinkles
 from .looks import CLOTHES, Looks, imagine
 from .photograph import Photograph, backdrop, compose, develop

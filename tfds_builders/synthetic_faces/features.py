@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .canvas import Canvas, curve, ellipse, ribbon
+from .canvas import Canvas, curve, ellipse, moved, ribbon
 from .head import Head, towards
 
 _EYEBALL = np.array([250.0, 246.0, 240.0])
@@ -55,7 +55,7 @@ def _draw_open_eye(canvas: Canvas, head: Head, side: float) -> None:
     _draw_iris(canvas, head, side, clip)
     ink = towards(_INK, head.deep, 0.55 * (1.0 - looks.contrast))
     lid = 0.020 + 0.016 * looks.lashes
-    canvas.paint(upper + (0.0, 0.018), _INK, alpha=0.25, clip=clip)
+    canvas.paint(moved(upper, 0.0, 0.018), _INK, alpha=0.25, clip=clip)
     canvas.paint(ribbon(upper, lid, start=0.3, end=0.5), ink)
     canvas.paint(ribbon(lower, 0.011), head.deep, alpha=0.7)
     crease = _eye_path(head, side, tuple(height + 0.26 for height in upper_heights[1:]))
@@ -166,7 +166,7 @@ def draw_mouth(canvas: Canvas, head: Head) -> None:
     lips = towards(looks.skin, red, strength)
     canvas.paint(np.concatenate([top, bottom[::-1]]), lips)
     shine = head.surface(ellipse(0.0, head.mouth_level + half * (under - 0.5 * full), 0.4 * half))
-    canvas.paint(shine * (1, 1), head.bright, alpha=0.18, soft=0.012)
+    canvas.paint(shine, head.bright, alpha=0.18, soft=0.012)
     if gap > 0.05:
         jaw = inner + gap
         below = _mouth_line(head, half, (corner, 0.7 * jaw, jaw, 0.7 * jaw, corner))
@@ -183,7 +183,7 @@ def _draw_teeth(
     looks = head.looks
     if looks.child > 0.93:  # no teeth yet
         return
-    row = np.concatenate([middle, middle[::-1] + (0.0, 0.24 * half)])
+    row = np.concatenate([middle, moved(middle[::-1], 0.0, 0.24 * half)])
     canvas.paint(row, towards(_TEETH, np.array([226.0, 206.0, 160.0]), 0.6 * looks.old), clip=clip)
     if 0.45 < looks.child < 0.80 and looks.details[60] < 0.6:  # the first ones fall out
         at = 0.22 * half * (1.0 if looks.details[61] < 0.5 else -1.0)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .canvas import Canvas, curve, ellipse, ribbon, rotation
+from .canvas import Canvas, curve, ellipse, moved, ribbon, rotation
 from .head import Head, towards
 from .photograph import PIVOT
 
@@ -53,7 +53,7 @@ def _shoulders(half: float, base: float, spread: float) -> np.ndarray:
 
 def _draw_neck(canvas: Canvas, head: Head, half: float, base: float) -> None:
     pivot = np.array(PIVOT)
-    top = rotation(head.photo.roll) @ (np.array(head.middle) + (0, 0.45 * head.height) - pivot)
+    top = rotation(head.photo.roll) @ (moved(head.middle, 0.0, 0.45 * head.height) - pivot)
     x, y = top + pivot
     neck = np.array(
         [

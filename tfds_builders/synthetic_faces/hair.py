@@ -1,21 +1,21 @@
-"""Hair: what hangs behind the head, what lies on it, and what grows on the chin."""
+"""Hair: what hangs behind the head and what lies on it."""
 
 import math
 
 import numpy as np
 
-from .canvas import Canvas, Colour, curve, ellipse, ribbon
+from .canvas import Canvas, Colour, curve, ellipse, moved, ribbon
 from .head import Head, towards
 
-_GREY = np.array([212.0, 210.0, 212.0])
-_INK = np.array([30.0, 22.0, 30.0])
-_WHITE = np.array([255.0, 252.0, 246.0])
+GREY = np.array([212.0, 210.0, 212.0])
+INK = np.array([30.0, 22.0, 30.0])
+WHITE = np.array([255.0, 252.0, 246.0])
 _LONG = ("bob", "long")
 
 
 def hair_colour(head: Head) -> Colour:
     """The hair's colour with its share of grey; babies' is lighter and thinner."""
-    colour = towards(head.looks.hair, _GREY, 0.88 * head.looks.grey)
+    colour = towards(head.looks.hair, GREY, 0.88 * head.looks.grey)
     return towards(colour, head.looks.skin, 0.25 if head.looks.haircut == "wisps" else 0.0)
 
 
@@ -32,7 +32,7 @@ def _bumps(head: Head, angles: np.ndarray, count: float, depth: float) -> np.nda
 def draw_back_hair(canvas: Canvas, head: Head) -> None:
     """Long hair, curls, buns and tails, as far as they are behind the face."""
     looks = head.looks
-    colour = towards(hair_colour(head), _INK, 0.22)
+    colour = towards(hair_colour(head), INK, 0.22)
     grow = 0.085 * looks.volume
     if looks.haircut in _LONG:
         angles = np.linspace(-0.25, math.pi + 0.25, 40)
@@ -65,7 +65,7 @@ def draw_back_hair(canvas: Canvas, head: Head) -> None:
                 (x + 0.11, -1.12 * head.height),
             ]
         )
-        canvas.paint(ribbon(swirl, 0.03), towards(colour, _WHITE, 0.25), alpha=0.6)
+        canvas.paint(ribbon(swirl, 0.03), towards(colour, WHITE, 0.25), alpha=0.6)
     elif looks.haircut == "tails":
         _draw_tails(canvas, head, colour)
 
@@ -90,7 +90,7 @@ def _draw_tails(canvas: Canvas, head: Head, colour: Colour) -> None:
         strand = curve(
             [(x + side * 0.06, y), (x + side * 0.15, y + 0.12), (x + side * 0.13, y + 0.4)]
         )
-        canvas.paint(ribbon(strand, 0.03), towards(colour, _WHITE, 0.25), alpha=0.5)
+        canvas.paint(ribbon(strand, 0.03), towards(colour, WHITE, 0.25), alpha=0.5)
         canvas.paint(ellipse(x + side * 0.035, y, 0.045, 0.065), looks.second)
 
 
@@ -101,7 +101,7 @@ def _length(head: Head) -> float:
     return head.height * (1.25 + 0.5 * head.looks.details[58])
 
 
-def _hairline(head: Head) -> np.ndarray:
+def hairline(head: Head) -> np.ndarray:
     """The edge between forehead and hair from the picture's right to its left, float[37, 2]."""
     looks = head.looks
     back = looks.recede
@@ -160,7 +160,7 @@ def _hairline(head: Head) -> np.ndarray:
     return head.surface(line[spread])
 
 
-def _crown(head: Head) -> np.ndarray:
+def crown_edge(head: Head) -> np.ndarray:
     """The outer edge of the hair from the picture's right to its left, float[37, 2]."""
     looks = head.looks
     start = 0.35 if looks.haircut == "wisps" else -0.02
@@ -186,11 +186,11 @@ def draw_front_hair(canvas: Canvas, head: Head) -> None:
         return
     if looks.haircut in _LONG:
         _draw_curtains(canvas, head, colour)
-    crown, line = _crown(head), _hairline(head)
+    crown, line = crown_edge(head), hairline(head)
     cap = np.concatenate([crown, line[::-1]])
     thin = looks.haircut == "wisps"
     buzz = looks.haircut == "buzz"
-    shadow = cap + (0.0, 0.022)
+    shadow = moved(cap, 0.0, 0.022)
     if not thin:
         canvas.paint(shadow, head.deep, alpha=0.35, soft=0.012, clip=canvas.mask(head.outline))
     if thin or buzz:
@@ -212,7 +212,7 @@ def _draw_strands(
     """Strands from crown to hairline, or along it where hair is combed to a side; and a shine."""
     looks = head.looks
     colour = hair_colour(head)
-    light, dark = towards(colour, _WHITE, 0.30), towards(colour, _INK, 0.45)
+    light, dark = towards(colour, WHITE, 0.30), towards(colour, INK, 0.45)
     groups: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     for k in range(8):
         t = 0.12 + 0.10 * k + 0.06 * looks.details[k]
@@ -227,10 +227,10 @@ def _draw_strands(
     canvas.paint(groups[0], dark, alpha=0.36, clip=clip)
     # Grey comes in strands before it comes everywhere.
     early = looks.grey * (1.0 - looks.grey)
-    canvas.paint(groups[1], towards(light, _GREY, looks.grey), alpha=0.26 + early, clip=clip)
+    canvas.paint(groups[1], towards(light, GREY, looks.grey), alpha=0.26 + early, clip=clip)
     shine = crown[9:28] * 0.68 + line[9:28] * 0.32
     canvas.paint(
-        ribbon(shine, 0.06), towards(colour, _WHITE, 0.45), alpha=0.35, soft=0.02, clip=clip
+        ribbon(shine, 0.06), towards(colour, WHITE, 0.45), alpha=0.35, soft=0.02, clip=clip
     )
 
 
@@ -259,21 +259,21 @@ def _draw_curtains(canvas: Canvas, head: Head, colour: Colour) -> None:
         mirrored = np.array([*outer, *inner]) * (side, 1.0)
         mirrored[7:] = head.surface(mirrored[7:])
         lock = curve(mirrored, closed=True)
-        canvas.paint(lock + (0.0, 0.02), head.deep, alpha=0.3, soft=0.015)
+        canvas.paint(moved(lock, 0.0, 0.02), head.deep, alpha=0.3, soft=0.015)
         canvas.paint(lock, colour)
         strands = [
             ribbon(curve(mirrored[1:5] * (1.0 - 0.05 * k, 1.0) + (0.0, 0.05 * k)), 0.022)
             for k in (1, 3)
         ]
-        canvas.paint(strands[:1], towards(colour, _WHITE, 0.35), alpha=0.45, clip=None)
-        canvas.paint(strands[1:], towards(colour, _INK, 0.45), alpha=0.4)
+        canvas.paint(strands[:1], towards(colour, WHITE, 0.35), alpha=0.45, clip=None)
+        canvas.paint(strands[1:], towards(colour, INK, 0.45), alpha=0.4)
 
 
 def _draw_fringe_of_the_bald(canvas: Canvas, head: Head, colour: Colour) -> None:
     """Hair left at the sides only, and a shine on top."""
     canvas.paint(
         ellipse(0.12 * head.photo.light[0], -0.80 * head.height, 0.36 * head.width, 0.06),
-        _WHITE,
+        WHITE,
         alpha=0.30,
         soft=0.03,
     )
@@ -284,93 +284,3 @@ def _draw_fringe_of_the_bald(canvas: Canvas, head: Head, colour: Colour) -> None
         inner = np.array([(0.93, 0.05), (0.86, -0.20), (0.82, -0.42)]) * (head.width, head.height)
         patch = np.concatenate([outer, curve(inner)]) * (side, 1.0) + (turn, 0.0)
         canvas.paint(patch, colour, alpha=0.92, soft=0.006)
-
-
-def draw_beard(canvas: Canvas, head: Head) -> None:
-    """Stubble, moustache, goatee or a full beard; greys a little ahead of the hair."""
-    looks = head.looks
-    if not looks.beard:
-        return
-    colour = towards(towards(looks.hair, _INK, 0.15), _GREY, 0.9 * min(1.3 * looks.grey, 1.0))
-    clip = canvas.mask(head.outline * 1.05)
-    if looks.beard in ("stubble", "full"):
-        mask = _jaw_area(head)
-        alpha = 0.36 if looks.beard == "stubble" else 0.95
-        canvas.paint(mask, colour, alpha=alpha, soft=0.02 if looks.beard == "stubble" else 0.008)
-    elif looks.beard == "goatee":
-        low = 0.96 * head.height
-        chin = head.surface(
-            ellipse(
-                0.0,
-                0.5 * (head.mouth_level + low) + 0.03,
-                0.27 * head.width,
-                0.5 * (low - head.mouth_level) + 0.03,
-            )
-        )
-        canvas.paint(chin, colour, alpha=0.92, soft=0.008, clip=clip)
-    if looks.beard != "stubble":
-        canvas.paint(_moustache(head), colour, alpha=0.95)
-
-
-def _jaw_area(head: Head) -> np.ndarray:
-    angles = np.linspace(-math.pi + 0.02, -0.02, 40)
-    outer = head.rim(angles, 0.022 if head.looks.beard == "full" else 0.0)
-    nose = head.nose_level / head.height
-    inner = [(0.93, 0.02), (0.80, 0.26), (0.60, 0.48), (0.30, nose + 0.10), (0.0, nose + 0.09)]
-    right = curve(np.array(inner) * (head.width, head.height))
-    return np.concatenate([outer, head.surface(np.concatenate([right, right[::-1] * (-1.0, 1.0)]))])
-
-
-def _moustache(head: Head) -> np.ndarray:
-    nose, mouth = head.nose_level + 0.035, head.mouth_level
-    reach = 0.30 * head.width
-    side = [
-        (0.0, nose + 0.01),
-        (0.5 * reach, nose + 0.02),
-        (reach, mouth - 0.005),
-        (1.12 * reach, mouth + 0.05),
-        (0.8 * reach, mouth + 0.005),
-        (0.0, mouth - 0.022),
-    ]
-    right = curve(side)
-    return head.surface(np.concatenate([right, right[::-1] * (-1.0, 1.0)]), lift=0.05)
-
-
-def draw_accessory(canvas: Canvas, head: Head) -> None:
-    """A bow, a headband or a beanie, in a colour of the wardrobe."""
-    looks = head.looks
-    colour = looks.second
-    if looks.accessory == "bow":
-        x, y = looks.side * 0.45 * head.width, -0.88 * head.height
-        for side in (-1.0, 1.0):
-            wing = curve(
-                [(x, y), (x + side * 0.15, y - 0.10), (x + side * 0.16, y + 0.09)], closed=True
-            )
-            canvas.paint(wing, colour)
-            canvas.paint(
-                ellipse(x + side * 0.07, y, 0.05, 0.02), towards(colour, _INK, 0.3), alpha=0.6
-            )
-        canvas.paint(ellipse(x, y, 0.042), towards(colour, _INK, 0.18))
-    elif looks.accessory == "headband":
-        crown, line = _crown(head), _hairline(head)
-        band = crown[3:-3] * 0.55 + line[3:-3] * 0.45
-        canvas.paint(ribbon(band, 0.075, start=1.0, end=1.0), colour)
-        canvas.paint(ribbon(band - (0.0, 0.015), 0.016), towards(colour, _WHITE, 0.5), alpha=0.6)
-    elif looks.accessory == "beanie":
-        _draw_beanie(canvas, head, colour)
-
-
-def _draw_beanie(canvas: Canvas, head: Head, colour: Colour) -> None:
-    dome = head.rim(np.linspace(0.35, math.pi - 0.35, 30), 0.10)
-    brim = curve(
-        np.array([(-1.02, -0.42), (-0.6, -0.50), (0.0, -0.53), (0.6, -0.50), (1.02, -0.42)])
-        * (head.width + 0.05, head.height)
-    )
-    canvas.paint(np.concatenate([dome, brim]), colour)
-    canvas.paint(ribbon(brim, 0.17, start=1.0, end=1.0), towards(colour, _WHITE, 0.28))
-    ribs = [
-        ribbon(np.array([point - (0.0, 0.07), point + (0.0, 0.07)]), 0.012, start=1, end=1)
-        for point in brim[2:-1:3]
-    ]
-    canvas.paint(ribs, towards(colour, _INK, 0.25), alpha=0.6)
-    canvas.paint(ellipse(0.0, -1.0 * head.height - 0.13, 0.085), towards(colour, _WHITE, 0.45))

@@ -8,7 +8,7 @@ import functools
 
 import numpy as np
 
-from .canvas import Canvas, Colour, curve, ellipse, ribbon
+from .canvas import Canvas, Colour, curve, ellipse, moved, ribbon
 from .looks import Looks
 from .photograph import Photograph
 
@@ -30,7 +30,7 @@ class Head:
         self.photo = photo
         self.width = (0.435 + 0.055 * looks.child) * looks.face_width
         self.height = (0.575 - 0.055 * looks.child) * looks.face_height
-        self.middle = (0.0, -0.02 + 0.06 * looks.child)
+        self.middle = np.array([0.0, -0.02 + 0.06 * looks.child])
         # Children's features sit low on the face, under a large forehead.
         self.eye_level = (0.02 + 0.25 * looks.child) * self.height
         self.eye_distance = 0.43 * self.width * looks.eye_gap
@@ -162,7 +162,9 @@ def _draw_lines(
         return
     width = 0.012 + 0.014 * depth
     lines = [ribbon(head.surface(path), width) for path in paths]
-    canvas.paint([line + (0.0, width) for line in lines], head.bright, alpha=0.4 * depth, clip=clip)
+    canvas.paint(
+        [moved(line, 0.0, width) for line in lines], head.bright, alpha=0.4 * depth, clip=clip
+    )
     canvas.paint(lines, head.deep, alpha=min(0.25 + 0.65 * depth, 0.9), clip=clip)
 
 

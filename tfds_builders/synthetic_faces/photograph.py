@@ -56,15 +56,15 @@ class Photograph:
         """The affine map of shoulders to unit coordinates, float[2, 3]."""
         return np.column_stack([np.eye(2) * self.scale, self.shift])
 
-    def head_frame(self, middle: tuple[float, float]) -> np.ndarray:
+    def head_frame(self, middle: np.ndarray) -> np.ndarray:
         """The affine map of head coordinates to unit coordinates, float[2, 3].
 
         Args:
-          middle: the head's middle where the roll is 0, in unit coordinates.
+          middle: float[2], the head's middle where the roll is 0, in unit coordinates.
         """
         pivot = np.array(PIVOT)
         tilt = rotation(self.roll)
-        place = (tilt @ (np.array(middle) - pivot) + pivot) * self.scale + self.shift
+        place = (tilt @ (middle - pivot) + pivot) * self.scale + self.shift
         return np.column_stack([tilt * self.scale, place])
 
 
@@ -86,7 +86,7 @@ def compose(random: np.random.Generator) -> Photograph:
         light=np.array([math.cos(angle), 0.5 * math.sin(angle) - 0.5]) * random.random() ** 0.5,
         warmth=float(random.normal() * 0.45),
         exposure=float(math.exp(random.normal() * 0.14)),
-        contrast=float(0.78 + 0.36 * random.random()),
+        contrast=float(0.84 + 0.34 * random.random()),
         noise=float(1.0 + 4.5 * random.random() ** 2),
         blur=float(0.007 * random.random() ** 3),
         quality=int(random.integers(72, 96)),

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -63,13 +63,14 @@ def config_from_name(name: str) -> SyntheticFacesConfig:
     match = _NAME.fullmatch(name)
     if match is None:
         raise InputError(f"synthetic_faces/{name}: a config is named default or {_PATTERN}")
-    numbers = dict(zip(_LIMITS, map(int, match.groups()), strict=True))
+    people, photos, size, seed = map(int, match.groups())
     return SyntheticFacesConfig(
         name=name,
-        description="{people} people, {photos} photographs of each, {size} pixels.".format(
-            **numbers
-        ),
-        **numbers,
+        description=f"{people} people, {photos} photographs of each, {size} pixels, seed {seed}.",
+        people=people,
+        photos=photos,
+        size=size,
+        seed=seed,
     )
 
 
@@ -77,8 +78,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     """Drawn faces with known age and gender, in five person-exclusive folds."""
 
     VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First release."}
-    BUILDER_CONFIGS = [
+    RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First release."}
+    BUILDER_CONFIGS: ClassVar[list[tfds.core.BuilderConfig]] = [
         SyntheticFacesConfig(
             name="default",
             description="240 people, 5 photographs of each, 80 pixels.",
