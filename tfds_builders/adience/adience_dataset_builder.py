@@ -193,6 +193,8 @@ def _metadata(
 ) -> dict[str, Any]:
     """What a dataset has to say about where it came from; JSON values only."""
     examples = collections.Counter(face.fold for face in result.usable)
+    ages = collections.Counter(face.age_label for face in result.usable)
+    genders = collections.Counter(face.gender or "unknown" for face in result.usable)
     return {
         "source": "Adience",
         "config": config,
@@ -208,8 +210,8 @@ def _metadata(
         "examples": len(result.usable),
         "examples_by_fold": [examples[fold] for fold in fold_files.FOLDS],
         "subjects": len({face.face_id for face in result.usable}),
-        "age_labels": collections.Counter(face.age_label for face in result.usable),
-        "genders": collections.Counter(face.gender or "unknown" for face in result.usable),
+        "age_labels": dict(sorted(ages.items())),
+        "genders": dict(sorted(genders.items())),
         "license": TERMS,
     }
 
@@ -229,8 +231,8 @@ def _report(
         )
     if folds.disagreeing:
         _say(
-            f"notice: {len(folds.disagreeing):,} images have rows with different labels, which "
-            f"become unknown (first: {folds.disagreeing[0]}; all in metadata.json)"
+            "notice: images whose rows disagree on a label, which becomes unknown: "
+            f"{len(folds.disagreeing):,} (first: {folds.disagreeing[0]}; all in metadata.json)"
         )
     warning = survey.warning(result, listing=listing)
     _say(warning)

@@ -15,7 +15,7 @@ from ageflax.errors import InputError
 FOLDS = range(5)
 COLUMNS = ("user_id", "original_image", "face_id", "age", "gender")
 
-# md5 of the five files in each edition known to circulate. They hold the same faces.
+# md5 of the five files in each edition known to be in use: the authors' server's, and another.
 EDITIONS = {
     "server": (
         "dda2131b5a4934a67f0acfda8b50a65b",
