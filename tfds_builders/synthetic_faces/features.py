@@ -40,7 +40,7 @@ def _draw_closed_eye(canvas: Canvas, head: Head, side: float) -> None:
 
 def _draw_open_eye(canvas: Canvas, head: Head, side: float) -> None:
     looks, photo = head.looks, head.photo
-    tall = (0.50 + 0.24 * looks.child - 0.06 * looks.old) * photo.eyelids
+    tall = (0.50 + 0.34 * looks.child - 0.06 * looks.old) * photo.eyelids
     raised = 0.10 * max(photo.smile, 0.0)  # a smile lifts the lower lids
     droop = 0.16 * looks.old
     upper_heights = (0.0, 0.72 * tall, tall, (0.82 - droop) * tall, -0.03)
@@ -54,7 +54,7 @@ def _draw_open_eye(canvas: Canvas, head: Head, side: float) -> None:
     clip = canvas.mask(almond)
     _draw_iris(canvas, head, side, clip)
     ink = towards(_INK, head.deep, 0.55 * (1.0 - looks.contrast))
-    lid = 0.020 + 0.016 * looks.lashes
+    lid = 0.020 + 0.014 * looks.lashes - 0.004 * looks.child
     canvas.paint(moved(upper, 0.0, 0.018), _INK, alpha=0.25, clip=clip)
     canvas.paint(ribbon(upper, lid, start=0.3, end=0.5), ink)
     canvas.paint(ribbon(lower, 0.011), head.deep, alpha=0.7)
@@ -65,7 +65,7 @@ def _draw_open_eye(canvas: Canvas, head: Head, side: float) -> None:
 
 def _draw_iris(canvas: Canvas, head: Head, side: float, clip: np.ndarray) -> None:
     looks = head.looks
-    radius = head.eye_width * (0.50 + 0.10 * looks.child)
+    radius = head.eye_width * (0.50 + 0.19 * looks.child)
     middle = np.array([[side * head.eye_distance, head.eye_level - 0.08 * head.eye_width]])
     x, y = head.surface(middle)[0] + head.photo.gaze * radius * 0.6
     iris = towards(looks.iris, _GREY, 0.35 * (1.0 - looks.contrast))
@@ -103,7 +103,7 @@ def draw_brows(canvas: Canvas, head: Head) -> None:
     for side in (-1.0, 1.0):
         frown = 0.03 * photo.brow_lift
         points = [
-            (side * (head.eye_distance - reach), level - 0.4 * frown),
+            (side * (head.eye_distance - reach), level - 0.4 * frown - 0.03 * looks.child),
             (side * (head.eye_distance + 0.25 * reach), level - arch),
             (side * (head.eye_distance + 1.05 * reach), level + 0.022 - 0.006 * looks.brow_arch),
         ]
@@ -185,7 +185,7 @@ def _draw_teeth(
         return
     row = np.concatenate([middle, moved(middle[::-1], 0.0, 0.24 * half)])
     canvas.paint(row, towards(_TEETH, np.array([226.0, 206.0, 160.0]), 0.6 * looks.old), clip=clip)
-    if 0.45 < looks.child < 0.80 and looks.details[60] < 0.6:  # the first ones fall out
+    if 0.58 < looks.child < 0.80 and looks.details[60] < 0.6:  # the first ones fall out
         at = 0.22 * half * (1.0 if looks.details[61] < 0.5 else -1.0)
         x, y = head.surface(np.array([[at, head.mouth_level + 0.1 * half]]), lift=0.05)[0]
         canvas.paint(ellipse(x, y + 0.02, 0.13 * half, 0.3 * half), _MOUTH, clip=clip)

@@ -137,7 +137,7 @@ def _unit(value: float) -> float:
 
 def _apparent_age(random: np.random.Generator, age: float) -> float:
     """Years as the face shows them: off by more the older one gets."""
-    return max(age + random.normal() * (0.25 + 0.055 * age), 0.0)
+    return max(age + random.normal() * (0.15 + 0.03 * age), 0.0)
 
 
 def imagine(random: np.random.Generator, *, age: float, male: bool) -> Looks:
@@ -149,7 +149,7 @@ def imagine(random: np.random.Generator, *, age: float, male: bool) -> Looks:
       male: gender.
     """
     seen = _apparent_age(random, age)
-    child = _unit(1.0 - seen / 19.0)
+    child = _unit(1.0 - seen / 24.0)
     old = _unit((seen - 22.0) / 56.0)
     # How masculine the whole face is; grown faces differ more than children's.
     spread = 0.44 - 0.22 * child
@@ -180,10 +180,10 @@ def imagine(random: np.random.Generator, *, age: float, male: bool) -> Looks:
         brow_arch=_unit(0.75 - 0.6 * manly + random.normal() * 0.15),
         lashes=_unit(1.05 - 1.3 * manly + random.normal() * 0.15),
         makeup=_unit(1.1 - 1.6 * manly + random.normal() * 0.3) * grown,
-        forehead=_unit(old * 1.35 - 0.08 + random.normal() * 0.07),
-        crow=_unit(old * 1.4 - 0.14 + random.normal() * 0.07),
-        folds=_unit(old * 1.4 - 0.02 + random.normal() * 0.07),
-        bags=_unit(old * 1.2 - 0.02 + random.normal() * 0.09),
+        forehead=_unit(old * 1.35 - 0.10 + random.normal() * 0.05),
+        crow=_unit(old * 1.4 - 0.14 + random.normal() * 0.05),
+        folds=_unit(old * 1.4 - 0.04 + random.normal() * 0.05),
+        bags=_unit(old * 1.2 - 0.04 + random.normal() * 0.07),
         recede=_recede(random, old, manly),
         grey=_unit((old - 0.24) * 2.0 + random.normal() * 0.14) * (random.random() > 0.12),
         contrast=1.0 - 0.5 * old + random.normal() * 0.05,

@@ -85,10 +85,10 @@ def compose(random: np.random.Generator) -> Photograph:
         brow_lift=float(np.clip(random.normal() * 0.4, -0.8, 1.0)),
         light=np.array([math.cos(angle), 0.5 * math.sin(angle) - 0.5]) * random.random() ** 0.5,
         warmth=float(random.normal() * 0.45),
-        exposure=float(math.exp(random.normal() * 0.14)),
+        exposure=float(math.exp(random.normal() * 0.11 - 0.03)),
         contrast=float(0.84 + 0.34 * random.random()),
         noise=float(1.0 + 4.5 * random.random() ** 2),
-        blur=float(0.007 * random.random() ** 3),
+        blur=float(0.0055 * random.random() ** 3),
         quality=int(random.integers(72, 96)),
     )
 
@@ -112,6 +112,8 @@ def develop(random: np.random.Generator, picture: np.ndarray, photo: Photograph)
     )
     levels = picture * (ramp[..., None] * tint.astype(np.float32))
     levels = (levels - 120.0) * np.float32(photo.contrast) + np.float32(120.0)
+    # Film keeps some drawing in the lights where a plain clip would burn them out.
+    levels -= np.float32(0.45) * np.maximum(levels - np.float32(205.0), 0.0)
     if photo.blur * size > 0.3:
         levels = cv2.GaussianBlur(levels, (0, 0), photo.blur * size)
     grain = random.standard_normal((size, size, 1), np.float32)
