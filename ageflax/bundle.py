@@ -31,9 +31,7 @@ def describe(config: ConfigDict, result: dict[str, Any]) -> dict[str, Any]:
     return {
         "format": _FORMAT,
         "architecture": config.model.to_dict(),
-        "heads": {
-            task: list(labels.CLASSES[task]) for task in configuration.TASKS[config.task]
-        },
+        "heads": {task: list(labels.CLASSES[task]) for task in configuration.TASKS[config.task]},
         "input": {
             "resize": config.data.resize,
             "crop": config.data.crop,
@@ -78,7 +76,9 @@ def save(directory: Path, state: TrainState, config: ConfigDict, result: dict[st
     temporary.replace(directory / "model.safetensors")
     files.write_json(directory / "config.json", description)
     environment = Environment(
-        loader=PackageLoader("ageflax"), undefined=StrictUndefined, trim_blocks=True,
+        loader=PackageLoader("ageflax"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
         lstrip_blocks=True,
     )
     card = environment.get_template("model_card.md.jinja").render(
@@ -140,7 +140,9 @@ def load(directory: Path | str) -> Model:
         config = json.loads((directory / "config.json").read_text())
         tensors = load_file(directory / "model.safetensors")
     except FileNotFoundError as error:
-        raise InputError(f"{directory}: no bundle, {Path(error.filename).name} is absent") from error
+        raise InputError(
+            f"{directory}: no bundle, {Path(error.filename).name} is absent"
+        ) from error
     except Exception as error:
         raise InputError(f"{directory}: not a readable bundle: {error}") from error
     if config.get("format") != _FORMAT:

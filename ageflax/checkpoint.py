@@ -30,9 +30,10 @@ class Restored:
     notes: dict[str, Any]
 
 
-def _plain(state: TrainState) -> TrainState:
-    """The state with its key as raw bits, which every Orbax release can store."""
-    return state.replace(key=jax.random.key_data(state.key))  # type: ignore[attr-defined]
+def _plain(state: TrainState) -> dict[str, Any]:
+    """The state by field name, its key as raw bits, which every Orbax release can store."""
+    fields = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
+    return fields | {"key": jax.random.key_data(state.key)}
 
 
 class Checkpoints:
@@ -110,14 +111,14 @@ class Checkpoints:
         return sorted(self._manager.all_steps())
 
     def best_step(self) -> int | None:
-        """Step of the checkpoint with the largest figure; the earliest of equals."""
+        """Step of the checkpoint with the largest figure; the latest of equals, as Orbax keeps it."""
         self.finish()
         figures = {}
         for step in self.steps():
             metrics = self._manager.metrics(step)
             if metrics is not None:
                 figures[step] = metrics["figure"]
-        return max(figures, key=lambda step: (figures[step], -step)) if figures else None
+        return max(figures, key=lambda step: (figures[step], step)) if figures else None
 
     def restore(self, step: int, template: TrainState) -> Restored:
         """Reads one checkpoint back, each array placed as the template's.
@@ -139,8 +140,8 @@ class Checkpoints:
             raise RunError(
                 f"checkpoint {self._directory / str(step)} cannot be read: {first}"
             ) from error
-        key = jax.random.wrap_key_data(read.state.key)
-        return Restored(state=read.state.replace(key=key), notes=read.notes)
+        fields = read.state | {"key": jax.random.wrap_key_data(read.state["key"])}
+        return Restored(state=TrainState(**fields), notes=read.notes)
 
     def restore_latest(self, template: TrainState) -> Restored | None:
         """The latest checkpoint that can be read; None where there is none at all.

@@ -7,6 +7,7 @@ defaults are the paper's recipe (Levi & Hassner 2015) wherever the paper has a s
 import ast
 import difflib
 import importlib.util
+import json
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -142,11 +143,11 @@ def _nearest(name: str, names: Sequence[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(names))}"
 
 
-def flatten(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flatten(config: ConfigDict | dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """(dotted key, value) pairs of all leaves."""
     for key in config:
         value = config[key]
-        if isinstance(value, ConfigDict):
+        if isinstance(value, ConfigDict | dict):
             yield from flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
@@ -204,7 +205,9 @@ def _load(path: str) -> ConfigDict:
     # A config is the user's code: whatever it raises is told in one line, with its line number.
     except Exception as error:
         line = traceback.extract_tb(error.__traceback__)[-1].lineno
-        raise InputError(f"--config={path}: line {line}: {type(error).__name__}: {error}") from error
+        raise InputError(
+            f"--config={path}: line {line}: {type(error).__name__}: {error}"
+        ) from error
     if not isinstance(config, ConfigDict):
         raise InputError(f"--config={path}: get_config() must return a ConfigDict")
     return config
@@ -226,7 +229,9 @@ def load(path: str, overrides: Sequence[str] = ()) -> ConfigDict:
     return resolve(_load(path), overrides, origin=path)
 
 
-def resolve(values: ConfigDict, overrides: Sequence[str] = (), *, origin: str = "config") -> ConfigDict:
+def resolve(
+    values: ConfigDict, overrides: Sequence[str] = (), *, origin: str = "config"
+) -> ConfigDict:
     """As `load`, from values in memory."""
     config = defaults()
     keys = [key for key, _ in flatten(config)]
@@ -237,7 +242,9 @@ def resolve(values: ConfigDict, overrides: Sequence[str] = (), *, origin: str = 
     for word in overrides:
         key, separator, text = word.removeprefix("--config.").partition("=")
         if not word.startswith("--config.") or not separator:
-            raise InputError(f"{word!r} is no argument of this command; keys are --config.KEY=VALUE")
+            raise InputError(
+                f"{word!r} is no argument of this command; keys are --config.KEY=VALUE"
+            )
         if key not in keys:
             raise InputError(f"--config.{key}: unknown key{_nearest(key, keys)}")
         _assign(config, key, _convert(key, text, _kind(config, key)), origin=f"--config.{key}")
@@ -286,18 +293,13 @@ def differing_keys(old: dict[str, Any], new: ConfigDict) -> list[str]:
     """Keys whose change makes another experiment, as "key: old -> new" lines.
 
     Args:
-      old: the flat config that a run was started with.
+      old: the config that a run was started with, as read back from its config.json.
       new: the config it is asked to go on with.
     """
-    current = {key: value for key, value in flatten(new) if key not in CONTINUABLE}
-    old = {key: value for key, value in old.items() if key not in CONTINUABLE}
-    as_json = {k: list(map(_jsonable, v)) if isinstance(v, tuple) else v for k, v in current.items()}
+    # Through JSON, so that tuples on one side and lists on the other compare equal.
+    before, after = dict(flatten(old)), dict(flatten(json.loads(json.dumps(new.to_dict()))))
     return [
-        f"{key}: {old.get(key)!r} -> {as_json.get(key)!r}"
-        for key in sorted(old.keys() | as_json.keys())
-        if old.get(key) != as_json.get(key)
+        f"{key}: {before.get(key)!r} -> {after.get(key)!r}"
+        for key in sorted(before.keys() | after.keys())
+        if key not in CONTINUABLE and before.get(key) != after.get(key)
     ]
-
-
-def _jsonable(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value

@@ -6,7 +6,7 @@ import importlib.metadata
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +46,7 @@ class _Data:
         return {
             "name": self.stored.name,
             "faces": len(self.faces),
-            "without_label": int(len(self.faces) - self.usable.sum())
-            - len(self.loaded.unreadable),
+            "without_label": int(len(self.faces) - self.usable.sum()) - len(self.loaded.unreadable),
             "unreadable": len(self.loaded.unreadable),
             "edition": metadata.get("edition"),
             "licence": metadata.get("licence"),
@@ -66,9 +65,7 @@ def _fingerprint(faces: Faces) -> str:
     return digest.hexdigest()[:16]
 
 
-def _read(
-    config: ConfigDict, mesh: Mesh, *, pixels: bool, say: Callable[[str], None]
-) -> _Data:
+def _read(config: ConfigDict, mesh: Mesh, *, pixels: bool, say: Callable[[str], None]) -> _Data:
     """Opens (or builds) the dataset, and with `pixels` decodes it where it is to be kept."""
     data = config.data
     stored = build.open_dataset(data.name, directory=data.dir, manual_dir=data.manual_dir, say=say)
@@ -238,7 +235,31 @@ def finished(workdir: Path) -> list[dict[str, Any]]:
     return [result for result in results if result is not None]
 
 
-def run(config: ConfigDict, workdir: Path, *, say: Callable[[str], None]) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a run leaves besides its files.
+
+    Attributes:
+      summary: what summary.json holds.
+      stored: the dataset, for who wants to show its faces.
+      faces: its labels.
+    """
+
+    summary: dict[str, Any]
+    stored: StoredDataset
+    faces: Faces
+
+    def images(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """Encoded images, as the dataset has them, by key; keys it does not have are left out."""
+        rows = np.flatnonzero(np.isin(self.faces.keys.astype(str), keys)).tolist()
+        examples = self.stored.examples(rows)
+        return {
+            self.faces.keys[row]: example["image"]
+            for row, example in zip(rows, examples, strict=True)
+        }
+
+
+def run(config: ConfigDict, workdir: Path, *, say: Callable[[str], None]) -> Outcome:
     """Trains and tests each fold in `config.folds` that is not done yet.
 
     Args:
@@ -247,7 +268,7 @@ def run(config: ConfigDict, workdir: Path, *, say: Callable[[str], None]) -> dic
       say: takes lines for the user.
 
     Returns:
-      What summary.json holds.
+      What summary.json holds, and the dataset it was measured on.
     """
     _make_workdir(workdir)
     mesh = make_mesh()
@@ -283,7 +304,7 @@ def run(config: ConfigDict, workdir: Path, *, say: Callable[[str], None]) -> dic
         say(_fold_line(result, time.monotonic() - started))
     summary = summarise(finished(workdir))
     files.write_json(workdir / "summary.json", summary)
-    return summary
+    return Outcome(summary, data.stored, data.faces)
 
 
 def _fold_line(result: dict[str, Any], seconds: float) -> str:

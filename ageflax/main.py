@@ -19,7 +19,9 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--config", metavar="FILE", required=True, help="configs/quickstart.py, ...")
+    parser.add_argument(
+        "--config", metavar="FILE", required=True, help="configs/quickstart.py, ..."
+    )
     parser.add_argument(
         "--workdir", metavar="DIR", type=Path, help="where results go (default: runs/CONFIG)"
     )
@@ -36,9 +38,9 @@ def _run(config_path: str, workdir: Path | None, overrides: Sequence[str]) -> No
     from ageflax import cross_validation, report, table
     from ageflax.progress import say
 
-    summary = cross_validation.run(config, workdir, say=say)
-    report.write(workdir)
-    print(table.text(summary))
+    outcome = cross_validation.run(config, workdir, say=say)
+    report.write(workdir, thumbnails=outcome.images)
+    print(table.text(outcome.summary))
     say(f"report: {workdir / 'report.html'}")
 
 

@@ -1,9 +1,10 @@
 """Figures of a classifier, from every face's probabilities: sums and counts, nothing averaged early."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, SupportsFloat
 
 import numpy as np
+
 
 def confusion(true: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
     """int[classes, classes], faces of class row predicted as class column."""
@@ -11,8 +12,8 @@ def confusion(true: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarr
     return flat.reshape(classes, classes)
 
 
-def _ratio(part: float, whole: float) -> float | None:
-    return float(part / whole) if whole else None
+def _ratio(part: SupportsFloat, whole: SupportsFloat) -> float | None:
+    return float(part) / float(whole) if float(whole) else None
 
 
 def constant_floor(matrix: np.ndarray, *, off_by: int = 0) -> float | None:

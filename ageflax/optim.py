@@ -27,7 +27,9 @@ def _check_used(patterns: Sequence[str], paths: Sequence[str], key: str) -> None
         except re.error as error:
             raise InputError(f"{key}: {pattern!r} is no regular expression: {error}") from None
         if not used:
-            raise InputError(f"{key}: {pattern!r} matches no parameter; they are {', '.join(paths)}")
+            raise InputError(
+                f"{key}: {pattern!r} matches no parameter; they are {', '.join(paths)}"
+            )
 
 
 def lr_multipliers(params: Params, pairs: Sequence[tuple[str, float]]) -> Any:

@@ -3,9 +3,10 @@
 Whichever it is, a step sees the same faces in the same order and augments them by the same code.
 """
 
+import abc
 import os
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import numpy as np
@@ -19,24 +20,24 @@ from ageflax.structs import Batch
 Labels = dict[str, np.ndarray]
 
 
-class Placement(Protocol):
+class Placement(abc.ABC):
     """A source of batches on the mesh."""
 
     name: str
 
+    @abc.abstractmethod
     def train_inputs(
         self, order: ShuffledRows, start: int, stop: int, batch_size: int
     ) -> Iterator[tuple[Any, ...]]:
         """What the train step takes after the state, for steps start..stop-1."""
-        ...
 
+    @abc.abstractmethod
     def eval_batches(self, rows: np.ndarray, batch_size: int) -> Iterator[Batch]:
         """Every row once, in order; the last batch is padded with masked rows."""
-        ...
 
+    @abc.abstractmethod
     def mean(self, rows: np.ndarray) -> np.ndarray:
         """float32[size, size, 3], the mean image of some rows, RGB."""
-        ...
 
 
 def choose(name: str, *, pixel_bytes: int, share: float, mesh: Mesh) -> str:
@@ -78,7 +79,7 @@ def _mean_of(pixels: Iterator[np.ndarray]) -> np.ndarray:
     return (total / count).astype(np.float32)
 
 
-class OnHost:
+class OnHost(Placement):
     """Decoded faces in host memory; each step's batch is gathered and sent.
 
     Args:
@@ -118,7 +119,7 @@ class OnHost:
         return _mean_of(self._pixels[rows[k : k + 256]] for k in range(0, len(rows), 256))
 
 
-class OnDevice:
+class OnDevice(Placement):
     """Decoded faces on every device, sent once; a step is told row numbers only.
 
     Args:
@@ -180,7 +181,7 @@ class _StreamedPiece:
         return Batch(images=images, labels=labels, mask=mask & readable)
 
 
-class Streamed:
+class Streamed(Placement):
     """Faces decoded when their step comes, by threads or by worker processes.
 
     An image that no longer decodes becomes a masked row: it counts for nothing, and is counted.

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 from ageflax import losses
 from ageflax.data import augment
 from ageflax.sharding import batched, replicated
-from ageflax.structs import Batch, Metrics, Params, TrainState
+from ageflax.structs import AnyArray, Batch, Metrics, Params, TrainState
 
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 ResidentTrainStep = Callable[[TrainState, Batch, Any], tuple[TrainState, Metrics]]
@@ -28,7 +28,7 @@ def init_state(
     network: nn.Module,
     tx: optax.GradientTransformation,
     key: jax.Array,
-    mean: jax.Array,
+    mean: Float[AnyArray, "h w 3"],
     crop: int,
     mesh: Mesh,
 ) -> TrainState:
@@ -132,9 +132,7 @@ def make_resident_train_step(
     """
     inner = _train_step(network, tx, preprocessing)
 
-    def step(
-        state: TrainState, faces: Batch, rows: Int[Array, " b"]
-    ) -> tuple[TrainState, Metrics]:
+    def step(state: TrainState, faces: Batch, rows: Int[Array, " b"]) -> tuple[TrainState, Metrics]:
         return inner(state, jax.tree.map(lambda leaf: leaf[rows], faces))
 
     return jax.jit(

@@ -3,10 +3,12 @@
 from typing import Any
 
 import jax
+import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
-# A host batch holds numpy arrays, a device batch jax arrays; the annotations admit both.
+# On the host numpy's, on the devices jax's.
+AnyArray = jax.Array | np.ndarray
 Params = Any
 
 
@@ -20,9 +22,9 @@ class Batch:
       mask: False for padding and for images that could not be decoded; such rows count for nothing.
     """
 
-    images: UInt8[Array, "b h w 3"]
-    labels: dict[str, Int[Array, " b"]]
-    mask: Bool[Array, " b"]
+    images: UInt8[AnyArray, "b h w 3"]
+    labels: dict[str, Int[AnyArray, " b"]]
+    mask: Bool[AnyArray, " b"]
 
 
 @struct.dataclass

@@ -96,9 +96,7 @@ def _initial_state(fold: Fold) -> TrainState:
     key = jax.random.fold_in(jax.random.key(config.seed), fold.number)
     side = config.data.resize if config.data.mean == "image" else 1
     mean = np.zeros((side, side, 3), np.float32)
-    return steps.init_state(
-        program.network, program.tx, key, mean, config.data.crop, program.mesh
-    )
+    return steps.init_state(program.network, program.tx, key, mean, config.data.crop, program.mesh)
 
 
 def _with_mean(state: TrainState, fold: Fold) -> TrainState:

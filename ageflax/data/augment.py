@@ -10,6 +10,8 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int, Key, UInt8
 
+from ageflax.structs import AnyArray
+
 
 @struct.dataclass
 class Preprocessing:
@@ -33,9 +35,9 @@ def _crop(
     return jax.lax.dynamic_slice(image, (offset[0], offset[1], zero), (size, size, image.shape[2]))
 
 
-def _centred(images: UInt8[Array, "b h w 3"], mean: Float[Array, "mh mw 3"]) -> jax.Array:
+def _centred(images: UInt8[AnyArray, "b h w 3"], mean: Float[AnyArray, "mh mw 3"]) -> jax.Array:
     """The mean image lies under the whole decoded image, as in Caffe, and is cropped with it."""
-    return images.astype(jnp.float32) - mean
+    return jnp.asarray(images, jnp.float32) - mean
 
 
 def _order(images: jax.Array, channels: str) -> jax.Array:
@@ -69,8 +71,8 @@ def training_views(
 
 
 def test_views(
-    images: UInt8[Array, "b h w 3"],
-    mean: Float[Array, "mh mw 3"],
+    images: UInt8[AnyArray, "b h w 3"],
+    mean: Float[AnyArray, "mh mw 3"],
     preprocessing: Preprocessing,
     *,
     crops: str,

@@ -1,5 +1,6 @@
 """Finding a dataset on disk, and building it where it is not there yet."""
 
+import contextlib
 import importlib
 import importlib.util
 import json
@@ -90,7 +91,11 @@ def _prepare(name: str, directory: Path, manual_dir: Path, say: Callable[[str], 
     say(f"building {builder.info.full_name} in {directory}")
     download_config = tfds.download.DownloadConfig(manual_dir=manual_dir)
     try:
-        builder.download_and_prepare(download_config=download_config, file_format="array_record")
+        # TFDS prints what it does; standard output is for results.
+        with contextlib.redirect_stdout(sys.stderr):
+            builder.download_and_prepare(
+                download_config=download_config, file_format="array_record"
+            )
     except PermissionError as error:
         raise InputError(f"data.dir = {directory}: cannot be written: {error.strerror}") from error
     return Path(builder.data_path)

@@ -108,7 +108,7 @@ class StoredDataset:
         path = self.path / "metadata.json"
         return json.loads(path.read_text()) if path.is_file() else {}
 
-    def examples(self, rows: Sequence[int]) -> list[dict[str, Any]]:
+    def examples(self, rows: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
         """Whole examples, images as bytes, in the order of `rows`."""
         folds = np.searchsorted(self._ends, rows, side="right")
         starts = np.concatenate([[0], self._ends])

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -97,7 +97,7 @@ class StoredPixels:
     dataset: StoredDataset
     decoding: Decoding
 
-    def __call__(self, rows: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Pixels uint8[b, size, size, 3], and bool[b], False where an image does not decode."""
         size = self.decoding.size
         pixels = np.zeros((len(rows), size, size, 3), np.uint8)

@@ -38,7 +38,9 @@ class LeviHassner(nn.Module):
     def _features(self, features: int) -> int:
         return max(round(features * self.width), 1)
 
-    def _initializers(self, deviation: float, bias: float) -> dict[str, nn.initializers.Initializer]:
+    def _initializers(
+        self, deviation: float, bias: float
+    ) -> dict[str, nn.initializers.Initializer]:
         if self.init == "he":
             return {"kernel_init": _he, "bias_init": nn.initializers.zeros}
         return {

@@ -24,9 +24,9 @@ class Heads(nn.Module):
     def __call__(self, features: Float[Array, "b f"]) -> dict[str, Float[Array, "b _"]]:
         """Logits per task."""
         return {
-            task: nn.Dense(
-                classes, dtype=self.dtype, kernel_init=gaussian(0.01), name=task
-            )(features).astype(jnp.float32)
+            task: nn.Dense(classes, dtype=self.dtype, kernel_init=gaussian(0.01), name=task)(
+                features
+            ).astype(jnp.float32)
             for task, classes in self.classes.items()
         }
 

@@ -1,0 +1,59 @@
+"""Four CPU devices, strict promotion, and one small dataset that every test may read."""
+
+import os
+
+# Before anything imports jax.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import tempfile
+from pathlib import Path
+
+import jax
+import pytest
+from ml_collections import ConfigDict
+
+from ageflax import config as configuration
+from ageflax.data import build
+from ageflax.data.dataset import StoredDataset
+
+jax.config.update("jax_num_cpu_devices", 4)
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+# Many tests train the same small program: it is compiled once a session.
+jax.config.update("jax_compilation_cache_dir", tempfile.mkdtemp(prefix="ageflax-tests-"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+
+SMALL_FACES = "synthetic_faces/people_80_photos_2_size_32_seed_0"
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the session's datasets are built."""
+    return tmp_path_factory.mktemp("datasets")
+
+
+@pytest.fixture(scope="session")
+def small_faces(data_dir: Path) -> StoredDataset:
+    """160 drawn faces of 80 people, 32 pixels a side, built once."""
+    return build.open_dataset(SMALL_FACES, directory=str(data_dir), say=lambda line: None)
+
+
+def small_values(data_dir: Path) -> ConfigDict:
+    """A config that trains a narrow network on the small faces in a second."""
+    values = ConfigDict()
+    values.steps = 8
+    values.data = ConfigDict(
+        {"name": SMALL_FACES, "dir": str(data_dir), "resize": 32, "crop": 27, "batch_size": 16}
+    )
+    values.model = ConfigDict({"width": 0.05, "norm": "batch", "init": "he"})
+    values.optim = ConfigDict({"learning_rate": 1e-4})
+    values.eval = ConfigDict({"every": 4, "log_every": 2, "batch_size": 16})
+    return values
+
+
+@pytest.fixture
+def small_config(data_dir: Path, small_faces: StoredDataset) -> ConfigDict:
+    """The small config, resolved; its dataset is built."""
+    del small_faces  # only needed to be there
+    return configuration.resolve(small_values(data_dir))

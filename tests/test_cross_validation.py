@@ -1,0 +1,278 @@
+import json
+import shutil
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from ageflax import config as configuration
+from ageflax import cross_validation, files, train
+from ageflax.data.dataset import Faces
+from ageflax.errors import InputError, RunError
+from ageflax.sharding import make_mesh
+from tests.conftest import small_values
+
+
+def run(config: ConfigDict, workdir: Path, *overrides: str) -> list[str]:
+    """Runs and returns what was said."""
+    lines: list[str] = []
+    resolved = configuration.resolve(config, overrides)
+    cross_validation.run(resolved, workdir, say=lines.append)
+    return lines
+
+
+def metrics_of(fold: Path) -> list[dict]:
+    return [json.loads(line) for line in (fold / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, data_dir, small_faces):
+    """A finished run of folds 0 and 3, and its config. Not to be written to."""
+    workdir = tmp_path_factory.mktemp("finished")
+    values = small_values(data_dir)
+    run(values, workdir, "--config.folds=(0, 3)", "--config.task=joint")
+    return workdir, values
+
+
+def test_a_run_leaves_what_the_design_names(finished):
+    workdir, _ = finished
+    for fold in (0, 3):
+        left = workdir / f"fold_{fold}"
+        assert json.loads((left / "result.json").read_text())["fold"] == fold
+        assert [line["step"] for line in metrics_of(left)] == [2, 4, 6, 8]
+        assert {"epoch", "loss", "learning_rate", "images_per_second"} <= metrics_of(left)[0].keys()
+        assert "validation_age_exact" in metrics_of(left)[1]
+        assert sorted(path.name for path in (left / "bundle").iterdir()) == [
+            "README.md", "config.json", "model.safetensors",
+        ]  # fmt: skip
+        assert list((left / "tensorboard").glob("events.out.tfevents.*"))
+        assert {"4", "8"} <= {path.name for path in (left / "checkpoints").iterdir()}
+    summary = json.loads((workdir / "summary.json").read_text())
+    assert summary["folds"] == [0, 3]
+    assert set(summary["tasks"]) == {"age", "gender"}
+    assert {"exact", "one_off", "mae", "cs5", "majority_floor"} <= summary["tasks"]["age"].keys()
+    described = json.loads((workdir / "config.json").read_text())
+    assert described["config"]["task"] == "joint"
+    assert described["versions"]["jax"] == jax.__version__
+    assert sum(described["devices"].values()) == 4
+
+
+def test_every_test_face_is_predicted_exactly_once(finished, small_faces):
+    workdir, _ = finished
+    examples = small_faces.examples(range(len(small_faces)))
+    for fold in (0, 3):
+        expected = [
+            example["key"].decode()
+            for row, example in enumerate(examples)
+            if small_faces.fold_of(row) == fold
+        ]
+        lines = (workdir / f"fold_{fold}" / "predictions.csv").read_text().splitlines()
+        assert lines[0].startswith("key,subject,age_true,age_predicted,age_probability_0-2,")
+        assert lines[0].endswith(",gender_true,gender_predicted,gender_probability_female,"
+                                 "gender_probability_male")  # fmt: skip
+        assert [line.split(",")[0] for line in lines[1:]] == expected
+        result = json.loads((workdir / f"fold_{fold}" / "result.json").read_text())
+        assert result["tasks"]["age"]["faces"] == len(expected)
+
+
+def test_summary_is_mean_and_sample_deviation_of_the_folds(finished):
+    workdir, _ = finished
+    exact = [
+        json.loads((workdir / f"fold_{k}" / "result.json").read_text())["tasks"]["age"]["exact"]
+        for k in (0, 3)
+    ]
+    figure = json.loads((workdir / "summary.json").read_text())["tasks"]["age"]["exact"]
+    assert figure["mean"] == pytest.approx(np.mean(exact))
+    assert figure["std"] == pytest.approx(abs(exact[0] - exact[1]) / 2**0.5)
+    assert figure["folds"] == exact
+
+
+def test_a_finished_fold_is_not_redone(finished, tmp_path):
+    workdir, values = finished
+    copy = tmp_path / "copy"
+    shutil.copytree(workdir, copy)
+    shutil.rmtree(copy / "fold_0" / "checkpoints")
+    before = (copy / "fold_0" / "result.json").read_bytes()
+    lines = run(values, copy, "--config.folds=(0, 3)", "--config.task=joint")
+    assert lines == ["fold 0 is done", "fold 3 is done"]
+    assert (copy / "fold_0" / "result.json").read_bytes() == before
+
+
+def test_another_config_in_the_same_folder_is_refused_with_the_differing_keys(finished):
+    workdir, values = finished
+    with pytest.raises(InputError) as error:
+        run(values, workdir, "--config.task=joint", "--config.seed=1", "--config.steps=9")
+    assert "differing: seed: 0 -> 1; steps: 8 -> 9" in str(error.value)
+
+
+def test_other_data_in_the_same_folder_is_refused(finished, tmp_path):
+    workdir, values = finished
+    (tmp_path / "fold_0").mkdir()
+    described = json.loads((workdir / "config.json").read_text())
+    described["data"]["fingerprint"] = "another"
+    files.write_json(tmp_path / "config.json", described)
+    with pytest.raises(InputError, match="differing: data: another -> "):
+        run(values, tmp_path, "--config.task=joint")
+
+
+class StoppedError(Exception):
+    pass
+
+
+def _stop_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next run ends as if killed when it logs this step."""
+    write = train._Log.write
+
+    def stopping(self, record):
+        if record["step"] == step:
+            raise StoppedError
+        write(self, record)
+
+    monkeypatch.setattr(train._Log, "write", stopping)
+
+
+PLACEMENTS = ("host", "device", "stream")
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory, data_dir, small_faces):
+    """predictions.csv of fold 1 from runs that nothing disturbed, by placement."""
+    texts = {}
+    for placement in PLACEMENTS:
+        workdir = tmp_path_factory.mktemp(placement)
+        values = small_values(data_dir)
+        run(values, workdir, "--config.fold=1", f"--config.data.placement={placement}")
+        texts[placement] = (workdir / "fold_1" / "predictions.csv").read_bytes()
+    return texts
+
+
+def _probabilities(text: bytes) -> np.ndarray:
+    rows = [line.split(",")[4:] for line in text.decode().splitlines()[1:]]
+    return np.array(rows, np.float64)
+
+
+def test_placements_train_the_same_model(straight):
+    host = _probabilities(straight["host"])
+    np.testing.assert_array_equal(_probabilities(straight["stream"]), host)
+    np.testing.assert_allclose(_probabilities(straight["device"]), host, atol=1e-5)
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_a_stopped_run_goes_on_to_the_same_predictions_byte_for_byte(
+    placement, straight, data_dir, small_config, tmp_path, monkeypatch
+):
+    overrides = ("--config.fold=1", f"--config.data.placement={placement}")
+    with monkeypatch.context() as patch:
+        _stop_at(6, patch)
+        with pytest.raises(StoppedError):
+            run(small_values(data_dir), tmp_path, *overrides)
+    assert not (tmp_path / "fold_1" / "result.json").exists()
+    lines = run(small_values(data_dir), tmp_path, *overrides)
+    assert "fold 1: going on from step 4 of 8" in lines
+    assert (tmp_path / "fold_1" / "predictions.csv").read_bytes() == straight[placement]
+    assert [line["step"] for line in metrics_of(tmp_path / "fold_1")] == [2, 4, 6, 8]
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(
+    straight, data_dir, small_config, tmp_path, monkeypatch
+):
+    overrides = ("--config.fold=1", "--config.data.placement=host", "--config.eval.every=2")
+    # Validating more often changes nothing that is trained; it only saves more.
+    with monkeypatch.context() as patch:
+        _stop_at(8, patch)
+        with pytest.raises(StoppedError):
+            run(small_values(data_dir), tmp_path, *overrides)
+    checkpoints = tmp_path / "fold_1" / "checkpoints"
+    latest = checkpoints / "8"
+    for path in latest.rglob("*"):
+        if path.is_file() and path.stat().st_size > 10_000:
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    lines = run(small_values(data_dir), tmp_path, *overrides)
+    assert any("checkpoints/8 cannot be read" in line for line in lines)
+    assert "fold 1: going on from step 6 of 8" in lines
+    assert (checkpoints / "8.damaged").is_dir()
+    assert (tmp_path / "fold_1" / "predictions.csv").read_bytes() == straight["host"]
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(
+    data_dir, small_config, tmp_path, monkeypatch
+):
+    fetch = train._fetch
+
+    def poisoned(pending, first_step, fold):
+        if first_step <= 7 < first_step + len(pending):
+            pending[7 - first_step]["loss"] = np.float32("nan")
+        return fetch(pending, first_step, fold)
+
+    monkeypatch.setattr(train, "_fetch", poisoned)
+    with pytest.raises(RunError, match=r"fold 0: the loss is nan at step 7; checkpoints from"):
+        run(small_values(data_dir), tmp_path, "--config.fold=0")
+    assert (tmp_path / "fold_0" / "checkpoints" / "4").is_dir()
+    assert not (tmp_path / "fold_0" / "checkpoints" / "8").exists()
+
+
+def test_one_device_and_four_give_the_same_losses(data_dir, small_config, tmp_path, monkeypatch):
+    losses = {}
+    for count in (1, 4):
+        mesh = make_mesh(jax.devices()[:count])
+        with monkeypatch.context() as patch:
+            patch.setattr(cross_validation, "make_mesh", lambda mesh=mesh: mesh)
+            run(small_values(data_dir), tmp_path / str(count), "--config.fold=2")
+        losses[count] = [line["loss"] for line in metrics_of(tmp_path / str(count) / "fold_2")]
+    np.testing.assert_allclose(losses[1], losses[4], rtol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("--config.data.batch_size=18", "data.batch_size = 18 does not divide over 4 devices; 16 or 20"),
+        ("--config.data.batch_size=400", "data.batch_size = 400 is larger than the "),
+        ("--config.data.name=synthetic_face", "no dataset 'synthetic_face'; did you mean 'synthetic_f"),
+        ("--config.data.name=adience", "dataset adience/aligned is not built, and its archives are not"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_run_is_refused_in_words(
+    override, message, data_dir, small_config, tmp_path
+):
+    with pytest.raises(InputError) as error:
+        run(small_values(data_dir), tmp_path, override)
+    assert message in str(error.value)
+
+
+def test_a_class_without_a_training_face_is_refused(data_dir, small_config, tmp_path, monkeypatch):
+    classes = Faces.classes
+
+    def without_the_oldest(self, task, *, policy):
+        values = classes(self, task, policy=policy).copy()
+        values[(values == 7) & (self.folds != 2)] = 0
+        return values
+
+    monkeypatch.setattr(Faces, "classes", without_the_oldest)
+    with pytest.raises(InputError, match="testing fold 2: no training face is of age 60-100"):
+        run(small_values(data_dir), tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_refused(data_dir, small_config, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"--workdir=.*file/run: cannot be written"):
+        run(small_values(data_dir), tmp_path / "file" / "run")
+
+
+def test_hold_out_trains_on_three_folds_validates_on_one_and_tests_one(
+    data_dir, small_config, tmp_path
+):
+    run(small_values(data_dir), tmp_path, "--config.eval.protocol=hold_out")
+    result = json.loads((tmp_path / "fold_4" / "result.json").read_text())
+    assert result["faces"] == {"train": 96, "validation": 32, "test": 32, "test_unreadable": 0}
+    assert json.loads((tmp_path / "summary.json").read_text())["folds"] == [4]
+
+
+def test_the_best_checkpoint_is_tested_where_the_config_says_so(data_dir, small_config, tmp_path):
+    run(small_values(data_dir), tmp_path, "--config.fold=0", "--config.eval.checkpoint=best",
+        "--config.eval.every=2")  # fmt: skip
+    curve = metrics_of(tmp_path / "fold_0")
+    exact = [line["validation_age_exact"] for line in curve]
+    best = max(line["step"] for line in curve if line["validation_age_exact"] == max(exact))
+    assert json.loads((tmp_path / "fold_0" / "result.json").read_text())["tested_step"] == best
