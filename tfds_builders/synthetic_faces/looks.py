@@ -137,7 +137,7 @@ def _unit(value: float) -> float:
 
 def _apparent_age(random: np.random.Generator, age: float) -> float:
     """Years as the face shows them: off by more the older one gets."""
-    return max(age + random.normal() * (0.15 + 0.03 * age), 0.0)
+    return max(age + random.normal() * (0.1 + 0.02 * age), 0.0)
 
 
 def imagine(random: np.random.Generator, *, age: float, male: bool) -> Looks:
@@ -150,7 +150,7 @@ def imagine(random: np.random.Generator, *, age: float, male: bool) -> Looks:
     """
     seen = _apparent_age(random, age)
     child = _unit(1.0 - seen / 24.0)
-    old = _unit((seen - 22.0) / 56.0)
+    old = _unit((seen - 24.0) / 50.0)
     # How masculine the whole face is; grown faces differ more than children's.
     spread = 0.44 - 0.22 * child
     manly = 0.5 + (spread if male else -spread) + random.normal() * 0.10

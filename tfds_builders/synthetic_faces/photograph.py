@@ -78,7 +78,7 @@ def compose(random: np.random.Generator) -> Photograph:
         roll=float(np.clip(random.normal() * 0.10, -0.28, 0.28)),
         shift=random.normal(size=2) * (0.04, 0.025),
         scale=float(np.clip(1.14 + random.normal() * 0.05, 1.0, 1.28)),
-        smile=0.45 + 0.5 * random.random() if happy < 0.6 else random.random() * 0.7 - 0.35,
+        smile=0.45 + 0.5 * random.random() if happy < 0.68 else random.random() * 0.6 - 0.28,
         open=float(random.random()) if random.random() < 0.35 else 0.0,
         eyelids=0.0 if random.random() < 0.03 else 0.86 + 0.26 * random.random(),
         gaze=random.normal(size=2) * (0.28, 0.12),

@@ -39,8 +39,8 @@ class SyntheticFacesConfig(tfds.core.BuilderConfig):
       seed: another seed, other people.
     """
 
-    people: int = 240
-    photos: int = 5
+    people: int = 300
+    photos: int = 4
     size: int = 80
     seed: int = 0
 
@@ -82,7 +82,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     BUILDER_CONFIGS: ClassVar[list[tfds.core.BuilderConfig]] = [
         SyntheticFacesConfig(
             name="default",
-            description="240 people, 5 photographs of each, 80 pixels.",
+            description="300 people, 4 photographs of each, 80 pixels.",
         )
     ]
 

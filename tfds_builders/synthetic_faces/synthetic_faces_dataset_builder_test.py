@@ -104,7 +104,7 @@ def test_a_person_is_in_one_fold_with_one_age_and_gender(examples: dict[str, lis
     assert all(len(found) == 1 for found in facts.values())
 
 
-@pytest.mark.parametrize("people", [40, 43, 80, 240, 1001])
+@pytest.mark.parametrize("people", [40, 43, 80, 300, 1001])
 def test_folds_are_alike(people: int):
     citizens = population.populate(people, 0)
     assert [citizen.number for citizen in citizens] == list(range(people))
@@ -121,10 +121,11 @@ def test_folds_are_alike(people: int):
 
 
 def test_no_group_is_a_floor_to_lean_on():
-    groups = collections.Counter(citizen.group for citizen in population.populate(240, 0))
-    assert max(groups.values()) / 240 < 0.2 < max(groups.values()) / 175
-    men = sum(citizen.male for citizen in population.populate(240, 0))
-    assert abs(men - 120) <= 1
+    groups = collections.Counter(citizen.group for citizen in population.populate(300, 0))
+    assert max(groups.values()) / 300 < 0.2
+    assert min(groups.values()) / 300 > 0.08
+    men = sum(citizen.male for citizen in population.populate(300, 0))
+    assert abs(men - 150) <= 1
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -174,7 +175,7 @@ def test_only_the_default_is_built_without_a_name(tmp_path: Path):
     assert [config.name for config in module.Builder.BUILDER_CONFIGS] == ["default"]
     metadata = module.Builder(data_dir=tmp_path).info.metadata
     assert metadata is not None
-    assert (metadata["people"], metadata["photos"], metadata["size"]) == (240, 5, 80)
+    assert (metadata["people"], metadata["photos"], metadata["size"]) == (300, 4, 80)
 
 
 @pytest.mark.parametrize(
