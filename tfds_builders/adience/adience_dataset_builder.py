@@ -3,21 +3,26 @@
 import collections
 import contextlib
 import dataclasses
+import functools
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
+from tqdm import tqdm
 
 from ageflax.data import images
 from ageflax.errors import InputError, RunError
 from ageflax.labels import GENDERS, UNKNOWN
 
-from . import fold_files, photographs, survey
+from . import fold_files, photographs, shards, survey
+
+# Key, and the features by name.
+Example = tuple[str, dict[str, Any]]
 
 TERMS = (
     "Adience is given out by its authors (Eidinger, Enbar and Hassner, The Open University of "
@@ -50,8 +55,12 @@ def _say(text: str) -> None:
         print(f"adience: {line}", file=sys.stderr)
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
-    """Adience in its five folds, splits fold_0 to fold_4."""
+class Builder(tfds.core.ShardBasedBuilder):
+    """Adience in its five folds, splits fold_0 to fold_4.
+
+    Shard by shard, since TFDS's GeneratorBasedBuilder holds up to 1 GB of a split in memory to
+    shuffle it, and beyond that needs TensorFlow.
+    """
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First release."}
@@ -116,9 +125,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         with contextlib.ExitStack() as self._temporary:
             super().download_and_prepare(**kwargs)
 
-    def _split_generators(  # pyright: ignore[reportIncompatibleMethodOverride]
+    def _shard_iterators_per_split(
         self, dl_manager: tfds.download.DownloadManager
-    ) -> dict[str, Iterator[tuple[str, dict[str, Any]]]]:
+    ) -> dict[str, Sequence[Callable[[], Iterator[Example]]]]:
         assert self.builder_config is not None  # there is a default
         config = self.builder_config.name
         manual_dir = _manual_dir(dl_manager)
@@ -133,40 +142,45 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         survey.write_listing(listing, result.rejected, config=config)
         self._provenance.update(_metadata(config, folds, source, result))
         _report(folds, source, result, listing=self._final_path / survey.LISTING)
+        sized = list(zip(result.usable, result.sizes, strict=True))
         return {
-            f"fold_{fold}": self._generate_examples(
-                [face for face in result.usable if face.fold == fold], source
-            )
+            f"fold_{fold}": [
+                functools.partial(_examples, shard, source)
+                for shard in shards.divide(pair for pair in sized if pair[0].fold == fold)
+            ]
             for fold in fold_files.FOLDS
         }
-
-    def _generate_examples(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, faces: Sequence[fold_files.Face], source: photographs.Photographs
-    ) -> Iterator[tuple[str, dict[str, Any]]]:
-        for face in faces:
-            try:
-                image = source.read(face)
-            except images.BadImageError as error:
-                raise RunError(
-                    f"the image of {face.key} was good when it was checked and is now {error}"
-                ) from error
-            yield (
-                face.key,
-                {
-                    "image": image,
-                    "key": face.key,
-                    "subject": face.face_id,
-                    "age_label": face.age_label,
-                    "age": np.float32(np.nan),
-                    "gender": GENDERS.index(face.gender) if face.gender else UNKNOWN,
-                },
-            )
 
     def _make_temporary_folder(self) -> Path:
         """An empty folder beside the dataset, so on the same disk, gone after the build."""
         folder = tempfile.mkdtemp(prefix="incomplete.unpacked.", dir=Path(self.data_path).parent)
         self._temporary.callback(shutil.rmtree, folder, ignore_errors=True)
         return Path(folder)
+
+
+def _examples(
+    faces: Sequence[fold_files.Face], source: photographs.Photographs
+) -> Iterator[Example]:
+    """The examples of one shard."""
+    progress = tqdm(faces, desc="Writing", unit=" examples", leave=False, disable=None)
+    for face in progress:
+        try:
+            image = source.read(face)
+        except images.BadImageError as error:
+            raise RunError(
+                f"the image of {face.key} was good when it was checked and is now {error}"
+            ) from error
+        yield (
+            face.key,
+            {
+                "image": image,
+                "key": face.key,
+                "subject": face.face_id,
+                "age_label": face.age_label,
+                "age": np.float32(np.nan),
+                "gender": GENDERS.index(face.gender) if face.gender else UNKNOWN,
+            },
+        )
 
 
 def _manual_dir(dl_manager: tfds.download.DownloadManager) -> Path:

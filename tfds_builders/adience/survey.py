@@ -30,10 +30,12 @@ class Survey:
 
     Attributes:
       usable: faces to write, in their order.
+      sizes: bytes that each of their images takes.
       rejected: the others, each with its reason out of images.REASONS.
     """
 
     usable: list[Face]
+    sizes: list[int]
     rejected: list[tuple[Face, str]]
 
     @property
@@ -48,18 +50,19 @@ class Survey:
         return len(self.rejected) / (len(self.usable) + len(self.rejected))
 
 
-def _fault(face: Face, photographs: photographs_lib.Photographs) -> str | None:
-    """Why a face's image cannot be used; None for a good one."""
+def _check(face: Face, photographs: photographs_lib.Photographs) -> tuple[int, str]:
+    """Size in bytes of a good image and "", or 0 and why it cannot be used."""
     try:
-        images.decode(photographs.read(face))
+        content = photographs.read(face)
+        images.decode(content)
     except images.BadImageError as error:
-        return error.reason
-    return None
+        return 0, error.reason
+    return len(content), ""
 
 
 def survey(faces: Sequence[Face], photographs: photographs_lib.Photographs) -> Survey:
     """Decodes every image in threads (Pillow lets others run meanwhile)."""
-    usable, rejected = [], []
+    usable, sizes, rejected = [], [], []
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
         tqdm(
@@ -68,14 +71,15 @@ def survey(faces: Sequence[Face], photographs: photographs_lib.Photographs) -> S
     ):
         for start in range(0, len(faces), _BATCH):
             batch = faces[start : start + _BATCH]
-            faults = pool.map(_fault, batch, itertools.repeat(photographs))
-            for face, fault in zip(batch, faults, strict=True):
-                if fault is None:
-                    usable.append(face)
-                else:
+            checks = pool.map(_check, batch, itertools.repeat(photographs))
+            for face, (size, fault) in zip(batch, checks, strict=True):
+                if fault:
                     rejected.append((face, fault))
+                else:
+                    usable.append(face)
+                    sizes.append(size)
                 progress.update()
-    return Survey(usable, rejected)
+    return Survey(usable, sizes, rejected)
 
 
 def _by_reason(counts: dict[str, int]) -> str:

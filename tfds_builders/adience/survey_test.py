@@ -18,6 +18,10 @@ def face(number: int) -> Face:
     return Face(number % 5, number, "7@N00", f"{number}.jpg", "12", "35", "male")
 
 
+def surveyed(usable: int, rejected: list[tuple[Face, str]]) -> survey.Survey:
+    return survey.Survey([FACE] * usable, [1] * usable, rejected)
+
+
 class Drawer:
     """Images without a disk; every seventh is absent. Remembers who asked."""
 
@@ -41,24 +45,25 @@ def test_every_image_is_looked_at_once_and_order_is_kept():
     drawer = Drawer()
     result = survey.survey(faces, drawer)
     assert result.usable == [face for face in faces if face.line % 7]
+    assert result.sizes == [len(drawer.content)] * 600
     assert result.rejected == [(face, "absent") for face in faces if face.line % 7 == 0]
     assert result.counts == {"absent": 100}
     assert threading.get_ident() not in drawer.threads
 
 
 def test_reasons_are_counted_in_their_order():
-    result = survey.Survey([], [(FACE, "truncated"), (FACE, "absent"), (FACE, "truncated")])
+    result = surveyed(0, [(FACE, "truncated"), (FACE, "absent"), (FACE, "truncated")])
     assert list(result.counts.items()) == [("absent", 1), ("truncated", 2)]
 
 
 @pytest.mark.parametrize("bad", [0, 1, 100])
 def test_silence_up_to_one_per_cent(bad: int):
-    result = survey.Survey([FACE] * (10_000 - bad), [(FACE, "empty")] * bad)
+    result = surveyed(10_000 - bad, [(FACE, "empty")] * bad)
     assert survey.warning(result, listing=LISTING) == ""
 
 
 def test_a_loud_warning_above_one_per_cent():
-    result = survey.Survey([FACE] * 9_899, [(FACE, "empty")] * 100 + [(FACE, "absent")])
+    result = surveyed(9_899, [(FACE, "empty")] * 100 + [(FACE, "absent")])
     assert survey.warning(result, listing=LISTING).splitlines() == [
         "WARNING: 101 of 10,000 images (1.0%) cannot be used and are left out:",
         "WARNING: 1 absent, 100 empty.",
@@ -78,11 +83,11 @@ def test_the_listing(tmp_path: Path):
 
 
 def test_five_folds_with_an_image_each_are_enough(tmp_path: Path):
-    result = survey.Survey([face(number) for number in range(5)], [(FACE, "empty")] * 99)
+    result = survey.Survey([face(number) for number in range(5)], [1] * 5, [(FACE, "empty")] * 99)
     survey.require_images(result, manual_dir=tmp_path, config="aligned")
     with pytest.raises(InputError, match="none of the images of fold 4 can be used"):
         survey.require_images(
-            survey.Survey(result.usable[:4], result.rejected),
+            survey.Survey(result.usable[:4], [1] * 4, result.rejected),
             manual_dir=tmp_path,
             config="aligned",
         )
