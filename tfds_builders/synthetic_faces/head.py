@@ -160,7 +160,7 @@ def _draw_lines(
     """Each line dark, with a faint light edge below, which is what makes it a fold."""
     if depth < 0.06:
         return
-    width = 0.015 + 0.016 * depth
+    width = 0.016 + 0.016 * depth
     lines = [ribbon(head.surface(path), width) for path in paths]
     canvas.paint(
         [moved(line, 0.0, width) for line in lines], head.bright, alpha=0.4 * depth, clip=clip

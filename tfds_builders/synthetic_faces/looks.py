@@ -150,7 +150,7 @@ def imagine(random: np.random.Generator, *, age: float, male: bool) -> Looks:
     """
     seen = _apparent_age(random, age)
     child = _unit(1.0 - seen / 24.0)
-    old = _unit((seen - 24.0) / 50.0)
+    old = _unit((seen - 24.0) / 54.0)
     # How masculine the whole face is; grown faces differ more than children's.
     spread = 0.44 - 0.22 * child
     manly = 0.5 + (spread if male else -spread) + random.normal() * 0.10
@@ -180,10 +180,10 @@ def imagine(random: np.random.Generator, *, age: float, male: bool) -> Looks:
         brow_arch=_unit(0.75 - 0.6 * manly + random.normal() * 0.15),
         lashes=_unit(1.05 - 1.3 * manly + random.normal() * 0.15),
         makeup=_unit(1.1 - 1.6 * manly + random.normal() * 0.3) * grown,
-        forehead=_unit(old * 1.35 - 0.10 + random.normal() * 0.05),
-        crow=_unit(old * 1.4 - 0.14 + random.normal() * 0.05),
-        folds=_unit(old * 1.4 - 0.04 + random.normal() * 0.05),
-        bags=_unit(old * 1.2 - 0.04 + random.normal() * 0.07),
+        forehead=_unit(old * 1.6 - 0.14 + random.normal() * 0.04),
+        crow=_unit(old * 1.6 - 0.16 + random.normal() * 0.04),
+        folds=_unit(old * 1.6 - 0.08 + random.normal() * 0.04),
+        bags=_unit(old * 1.4 - 0.08 + random.normal() * 0.06),
         recede=_recede(random, old, manly),
         grey=_unit((old - 0.24) * 2.0 + random.normal() * 0.14) * (random.random() > 0.12),
         contrast=1.0 - 0.5 * old + random.normal() * 0.05,

@@ -288,5 +288,6 @@ def test_shapes_tell_age_and_gender_of_people_never_seen(faces: Faces):
     hog = cv2.HOGDescriptor((64, 64), (16, 16), (8, 8), (8, 8), 9)
     edges = np.array([np.ravel(hog.compute(picture)) for picture in pictures])
     age, gender = accuracy(edges, groups, folds), accuracy(edges, genders, folds)
-    assert 0.40 < age < 0.90
-    assert 0.75 < gender < 0.98
+    floor = np.bincount(groups).max() / len(groups)
+    assert 2.0 * floor < age < 0.90
+    assert 0.74 < gender < 0.98
