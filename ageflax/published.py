@@ -7,9 +7,9 @@ deviation is null where the source prints none.
 import dataclasses
 
 _LEVI = "Levi & Hassner, CVPR Workshops 2015"
-_LAPUSCHKIN = "Lapuschkin et al., ICCV Workshops 2017, and its repository"
-_ROTHE = "Rothe, Timofte & Van Gool, IJCV 126, 2018"
-_MIVOLO = "Kuprashevich, Alekseenko & Tolstykh, arXiv 2403.02302, 2024"
+_LAPUSCHKIN = "Lapuschkin et al., ICCV Workshops 2017"
+_ROTHE = "Rothe et al., IJCV 126, 2018"
+_MIVOLO = "Kuprashevich et al., arXiv 2403.02302, 2024"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Published:
 
     Attributes:
       task: "age" or "gender".
-      method: network, pre-training and test crops, in words.
+      method: network, pre-training, alignment and test crops, in words; over-sample averages ten
+        crops.
       exact: exact accuracy.
       one_off: share within one age group; null for gender, or where it is not reported.
       source: where the figures are printed.
@@ -41,12 +42,16 @@ class Published:
 
 ADIENCE = (
     Published("age", "Levi-Hassner, centre crop", Share(49.5, 4.4), Share(84.6, 1.7), _LEVI),
-    Published("age", "Levi-Hassner, ten crops", Share(50.7, 5.1), Share(84.7, 2.2), _LEVI),
+    Published("age", "Levi-Hassner, over-sample", Share(50.7, 5.1), Share(84.7, 2.2), _LEVI),
     Published(
-        "age", "Levi-Hassner, landmark alignment, ten crops", Share(51.4), Share(87.0), _LAPUSCHKIN
+        "age",
+        "Levi-Hassner, landmark alignment, over-sample",
+        Share(51.4),
+        Share(87.0),
+        _LAPUSCHKIN,
     ),
     Published(
-        "age", "Levi-Hassner, mixed alignment, ten crops", Share(53.6), Share(88.4), _LAPUSCHKIN
+        "age", "Levi-Hassner, mixed alignment, over-sample", Share(53.6), Share(88.4), _LAPUSCHKIN
     ),
     Published("age", "VGG-16, ImageNet, mixed alignment", Share(56.5), Share(90.0), _LAPUSCHKIN),
     Published("age", "VGG-16, IMDB-WIKI, mixed alignment", Share(63.0), Share(96.0), _LAPUSCHKIN),
@@ -54,11 +59,13 @@ ADIENCE = (
     Published("age", "DEX, IMDB-WIKI", Share(64.0, 4.2), Share(96.6, 0.9), _ROTHE),
     Published("age", "MiVOLO v2, more data, stray labels mapped", Share(69.4), None, _MIVOLO),
     Published("gender", "Levi-Hassner, centre crop", Share(85.9, 1.4), None, _LEVI),
-    Published("gender", "Levi-Hassner, ten crops", Share(86.8, 1.4), None, _LEVI),
+    Published("gender", "Levi-Hassner, over-sample", Share(86.8, 1.4), None, _LEVI),
     Published(
-        "gender", "Levi-Hassner, landmark alignment, ten crops", Share(88.1), None, _LAPUSCHKIN
+        "gender", "Levi-Hassner, landmark alignment, over-sample", Share(88.1), None, _LAPUSCHKIN
     ),
-    Published("gender", "Levi-Hassner, mixed alignment, ten crops", Share(89.0), None, _LAPUSCHKIN),
+    Published(
+        "gender", "Levi-Hassner, mixed alignment, over-sample", Share(89.0), None, _LAPUSCHKIN
+    ),
     Published("gender", "VGG-16, ImageNet, mixed alignment", Share(92.7), None, _LAPUSCHKIN),
     Published("gender", "VGG-16, IMDB-WIKI, mixed alignment", Share(92.3), None, _LAPUSCHKIN),
     Published("gender", "MiVOLO v2, more data", Share(97.4), None, _MIVOLO),

@@ -83,15 +83,17 @@ def _draw(
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
-    style = {
+    style: dict[Any, Any] = {
         "svg.fonttype": "none", "svg.hashsalt": "ageflax", "font.family": "sans-serif",
-        "font.size": 9, "text.color": _INK, "axes.labelcolor": _INK, "axes.edgecolor": _INK,
+        "font.size": 11, "text.color": _INK, "axes.labelcolor": _INK, "axes.edgecolor": _INK,
         "xtick.color": _INK, "ytick.color": _INK, "axes.linewidth": 0.6, "grid.color": _INK,
         "grid.alpha": 0.15, "grid.linewidth": 0.6, "axes.unicode_minus": False,
     }  # fmt: skip
     with matplotlib.rc_context(style):
         figure = Figure(figsize=(4.6, 2.7), layout="constrained")
         axes = figure.subplots()
+        figure.patch.set_visible(False)
+        axes.patch.set_visible(False)
         for fold, (steps, values) in lines.items():
             marker = "o" if len(steps) < 12 else None
             colour = FOLD_COLOURS[fold % len(FOLD_COLOURS)]
@@ -107,7 +109,7 @@ def _draw(
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.yaxis.set_major_locator(MaxNLocator(5))
         if share:
-            axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         drawn = io.StringIO()
         FigureCanvasSVG(figure).print_svg(drawn, metadata={"Date": None})
     return Curve(title, _element(drawn.getvalue(), name, title))
