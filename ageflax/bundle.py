@@ -14,11 +14,11 @@ import numpy as np
 from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from ml_collections import ConfigDict
 from safetensors.numpy import load_file, save_file
 
 from ageflax import __version__, files, labels, models
 from ageflax import config as configuration
+from ageflax.config import Config
 from ageflax.data import augment, images
 from ageflax.errors import InputError
 from ageflax.structs import TrainState
@@ -26,7 +26,7 @@ from ageflax.structs import TrainState
 _FORMAT = 1
 
 
-def describe(config: ConfigDict, result: dict[str, Any]) -> dict[str, Any]:
+def describe(config: Config, result: dict[str, Any]) -> dict[str, Any]:
     """config.json of a bundle: everything needed to use the weights, and where they come from."""
     return {
         "format": _FORMAT,
@@ -55,7 +55,7 @@ def describe(config: ConfigDict, result: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def save(directory: Path, state: TrainState, config: ConfigDict, result: dict[str, Any]) -> None:
+def save(directory: Path, state: TrainState, config: Config, result: dict[str, Any]) -> None:
     """Writes a bundle.
 
     Args:
@@ -136,6 +136,9 @@ def load(directory: Path | str) -> Model:
       InputError: the folder holds none, or one of another format.
     """
     directory = Path(directory)
+    for name in ("config.json", "model.safetensors"):
+        if not (directory / name).is_file():
+            raise InputError(f"{directory}: no bundle, {name} is absent")
     try:
         config = json.loads((directory / "config.json").read_text())
         tensors = load_file(directory / "model.safetensors")

@@ -128,7 +128,7 @@ class Checkpoints:
         """
         shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, _plain(template))
         try:
-            read = self._manager.restore(
+            read: Any = self._manager.restore(
                 step,
                 args=ocp.args.Composite(
                     state=ocp.args.StandardRestore(shapes), notes=ocp.args.JsonRestore()

@@ -11,7 +11,7 @@ import json
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
@@ -19,10 +19,13 @@ from ml_collections.config_dict import placeholder
 from ageflax.errors import InputError
 from ageflax.labels import LABEL_POLICIES
 
+# A locked ml_collections.ConfigDict. Any, since its attributes have no static types.
+Config: TypeAlias = Any
+
 TASKS = {"age": ("age",), "gender": ("gender",), "joint": ("age", "gender")}
 
 
-def defaults() -> ConfigDict:
+def defaults() -> Config:
     """All keys with their default values; see the comments for meaning and unit."""
     config = ConfigDict()
     config.task = "age"  # age | gender | joint (both heads on one trunk)
@@ -54,7 +57,7 @@ def defaults() -> ConfigDict:
     model.name = "levi_hassner"
     model.width = 1.0  # multiplies every layer's features; 1 is the paper's
     model.norm = "lrn"  # lrn | batch | none
-    model.init = "gaussian"  # gaussian, the paper's fixed deviations | he
+    model.initialization = "gaussian"  # gaussian, the paper's fixed deviations | he
     model.dropout = 0.5
     model.dtype = "float32"  # of the computation: float32 | bfloat16 (parameters stay float32)
 
@@ -93,8 +96,9 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "data.channels": ("bgr", "rgb"),
     "data.validation": ("subject", "none", "image_leaky"),
     "data.placement": ("auto", "device", "host", "stream"),
+    "model.name": ("levi_hassner",),
     "model.norm": ("lrn", "batch", "none"),
-    "model.init": ("gaussian", "he"),
+    "model.initialization": ("gaussian", "he"),
     "model.dtype": ("float32", "bfloat16"),
     "optim.name": ("sgd", "adamw"),
     "optim.schedule": ("step", "constant", "cosine"),
@@ -143,7 +147,7 @@ def _nearest(name: str, names: Sequence[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(names))}"
 
 
-def flatten(config: ConfigDict | dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flatten(config: Config, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """(dotted key, value) pairs of all leaves."""
     for key in config:
         value = config[key]
@@ -168,7 +172,7 @@ def _convert(key: str, text: str, kind: type) -> Any:
         raise InputError(f"--config.{key}={text}: expected {kind.__name__}") from None
 
 
-def _assign(config: ConfigDict, key: str, value: Any, *, origin: str) -> None:
+def _assign(config: Config, key: str, value: Any, *, origin: str) -> None:
     """Sets one dotted key, its type checked."""
     group, _, leaf = key.rpartition(".")
     node = config[group] if group else config
@@ -184,7 +188,7 @@ def _assign(config: ConfigDict, key: str, value: Any, *, origin: str) -> None:
     node[leaf] = value
 
 
-def _kind(config: ConfigDict, key: str) -> type:
+def _kind(config: Config, key: str) -> type:
     group, _, leaf = key.rpartition(".")
     return (config[group] if group else config).get_type(leaf)
 
@@ -205,6 +209,7 @@ def _load(path: str) -> ConfigDict:
     # A config is the user's code: whatever it raises is told in one line, with its line number.
     except Exception as error:
         line = traceback.extract_tb(error.__traceback__)[-1].lineno
+        line = error.lineno if isinstance(error, SyntaxError) else line
         raise InputError(
             f"--config={path}: line {line}: {type(error).__name__}: {error}"
         ) from error
@@ -213,7 +218,7 @@ def _load(path: str) -> ConfigDict:
     return config
 
 
-def load(path: str, overrides: Sequence[str] = ()) -> ConfigDict:
+def load(path: str, overrides: Sequence[str] = ()) -> Config:
     """The defaults, then the file's values, then the command line's.
 
     Args:
@@ -229,9 +234,7 @@ def load(path: str, overrides: Sequence[str] = ()) -> ConfigDict:
     return resolve(_load(path), overrides, origin=path)
 
 
-def resolve(
-    values: ConfigDict, overrides: Sequence[str] = (), *, origin: str = "config"
-) -> ConfigDict:
+def resolve(values: ConfigDict, overrides: Sequence[str] = (), *, origin: str = "config") -> Config:
     """As `load`, from values in memory."""
     config = defaults()
     keys = [key for key, _ in flatten(config)]
@@ -252,7 +255,7 @@ def resolve(
     return config.lock()
 
 
-def _check(config: ConfigDict) -> None:
+def _check(config: Config) -> None:
     """What no type can say: choices, bounds, and keys that must fit each other."""
     for key, value in flatten(config):
         if key in _CHOICES and value not in _CHOICES[key]:
@@ -282,14 +285,14 @@ def _check(config: ConfigDict) -> None:
     for pattern in config.optim.decay_exempt:
         if not isinstance(pattern, str):
             raise InputError(f"optim.decay_exempt: {pattern!r} is no pattern")
-    if config.eval.checkpoint == "best" and config.data.validation == "none":
-        if config.eval.protocol == "cross_validation":
-            raise InputError("eval.checkpoint = 'best' needs validation faces: set data.validation")
+    crossed = config.eval.protocol == "cross_validation"
+    if config.eval.checkpoint == "best" and config.data.validation == "none" and crossed:
+        raise InputError("eval.checkpoint = 'best' needs validation faces: set data.validation")
     if config.eval.protocol == "hold_out" and tuple(config.folds) not in ((0, 1, 2, 3, 4), (4,)):
         raise InputError("eval.protocol = 'hold_out' tests fold 4 alone: leave folds as it is")
 
 
-def differing_keys(old: dict[str, Any], new: ConfigDict) -> list[str]:
+def differing_keys(old: dict[str, Any], new: Config) -> list[str]:
     """Keys whose change makes another experiment, as "key: old -> new" lines.
 
     Args:
@@ -297,7 +300,9 @@ def differing_keys(old: dict[str, Any], new: ConfigDict) -> list[str]:
       new: the config it is asked to go on with.
     """
     # Through JSON, so that tuples on one side and lists on the other compare equal.
-    before, after = dict(flatten(old)), dict(flatten(json.loads(json.dumps(new.to_dict()))))
+    before, after = (
+        dict(flatten(json.loads(json.dumps(config)))) for config in (old, new.to_dict())
+    )
     return [
         f"{key}: {before.get(key)!r} -> {after.get(key)!r}"
         for key in sorted(before.keys() | after.keys())

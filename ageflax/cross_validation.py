@@ -13,10 +13,10 @@ from typing import Any
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
 
 from ageflax import __version__, files, metrics, placement, program, train
 from ageflax import config as configuration
+from ageflax.config import Config
 from ageflax.data import build, pipeline, splits
 from ageflax.data.dataset import Faces, StoredDataset
 from ageflax.errors import InputError
@@ -65,7 +65,7 @@ def _fingerprint(faces: Faces) -> str:
     return digest.hexdigest()[:16]
 
 
-def _read(config: ConfigDict, mesh: Mesh, *, pixels: bool, say: Callable[[str], None]) -> _Data:
+def _read(config: Config, mesh: Mesh, *, pixels: bool, say: Callable[[str], None]) -> _Data:
     """Opens (or builds) the dataset, and with `pixels` decodes it where it is to be kept."""
     data = config.data
     stored = build.open_dataset(data.name, directory=data.dir, manual_dir=data.manual_dir, say=say)
@@ -111,11 +111,11 @@ def _check_classes(split: splits.Split, data: _Data) -> None:
             )
 
 
-def _protocol_folds(config: ConfigDict) -> tuple[int, ...]:
+def _protocol_folds(config: Config) -> tuple[int, ...]:
     return (4,) if config.eval.protocol == "hold_out" else (0, 1, 2, 3, 4)
 
 
-def _splits(config: ConfigDict, data: _Data) -> dict[int, splits.Split]:
+def _splits(config: Config, data: _Data) -> dict[int, splits.Split]:
     """Of every fold the protocol has, whether it is run now or not: steps depend on all."""
     found = {}
     for number in _protocol_folds(config):
@@ -138,7 +138,7 @@ def _splits(config: ConfigDict, data: _Data) -> dict[int, splits.Split]:
     return found
 
 
-def _place(config: ConfigDict, data: _Data, mesh: Mesh) -> placement.Placement:
+def _place(config: Config, data: _Data, mesh: Mesh) -> placement.Placement:
     if data.loaded.pixels is None:
         decoding = pipeline.Decoding(config.data.resize, config.data.interpolation)
         pixels = pipeline.StoredPixels(data.stored, decoding)
@@ -159,7 +159,7 @@ def _environment() -> dict[str, Any]:
     }
 
 
-def _claim(workdir: Path, config: ConfigDict, source: dict[str, Any]) -> None:
+def _claim(workdir: Path, config: Config, source: dict[str, Any]) -> None:
     """Writes config.json on a first start; later checks that this is the same experiment.
 
     Raises:
@@ -259,7 +259,7 @@ class Outcome:
         }
 
 
-def run(config: ConfigDict, workdir: Path, *, say: Callable[[str], None]) -> Outcome:
+def run(config: Config, workdir: Path, *, say: Callable[[str], None]) -> Outcome:
     """Trains and tests each fold in `config.folds` that is not done yet.
 
     Args:

@@ -1,13 +1,17 @@
 """Training objectives, averaged over the labelled faces of a batch only."""
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
+from ageflax.structs import AnyArray
+
 
 def cross_entropy(
-    logits: Float[Array, "b c"], labels: Int[Array, " b"], mask: Bool[Array, " b"]
+    logits: Float[Array, "b c"], labels: Int[AnyArray, " b"], mask: Bool[AnyArray, " b"]
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Softmax cross-entropy, -log p_label, over the faces that have a label.
 
@@ -26,8 +30,8 @@ def cross_entropy(
 
 def total(
     logits: dict[str, Float[Array, "b _"]],
-    labels: dict[str, Int[Array, " b"]],
-    mask: Bool[Array, " b"],
+    labels: Mapping[str, Int[AnyArray, " b"]],
+    mask: Bool[AnyArray, " b"],
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
     """Sum over tasks of the mean cross-entropy over that task's labelled faces.
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import jax
 import optax
-from ml_collections import ConfigDict
 
+from ageflax.config import Config
 from ageflax.errors import InputError
 from ageflax.structs import Params
 
@@ -50,7 +50,7 @@ def decay_mask(params: Params, exempt: Sequence[str]) -> Any:
     return jax.tree.map(lambda path: not any(re.fullmatch(e, path) for e in exempt), paths)
 
 
-def schedule(optim: ConfigDict, steps: int) -> Callable[[Any], Any]:
+def schedule(optim: Config, steps: int) -> Callable[[Any], Any]:
     """Learning rate by step.
 
     `step` multiplies by `decay_factor` every `decay_every` steps (Caffe's policy of that name);
@@ -75,7 +75,7 @@ def _scale_each(factors: Any) -> optax.GradientTransformation:
     )
 
 
-def build(optim: ConfigDict, params: Params, *, steps: int) -> optax.GradientTransformation:
+def build(optim: Config, params: Params, *, steps: int) -> optax.GradientTransformation:
     """The optimiser a config's `optim` group describes.
 
     `sgd` is Caffe's: v <- momentum v - rate * factor * (g + decay w); w <- w + v. The rate is inside

@@ -70,7 +70,7 @@ def _eval_pieces(rows: np.ndarray, batch_size: int) -> Iterator[tuple[np.ndarray
         yield padded(rows[start : start + batch_size], batch_size)
 
 
-def _mean_of(pixels: Iterator[np.ndarray]) -> np.ndarray:
+def _mean_of(pixels: Iterator[Any]) -> np.ndarray:
     """Mean over images, from integer sums: the same to the last bit in any order."""
     total, count = np.zeros((), np.uint64), 0
     for images in pixels:

@@ -7,11 +7,19 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
 
 from ageflax import config as configuration
-from ageflax import labels, models, optim, steps
+from ageflax import labels, models, optim
+from ageflax.config import Config
 from ageflax.data.augment import Preprocessing
+from ageflax.steps import (
+    EvalStep,
+    ResidentTrainStep,
+    TrainStep,
+    make_eval_step,
+    make_resident_train_step,
+    make_train_step,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,15 +43,15 @@ class Program:
     tx: optax.GradientTransformation
     schedule: optax.Schedule
     steps: int
-    train_step: steps.TrainStep
-    resident_train_step: steps.ResidentTrainStep
-    eval_step: steps.EvalStep
-    quick_eval_step: steps.EvalStep
+    train_step: TrainStep
+    resident_train_step: ResidentTrainStep
+    eval_step: EvalStep
+    quick_eval_step: EvalStep
     preprocessing: Preprocessing
     mesh: Mesh
 
 
-def total_steps(config: ConfigDict, training_faces: float) -> int:
+def total_steps(config: Config, training_faces: float) -> int:
     """Optimiser steps a fold.
 
     With `epochs`, so many passes over `training_faces`, the mean over the five folds: one number for
@@ -54,7 +62,7 @@ def total_steps(config: ConfigDict, training_faces: float) -> int:
     return max(round(config.epochs * training_faces / config.data.batch_size), 1)
 
 
-def build(config: ConfigDict, mesh: Mesh, *, training_faces: float) -> Program:
+def build(config: Config, mesh: Mesh, *, training_faces: float) -> Program:
     """The program that a config describes, for a mesh.
 
     Args:
@@ -73,17 +81,17 @@ def build(config: ConfigDict, mesh: Mesh, *, training_faces: float) -> Program:
     preprocessing = Preprocessing(
         crop=crop, mirror=config.data.mirror, channels=config.data.channels
     )
-    quick = steps.make_eval_step(network, preprocessing, mesh, crops="center")
+    quick = make_eval_step(network, preprocessing, mesh, crops="center")
     thorough = quick
     if config.eval.crops != "center":
-        thorough = steps.make_eval_step(network, preprocessing, mesh, crops=config.eval.crops)
+        thorough = make_eval_step(network, preprocessing, mesh, crops=config.eval.crops)
     return Program(
         network=network,
         tx=tx,
         schedule=optim.schedule(config.optim, count),
         steps=count,
-        train_step=steps.make_train_step(network, tx, preprocessing, mesh),
-        resident_train_step=steps.make_resident_train_step(network, tx, preprocessing, mesh),
+        train_step=make_train_step(network, tx, preprocessing, mesh),
+        resident_train_step=make_resident_train_step(network, tx, preprocessing, mesh),
         eval_step=thorough,
         quick_eval_step=quick,
         preprocessing=preprocessing,

@@ -1,6 +1,7 @@
 """The device mesh, and what lies where on it."""
 
-from typing import TypeVar
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -12,7 +13,7 @@ from ageflax.errors import InputError
 T = TypeVar("T")
 
 
-def make_mesh(devices: list[jax.Device] | None = None) -> Mesh:
+def make_mesh(devices: Sequence[Any] | None = None) -> Mesh:
     """A mesh with one axis, "data", over all devices (or those given)."""
     devices = jax.devices() if devices is None else devices
     # Linen does its own bookkeeping; explicit axis types, the default, are not for it.

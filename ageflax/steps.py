@@ -157,7 +157,7 @@ def make_eval_step(
         views = augment.test_views(batch.images, mean, preprocessing, crops=crops)
         faces, per_face = views.shape[:2]
         flat = views.reshape(faces * per_face, *views.shape[2:])
-        logits = network.apply(_variables(params, batch_stats), flat, train=False)
+        logits: Any = network.apply(_variables(params, batch_stats), flat, train=False)
         return {
             task: jax.nn.softmax(scores).reshape(faces, per_face, -1).mean(1)
             for task, scores in logits.items()

@@ -1,5 +1,6 @@
 """What travels between the layers: batches of faces and the state of training."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -23,7 +24,7 @@ class Batch:
     """
 
     images: UInt8[AnyArray, "b h w 3"]
-    labels: dict[str, Int[AnyArray, " b"]]
+    labels: Mapping[str, Int[AnyArray, " b"]]
     mask: Bool[AnyArray, " b"]
 
 

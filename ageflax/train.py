@@ -10,11 +10,11 @@ from typing import Any
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 from tensorboardX import SummaryWriter
 
 from ageflax import bundle, evaluate, files, steps
 from ageflax.checkpoint import Checkpoints
+from ageflax.config import Config
 from ageflax.data.dataset import Faces
 from ageflax.data.order import ShuffledRows
 from ageflax.data.splits import Split
@@ -52,7 +52,7 @@ class Fold:
     faces: Faces
     classes: dict[str, np.ndarray]
     placement: Placement
-    config: ConfigDict
+    config: Config
     program: Program
     source: dict[str, Any]
     say: Callable[[str], None]
@@ -194,7 +194,7 @@ def _train(fold: Fold, state: TrainState, checkpoints: Checkpoints, start: int) 
                     {
                         "step": step,
                         "epoch": step * batch_size / len(fold.split.train),
-                        "learning_rate": float(program.schedule(step - 1)),
+                        "learning_rate": float(np.asarray(program.schedule(step - 1))),
                         "images_per_second": rate,
                         **record,
                         **validation,

@@ -35,7 +35,7 @@ def get_config() -> ConfigDict:
     config.model = model = ConfigDict()
     model.name = "levi_hassner"
     model.norm = "lrn"
-    model.init = "gaussian"
+    model.initialization = "gaussian"
     model.dropout = 0.5
 
     config.optim = optim = ConfigDict()

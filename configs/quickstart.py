@@ -1,6 +1,6 @@
 """The embedded default: faces drawn on the spot, all five folds, under two minutes on two cores.
 
-    python -m ageflax.main --config=configs/quickstart.py
+python -m ageflax.main --config=configs/quickstart.py
 """
 
 from ml_collections import ConfigDict
@@ -21,7 +21,7 @@ def get_config() -> ConfigDict:
     model.name = "levi_hassner"
     model.width = 0.25
     model.norm = "batch"
-    model.init = "he"
+    model.initialization = "he"
 
     config.optim = optim = ConfigDict()
     optim.name = "adamw"

@@ -13,6 +13,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from ageflax import config as configuration
+from ageflax.config import Config
 from ageflax.data import build
 from ageflax.data.dataset import StoredDataset
 
@@ -39,21 +40,21 @@ def small_faces(data_dir: Path) -> StoredDataset:
     return build.open_dataset(SMALL_FACES, directory=str(data_dir), say=lambda line: None)
 
 
-def small_values(data_dir: Path) -> ConfigDict:
+def small_values(data_dir: Path) -> Config:
     """A config that trains a narrow network on the small faces in a second."""
     values = ConfigDict()
     values.steps = 8
     values.data = ConfigDict(
         {"name": SMALL_FACES, "dir": str(data_dir), "resize": 32, "crop": 27, "batch_size": 16}
     )
-    values.model = ConfigDict({"width": 0.05, "norm": "batch", "init": "he"})
+    values.model = ConfigDict({"width": 0.05, "norm": "batch", "initialization": "he"})
     values.optim = ConfigDict({"learning_rate": 1e-4})
     values.eval = ConfigDict({"every": 4, "log_every": 2, "batch_size": 16})
     return values
 
 
 @pytest.fixture
-def small_config(data_dir: Path, small_faces: StoredDataset) -> ConfigDict:
+def small_config(data_dir: Path, small_faces: StoredDataset) -> Config:
     """The small config, resolved; its dataset is built."""
     del small_faces  # only needed to be there
     return configuration.resolve(small_values(data_dir))

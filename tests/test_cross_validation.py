@@ -5,17 +5,17 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 
 from ageflax import config as configuration
 from ageflax import cross_validation, files, train
+from ageflax.config import Config
 from ageflax.data.dataset import Faces
 from ageflax.errors import InputError, RunError
 from ageflax.sharding import make_mesh
 from tests.conftest import small_values
 
 
-def run(config: ConfigDict, workdir: Path, *overrides: str) -> list[str]:
+def run(config: Config, workdir: Path, *overrides: str) -> list[str]:
     """Runs and returns what was said."""
     lines: list[str] = []
     resolved = configuration.resolve(config, overrides)

@@ -46,8 +46,8 @@ def _order(images: jax.Array, channels: str) -> jax.Array:
 
 def training_views(
     key: Key[Array, ""],
-    images: UInt8[Array, "b h w 3"],
-    mean: Float[Array, "mh mw 3"],
+    images: UInt8[AnyArray, "b h w 3"],
+    mean: Float[AnyArray, "mh mw 3"],
     preprocessing: Preprocessing,
 ) -> Float[Array, "b crop crop 3"]:
     """One random crop of each image, mirrored with probability one half.

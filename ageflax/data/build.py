@@ -45,9 +45,9 @@ def data_dir(configured: str) -> Path:
     """The folder that datasets are built in."""
     if configured:
         return Path(configured).expanduser()
-    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core import constants
 
-    return Path(tfds.core.constants.DATA_DIR).expanduser()
+    return Path(constants.DATA_DIR).expanduser()
 
 
 def _check_format(path: Path) -> None:

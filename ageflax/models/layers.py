@@ -1,5 +1,7 @@
 """Layers that Caffe defines otherwise than every later framework, and its initialisers."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -20,12 +22,13 @@ def ceil_max_pool(x: Float[Array, "b h w c"], *, window: int = 3, stride: int = 
         outputs = max(-(-(size - window) // stride), 0) + 1
         return 0, max((outputs - 1) * stride + window - size, 0)
 
+    pads: Any = (padding(x.shape[1]), padding(x.shape[2]))  # annotated as a string there
     # Keyword arguments only: the ONNX exporter's patch of nn.max_pool takes no others.
     return nn.max_pool(
         x,
         window_shape=(window, window),
         strides=(stride, stride),
-        padding=(padding(x.shape[1]), padding(x.shape[2])),
+        padding=pads,
     )
 
 

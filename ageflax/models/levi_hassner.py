@@ -19,9 +19,9 @@ class LeviHassner(nn.Module):
     Attributes:
       width: multiplies every layer's features; the paper's network is 1.
       norm: "lrn" (the paper's) after the first two pools, "batch" before each ReLU, or "none".
-      init: "gaussian", the paper's fixed deviations (.01 convolutions, .005 fully connected) with
-        biases of 1 in conv2, fc6 and fc7; or "he" with zero biases, for widths and sizes for which
-        the paper's deviations let the signal vanish.
+      initialization: "gaussian", the paper's fixed deviations (.01 convolutions, .005 fully
+        connected) with biases of 1 in conv2, fc6 and fc7; or "he" with zero biases, for widths and
+        sizes for which the paper's deviations let the signal vanish.
       dropout: probability of dropping a feature of fc6 and fc7.
       dtype: of the computation; parameters are float32.
 
@@ -31,17 +31,15 @@ class LeviHassner(nn.Module):
 
     width: float = 1.0
     norm: str = "lrn"
-    init: str = "gaussian"
+    initialization: str = "gaussian"
     dropout: float = 0.5
     dtype: jnp.dtype = jnp.dtype("float32")
 
     def _features(self, features: int) -> int:
         return max(round(features * self.width), 1)
 
-    def _initializers(
-        self, deviation: float, bias: float
-    ) -> dict[str, nn.initializers.Initializer]:
-        if self.init == "he":
+    def _initializers(self, deviation: float, bias: float) -> dict[str, Any]:
+        if self.initialization == "he":
             return {"kernel_init": _he, "bias_init": nn.initializers.zeros}
         return {
             "kernel_init": gaussian(deviation),

@@ -44,7 +44,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 def _points(log: Sequence[dict[str, Any]], key: str) -> tuple[list[float], list[float]]:
     """Steps and values of one column, thinned to _POINTS means."""
     found = [
-        (record["step"], record[key])
+        (float(record["step"]), float(record[key]))
         for record in log
         if isinstance(record.get(key), int | float) and math.isfinite(record[key])
     ]

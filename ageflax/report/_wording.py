@@ -6,7 +6,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 
-def number(value: float | None, scale: float = 1, decimals: int = 0) -> str:
+def number(value: float | int | None, scale: int = 1, decimals: int = 0) -> str:
     """With thousands apart; a dash where there is none."""
     return "–" if value is None else f"{scale * value:,.{decimals}f}"
 
@@ -19,7 +19,7 @@ def probability(value: float) -> str:
     return f"{100 * value:.{digits}f}\N{NO-BREAK SPACE}%"
 
 
-def duration(seconds: float | None) -> str:
+def duration(seconds: float | int | None) -> str:
     """In the two units that matter."""
     if seconds is None:
         return "–"

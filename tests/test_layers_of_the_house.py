@@ -1,0 +1,91 @@
+"""A file imports only from lower layers; siblings of the first layer never import each other."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "ageflax"
+
+# Name of a module or package directly under ageflax/ -> its layer.
+LAYERS = {
+    "errors": 0,
+    "structs": 0,
+    "labels": 0,
+    "files": 0,
+    "config": 0,
+    "progress": 0,
+    "command": 0,
+    "table": 0,
+    "published": 0,
+    "models": 1,
+    "losses": 1,
+    "metrics": 1,
+    "data": 1,
+    "weights": 2,
+    "optim": 2,
+    "sharding": 2,
+    "checkpoint": 2,
+    "steps": 3,
+    "evaluate": 4,
+    "placement": 4,
+    "program": 4,
+    "bundle": 4,
+    "train": 5,
+    "cross_validation": 6,
+    "predict": 7,
+    "export": 7,
+    "report": 7,
+    "demo": 7,
+    "main": 8,
+}
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_parts(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module == "ageflax":
+            names = [f"ageflax.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names = [node.module or ""]
+        else:
+            continue
+        found |= {name.split(".")[1] for name in names if name.startswith("ageflax.")}
+    return found - {"__version__"}
+
+
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_down(path):
+    here = part_of(path)
+    for there in imported_parts(path) - {here}:
+        if LAYERS[here] == 0:
+            assert LAYERS[there] == 0, f"{path.name} is of layer 0 and imports {there}"
+        else:
+            assert LAYERS[there] < LAYERS[here], f"{path.name} imports {there}"
+
+
+def test_configs_are_values_and_builders_need_no_jax():
+    for path in (ROOT / "configs").glob("*.py"):
+        assert not imported_parts(path), path
+    for path in (ROOT / "tfds_builders").rglob("*.py"):
+        if not path.name.endswith("_test.py"):
+            assert imported_parts(path) <= {"labels", "errors", "data", "files"}, path
+
+
+def test_only_steps_and_checkpoint_know_jit_and_orbax():
+    for path in FILES:
+        text = path.read_text()
+        if path.name != "checkpoint.py":
+            assert "import orbax" not in text, path
+        if path.name != "steps.py":
+            assert "jax.jit" not in text, path

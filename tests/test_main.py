@@ -1,0 +1,136 @@
+"""The command as a user runs it: in a process of its own, killed and started again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import pytest
+
+from ageflax import main
+from tests.conftest import SMALL_FACES
+
+CONFIG = f"""
+from ml_collections import ConfigDict
+
+
+def get_config():
+    config = ConfigDict()
+    config.steps = 200
+    config.data = ConfigDict({{"name": "{SMALL_FACES}", "resize": 32, "crop": 27, "batch_size": 16}})
+    config.model = ConfigDict({{"width": 0.05, "norm": "batch", "initialization": "he"}})
+    config.optim = ConfigDict({{"learning_rate": 1e-4}})
+    config.eval = ConfigDict({{"every": 20, "log_every": 10, "batch_size": 16}})
+    return config
+"""
+
+
+@pytest.fixture
+def command(tmp_path, data_dir, small_faces):
+    """The command line of a small run of fold 0, without its workdir."""
+    path = tmp_path / "small.py"
+    path.write_text(CONFIG)
+    return [sys.executable, "-m", "ageflax.main", f"--config={path}", "--config.fold=0",
+            f"--config.data.dir={data_dir}"]  # fmt: skip
+
+
+def start(command: list[str], workdir: Path) -> subprocess.Popen:
+    environment = os.environ | {
+        "JAX_PLATFORMS": "cpu",
+        # Compiled once for all the processes of these tests.
+        "JAX_COMPILATION_CACHE_DIR": str(jax.config.values["jax_compilation_cache_dir"]),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    return subprocess.Popen(
+        [*command, f"--workdir={workdir}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+
+
+def steps_logged(workdir: Path) -> int:
+    path = workdir / "fold_0" / "metrics.jsonl"
+    return len(path.read_text().splitlines()) * 10 if path.is_file() else 0
+
+
+def test_killed_in_mid_fold_it_ends_as_if_it_had_not_been(command, tmp_path):
+    straight = start(command, tmp_path / "straight")
+    output, errors = straight.communicate(timeout=120)
+    assert straight.returncode == 0, errors
+    assert output.splitlines()[0].startswith(
+        f"{SMALL_FACES}/1.0.0, cross_validation, test folds 0;"
+    )
+    assert output.splitlines()[2].startswith("age")
+
+    killed = start(command, tmp_path / "killed")
+    deadline = time.monotonic() + 120
+    while steps_logged(tmp_path / "killed") < 80 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert 80 <= steps_logged(tmp_path / "killed") < 200
+    assert not (tmp_path / "killed" / "fold_0" / "result.json").exists()
+
+    again = start(command, tmp_path / "killed")
+    _, errors = again.communicate(timeout=120)
+    assert again.returncode == 0, errors
+    assert "fold 0: going on from step " in errors
+    name = Path("fold_0") / "predictions.csv"
+    assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "straight" / name).read_bytes()
+    steps = [
+        json.loads(line)["step"]
+        for line in (tmp_path / "killed" / "fold_0" / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert steps == list(range(10, 201, 10))
+    assert (tmp_path / "killed" / "report.html").stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config=configs/levy.py"], "ageflax.main: --config=configs/levy.py: no such file; did you"),
+        (["--config=configs/levi.py", "--config.fold=7"], "ageflax.main: fold 7 is out of range"),
+        (["--config=configs/levi.py", "--workdri=x"], "ageflax.main: '--workdri=x' is no argument"),
+        (["--config=configs/levi.py", "--config.data.dir={tmp}", "--config.data.batch_size=48"],
+         "ageflax.main: dataset adience/aligned is not built, and its archives are not in"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_exit_code_2_and_a_line_on_standard_error(
+    arguments, message, capsys, tmp_path
+):
+    arguments = [word.format(tmp=tmp_path) for word in arguments]
+    assert main.main([*arguments, f"--workdir={tmp_path / 'run'}"]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith(message)
+    assert captured.out == ""
+    assert "Traceback" not in captured.err
+
+
+def test_ctrl_c_is_exit_code_130(command, tmp_path):
+    running = start(command, tmp_path / "run")
+    deadline = time.monotonic() + 120
+    while steps_logged(tmp_path / "run") < 50 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    running.send_signal(signal.SIGINT)
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "interrupted; the same command goes on from the last checkpoint" in errors
+    assert "Traceback" not in errors
+
+
+def test_help_needs_no_jax():
+    code = (
+        "import sys; sys.argv = ['x', '--help']\n"
+        "from ageflax import main\n"
+        "try: main.main()\n"
+        "except SystemExit: pass\n"
+        "assert 'jax' not in sys.modules and 'numpy' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "--config=FILE" in done.stdout or "--config FILE" in done.stdout
