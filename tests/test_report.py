@@ -2,6 +2,7 @@ import base64
 import csv
 import io
 import json
+from collections.abc import Mapping, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,7 @@ class Page(HTMLParser):
 def write_fold(
     workdir: Path,
     fold: int,
-    truth: dict[str, list[int | None]],
+    truth: Mapping[str, Sequence[int | None]],
     probabilities: dict[str, np.ndarray],
     *,
     keys: list[str] | None = None,
