@@ -1,5 +1,7 @@
 """The network of Levi & Hassner, 2015."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
