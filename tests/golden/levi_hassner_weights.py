@@ -55,7 +55,7 @@ def draw_weights(scales: Mapping[str, tuple[float, float, float]]) -> Weights:
     generator = np.random.Generator(np.random.PCG64(WEIGHTS_SEED))
     weights = {}
     for name, shape in SHAPES.items():
-        deviation, bias_deviation, bias_mean = np.float32(scales[name])
+        deviation, bias_deviation, bias_mean = np.array(scales[name], np.float32)
         weight = generator.standard_normal(shape, np.float32) * deviation
         bias = generator.standard_normal(shape[0], np.float32) * bias_deviation + bias_mean
         weights[name] = (weight, bias)

@@ -31,8 +31,8 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from torch.nn import functional as F  # noqa: N812
 
 from tests.golden import levi_hassner_weights as shared
 

@@ -1,0 +1,360 @@
+"""The network and its training against PyTorch and OpenCV; see tests/golden/make_levi_hassner.py."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jaxtyping import TypeCheckError
+from ml_collections import ConfigDict
+
+from ageflax import config as configuration
+from ageflax import losses, models, optim
+from ageflax.models import Network
+from ageflax.models.layers import ceil_max_pool, local_response_norm
+from tests.golden import levi_hassner_weights as shared
+
+ROOT = Path(__file__).parents[2]
+LABELS = np.array([0, 3, 5, 7], np.int32)
+PAPER = {"name": "levi_hassner", "dtype": "float32"}
+AGE = {"age": 8}
+
+Tree = Any
+
+
+@pytest.fixture(scope="module")
+def golden() -> dict[str, np.ndarray]:
+    with np.load(ROOT / "tests/golden/levi_hassner.npz", allow_pickle=False) as file:
+        return dict(file)
+
+
+@pytest.fixture(scope="module")
+def images(golden: dict[str, np.ndarray]) -> np.ndarray:
+    images = shared.draw_images(4)
+    found = [images.sum(dtype=np.float64), *images.ravel()[:3]]
+    np.testing.assert_allclose(found, golden["images"], err_msg="numpy draws other images")
+    return images
+
+
+def _weights(golden: dict[str, np.ndarray], name: str) -> Tree:
+    weights = shared.draw_weights(getattr(shared, name.upper()))
+    np.testing.assert_allclose(
+        shared.checksum(weights), golden[f"weights_{name}"], 1e-6, err_msg="numpy draws others"
+    )
+    return jax.tree.map(jnp.asarray, shared.flax_params(weights, "age"))
+
+
+@pytest.fixture(scope="module")
+def large(golden: dict[str, np.ndarray]) -> Tree:
+    return _weights(golden, "large")
+
+
+@pytest.fixture(scope="module")
+def forward(large: Tree, images: np.ndarray) -> dict[str, np.ndarray]:
+    """Every stage under Caffe's name for it, from what the network's own layers put out."""
+    network = models.build(PAPER, AGE)
+    apply = jax.jit(lambda p, x: network.apply({"params": p}, x, capture_intermediates=True))
+    logits, captured = apply(large, images[:3])
+    layers = {
+        k: v["__call__"][0] for k, v in captured["intermediates"]["trunk"].items() if k[0] != "_"
+    }
+    found = {"fc8": logits["age"]}
+    for number, layer in (("1", "conv1"), ("2", "conv2"), ("5", "conv3")):
+        found[f"pool{number}"] = ceil_max_pool(jax.nn.relu(layers[layer]))
+    for number in ("1", "2"):
+        found[f"norm{number}"] = local_response_norm(found[f"pool{number}"])
+    for layer in ("fc6", "fc7"):
+        found[layer] = jax.nn.relu(layers[layer])
+    return {
+        name: np.asarray(x).transpose(0, 3, 1, 2) if x.ndim == 4 else np.asarray(x)
+        for name, x in found.items()
+    }
+
+
+@pytest.mark.parametrize("stage", ["pool1", "norm1", "pool2", "norm2", "pool5", "fc6", "fc7"])
+def test_every_stage_equals_pytorchs(
+    forward: dict[str, np.ndarray], golden: dict[str, np.ndarray], stage: str
+) -> None:
+    # Float32 sums of up to 18,816 products; single values may cancel, so atol follows the stage.
+    mean, deviation = golden[f"{stage}/moments"]
+    found = forward[stage]
+    atol = 1e-5 * deviation
+    np.testing.assert_allclose(shared.probe(found), golden[f"{stage}/probe"], 1e-5, atol)
+    np.testing.assert_allclose(
+        [found.mean(dtype=np.float64), found.std(dtype=np.float64)], [mean, deviation], 1e-5
+    )
+
+
+def test_logits_equal_pytorchs(
+    forward: dict[str, np.ndarray], golden: dict[str, np.ndarray]
+) -> None:
+    # Logits up to 5; PyTorch's own float32 is 9e-6 from its float64.
+    np.testing.assert_allclose(forward["fc8"], golden["logits"], 1e-5, 5e-5)
+
+
+def test_probabilities_equal_opencvs_caffe_importer(
+    forward: dict[str, np.ndarray], golden: dict[str, np.ndarray]
+) -> None:
+    probabilities = np.asarray(jax.nn.softmax(jnp.asarray(forward["fc8"])))
+    np.testing.assert_allclose(probabilities, golden["probabilities_opencv"], 1e-4, 1e-6)
+
+
+@pytest.fixture(scope="module")
+def levi_optim() -> ConfigDict:
+    """The optim group of configs/levi.py, with all defaults."""
+    return configuration.load(str(ROOT / "configs/levi.py")).optim
+
+
+@pytest.fixture(scope="module")
+def loss_and_gradient(images: np.ndarray) -> Callable[[Tree], tuple[jax.Array, Tree]]:
+    """The real objective over one batch of four, without dropout."""
+    network = models.build({**PAPER, "dropout": 0.0}, AGE)
+    batch, labels, mask = jnp.asarray(images), {"age": jnp.asarray(LABELS)}, jnp.ones(4, bool)
+
+    def objective(params: Tree) -> jax.Array:
+        logits = network.apply({"params": params}, batch, train=True)
+        return losses.total(logits, labels, mask)[0]
+
+    return jax.jit(jax.value_and_grad(objective))
+
+
+Steps = list[tuple[float, Tree, Tree]]
+
+
+@pytest.fixture(scope="module")
+def take_steps(
+    golden: dict[str, np.ndarray], loss_and_gradient: Callable[[Tree], tuple[jax.Array, Tree]]
+) -> Callable[[ConfigDict], Steps]:
+    """Four steps from the paper's scale of weights: loss, updates and new weights of each."""
+
+    def take(group: ConfigDict) -> Steps:
+        params = _weights(golden, "paper")
+        tx = optim.build(group, params, steps=4)
+        update = jax.jit(tx.update)
+        state, steps = tx.init(params), []
+        for _ in range(4):
+            loss, gradient = loss_and_gradient(params)
+            updates, state = update(gradient, state, params)
+            params = optax.apply_updates(params, updates)
+            steps.append((float(loss), updates, params))
+        return steps
+
+    return take
+
+
+@pytest.mark.parametrize("recipe", ["sgd", "drop"])
+def test_training_equals_pytorchs(
+    take_steps: Callable[[ConfigDict], Steps],
+    levi_optim: ConfigDict,
+    golden: dict[str, np.ndarray],
+    recipe: str,
+) -> None:
+    group = levi_optim.copy_and_resolve_references()
+    if recipe == "drop":
+        group.decay_every = 2
+    steps = take_steps(group)
+    np.testing.assert_allclose([loss for loss, _, _ in steps], golden[f"{recipe}/losses"], 1e-5)
+    for number in (1, 4):
+        # Updates, not weights: a step changes a weight by about one part in 10,000.
+        updates = shared.caffe_arrays(steps[number - 1][1], "age")
+        norms = golden[f"{recipe}/step{number}/norms"]
+        for (name, update), norm in zip(updates.items(), norms, strict=True):
+            # Where the gradient is a difference of large terms single values lose digits.
+            atol = 1e-4 * norm / update.size**0.5
+            np.testing.assert_allclose(np.linalg.norm(update), norm, 1e-4, err_msg=name)
+            expected = golden[f"{recipe}/step{number}/{name}"]
+            np.testing.assert_allclose(shared.sample(update), expected, 1e-4, atol, err_msg=name)
+    for name, array in shared.caffe_arrays(steps[3][2], "age").items():
+        expected = golden[f"{recipe}/weights/{name}"]
+        np.testing.assert_allclose(shared.sample(array), expected, 1e-5, 1e-7, err_msg=name)
+
+
+def test_the_two_recipes_part_where_the_rate_drops(golden: dict[str, np.ndarray]) -> None:
+    sgd, drop = golden["sgd/losses"], golden["drop/losses"]
+    np.testing.assert_allclose(sgd[:3], drop[:3], 1e-12)
+    assert abs(sgd[3] - drop[3]) > 0.01
+
+
+def _shapes(model: dict[str, Any], classes: dict[str, int], side: int = 227) -> Tree:
+    network = models.build({**PAPER, **model}, classes)
+    return jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, side, side, 3)))
+
+
+def _count(tree: Tree) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+def test_the_age_network_has_11_415_048_parameters() -> None:
+    params = _shapes({}, AGE)["params"]
+    assert _count(params) == 11_415_048
+    assert params["trunk"]["fc6"]["kernel"].shape == (18_816, 512)
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+    assert _count(_shapes({}, {"gender": 2})["params"]) == 11_415_048 - 6 * 513
+
+
+def test_maps_shrink_from_56_to_28_to_14_to_7(forward: dict[str, np.ndarray]) -> None:
+    trunk = models.build(PAPER, AGE).trunk
+
+    def run(x: jax.Array) -> Tree:
+        return trunk.init_with_output(
+            jax.random.key(0), x, train=False, capture_intermediates=True, mutable=True
+        )
+
+    _, captured = jax.eval_shape(run, jnp.zeros((2, 227, 227, 3)))
+    layers = captured["intermediates"]
+    assert [layers[f"conv{i}"]["__call__"][0].shape for i in (1, 2, 3)] == [
+        (2, 56, 56, 96),
+        (2, 28, 28, 256),
+        (2, 14, 14, 384),
+    ]
+    assert forward["pool5"].shape == (3, 384, 7, 7)
+
+
+def test_initial_weights_are_the_papers() -> None:
+    network = models.build(PAPER, AGE)
+    params = jax.jit(network.init)(jax.random.key(3), jnp.zeros((1, 227, 227, 3)))["params"]
+    layers = {**params["trunk"], "fc8": params["heads"]["age"]}
+    expected = {
+        "conv1": (0.01, 0),
+        "conv2": (0.01, 1),
+        "conv3": (0.01, 0),
+        "fc6": (0.005, 1),
+        "fc7": (0.005, 1),
+        "fc8": (0.01, 0),
+    }
+    assert layers.keys() == expected.keys()
+    for name, (deviation, bias) in expected.items():
+        kernel = np.asarray(layers[name]["kernel"], np.float64)
+        # Five standard errors; a normal cut off at two deviations would be 12 % off.
+        tolerance = 5 / np.sqrt(kernel.size)
+        assert abs(kernel.std() / deviation - 1) < tolerance / np.sqrt(2), name
+        assert abs(kernel.mean() / deviation) < tolerance, name
+        assert np.abs(kernel).max() > 3 * deviation, name
+        assert np.all(np.asarray(layers[name]["bias"]) == bias), name
+
+
+def test_he_initialisation_keeps_the_signal_and_zeroes_biases() -> None:
+    network = models.build({**PAPER, "initialization": "he", "width": 0.25}, AGE)
+    trunk = jax.jit(network.init)(jax.random.key(3), jnp.zeros((1, 32, 32, 3)))["params"]["trunk"]
+    for name, layer in trunk.items():
+        kernel = np.asarray(layer["kernel"])
+        inputs = kernel.size // kernel.shape[-1]
+        assert kernel.std() == pytest.approx((2 / inputs) ** 0.5, rel=0.05), name
+        assert not np.any(np.asarray(layer["bias"])), name
+
+
+def test_bfloat16_computes_in_bfloat16_and_keeps_float32_weights(
+    large: Tree, images: np.ndarray, golden: dict[str, np.ndarray]
+) -> None:
+    network = models.build({**PAPER, "dtype": "bfloat16"}, AGE)
+    params = _shapes({"dtype": "bfloat16"}, AGE)["params"]
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+    logits = jax.jit(network.apply)({"params": large}, images[:3])["age"]
+    assert logits.dtype == jnp.float32
+    differences = np.abs(np.asarray(logits) - golden["logits"])
+    # Eight bits of mantissa, five layers; logits span 8.
+    assert 1e-4 < differences.max() < 0.15
+
+
+def _drawn(network: Network, images: jax.Array) -> Tree:
+    """Variables of He et al.'s scale; by numpy, since compiling an initialiser takes seconds."""
+    generator = np.random.default_rng(0)
+
+    def draw(path: Any, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+        kind = path[-1].key
+        if kind == "kernel":
+            deviation = (2 * leaf.shape[-1] / leaf.size) ** 0.5
+            return generator.normal(0, deviation, leaf.shape).astype(np.float32)
+        return np.full(leaf.shape, kind in ("scale", "var"), np.float32)
+
+    shapes = jax.eval_shape(network.init, jax.random.key(0), images)
+    return jax.tree.map(jnp.asarray, jax.tree_util.tree_map_with_path(draw, shapes))
+
+
+@pytest.mark.parametrize("norm", ["batch", "none", "lrn"])
+def test_narrow_variants_give_logits_of_every_task(norm: str) -> None:
+    network = models.build({**PAPER, "width": 0.25, "norm": norm}, {"age": 8, "gender": 2})
+    images = jax.random.normal(jax.random.key(1), (2, 64, 64, 3)) * 50
+    variables = _drawn(network, images)
+    trunk = variables["params"]["trunk"]
+    assert trunk["conv1"]["kernel"].shape == (7, 7, 3, 24)
+    assert trunk["fc7"]["kernel"].shape == (128, 128)
+    assert ("batch_stats" in variables) == (norm == "batch")
+    logits = jax.jit(network.apply)(variables, images)
+    assert {task: scores.shape for task, scores in logits.items()} == {
+        "age": (2, 8),
+        "gender": (2, 2),
+    }
+    assert all(np.isfinite(scores).all() for scores in logits.values())
+
+
+def test_batch_norm_updates_its_statistics_in_training_only() -> None:
+    network = models.build({**PAPER, "width": 0.1, "norm": "batch", "dropout": 0.0}, AGE)
+    images = jax.random.normal(jax.random.key(1), (4, 40, 40, 3)) * 50 + 7
+    variables = _drawn(network, images)
+    before = variables["batch_stats"]["trunk"]
+    assert set(before) == {"conv1_norm", "conv2_norm", "conv3_norm", "fc6_norm", "fc7_norm"}
+
+    @functools.partial(jax.jit, static_argnames="train")
+    def apply(variables: Tree, *, train: bool) -> tuple[Tree, Tree]:
+        return network.apply(variables, images, train=train, mutable=["batch_stats"])
+
+    logits, updated = apply(variables, train=False)
+    jax.tree.map(np.testing.assert_array_equal, updated["batch_stats"]["trunk"], before)
+    trained, updated = apply(variables, train=True)
+    assert not np.allclose(logits["age"], trained["age"])
+    # Momentum .99 from a mean of 0 and a variance of 1.
+    kernel = variables["params"]["trunk"]["conv1"]["kernel"]
+    layout = ("NHWC", "HWIO", "NHWC")
+    maps = jax.lax.conv_general_dilated(images, kernel, (4, 4), "VALID", dimension_numbers=layout)
+    found = updated["batch_stats"]["trunk"]["conv1_norm"]
+    np.testing.assert_allclose(found["mean"], 0.01 * maps.mean((0, 1, 2)), 1e-3, 1e-4)
+    np.testing.assert_allclose(found["var"], 0.99 + 0.01 * maps.var((0, 1, 2)), 1e-3)
+
+
+def test_dropout_halves_and_doubles_the_features_of_fc7_in_training_only() -> None:
+    network = models.build({**PAPER, "width": 0.25, "norm": "none", "dropout": 0.5}, AGE)
+    images = jax.random.normal(jax.random.key(1), (8, 32, 32, 3)) * 50
+    params = _drawn(network, images)["params"]["trunk"]
+    # A bias of 1 in place of fc7's kernel: every feature is 1 before dropout.
+    params["fc7"] = {"kernel": jnp.zeros((128, 128)), "bias": jnp.ones(128)}
+
+    @functools.partial(jax.jit, static_argnames="train")
+    def features(key: jax.Array, *, train: bool) -> jax.Array:
+        rngs = {"dropout": key}
+        return network.trunk.apply({"params": params}, images, train=train, rngs=rngs)
+
+    first, second = jax.random.split(jax.random.key(5))
+    assert np.all(np.asarray(features(first, train=False)) == 1.0)
+    dropped = np.asarray(features(first, train=True))
+    assert set(np.unique(dropped)) == {0.0, 2.0}
+    assert np.mean(dropped == 0) == pytest.approx(0.5, abs=0.08)
+    np.testing.assert_array_equal(features(first, train=True), dropped)
+    assert np.mean(np.asarray(features(second, train=True)) == dropped) < 0.6
+
+
+def test_fc6_is_dropped_too() -> None:
+    network = models.build({**PAPER, "width": 0.1, "norm": "none", "dropout": 0.99}, AGE)
+    images = jax.random.normal(jax.random.key(1), (2, 32, 32, 3)) * 50
+    params = _drawn(network, images)["params"]["trunk"]
+    _, captured = network.trunk.apply(
+        {"params": params},
+        images,
+        train=True,
+        rngs={"dropout": jax.random.key(0)},
+        capture_intermediates=True,
+    )
+    fc6 = np.asarray(captured["intermediates"]["fc6_dropout"]["__call__"][0])
+    assert np.mean(fc6 == 0) > 0.9
+    assert np.mean(np.asarray(captured["intermediates"]["fc6"]["__call__"][0]) > 0) > 0.2
+
+
+def test_a_grey_image_is_refused() -> None:
+    network = models.build(PAPER, AGE)
+    with pytest.raises(TypeCheckError):
+        jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 227, 227, 1)))
