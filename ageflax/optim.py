@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from ageflax.config import Config
@@ -54,11 +55,18 @@ def schedule(optim: Config, steps: int) -> Callable[[Any], Any]:
     """Learning rate by step.
 
     `step` multiplies by `decay_factor` every `decay_every` steps (Caffe's policy of that name);
-    `cosine` falls to zero at `steps`; `warmup_steps` rise linearly from zero first.
+    `cosine` falls to zero at `steps`; `warmup_steps` rise linearly from zero first, and what follows
+    counts from their end.
     """
     peak = optim.learning_rate
     if optim.schedule == "step":
-        main = optax.exponential_decay(peak, optim.decay_every, optim.decay_factor, staircase=True)
+
+        def main(count: Any) -> jax.Array:
+            # Whole-number division: optax.exponential_decay divides floats, which under jit rounds
+            # below the whole number for some periods (41, 55) and so drops a step late.
+            drops = (jnp.asarray(count) // optim.decay_every).astype(jnp.float32)
+            return peak * jnp.power(optim.decay_factor, drops)
+
     elif optim.schedule == "cosine":
         main = optax.cosine_decay_schedule(peak, max(steps - optim.warmup_steps, 1))
     else:

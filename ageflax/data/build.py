@@ -52,13 +52,15 @@ def data_dir(configured: str) -> Path:
 
 def _check_format(path: Path) -> None:
     """Only array_record can be read at random and without TensorFlow."""
+    # TFDS converts in place and keeps the first format's name in dataset_info.json: the files tell.
+    if any(path.glob("*.array_record*")):
+        return
     file_format = json.loads((path / "dataset_info.json").read_text()).get("fileFormat")
-    if file_format != "array_record":
-        raise InputError(
-            f"{path} is built as {file_format}, which training cannot read; convert it once:\n"
-            f"  tfds convert_format --dataset_dir={path} --out_file_format=array_record"
-            " --overwrite  # comes with the tfds extra"
-        )
+    raise InputError(
+        f"{path} is built as {file_format}, which training cannot read; convert it once (the command"
+        " comes with the tfds extra):\n"
+        f"  tfds convert_format --dataset_version_dir={path} --out_file_format=array_record"
+    )
 
 
 def _find_builder(name: str) -> Any:

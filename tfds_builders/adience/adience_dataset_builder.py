@@ -226,7 +226,7 @@ def _metadata(
         "subjects": len({face.face_id for face in result.usable}),
         "age_labels": dict(sorted(ages.items())),
         "genders": dict(sorted(genders.items())),
-        "license": TERMS,
+        "licence": TERMS,
     }
 
 

@@ -98,7 +98,7 @@ def test_what_lies_beside_the_records(manual_dir: Path, capsys: pytest.CaptureFi
     assert saved["rejected"] == {}
     assert saved["subjects"] == 9
     assert saved["genders"] == {"female": 5, "male": 3, "unknown": 2}
-    assert "form" in saved["license"]
+    assert "form" in saved["licence"]
     assert "WARNING" not in capsys.readouterr().err
     assert tfds.builder_from_directory(folder).info.metadata == saved
 
