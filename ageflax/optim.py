@@ -51,6 +51,20 @@ def decay_mask(params: Params, exempt: Sequence[str]) -> Any:
     return jax.tree.map(lambda path: not any(re.fullmatch(e, path) for e in exempt), paths)
 
 
+def _staircase(peak: float, every: int, factor: float) -> Callable[[Any], Any]:
+    """`peak`, times `factor` after every `every` steps.
+
+    By whole-number division: optax.exponential_decay divides floats, which under jit rounds below
+    the whole number for some periods (41, 55) and so drops a step late.
+    """
+
+    def rate(count: Any) -> jax.Array:
+        drops = (jnp.asarray(count) // every).astype(jnp.float32)
+        return peak * jnp.power(factor, drops)
+
+    return rate
+
+
 def schedule(optim: Config, steps: int) -> Callable[[Any], Any]:
     """Learning rate by step.
 
@@ -60,13 +74,7 @@ def schedule(optim: Config, steps: int) -> Callable[[Any], Any]:
     """
     peak = optim.learning_rate
     if optim.schedule == "step":
-
-        def main(count: Any) -> jax.Array:
-            # Whole-number division: optax.exponential_decay divides floats, which under jit rounds
-            # below the whole number for some periods (41, 55) and so drops a step late.
-            drops = (jnp.asarray(count) // optim.decay_every).astype(jnp.float32)
-            return peak * jnp.power(optim.decay_factor, drops)
-
+        main = _staircase(peak, optim.decay_every, optim.decay_factor)
     elif optim.schedule == "cosine":
         main = optax.cosine_decay_schedule(peak, max(steps - optim.warmup_steps, 1))
     else:
