@@ -117,7 +117,7 @@ def loss_and_gradient(images: np.ndarray) -> Callable[[Tree], tuple[jax.Array, T
     batch, labels, mask = jnp.asarray(images), {"age": jnp.asarray(LABELS)}, jnp.ones(4, bool)
 
     def objective(params: Tree) -> jax.Array:
-        logits = network.apply({"params": params}, batch, train=True)
+        logits: Any = network.apply({"params": params}, batch, train=True)
         return losses.total(logits, labels, mask)[0]
 
     return jax.jit(jax.value_and_grad(objective))
@@ -325,7 +325,7 @@ def test_dropout_halves_and_doubles_the_features_of_fc7_in_training_only() -> No
     params["fc7"] = {"kernel": jnp.zeros((128, 128)), "bias": jnp.ones(128)}
 
     @functools.partial(jax.jit, static_argnames="train")
-    def features(key: jax.Array, *, train: bool) -> jax.Array:
+    def features(key: jax.Array, *, train: bool) -> Any:
         rngs = {"dropout": key}
         return network.trunk.apply({"params": params}, images, train=train, rngs=rngs)
 

@@ -1,0 +1,240 @@
+"""Caffe's SGD by hand; multipliers, exemptions and schedules at literal steps; AdamW as optax has it."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from ageflax import config as configuration
+from ageflax import optim
+from ageflax.errors import InputError
+
+PARAMS: Any = {
+    "trunk": {"conv1": {"kernel": jnp.asarray([2.0, -4.0]), "bias": jnp.asarray([1.0])}},
+    "heads": {"age": {"kernel": jnp.asarray([0.5]), "bias": jnp.asarray([-1.0])}},
+}
+PATHS = "heads/age/bias, heads/age/kernel, trunk/conv1/bias, trunk/conv1/kernel"
+
+
+def _group(**values: Any) -> Any:
+    """The default optim group, which is the paper's, with these values."""
+    group = configuration.defaults().optim
+    group.update(values)
+    return group
+
+
+@pytest.fixture
+def loose_promotion() -> Iterator[None]:
+    """Optax's Adam and cosine mix types, which the tests' strict promotion refuses."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+def _gradient(step: int) -> Any:
+    return jax.tree.map(lambda leaf: jnp.cos(leaf * (step + 1)), PARAMS)
+
+
+def _take(tx: optax.GradientTransformation, steps: int) -> list[Any]:
+    """Parameters after every step, under jit as in training."""
+    params, state, found = PARAMS, tx.init(PARAMS), []
+    update = jax.jit(tx.update)
+    for step in range(steps):
+        updates, state = update(_gradient(step), state, params)
+        params = optax.apply_updates(params, updates)
+        found.append(params)
+    return found
+
+
+def _run(group: Any, steps: int) -> list[Any]:
+    return _take(optim.build(group, PARAMS, steps=steps), steps)
+
+
+def _first_update(group: Any, gradient: Any) -> Any:
+    tx = optim.build(group, PARAMS, steps=1)
+    return tx.update(gradient, tx.init(PARAMS), PARAMS)[0]
+
+
+def test_one_step_of_sgd_by_hand() -> None:
+    group = _group(learning_rate=0.1, weight_decay=0.5)
+    updates = _first_update(group, jax.tree.map(jnp.ones_like, PARAMS))
+    # -rate * multiplier * (1 + decay * w)
+    trunk, head = updates["trunk"]["conv1"], updates["heads"]["age"]
+    np.testing.assert_allclose(trunk["kernel"], [-0.1 * 2, 0.1], 1e-6)
+    np.testing.assert_allclose(trunk["bias"], [-0.2], 1e-6)
+    np.testing.assert_allclose(head["kernel"], [-0.1 * 10 * 1.25], 1e-6)
+    np.testing.assert_allclose(head["bias"], [-0.1 * 20], 1e-6)
+
+
+def test_sgd_is_caffes_recursion_over_a_drop_of_the_rate() -> None:
+    found = _run(_group(learning_rate=0.01, weight_decay=0.1, decay_every=3), 6)
+    for path, multiplier, decay in (
+        (("trunk", "conv1", "kernel"), 1, 0.1),
+        (("trunk", "conv1", "bias"), 2, 0.0),
+        (("heads", "age", "kernel"), 10, 0.1),
+        (("heads", "age", "bias"), 20, 0.0),
+    ):
+
+        def leaf(tree: Any, path: tuple[str, ...] = path) -> np.ndarray:
+            for key in path:
+                tree = tree[key]
+            return np.asarray(tree, np.float64)
+
+        w = leaf(PARAMS)
+        v = np.zeros_like(w)
+        for step in range(6):
+            rate = 0.01 if step < 3 else 0.001
+            v = 0.9 * v + rate * multiplier * (leaf(_gradient(step)) + decay * w)
+            w = w - v
+            np.testing.assert_allclose(leaf(found[step]), w, 1e-5, 1e-7, err_msg=f"{path} {step}")
+
+
+def test_caffes_momentum_is_not_optaxs_after_a_drop() -> None:
+    # The guard of the test above: optax.sgd shrinks the step already under way as well.
+    free = {"weight_decay": 0.0, "lr_multipliers": (), "decay_exempt": (), "decay_every": 2}
+    ours = _run(_group(**free), 4)
+    tx = optax.sgd(optim.schedule(_group(**free), 4), momentum=0.9)
+    theirs = _take(tx, 4)
+    differences = [
+        np.abs(a["heads"]["age"]["kernel"] - b["heads"]["age"]["kernel"]).item()
+        for a, b in zip(ours, theirs, strict=True)
+    ]
+    assert max(differences[:2]) < 1e-6
+    assert min(differences[2:]) > 5e-4
+
+
+def test_the_first_matching_multiplier_wins_and_the_rest_is_one() -> None:
+    pairs = (("heads/.*/kernel", 10.0), ("heads/.*", 20.0), (".*/bias", 2.0))
+    assert optim.lr_multipliers(PARAMS, pairs) == {
+        "trunk": {"conv1": {"kernel": 1.0, "bias": 2.0}},
+        "heads": {"age": {"kernel": 10.0, "bias": 20.0}},
+    }
+    assert optim.lr_multipliers(PARAMS, pairs[::-1])["heads"]["age"]["bias"] == 2.0
+
+
+def test_a_pattern_must_match_the_whole_path() -> None:
+    with pytest.raises(InputError, match=r"^optim\.lr_multipliers: 'conv1' matches no parameter"):
+        optim.lr_multipliers(PARAMS, (("conv1", 2.0),))
+
+
+def test_exempt_parameters_do_not_decay() -> None:
+    assert optim.decay_mask(PARAMS, (".*/bias", "heads/.*")) == {
+        "trunk": {"conv1": {"kernel": True, "bias": False}},
+        "heads": {"age": {"kernel": False, "bias": False}},
+    }
+
+
+@pytest.mark.usefixtures("loose_promotion")
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_without_gradient_only_the_decay_moves_a_weight(name: str) -> None:
+    group = _group(name=name, weight_decay=0.5, lr_multipliers=())
+    updates = _first_update(group, jax.tree.map(jnp.zeros_like, PARAMS))
+    assert not np.any(np.asarray(updates["trunk"]["conv1"]["bias"]))
+    np.testing.assert_allclose(updates["trunk"]["conv1"]["kernel"], [-1e-3, 2e-3], 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"lr_multipliers": (("head/.*", 10.0),)},
+            f"optim.lr_multipliers: 'head/.*' matches no parameter; they are {PATHS}",
+        ),
+        (
+            {"decay_exempt": (".*/bias", ".*/scale")},
+            f"optim.decay_exempt: '.*/scale' matches no parameter; they are {PATHS}",
+        ),
+        (
+            {"lr_multipliers": (("heads/(", 10.0),)},
+            "optim.lr_multipliers: 'heads/(' is no regular expression: missing ), unterminated "
+            "subpattern at position 6",
+        ),
+        (
+            {"decay_exempt": ("*bias",)},
+            "optim.decay_exempt: '*bias' is no regular expression: nothing to repeat at position 0",
+        ),
+    ],
+)
+def test_a_pattern_that_cannot_be_meant_is_an_error(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
+        optim.build(_group(**values), PARAMS, steps=1)
+
+
+def _rates(group: Any, counts: list[int], steps: int = 100) -> np.ndarray:
+    rate = jax.jit(optim.schedule(group, steps))
+    return np.array([rate(jnp.asarray(count, jnp.int32)) for count in counts])
+
+
+def test_step_schedule_at_the_papers_steps() -> None:
+    counts = [0, 9_999, 10_000, 19_999, 20_000, 49_999]
+    found = _rates(_group(), counts)
+    np.testing.assert_allclose(found, [1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-7], 1e-5)
+
+
+@pytest.mark.parametrize("every", [1, 3, 41, 55, 83, 97, 107, 1000, 12_345])
+def test_step_schedule_drops_on_time_whatever_the_period(every: int) -> None:
+    counts = [every - 1, every, 2 * every - 1, 2 * every, 4 * every - 1, 4 * every]
+    found = _rates(_group(decay_every=every, decay_factor=0.5), counts)
+    np.testing.assert_allclose(
+        found, 1e-3 * np.array([1, 1 / 2, 1 / 2, 1 / 4, 1 / 8, 1 / 16]), 1e-5
+    )
+
+
+def test_a_decay_to_nothing_is_nothing() -> None:
+    np.testing.assert_allclose(_rates(_group(decay_factor=0.0), [9_999, 10_000]), [1e-3, 0.0], 1e-6)
+
+
+def test_constant_schedule() -> None:
+    np.testing.assert_allclose(_rates(_group(schedule="constant"), [0, 10_000]), [1e-3, 1e-3], 1e-6)
+
+
+@pytest.mark.usefixtures("loose_promotion")
+def test_cosine_schedule_ends_at_zero() -> None:
+    found = _rates(_group(schedule="cosine"), [0, 25, 50, 100, 150])
+    quarter = 5e-4 * (1 + 0.5**0.5)
+    np.testing.assert_allclose(found, [1e-3, quarter, 5e-4, 0.0, 0.0], 1e-5, 1e-10)
+
+
+@pytest.mark.usefixtures("loose_promotion")
+def test_warm_up_rises_from_zero_and_the_cosine_still_ends_at_the_last_step() -> None:
+    found = _rates(_group(schedule="cosine", warmup_steps=20), [0, 5, 20, 60, 100])
+    np.testing.assert_allclose(found, [0.0, 2.5e-4, 1e-3, 5e-4, 0.0], 1e-5, 1e-10)
+
+
+def test_warm_up_before_steps_delays_the_first_drop() -> None:
+    found = _rates(_group(warmup_steps=10, decay_every=50), [5, 10, 59, 60])
+    np.testing.assert_allclose(found, [5e-4, 1e-3, 1e-3, 1e-4], 1e-5)
+
+
+@pytest.mark.usefixtures("loose_promotion")
+def test_adamw_is_optaxs_in_the_plain_case() -> None:
+    group = _group(
+        name="adamw", schedule="cosine", weight_decay=0.1, lr_multipliers=(), decay_exempt=()
+    )
+    ours = _run(group, 5)
+    tx = optax.adamw(optax.cosine_decay_schedule(1e-3, 5), b1=0.9, weight_decay=0.1)
+    for found, expected in zip(ours, _take(tx, 5), strict=True):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-6), found, expected)
+    assert abs(ours[-1]["heads"]["age"]["kernel"].item() - 0.5) > 1e-3
+
+
+@pytest.mark.usefixtures("loose_promotion")
+def test_adamw_takes_the_multipliers_too() -> None:
+    group = _group(name="adamw", weight_decay=0.0, schedule="constant")
+    first = _run(group, 1)[0]
+    changes = jax.tree.map(lambda new, old: np.abs(new - old).max(), first, PARAMS)
+    # Adam's first step is the rate, whatever the gradient.
+    np.testing.assert_allclose(changes["trunk"]["conv1"]["kernel"], 1e-3, 1e-3)
+    np.testing.assert_allclose(changes["trunk"]["conv1"]["bias"], 2e-3, 1e-3)
+    np.testing.assert_allclose(changes["heads"]["age"]["kernel"], 1e-2, 1e-3)
+    np.testing.assert_allclose(changes["heads"]["age"]["bias"], 2e-2, 1e-3)
+
+
+def test_shapes_are_enough_to_build_from() -> None:
+    shapes = jax.eval_shape(lambda: PARAMS)
+    state = optim.build(_group(), shapes, steps=1).init(PARAMS)
+    assert jax.tree.leaves(state)
