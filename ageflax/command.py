@@ -19,7 +19,7 @@ def run(name: str, command: Callable[[], None]) -> int:
     except InputError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return INPUT
-    except RunError as error:
+    except (RunError, OSError) as error:  # OSError: a full disk, a share that went away
         print(f"{name}: {error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:

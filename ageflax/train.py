@@ -202,6 +202,13 @@ def _train(fold: Fold, state: TrainState, checkpoints: Checkpoints, start: int) 
                 )
                 progress.update(loss=f"{record['loss']:.3f}", images=f"{rate:.0f}/s")
                 pending, since, logged = [], time.monotonic(), step
+    except jax.errors.JaxRuntimeError as error:
+        # Out of memory, most often; the first line says which and how much.
+        first = str(error).splitlines()[0]
+        raise RunError(
+            f"fold {fold.number}: the device failed after step {logged}: {first}. If memory ran out,"
+            " lower data.batch_size or set data.placement=host"
+        ) from error
     finally:
         log.close()
         checkpoints.finish()

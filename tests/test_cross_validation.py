@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ageflax import config as configuration
-from ageflax import cross_validation, files, train
+from ageflax import bundle, cross_validation, files, train
 from ageflax.config import Config
 from ageflax.data.dataset import Faces
 from ageflax.errors import InputError, RunError
@@ -157,6 +157,27 @@ def test_placements_train_the_same_model(straight):
     host = _probabilities(straight["host"])
     np.testing.assert_array_equal(_probabilities(straight["stream"]), host)
     np.testing.assert_allclose(_probabilities(straight["device"]), host, atol=1e-5)
+
+
+def test_worker_processes_decode_the_same_batches(straight, data_dir, small_config, tmp_path):
+    run(small_values(data_dir), tmp_path, "--config.fold=1", "--config.data.placement=stream",
+        "--config.data.workers=2")  # fmt: skip
+    assert (tmp_path / "fold_1" / "predictions.csv").read_bytes() == straight["stream"]
+
+
+@pytest.mark.parametrize("norm", ["batch", "lrn"])
+def test_bfloat16_computes_near_float32_and_keeps_float32_weights(
+    norm, data_dir, small_config, tmp_path
+):
+    losses = {}
+    for dtype in ("float32", "bfloat16"):
+        run(small_values(data_dir), tmp_path / dtype, "--config.fold=1", f"--config.model.norm={norm}",
+            f"--config.model.dtype={dtype}")  # fmt: skip
+        losses[dtype] = [line["loss"] for line in metrics_of(tmp_path / dtype / "fold_1")]
+    np.testing.assert_allclose(losses["bfloat16"], losses["float32"], rtol=0.05)
+    assert losses["bfloat16"] != losses["float32"]
+    model = bundle.load(tmp_path / "bfloat16" / "fold_1" / "bundle")
+    assert {leaf.dtype for leaf in jax.tree.leaves(model.variables)} == {np.dtype("float32")}
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)

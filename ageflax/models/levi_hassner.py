@@ -50,9 +50,9 @@ class LeviHassner(nn.Module):
 
     def _activate(self, x: jax.Array, name: str, *, train: bool) -> jax.Array:
         if self.norm == "batch":
-            # Running statistics stay float32 whatever the computation's dtype.
-            norm = nn.BatchNorm(momentum=0.99, epsilon=1e-5, dtype=self.dtype, name=name)
-            x = norm(x, use_running_average=not train)
+            # In float32 whatever the computation's dtype: means over a batch lose too much in bfloat16.
+            norm = nn.BatchNorm(momentum=0.99, epsilon=1e-5, dtype=jnp.float32, name=name)
+            x = norm(x.astype(jnp.float32), use_running_average=not train).astype(self.dtype)
         return nn.relu(x)
 
     @nn.compact
