@@ -158,17 +158,18 @@ def test_training_equals_pytorchs(
     if recipe == "drop":
         group.decay_every = 2
     steps = take_steps(group)
-    np.testing.assert_allclose([loss for loss, _, _ in steps], golden[f"{recipe}/losses"], 1e-5)
+    np.testing.assert_allclose([loss for loss, _, _ in steps], golden[f"{recipe}/losses"], 2e-6)
     for number in (1, 4):
         # Updates, not weights: a step changes a weight by about one part in 10,000.
         updates = shared.caffe_arrays(steps[number - 1][1], "age")
         norms = golden[f"{recipe}/step{number}/norms"]
         for (name, update), norm in zip(updates.items(), norms, strict=True):
-            # Where the gradient is a difference of large terms single values lose digits.
-            atol = 1e-4 * norm / update.size**0.5
-            np.testing.assert_allclose(np.linalg.norm(update), norm, 1e-4, err_msg=name)
+            # Single values may be differences of large terms: absolute to the array's own scale.
+            atol = 2e-5 * norm / update.size**0.5
+            found = np.linalg.norm(update.astype(np.float64))
+            np.testing.assert_allclose(found, norm, 1e-5, err_msg=name)
             expected = golden[f"{recipe}/step{number}/{name}"]
-            np.testing.assert_allclose(shared.sample(update), expected, 1e-4, atol, err_msg=name)
+            np.testing.assert_allclose(shared.sample(update), expected, 2e-5, atol, err_msg=name)
     for name, array in shared.caffe_arrays(steps[3][2], "age").items():
         expected = golden[f"{recipe}/weights/{name}"]
         np.testing.assert_allclose(shared.sample(array), expected, 1e-5, 1e-7, err_msg=name)
@@ -240,12 +241,19 @@ def test_initial_weights_are_the_papers() -> None:
 
 def test_he_initialisation_keeps_the_signal_and_zeroes_biases() -> None:
     network = models.build({**PAPER, "initialization": "he", "width": 0.25}, AGE)
-    trunk = jax.jit(network.init)(jax.random.key(3), jnp.zeros((1, 32, 32, 3)))["params"]["trunk"]
-    for name, layer in trunk.items():
-        kernel = np.asarray(layer["kernel"])
-        inputs = kernel.size // kernel.shape[-1]
-        assert kernel.std() == pytest.approx((2 / inputs) ** 0.5, rel=0.05), name
-        assert not np.any(np.asarray(layer["bias"])), name
+
+    @jax.jit
+    def init(key: jax.Array) -> Tree:
+        trunk = network.init(key, jnp.zeros((1, 32, 32, 3)))["params"]["trunk"]
+        # One convolution and one matrix: each more takes a second to compile.
+        kernels = {name: trunk[name]["kernel"] for name in ("conv2", "fc7")}
+        return kernels, {name: layer["bias"] for name, layer in trunk.items()}
+
+    kernels, biases = init(jax.random.key(3))
+    assert np.std(kernels["conv2"]) == pytest.approx((2 / (25 * 24)) ** 0.5, rel=0.03)
+    assert np.std(kernels["fc7"]) == pytest.approx((2 / 128) ** 0.5, rel=0.03)
+    assert len(biases) == 5
+    assert not any(np.any(np.asarray(bias)) for bias in biases.values())
 
 
 def test_bfloat16_computes_in_bfloat16_and_keeps_float32_weights(
@@ -342,13 +350,8 @@ def test_fc6_is_dropped_too() -> None:
     network = models.build({**PAPER, "width": 0.1, "norm": "none", "dropout": 0.99}, AGE)
     images = jax.random.normal(jax.random.key(1), (2, 32, 32, 3)) * 50
     params = _drawn(network, images)["params"]["trunk"]
-    _, captured = network.trunk.apply(
-        {"params": params},
-        images,
-        train=True,
-        rngs={"dropout": jax.random.key(0)},
-        capture_intermediates=True,
-    )
+    apply = jax.jit(functools.partial(network.trunk.apply, train=True, capture_intermediates=True))
+    _, captured = apply({"params": params}, images, rngs={"dropout": jax.random.key(0)})
     fc6 = np.asarray(captured["intermediates"]["fc6_dropout"]["__call__"][0])
     assert np.mean(fc6 == 0) > 0.9
     assert np.mean(np.asarray(captured["intermediates"]["fc6"]["__call__"][0]) > 0) > 0.2
