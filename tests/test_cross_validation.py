@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from ageflax import config as configuration
 from ageflax import bundle, cross_validation, files, train
+from ageflax import config as configuration
 from ageflax.config import Config
 from ageflax.data.dataset import Faces
 from ageflax.errors import InputError, RunError

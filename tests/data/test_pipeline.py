@@ -90,7 +90,10 @@ def test_a_tfrecord_build_is_refused_with_the_command_that_converts_it(small_fac
     with pytest.raises(InputError) as error:
         build.open_dataset("synthetic_faces", directory=str(tmp_path), say=lambda line: None)
     assert "is built as tfrecord, which training cannot read" in str(error.value)
-    assert f"tfds convert_format --dataset_version_dir={folder} --out_file_format=array_record" in str(error.value)
+    assert (
+        f"tfds convert_format --dataset_version_dir={folder} --out_file_format=array_record"
+        in str(error.value)
+    )
 
 
 def test_the_newest_version_is_opened(small_faces, tmp_path):
