@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import platform
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -159,7 +158,7 @@ def _environment() -> dict[str, Any]:
     }
 
 
-def _claim(workdir: Path, config: Config, source: dict[str, Any]) -> None:
+def _claim(workdir: Path, config: Config, source: dict[str, Any], command: Sequence[str]) -> None:
     """Writes config.json on a first start; later checks that this is the same experiment.
 
     Raises:
@@ -169,7 +168,7 @@ def _claim(workdir: Path, config: Config, source: dict[str, Any]) -> None:
     before = files.read_json(path)
     if before is None:
         described = {"config": config.to_dict(), "data": source, **_environment()}
-        described["command"] = [Path(sys.argv[0]).name, *sys.argv[1:]]
+        described["command"] = list(command)
         files.write_json(path, described)
         return
     differing = configuration.differing_keys(before["config"], config)
@@ -259,13 +258,16 @@ class Outcome:
         }
 
 
-def run(config: Config, workdir: Path, *, say: Callable[[str], None]) -> Outcome:
+def run(
+    config: Config, workdir: Path, *, say: Callable[[str], None], command: Sequence[str] = ()
+) -> Outcome:
     """Trains and tests each fold in `config.folds` that is not done yet.
 
     Args:
       config: resolved.
       workdir: what is left there is in DESIGN's list; an earlier run of it is continued.
       say: takes lines for the user.
+      command: the words of the command that asks for it, for config.json and the report.
 
     Returns:
       What summary.json holds, and the dataset it was measured on.
@@ -277,7 +279,7 @@ def run(config: Config, workdir: Path, *, say: Callable[[str], None]) -> Outcome
     done = {result["fold"] for result in finished(workdir)}
     data = _read(config, mesh, pixels=not done.issuperset(wanted), say=say)
     source = data.source()
-    _claim(workdir, config, source)
+    _claim(workdir, config, source, command)
     split_of = _splits(config, data)
     training_faces = float(np.mean([len(split.train) for split in split_of.values()]))
     compiled = program.build(config, mesh, training_faces=training_faces)

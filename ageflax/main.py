@@ -28,7 +28,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(config_path: str, workdir: Path | None, overrides: Sequence[str]) -> None:
+def _run(
+    config_path: str, workdir: Path | None, overrides: Sequence[str], words: Sequence[str]
+) -> None:
     # Imported late: --help, and a misspelt key, should not wait for JAX.
     from ageflax import config as configuration
 
@@ -38,7 +40,9 @@ def _run(config_path: str, workdir: Path | None, overrides: Sequence[str]) -> No
     from ageflax import cross_validation, report, table
     from ageflax.progress import say
 
-    outcome = cross_validation.run(config, workdir, say=say)
+    outcome = cross_validation.run(
+        config, workdir, say=say, command=["python", "-m", "ageflax.main", *words]
+    )
     report.write(workdir, thumbnails=outcome.images)
     print(table.text(outcome.summary))
     say(f"report: {workdir / 'report.html'}")
@@ -48,8 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     from ageflax import command
 
-    known, overrides = _parser().parse_known_args(arguments)
-    return command.run("ageflax.main", lambda: _run(known.config, known.workdir, overrides))
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    known, overrides = _parser().parse_known_args(words)
+    return command.run("ageflax.main", lambda: _run(known.config, known.workdir, overrides, words))
 
 
 if __name__ == "__main__":

@@ -83,6 +83,10 @@ def _prepare(name: str, directory: Path, manual_dir: Path, say: Callable[[str], 
     builder_name, _, config = name.partition("/")
     if builder_name == "adience" and not any(manual_dir.glob("fold*_data.txt")):
         raise InputError(_ADIENCE_ABSENT.format(name=name, manual=manual_dir))
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"data.dir = {directory}: cannot be written: {error.strerror}") from error
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
     try:

@@ -125,3 +125,13 @@ def test_absent_archives_are_told_with_the_way_to_get_them(tmp_path):
     text = str(error.value)
     assert f"are not in {tmp_path}/downloads/manual" in text
     assert "configs/quickstart.py" in text
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(
+        InputError, match=r"data.dir = .*/file/data: cannot be written: Not a directory"
+    ):
+        build.open_dataset(
+            SMALL_FACES, directory=str(tmp_path / "file/data"), say=lambda line: None
+        )
