@@ -251,7 +251,7 @@ def test_one_device_and_four_give_the_same_losses(data_dir, small_config, tmp_pa
         ("--config.data.batch_size=18", "data.batch_size = 18 does not divide over 4 devices; 16 or 20"),
         ("--config.data.batch_size=400", "data.batch_size = 400 is larger than the "),
         ("--config.data.name=synthetic_face", "no dataset 'synthetic_face'; did you mean 'synthetic_f"),
-        ("--config.data.name=adience", "dataset adience/aligned is not built, and its archives are not"),
+        ("--config.data.name=adience", "dataset adience/aligned is not built, and what it is built from"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_run_is_refused_in_words(

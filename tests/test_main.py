@@ -98,7 +98,7 @@ def test_killed_in_mid_fold_it_ends_as_if_it_had_not_been(command, tmp_path):
         (["--config=configs/levi.py", "--config.fold=7"], "ageflax.main: fold 7 is out of range"),
         (["--config=configs/levi.py", "--workdri=x"], "ageflax.main: '--workdri=x' is no argument"),
         (["--config=configs/levi.py", "--config.data.dir={tmp}", "--config.data.batch_size=48"],
-         "ageflax.main: dataset adience/aligned is not built, and its archives are not in"),
+         "ageflax.main: dataset adience/aligned is not built, and what it is built from"),
     ],
 )  # fmt: skip
 def test_bad_input_is_exit_code_2_and_a_line_on_standard_error(

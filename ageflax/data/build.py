@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import importlib.util
+import inspect
 import json
 import pkgutil
 import sys
@@ -13,12 +14,11 @@ from typing import Any
 from ageflax.data.dataset import StoredDataset
 from ageflax.errors import InputError
 
-_ADIENCE_ABSENT = """\
-dataset {name} is not built, and its archives are not in {manual}.
-  1. Ask for Adience with the form on its authors' page (talhassner.github.io, "Adience").
-  2. Put fold_0_data.txt .. fold_4_data.txt and aligned.tar.gz (or the folder) into {manual}
-     or name their folder with --config.data.manual_dir=DIR, and run this command again.
-  No images at hand? --config=configs/quickstart.py trains on faces drawn on the spot."""
+_ABSENT = """\
+dataset {name} is not built, and what it is built from is not in {manual}.
+{instructions}
+That folder is --config.data.manual_dir=FOLDER here; then run this command again. No images at hand?
+--config=configs/quickstart.py trains on faces drawn on the spot."""
 
 
 def builder_names() -> list[str]:
@@ -80,9 +80,12 @@ def _prepare(name: str, directory: Path, manual_dir: Path, say: Callable[[str], 
     import tensorflow_datasets as tfds
 
     builder_class = _find_builder(name)
-    builder_name, _, config = name.partition("/")
-    if builder_name == "adience" and not any(manual_dir.glob("fold*_data.txt")):
-        raise InputError(_ADIENCE_ABSENT.format(name=name, manual=manual_dir))
+    config = name.partition("/")[2]
+    # A builder from downloaded files says what to get, and by which file they are recognised.
+    instructions = builder_class.MANUAL_DOWNLOAD_INSTRUCTIONS
+    if instructions and not any(manual_dir.glob(builder_class.MANUAL_FILE)):
+        text = inspect.cleandoc(instructions)
+        raise InputError(_ABSENT.format(name=name, manual=manual_dir, instructions=text))
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:

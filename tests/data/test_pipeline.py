@@ -123,7 +123,7 @@ def test_absent_archives_are_told_with_the_way_to_get_them(tmp_path):
     with pytest.raises(InputError) as error:
         build.open_dataset("adience/aligned", directory=str(tmp_path), say=lambda line: None)
     text = str(error.value)
-    assert f"are not in {tmp_path}/downloads/manual" in text
+    assert f"is not in {tmp_path}/downloads/manual" in text
     assert "configs/quickstart.py" in text
 
 

@@ -70,6 +70,7 @@ class Builder(tfds.core.ShardBasedBuilder):
       fold_0_data.txt to fold_4_data.txt, and LICENSE.txt;
       aligned.tar.gz (or faces.tar.gz for the config `faces`), extracted there or as it is.
     """
+    MANUAL_FILE = "fold_?_data.txt"  # tells that the folder holds Adience
     # `tfds build` without --config builds every config in this list, and most people download only
     # `aligned`: so `faces` stays out of it, and get_builder_config finds it when it is asked for.
     BUILDER_CONFIGS: ClassVar[list[tfds.core.BuilderConfig]] = [ALIGNED]
