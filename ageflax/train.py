@@ -231,12 +231,13 @@ def _result(
     fold: Fold, figures: dict[str, Any], predictions: evaluate.Predictions, **more: Any
 ) -> dict[str, Any]:
     config, split = fold.config, fold.split
+    held_out = config.eval.protocol == "hold_out"
     return {
         "fold": fold.number,
         "protocol": {
             "name": config.eval.protocol,
             "label_policy": config.data.label_policy,
-            "validation": config.data.validation,
+            "validation": "fold_3" if held_out else config.data.validation,
             "validation_persons_in_training": split.leaks,
             "resize": config.data.resize,
             "crop": config.data.crop,
