@@ -15,11 +15,11 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
-from ageflax.data import images
+from ageflax.data import images, shards
 from ageflax.errors import InputError, RunError
 from ageflax.labels import GENDERS, UNKNOWN
 
-from . import fold_files, photographs, shards, survey
+from . import fold_files, photographs, survey
 
 # Key, and the features by name.
 Example = tuple[str, dict[str, Any]]
@@ -147,7 +147,9 @@ class Builder(tfds.core.ShardBasedBuilder):
         return {
             f"fold_{fold}": [
                 functools.partial(_examples, shard, source)
-                for shard in shards.divide(pair for pair in sized if pair[0].fold == fold)
+                for shard in shards.divide(
+                    (pair for pair in sized if pair[0].fold == fold), key=lambda face: face.key
+                )
             ]
             for fold in fold_files.FOLDS
         }

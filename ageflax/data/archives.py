@@ -1,0 +1,232 @@
+"""Images out of .tar and .tar.gz archives: one pass, and never extracted as tar would."""
+
+import contextlib
+import dataclasses
+import gzip
+import hashlib
+import io
+import tarfile
+import zlib
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from ageflax.data import images
+from ageflax.errors import InputError, RunError
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+_PIECE = 1 << 20
+_BLOCK = 512  # tar's; zeroed blocks end an archive
+
+
+@dataclasses.dataclass(frozen=True)
+class Archive:
+    """The wanted members of an archive. Safe to read from several threads.
+
+    Attributes:
+      file: holds the members' bytes: the archive itself, or the copy made of a compressed one.
+      places: name of each member found, to where its bytes begin in `file` and how many they are.
+      too_large: names of members that claim more than an image may have.
+      md5: of the whole archive.
+      refused: members passed over because they are links or devices, or would leave the folder.
+    """
+
+    file: Path
+    places: dict[str, tuple[int, int]]
+    too_large: frozenset[str]
+    md5: str
+    refused: int
+
+    def read(self, name: str) -> bytes:
+        """A member's bytes.
+
+        Raises:
+          images.BadImageError: absent, unreadable, empty, too large or truncated.
+        """
+        if name in self.too_large:
+            raise images.BadImageError("too large")
+        if name not in self.places:
+            raise images.BadImageError("absent")
+        start, size = self.places[name]
+        if not size:
+            raise images.BadImageError("empty")
+        try:
+            with self.file.open("rb", buffering=0) as file:
+                file.seek(start)
+                content = file.read(size)
+        except OSError as error:
+            raise images.BadImageError("unreadable") from error
+        if len(content) < size:  # the file was whole when it was opened
+            raise images.BadImageError("truncated")
+        return content
+
+
+class _HashedFile(io.RawIOBase):
+    """A file that hashes what is read from it, so the archive need not be read twice."""
+
+    def __init__(self, file: io.BufferedReader, progress: tqdm):
+        super().__init__()
+        self._file, self._progress = file, progress
+        self.md5 = hashlib.md5()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer", /) -> int:
+        view = memoryview(buffer)
+        content = self._file.read(len(view))
+        view[: len(content)] = content
+        self.md5.update(content)
+        self._progress.update(len(content))
+        return len(content)
+
+
+class _Copy:
+    """One file that the members of a compressed archive are written to, end to end."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._file = path.open("wb")
+        self._end = 0
+
+    def append(self, source: Any) -> int:
+        """Copies one member; returns where it begins."""
+        start = self._end
+        while piece := source.read(_PIECE):
+            try:
+                self._file.write(piece)
+            except OSError as error:
+                raise self._full(error) from error
+            self._end += len(piece)
+        return start
+
+    def close(self) -> None:
+        try:
+            self._file.close()
+        except OSError as error:  # what was still in memory did not fit
+            raise self._full(error) from error
+
+    def _full(self, error: OSError) -> RunError:
+        return RunError(f"cannot write to {self.path.parent}: {error.strerror}")
+
+
+def _find(
+    archive: tarfile.TarFile, wanted: Collection[str], copy: _Copy | None
+) -> tuple[dict[str, tuple[int, int]], frozenset[str], int]:
+    """Goes through an archive once; returns places, what is too large, how many are refused.
+
+    A member counts only under exactly the name expected, so none can choose where it is written,
+    and only as a regular file: links and devices are never followed.
+    """
+    places: dict[str, tuple[int, int]] = {}
+    too_large: set[str] = set()
+    refused = 0
+    while (member := archive.next()) is not None:
+        # tarfile would keep all members, a kilobyte each. Not in its stubs.
+        archive.members = []  # pyright: ignore[reportAttributeAccessIssue]
+        name = member.name.removeprefix("./")
+        if not member.isreg() or member.issparse():
+            refused += not member.isdir()
+        elif name not in wanted:
+            refused += member.name.startswith("/") or ".." in member.name.split("/")
+        elif member.size > images.MAX_BYTES:
+            too_large.add(name)
+        else:
+            # Of two members with one name the later counts, as when tar extracts them.
+            too_large.discard(name)
+            start = member.offset_data
+            if copy and (source := archive.extractfile(member)):
+                start = copy.append(source)
+            places[name] = start, member.size
+    return places, frozenset(too_large), refused
+
+
+@contextlib.contextmanager
+def _hashed(path: Path) -> Iterator[tuple[_HashedFile, io.BufferedReader]]:
+    """The file, hashed as it is read, with a progress bar on a terminal."""
+    with (
+        path.open("rb") as file,
+        tqdm(
+            total=path.stat().st_size,
+            desc=f"Reading {path.name}",
+            unit="B",
+            unit_scale=True,
+            leave=False,
+            disable=None,
+        ) as progress,
+    ):
+        hashed = _HashedFile(file, progress)
+        yield hashed, io.BufferedReader(hashed, _PIECE)
+
+
+def _read_to_the_end(file: io.BufferedReader | gzip.GzipFile) -> None:
+    while file.read(_PIECE):
+        pass
+
+
+def _ends_as_tar_does(path: Path) -> bool:
+    """Whether the last block is zeroed, which it is not where an archive is cut between members."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _BLOCK))
+        return not file.read(_BLOCK).strip(b"\0")
+
+
+def _read_plain(path: Path, wanted: Collection[str]) -> Archive:
+    with _hashed(path) as (hashed, file):
+        with tarfile.open(fileobj=file, mode="r|") as archive:
+            places, too_large, refused = _find(archive, wanted, None)
+        _read_to_the_end(file)
+    if not _ends_as_tar_does(path):
+        raise tarfile.ReadError("it lacks its end")
+    return Archive(path, places, too_large, hashed.md5.hexdigest(), refused)
+
+
+def _read_compressed(path: Path, wanted: Collection[str], folder: Path) -> Archive:
+    try:
+        copy = _Copy(folder / f"{path.name}.members")
+    except OSError as error:
+        raise RunError(f"cannot write to {folder}: {error.strerror}") from error
+    # gzip apart from tar: together ("r|gz") they take a truncated file for a short one.
+    with (
+        contextlib.closing(copy),
+        _hashed(path) as (hashed, file),
+        gzip.GzipFile(fileobj=file, mode="rb") as plain,
+    ):
+        with tarfile.open(fileobj=plain, mode="r|") as archive:
+            places, too_large, refused = _find(archive, wanted, copy)
+        _read_to_the_end(plain)  # there stands the checksum
+    return Archive(copy.path, places, too_large, hashed.md5.hexdigest(), refused)
+
+
+def read(path: Path, wanted: Collection[str], *, folder: Path) -> Archive:
+    """Finds members of an archive, in one pass.
+
+    A plain .tar is read where it lies. The members of a compressed one are copied, since nothing
+    in it can be read without all that comes before.
+
+    Args:
+      path: ends in .gz or .tgz if it is compressed, and only then.
+      wanted: exact names, "./" before them aside; every other member is passed over. A set or a
+        dict, since it is asked for each member.
+      folder: for the copies; removing them is the caller's business.
+
+    Raises:
+      InputError: not gzip, not tar, truncated or damaged.
+      RunError: the copies cannot be written.
+    """
+    try:
+        if path.suffix in (".gz", ".tgz"):
+            return _read_compressed(path, wanted, folder)
+        return _read_plain(path, wanted)
+    except gzip.BadGzipFile as error:
+        raise InputError(f"{path}: not a gzip archive, or a damaged one ({error})") from error
+    except (EOFError, tarfile.TarError, zlib.error, ValueError, RecursionError) as error:
+        raise InputError(
+            f"{path}: truncated or damaged ({error}); download the archive again"
+        ) from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
