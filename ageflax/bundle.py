@@ -16,7 +16,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from safetensors.numpy import load_file, save_file
 
-from ageflax import __version__, files, labels, models
+from ageflax import __version__, files, models
 from ageflax import config as configuration
 from ageflax.config import Config
 from ageflax.data import augment, images
@@ -31,7 +31,7 @@ def describe(config: Config, result: dict[str, Any]) -> dict[str, Any]:
     return {
         "format": _FORMAT,
         "architecture": config.model.to_dict(),
-        "heads": {task: list(labels.CLASSES[task]) for task in configuration.TASKS[config.task]},
+        "heads": {task: list(names) for task, names in configuration.class_names(config).items()},
         "input": {
             "resize": config.data.resize,
             "crop": config.data.crop,

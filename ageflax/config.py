@@ -16,8 +16,8 @@ from typing import Any, TypeAlias
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
+from ageflax import labels
 from ageflax.errors import InputError
-from ageflax.labels import LABEL_POLICIES
 
 # A locked ml_collections.ConfigDict. Any, since its attributes have no static types.
 Config: TypeAlias = Any
@@ -39,13 +39,14 @@ def defaults() -> Config:
     data.name = "adience/aligned"  # builder[/config]
     data.dir = ""  # where datasets are built; "" is TFDS's default (TFDS_DATA_DIR)
     data.manual_dir = ""  # where downloaded archives lie; "" is DIR/downloads/manual
-    data.label_policy = "strict"  # how raw age labels become classes
+    data.label_policy = "strict"  # how raw age labels become classes; see ageflax/labels.py
+    data.intervals = ()  # label_policy=intervals: the classes, ((low, high), ...) in whole years
     data.resize = 256  # side, in pixels, of the decoded square image
     data.crop = 227  # side, in pixels, of what the network sees
     data.interpolation = "bilinear"  # bilinear, as Caffe's convert_imageset | area
     data.mirror = True  # random horizontal mirror in training
     data.mean = "image"  # subtract the training faces' mean: image (per pixel) | channel
-    data.channels = "bgr"  # order in which the network sees them: bgr (Caffe) | rgb
+    data.channels = "bgr"  # what the network sees: bgr (Caffe) | rgb | grey (one channel)
     data.validation = "subject"  # subject | none | image_leaky (the authors' lists; leaks persons)
     data.validation_fraction = 0.1  # share of the training folds' faces
     data.batch_size = 50  # over all devices
@@ -90,10 +91,10 @@ def defaults() -> Config:
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "task": tuple(TASKS),
-    "data.label_policy": LABEL_POLICIES,
+    "data.label_policy": labels.LABEL_POLICIES,
     "data.interpolation": ("bilinear", "area"),
     "data.mean": ("image", "channel"),
-    "data.channels": ("bgr", "rgb"),
+    "data.channels": ("bgr", "rgb", "grey"),
     "data.validation": ("subject", "none", "image_leaky"),
     "data.placement": ("auto", "device", "host", "stream"),
     "model.name": ("levi_hassner",),
@@ -274,6 +275,7 @@ def _check(config: Config) -> None:
         raise InputError(
             f"data.crop = {config.data.crop} is larger than data.resize = {config.data.resize}"
         )
+    _check_intervals(config.data.label_policy, config.data.intervals)
     for pair in config.optim.lr_multipliers:
         if not (
             isinstance(pair, tuple)
@@ -290,6 +292,30 @@ def _check(config: Config) -> None:
         raise InputError("eval.checkpoint = 'best' needs validation faces: set data.validation")
     if config.eval.protocol == "hold_out" and tuple(config.folds) not in ((0, 1, 2, 3, 4), (4,)):
         raise InputError("eval.protocol = 'hold_out' tests fold 4 alone: leave folds as it is")
+
+
+def _check_intervals(policy: str, intervals: Any) -> None:
+    if (policy == "intervals") != bool(intervals):
+        raise InputError(
+            "data.intervals and data.label_policy = 'intervals' go together: set both or neither"
+        )
+    previous = -1
+    for pair in intervals:
+        whole = isinstance(pair, tuple) and [type(year) for year in pair] == [int, int]
+        if not whole or not previous < pair[0] <= pair[1]:
+            raise InputError(
+                f"data.intervals: {pair!r}: expected (low, high) in whole years, each above the last,"
+                " such as ((0, 12), (13, 29), (30, 49), (50, 100))"
+            )
+        previous = pair[1]
+    if len(intervals) == 1:
+        raise InputError("data.intervals: one class is nothing to learn; give two or more")
+
+
+def class_names(config: Config) -> dict[str, tuple[str, ...]]:
+    """Names of the classes of each task that a config trains."""
+    intervals = config.data.intervals or labels.ADIENCE
+    return {task: labels.class_names(task, intervals) for task in TASKS[config.task]}
 
 
 def differing_keys(old: dict[str, Any], new: Config) -> list[str]:

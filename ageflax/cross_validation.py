@@ -13,11 +13,11 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from ageflax import __version__, files, metrics, placement, program, train
+from ageflax import __version__, files, labels, metrics, placement, program, train
 from ageflax import config as configuration
 from ageflax.config import Config
 from ageflax.data import build, pipeline, splits
-from ageflax.data.dataset import Faces, StoredDataset
+from ageflax.data.dataset import Faces, StoredDataset, Target
 from ageflax.errors import InputError
 from ageflax.progress import Progress
 from ageflax.sharding import check_divides, make_mesh
@@ -32,7 +32,7 @@ class _Data:
     stored: StoredDataset
     loaded: pipeline.LoadedFaces
     placed: str
-    classes: dict[str, np.ndarray]
+    targets: dict[str, Target]
     usable: np.ndarray
 
     @property
@@ -81,11 +81,12 @@ def _read(config: Config, mesh: Mesh, *, pixels: bool, say: Callable[[str], None
     with Progress(len(stored), unit="face", label=label) as progress:
         loaded = pipeline.load(stored, decoding, progress=progress.update)
     splits.check_persons(loaded.faces)
-    classes = {
-        task: loaded.faces.classes(task, policy=data.label_policy)
+    intervals = data.intervals or labels.ADIENCE
+    targets = {
+        task: loaded.faces.target(task, policy=data.label_policy, intervals=intervals)
         for task in configuration.TASKS[config.task]
     }
-    usable = np.any([values >= 0 for values in classes.values()], axis=0)
+    usable = np.any([target.classes >= 0 for target in targets.values()], axis=0)
     usable[list(loaded.unreadable)] = False
     if loaded.unreadable:
         row, reason = next(iter(loaded.unreadable.items()))
@@ -93,16 +94,14 @@ def _read(config: Config, mesh: Mesh, *, pixels: bool, say: Callable[[str], None
             f"{len(loaded.unreadable)} images of {stored.name} no longer decode and are left out;"
             f" the first: {loaded.faces.keys[row]} ({reason})"
         )
-    return _Data(stored, loaded, placed, classes, usable)
+    return _Data(stored, loaded, placed, targets, usable)
 
 
 def _check_classes(split: splits.Split, data: _Data) -> None:
     """A class that is never seen in training cannot be learned, and its recall would lie."""
-    from ageflax.labels import CLASSES
-
-    for task, values in data.classes.items():
-        seen = set(values[split.train].tolist())
-        absent = [name for k, name in enumerate(CLASSES[task]) if k not in seen]
+    for task, target in data.targets.items():
+        seen = set(target.classes[split.train].tolist())
+        absent = [name for k, name in enumerate(target.names) if k not in seen]
         if absent:
             raise InputError(
                 f"testing fold {split.test_fold}: no training face is of {task}"
@@ -138,12 +137,13 @@ def _splits(config: Config, data: _Data) -> dict[int, splits.Split]:
 
 
 def _place(config: Config, data: _Data, mesh: Mesh) -> placement.Placement:
+    classes = {task: target.classes for task, target in data.targets.items()}
     if data.loaded.pixels is None:
         decoding = pipeline.Decoding(config.data.resize, config.data.interpolation)
         pixels = pipeline.StoredPixels(data.stored, decoding)
-        return placement.Streamed(pixels, data.classes, mesh, workers=config.data.workers)
+        return placement.Streamed(pixels, classes, mesh, workers=config.data.workers)
     kind = placement.OnDevice if data.placed == "device" else placement.OnHost
-    return kind(data.loaded.pixels, data.classes, mesh)
+    return kind(data.loaded.pixels, classes, mesh)
 
 
 def _environment() -> dict[str, Any]:
@@ -295,7 +295,7 @@ def run(
                 directory=workdir / f"fold_{number}",
                 split=split_of[number],
                 faces=data.faces,
-                classes=data.classes,
+                targets=data.targets,
                 placement=placed,
                 config=config,
                 program=compiled,

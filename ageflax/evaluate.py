@@ -3,15 +3,15 @@
 import collections
 import csv
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from ageflax import labels, metrics
-from ageflax.data.dataset import Faces
+from ageflax import metrics
+from ageflax.data.dataset import Faces, Target
 from ageflax.steps import EvalStep
 from ageflax.structs import Batch, TrainState
 
@@ -62,13 +62,13 @@ def predict(
     return Predictions(rows[readable], probabilities, rows[~readable])
 
 
-def expected_years(probabilities: np.ndarray) -> np.ndarray:
-    """float64[n], years: group centres weighted by the groups' probabilities."""
-    return probabilities.astype(np.float64) @ np.array(labels.GROUP_CENTRES)
+def expected_years(probabilities: np.ndarray, centres: Sequence[float]) -> np.ndarray:
+    """float64[n], years: class centres weighted by the classes' probabilities."""
+    return probabilities.astype(np.float64) @ np.array(centres)
 
 
 def figures(
-    predictions: Predictions, faces: Faces, classes: dict[str, np.ndarray]
+    predictions: Predictions, faces: Faces, targets: Mapping[str, Target]
 ) -> dict[str, dict[str, Any]]:
     """Figures per task; see metrics.classification. Faces without a label for a task are left out.
 
@@ -77,24 +77,27 @@ def figures(
     Args:
       predictions: of the evaluated faces.
       faces: the dataset's labels.
-      classes: int[n of the dataset] per task, negative where unknown.
+      targets: classes per task.
     """
     result = {}
     for task, probabilities in predictions.probabilities.items():
-        true = classes[task][predictions.rows]
+        target = targets[task]
+        true = target.classes[predictions.rows]
         known = true >= 0
+        aged = bool(target.centres)
         result[task] = metrics.classification(
-            true[known], probabilities[known], labels.CLASSES[task], ordered=task == "age"
+            true[known], probabilities[known], target.names, ordered=aged
         )
-        if task == "age":
-            years = metrics.years(faces.ages[predictions.rows], expected_years(probabilities))
+        if aged:
+            expected = expected_years(probabilities, target.centres)
+            years = metrics.years(faces.ages[predictions.rows], expected)
             if years["faces"]:
                 result[task]["years"] = years
     return result
 
 
 def write_predictions(
-    path: Path, predictions: Predictions, faces: Faces, classes: dict[str, np.ndarray]
+    path: Path, predictions: Predictions, faces: Faces, targets: Mapping[str, Target]
 ) -> None:
     """predictions.csv: one line a face, in the dataset's order.
 
@@ -105,7 +108,7 @@ def write_predictions(
     header = ["key", "subject"]
     for task in tasks:
         header += [f"{task}_true", f"{task}_predicted"]
-        header += [f"{task}_probability_{name}" for name in labels.CLASSES[task]]
+        header += [f"{task}_probability_{name}" for name in targets[task].names]
     temporary = path.with_name(path.name + ".partial")
     with temporary.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -113,8 +116,8 @@ def write_predictions(
         for place, row in enumerate(predictions.rows):
             line = [faces.keys[row], faces.subjects[row]]
             for task in tasks:
-                names, scores = labels.CLASSES[task], predictions.probabilities[task][place]
-                true = classes[task][row]
+                names, scores = targets[task].names, predictions.probabilities[task][place]
+                true = targets[task].classes[row]
                 line += [names[true] if true >= 0 else "", names[scores.argmax()]]
                 line += [f"{score:.9g}" for score in scores]
             writer.writerow(line)

@@ -12,12 +12,10 @@ from collections.abc import Callable
 AGE_GROUPS = ("0-2", "4-6", "8-12", "15-20", "25-32", "38-43", "48-53", "60-100")
 GENDERS = ("female", "male")
 UNKNOWN = -1
-CLASSES = {"age": AGE_GROUPS, "gender": GENDERS}
-# Years that stand for a group when an expected age is formed from group probabilities: the middle of
-# its range (a person of "2" is 2.0 to 3.0), but 70 for 60-100, where most faces are at the young end.
-GROUP_CENTRES = (1.5, 5.5, 10.5, 18.0, 29.0, 41.0, 51.0, 70.0)
+# First and last whole year of each class, both within it.
+Intervals = tuple[tuple[int, int], ...]
 
-_BOUNDS = ((0, 2), (4, 6), (8, 12), (15, 20), (25, 32), (38, 43), (48, 53), (60, 100))
+ADIENCE: Intervals = ((0, 2), (4, 6), (8, 12), (15, 20), (25, 32), (38, 43), (48, 53), (60, 100))
 
 # Kuprashevich & Tolstykh, MiVOLO, 2023: the strays that public code maps, and where to.
 _MIVOLO_STRAYS = {
@@ -29,47 +27,58 @@ _MIVOLO_STRAYS = {
     "48-53": ("46", "55", "56"),
     "60-100": ("57", "58"),
 }
-_STRICT = {f"({low}, {high})": k for k, (low, high) in enumerate(_BOUNDS)}
+_STRICT = {f"({low}, {high})": k for k, (low, high) in enumerate(ADIENCE)}
 _MIVOLO = _STRICT | {
     stray: AGE_GROUPS.index(group) for group, strays in _MIVOLO_STRAYS.items() for stray in strays
 }
 
 
-def _by_years(age: float) -> int:
-    """The group whose bounds hold a person of this many years, or UNKNOWN."""
+def _by_years(age: float, intervals: Intervals) -> int:
+    """The class whose bounds hold a person of this many years, or UNKNOWN."""
     years = math.floor(age)
-    return next((k for k, (low, high) in enumerate(_BOUNDS) if low <= years <= high), UNKNOWN)
+    return next((k for k, (low, high) in enumerate(intervals) if low <= years <= high), UNKNOWN)
 
 
-def _nearest(age: float) -> int:
-    """The group whose range lies nearest; a tie goes to the younger group."""
-    distances = [max(low - age, age - high, 0.0) for low, high in _BOUNDS]
+def _nearest(age: float, intervals: Intervals) -> int:
+    """The class whose range lies nearest; a tie goes to the younger class."""
+    distances = [max(low - age, age - high, 0.0) for low, high in intervals]
     return distances.index(min(distances))
 
 
-def _strict(label: str, age: float) -> int:
-    return _STRICT.get(label, UNKNOWN) if label else _by_years(age)
-
-
-def _mivolo(label: str, age: float) -> int:
-    return _MIVOLO.get(label, UNKNOWN) if label else _by_years(age)
-
-
-def _to_nearest(label: str, age: float) -> int:
+def _mean(label: str, age: float) -> float:
+    """Mean of the years that a label names; the age where it names none."""
     numbers = [int(n) for n in re.findall(r"\d+", label)]
-    mean = sum(numbers) / len(numbers) if numbers else age
-    return UNKNOWN if math.isnan(mean) else _nearest(mean)
+    return sum(numbers) / len(numbers) if numbers else age
 
 
-_POLICIES: dict[str, Callable[[str, float], int]] = {
+def _strict(label: str, age: float, intervals: Intervals) -> int:
+    return _STRICT.get(label, UNKNOWN) if label else _by_years(age, intervals)
+
+
+def _mivolo(label: str, age: float, intervals: Intervals) -> int:
+    return _MIVOLO.get(label, UNKNOWN) if label else _by_years(age, intervals)
+
+
+def _to_nearest(label: str, age: float, intervals: Intervals) -> int:
+    mean = _mean(label, age)
+    return UNKNOWN if math.isnan(mean) else _nearest(mean, intervals)
+
+
+def _to_interval(label: str, age: float, intervals: Intervals) -> int:
+    mean = _mean(label, age)
+    return UNKNOWN if math.isnan(mean) else _by_years(mean, intervals)
+
+
+_POLICIES: dict[str, Callable[[str, float, Intervals], int]] = {
     "strict": _strict,
     "mivolo": _mivolo,
     "nearest": _to_nearest,
+    "intervals": _to_interval,
 }
 LABEL_POLICIES = tuple(_POLICIES)
 
 
-def age_group(label: str, age: float, *, policy: str) -> int:
+def age_group(label: str, age: float, *, policy: str, intervals: Intervals = ADIENCE) -> int:
     """Age class of one face under a label policy.
 
     Where the source gives a label, the label decides; years decide only where it gives none.
@@ -78,18 +87,35 @@ def age_group(label: str, age: float, *, policy: str) -> int:
       '(25, 23)' but compares with '(25 23)', so it is dropped, here as there.
     * ``mivolo``: the strays that MiVOLO's public code maps, mapped as it does.
     * ``nearest``: the group whose range lies nearest to the label's mean; ties go to the younger.
+    * ``intervals``: the one of `intervals`, any list of bounds, that holds the label's mean, so that
+      "(25, 32)" is 28; none where it falls between two.
 
     Args:
       label: the source's text, such as "(25, 32)", "35" or "None"; "" where it has none.
       age: years, NaN where unknown.
       policy: one of LABEL_POLICIES.
+      intervals: the classes; Adience's eight for every policy but ``intervals``.
 
     Returns:
-      Index into AGE_GROUPS, or UNKNOWN.
+      Index into the intervals, or UNKNOWN.
     """
     label = label.strip()
     if label == "None":
         label = ""
     if not label and math.isnan(age):
         return UNKNOWN
-    return _POLICIES[policy](label, age)
+    return _POLICIES[policy](label, age, intervals)
+
+
+def class_names(task: str, intervals: Intervals = ADIENCE) -> tuple[str, ...]:
+    """Names of a task's classes, in the order of its probabilities, such as "25-32"."""
+    return GENDERS if task == "gender" else tuple(f"{low}-{high}" for low, high in intervals)
+
+
+def centres(intervals: Intervals = ADIENCE) -> tuple[float, ...]:
+    """Years that stand for each class when an expected age is formed from class probabilities.
+
+    The middle of its range (who is "2" is 2.0 to 3.0), but at most ten years above its start: an open
+    last class such as 60-100 has most of its faces at the young end.
+    """
+    return tuple(min((low + high + 1) / 2, low + 10.0) for low, high in intervals)

@@ -9,7 +9,7 @@ from flax import linen as nn
 from jax.sharding import Mesh
 
 from ageflax import config as configuration
-from ageflax import labels, models, optim
+from ageflax import models, optim
 from ageflax.config import Config
 from ageflax.data.augment import Preprocessing
 from ageflax.steps import (
@@ -70,17 +70,16 @@ def build(config: Config, mesh: Mesh, *, training_faces: float) -> Program:
       mesh: the devices.
       training_faces: mean size of the folds' training sets.
     """
-    classes = {task: len(labels.CLASSES[task]) for task in configuration.TASKS[config.task]}
+    classes = {task: len(names) for task, names in configuration.class_names(config).items()}
     network = models.build(config.model.to_dict(), classes)
-    crop = config.data.crop
+    preprocessing = Preprocessing(
+        crop=config.data.crop, mirror=config.data.mirror, channels=config.data.channels
+    )
     shapes = jax.eval_shape(
-        lambda: network.init(jax.random.key(0), jnp.zeros((1, crop, crop, 3), jnp.float32))
+        lambda: network.init(jax.random.key(0), jnp.zeros(preprocessing.shape, jnp.float32))
     )
     count = total_steps(config, training_faces)
     tx = optim.build(config.optim, shapes["params"], steps=count)
-    preprocessing = Preprocessing(
-        crop=crop, mirror=config.data.mirror, channels=config.data.channels
-    )
     quick = make_eval_step(network, preprocessing, mesh, crops="center")
     thorough = quick
     if config.eval.crops != "center":

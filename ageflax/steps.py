@@ -29,7 +29,7 @@ def init_state(
     tx: optax.GradientTransformation,
     key: jax.Array,
     mean: Float[AnyArray, "h w 3"],
-    crop: int,
+    preprocessing: augment.Preprocessing,
     mesh: Mesh,
 ) -> TrainState:
     """A fresh state, whole on every device.
@@ -39,12 +39,12 @@ def init_state(
       tx: the optimiser.
       key: root of the run's randomness; also draws the weights.
       mean: float[h, w, 3], subtracted from every image.
-      crop: side of what the network sees.
+      preprocessing: decides the shape of what the network sees.
       mesh: where it goes.
     """
 
     def init(key: jax.Array, mean: jax.Array) -> TrainState:
-        variables = network.init(key, jnp.zeros((1, crop, crop, 3)))
+        variables = network.init(key, jnp.zeros(preprocessing.shape))
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             params=variables["params"],

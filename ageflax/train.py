@@ -15,7 +15,7 @@ from tensorboardX import SummaryWriter
 from ageflax import bundle, evaluate, files, steps
 from ageflax.checkpoint import Checkpoints
 from ageflax.config import Config
-from ageflax.data.dataset import Faces
+from ageflax.data.dataset import Faces, Target
 from ageflax.data.order import ShuffledRows
 from ageflax.data.splits import Split
 from ageflax.errors import RunError
@@ -38,7 +38,7 @@ class Fold:
       directory: DIR/fold_K.
       split: which faces train, validate and test.
       faces: the dataset's labels.
-      classes: int32[n of the dataset] per task.
+      targets: classes per task.
       placement: where the pixels are.
       config: resolved.
       program: compiled steps, shared by all folds.
@@ -50,7 +50,7 @@ class Fold:
     directory: Path
     split: Split
     faces: Faces
-    classes: dict[str, np.ndarray]
+    targets: dict[str, Target]
     placement: Placement
     config: Config
     program: Program
@@ -96,7 +96,9 @@ def _initial_state(fold: Fold) -> TrainState:
     key = jax.random.fold_in(jax.random.key(config.seed), fold.number)
     side = config.data.resize if config.data.mean == "image" else 1
     mean = np.zeros((side, side, 3), np.float32)
-    return steps.init_state(program.network, program.tx, key, mean, config.data.crop, program.mesh)
+    return steps.init_state(
+        program.network, program.tx, key, mean, program.preprocessing, program.mesh
+    )
 
 
 def _with_mean(state: TrainState, fold: Fold) -> TrainState:
@@ -118,7 +120,7 @@ def _validate(fold: Fold, state: TrainState) -> tuple[dict[str, float], float]:
         return {}, float(state.step)
     batches = fold.placement.eval_batches(rows, _eval_batch_size(fold))
     predictions = evaluate.predict(fold.program.quick_eval_step, state, batches, rows)
-    figures = evaluate.figures(predictions, fold.faces, fold.classes)
+    figures = evaluate.figures(predictions, fold.faces, fold.targets)
     record = {
         f"validation_{task}_{name}": values[name]
         for task, values in figures.items()
@@ -150,7 +152,7 @@ def _fetch(pending: list[Metrics], first_step: int, fold: Fold) -> dict[str, flo
             )
     sums = {name: float(sum(m[name] for m in fetched)) for name in fetched[0]}
     record = {"loss": sums["loss"] / len(fetched)}
-    for task in fold.classes:
+    for task in fold.targets:
         record[f"{task}_loss"] = sums[f"{task}_loss"] / len(fetched)
         if sums[f"{task}_labelled"]:
             record[f"{task}_exact"] = sums[f"{task}_correct"] / sums[f"{task}_labelled"]
@@ -293,9 +295,9 @@ def run(fold: Fold) -> dict[str, Any]:
     rows = fold.split.test
     batches = fold.placement.eval_batches(rows, _eval_batch_size(fold))
     predictions = evaluate.predict(fold.program.eval_step, state, batches, rows)
-    figures = evaluate.figures(predictions, fold.faces, fold.classes)
+    figures = evaluate.figures(predictions, fold.faces, fold.targets)
     evaluate.write_predictions(
-        fold.directory / "predictions.csv", predictions, fold.faces, fold.classes
+        fold.directory / "predictions.csv", predictions, fold.faces, fold.targets
     )
     result = _result(
         fold,

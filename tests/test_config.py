@@ -68,6 +68,8 @@ def test_the_command_line_overrides_the_file_which_overrides_the_defaults():
         ("--config.optim.learning_rate=nan", "--config.optim.learning_rate=nan: expected float"),
         ("--config.data.crop=257", "data.crop = 257 is larger than data.resize = 256"),
         ("--config.optim.lr_multipliers=((1, 2),)", "optim.lr_multipliers: (1, 2) is no (pattern, factor) pair"),
+        ("--config.data.intervals=((0, 12), (13, 100))", "data.intervals and data.label_policy = 'intervals' go together: set both or neither"),
+        ("--config.data.label_policy=intervals", "data.intervals and data.label_policy = 'intervals' go together: set both or neither"),
         ("--config.optim.decay_exempt=(1,)", "optim.decay_exempt: 1 is no pattern"),
         ("--confg.fold=1", "'--confg.fold=1' is no argument of this command; keys are --config.KEY=VALUE"),
         ("stray", "'stray' is no argument of this command; keys are --config.KEY=VALUE"),
@@ -107,6 +109,23 @@ def test_a_config_file_that_cannot_be_used(content, message, tmp_path):
     with pytest.raises(InputError, match=message) as error:
         configuration.load(str(path))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("intervals", "message"),
+    [
+        ("((0, 12), (12, 100))", "(12, 100): expected (low, high) in whole years"),
+        ("((0, 12), (30, 20))", "(30, 20): expected (low, high) in whole years"),
+        ("(3, 4)", "3: expected (low, high) in whole years"),
+        ("((0, 12.5),)", "(0, 12.5): expected (low, high) in whole years"),
+        ("((0, 100),)", "one class is nothing to learn; give two or more"),
+    ],
+)
+def test_intervals_that_are_none(intervals, message):
+    words = ["--config.data.label_policy=intervals", f"--config.data.intervals={intervals}"]
+    with pytest.raises(InputError) as error:
+        configuration.load("configs/levi.py", words)
+    assert message in str(error.value)
 
 
 def test_an_absent_config_file_names_the_nearest():

@@ -263,14 +263,14 @@ def test_what_cannot_be_run_is_refused_in_words(
 
 
 def test_a_class_without_a_training_face_is_refused(data_dir, small_config, tmp_path, monkeypatch):
-    classes = Faces.classes
+    complete = Faces.target
 
-    def without_the_oldest(self, task, *, policy):
-        values = classes(self, task, policy=policy).copy()
-        values[(values == 7) & (self.folds != 2)] = 0
-        return values
+    def without_the_oldest(self, task, **options):
+        target = complete(self, task, **options)
+        target.classes[(target.classes == 7) & (self.folds != 2)] = 0
+        return target
 
-    monkeypatch.setattr(Faces, "classes", without_the_oldest)
+    monkeypatch.setattr(Faces, "target", without_the_oldest)
     with pytest.raises(InputError, match="testing fold 2: no training face is of age 60-100"):
         run(small_values(data_dir), tmp_path)
 
@@ -297,3 +297,22 @@ def test_the_best_checkpoint_is_tested_where_the_config_says_so(data_dir, small_
     exact = [line["validation_age_exact"] for line in curve]
     best = max(line["step"] for line in curve if line["validation_age_exact"] == max(exact))
     assert json.loads((tmp_path / "fold_0" / "result.json").read_text())["tested_step"] == best
+
+
+def test_four_intervals_and_grey_input_reach_every_output(data_dir, small_config, tmp_path):
+    run(
+        small_values(data_dir), tmp_path, "--config.fold=0", "--config.task=joint",
+        "--config.data.label_policy=intervals", "--config.data.channels=grey",
+        "--config.data.intervals=((0, 12), (13, 29), (30, 49), (50, 100))",
+    )  # fmt: skip
+    names = ["0-12", "13-29", "30-49", "50-100"]
+    result = json.loads((tmp_path / "fold_0" / "result.json").read_text())
+    assert list(result["tasks"]["age"]["per_class"]) == names
+    assert result["tasks"]["age"]["years"]["faces"] == 32
+    header = (tmp_path / "fold_0" / "predictions.csv").read_text().splitlines()[0].split(",")
+    assert [f"age_probability_{name}" for name in names] == header[4:8]
+    model = bundle.load(tmp_path / "fold_0" / "bundle")
+    assert model.heads["age"] == names
+    assert model.variables["params"]["trunk"]["conv1"]["kernel"].shape[2] == 1
+    faces = np.zeros((2, 32, 32, 3), np.uint8)
+    assert model(faces)["age"].shape == (2, 4)

@@ -99,7 +99,7 @@ def write_fold(
         tasks[task] = metrics.classification(
             np.array([c for c in classes if c is not None], int),
             probabilities[task][known],
-            labels.CLASSES[task],
+            labels.class_names(task),
             ordered=task == "age",
         )
     rules = {
@@ -128,12 +128,12 @@ def write_fold(
         header = ["key", "subject"]
         for task in truth:
             header += [f"{task}_true", f"{task}_predicted"]
-            header += [f"{task}_probability_{name}" for name in labels.CLASSES[task]]
+            header += [f"{task}_probability_{name}" for name in labels.class_names(task)]
         writer.writerow(header)
         for k in range(count):
             row = [keys[k], f"person_{k}"]
             for task, classes in truth.items():
-                names, scores, true = labels.CLASSES[task], probabilities[task][k], classes[k]
+                names, scores, true = labels.class_names(task), probabilities[task][k], classes[k]
                 row += ["" if true is None else names[true], names[scores.argmax()]]
                 row += [f"{score:.9g}" for score in scores]
             writer.writerow(row)

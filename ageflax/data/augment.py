@@ -12,6 +12,9 @@ from jaxtyping import Array, Float, Int, Key, UInt8
 
 from ageflax.structs import AnyArray
 
+# Weights of red, green and blue in ITU-R BT.601's luma, which OpenCV and Pillow call grey.
+_LUMA = (0.299, 0.587, 0.114)
+
 
 @struct.dataclass
 class Preprocessing:
@@ -20,12 +23,17 @@ class Preprocessing:
     Attributes:
       crop: side in pixels of what the network sees.
       mirror: mirror at random in training.
-      channels: "bgr" or "rgb".
+      channels: "bgr", "rgb", or "grey", the luma of ITU-R BT.601 as one channel.
     """
 
     crop: int = struct.field(pytree_node=False)
     mirror: bool = struct.field(pytree_node=False)
     channels: str = struct.field(pytree_node=False)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Of one image as the network sees it, with its batch axis."""
+        return (1, self.crop, self.crop, 1 if self.channels == "grey" else 3)
 
 
 def _crop(
@@ -41,6 +49,8 @@ def _centred(images: UInt8[AnyArray, "b h w 3"], mean: Float[AnyArray, "mh mw 3"
 
 
 def _order(images: jax.Array, channels: str) -> jax.Array:
+    if channels == "grey":
+        return (images * jnp.array(_LUMA, images.dtype)).sum(-1, keepdims=True)
     return images[..., ::-1] if channels == "bgr" else images
 
 
@@ -49,7 +59,7 @@ def training_views(
     images: UInt8[AnyArray, "b h w 3"],
     mean: Float[AnyArray, "mh mw 3"],
     preprocessing: Preprocessing,
-) -> Float[Array, "b crop crop 3"]:
+) -> Float[Array, "b crop crop _"]:
     """One random crop of each image, mirrored with probability one half.
 
     Args:
@@ -76,7 +86,7 @@ def test_views(
     preprocessing: Preprocessing,
     *,
     crops: str,
-) -> Float[Array, "b views crop crop 3"]:
+) -> Float[Array, "b views crop crop _"]:
     """The fixed views whose probabilities are averaged at test.
 
     "center" is one view; "ten" is Caffe's over-sample: the four corners and the centre, then their

@@ -16,6 +16,21 @@ FOLDS = tuple(f"fold_{k}" for k in range(5))
 
 
 @dataclasses.dataclass(frozen=True)
+class Target:
+    """What one head learns.
+
+    Attributes:
+      names: of the classes.
+      classes: int32[n], class per face; -1 where a face has none.
+      centres: years that stand for each class; empty where classes are no ages.
+    """
+
+    names: tuple[str, ...]
+    classes: np.ndarray
+    centres: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Faces:
     """The labels of every face in a dataset, fold after fold, as the source has them.
 
@@ -38,15 +53,18 @@ class Faces:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def classes(self, task: str, *, policy: str) -> np.ndarray:
-        """int32[n], the class per face for "age" or "gender"; -1 where it has none."""
+    def target(
+        self, task: str, *, policy: str, intervals: labels.Intervals = labels.ADIENCE
+    ) -> "Target":
+        """Classes for "age" (by a label policy) or "gender"."""
+        names = labels.class_names(task, intervals)
         if task == "gender":
-            return self.genders.astype(np.int32)
+            return Target(names, self.genders.astype(np.int32), ())
         groups = [
-            labels.age_group(label, age, policy=policy)
+            labels.age_group(label, age, policy=policy, intervals=intervals)
             for label, age in zip(self.age_labels, self.ages.tolist(), strict=True)
         ]
-        return np.array(groups, np.int32)
+        return Target(names, np.array(groups, np.int32), labels.centres(intervals))
 
 
 class StoredDataset:

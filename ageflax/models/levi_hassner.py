@@ -56,7 +56,7 @@ class LeviHassner(nn.Module):
         return nn.relu(x)
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b h w 3"], *, train: bool) -> Float[Array, "b f"]:
+    def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b f"]:
         """Features of fc7, from images with the mean subtracted, in 0-255 and the model's order."""
         convolutions = (
             # name, features, kernel, stride, padding, bias

@@ -42,7 +42,7 @@ class Network(nn.Module):
     heads: Heads
 
     def __call__(
-        self, x: Float[Array, "b h w 3"], *, train: bool = False
+        self, x: Float[Array, "b h w c"], *, train: bool = False
     ) -> dict[str, Float[Array, "b _"]]:
         """Logits per task, of images with the mean subtracted, in the model's channel order."""
         return self.heads(self.trunk(x, train=train))

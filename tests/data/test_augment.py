@@ -76,3 +76,13 @@ def test_a_mean_of_one_pixel_is_a_mean_per_channel():
     faces = images(2)[:, :, :10]
     views = augment.test_views(faces, mean, preprocessing, crops="center")
     np.testing.assert_array_equal(views[:, 0], faces.astype(np.float32) - [1.0, 2.0, 3.0])
+
+
+def test_grey_is_the_luma_of_the_image_less_that_of_the_mean():
+    preprocessing = Preprocessing(crop=8, mirror=False, channels="grey")
+    face = images(1)
+    views = augment.test_views(face, MEAN, preprocessing, crops="center")
+    assert views.shape == (1, 1, *preprocessing.shape[1:]) == (1, 1, 8, 8, 1)
+    weights = np.array([0.299, 0.587, 0.114])
+    expected = (face[0] @ weights - MEAN @ weights)[1:9, 2:10, None]
+    np.testing.assert_allclose(views[0, 0], expected, atol=1e-4)

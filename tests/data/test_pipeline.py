@@ -32,7 +32,7 @@ def test_labels_alone_are_the_same_labels(small_faces):
         np.testing.assert_array_equal(getattr(alone.faces, field), getattr(both.faces, field))
     assert len(set(alone.faces.keys)) == len(small_faces) == 160
     assert np.bincount(alone.faces.folds).tolist() == [32] * 5
-    groups = alone.faces.classes("age", policy="strict")
+    groups = alone.faces.target("age", policy="strict").classes
     assert set(groups.tolist()) == set(range(len(labels.AGE_GROUPS)))
 
 
