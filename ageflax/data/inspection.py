@@ -18,7 +18,7 @@ FAULTS = images.REASONS + FLAWS
 _DIGEST_BYTES = 16
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Inspection:
     """What is kept of an image once it was looked at: some hundred bytes, whatever its size.
 

@@ -1,0 +1,238 @@
+"""Washing: which records of a source are fit to learn from, and why each other one is not.
+
+The usual rule for crawled faces, as public code applies it to IMDB-WIKI, is the default: a face found
+with a score of 1 or more, no second face, the gender known, an age of 0 to 100. To it come checks of
+the image itself, which that code leaves to luck.
+"""
+
+import dataclasses
+import functools
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from ageflax.data.inspection import Inspection, inspect
+from ageflax.data.wash_report import CONFLICT, DUPLICATE, Identical, Record, Rejection, Report
+from ageflax.errors import InputError
+
+# Images in flight. Hashes and rows are all that is kept, so memory does not grow with the images.
+_BATCH = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Thresholds:
+    """What a record must be like to be kept; the defaults are the usual rule.
+
+    Attributes:
+      min_age: youngest, in years.
+      max_age: oldest, in years.
+      age_needed: whether a record without an age (and without an age label) is rejected.
+      gender_needed: whether a record without a gender is rejected.
+      min_face_score: least score of the face detector, where the source has one; None looks at no score.
+      second_face_allowed: whether the picture may show another face.
+      smallest_side: of an image, in pixels; 2 rejects the 1x1 images of crawls.
+      flatness: standard deviation in grey levels (of 255) below which an image is flat; 0 looks for
+        all-zero images only.
+      duplicates_allowed: whether an image may occur again; if not, its first record is kept.
+      conflicts_allowed: whether identical images may have different labels; if not, none is kept, since
+        nobody knows which is right.
+
+    Raises:
+      InputError: bounds that no record can meet, or a value that is no number.
+    """
+
+    min_age: float = 0.0
+    max_age: float = 100.0
+    age_needed: bool = True
+    gender_needed: bool = True
+    min_face_score: float | None = 1.0
+    second_face_allowed: bool = False
+    smallest_side: int = 2
+    flatness: float = 1.0
+    duplicates_allowed: bool = True
+    conflicts_allowed: bool = True
+
+    def __post_init__(self):
+        if not self.min_age <= self.max_age:
+            raise InputError(f"washing: min_age {self.min_age} is above max_age {self.max_age}")
+        if self.min_face_score is not None and math.isnan(self.min_face_score):
+            raise InputError("washing: min_face_score is not a number")
+        if self.smallest_side < 1:
+            raise InputError(f"washing: smallest_side {self.smallest_side} is below 1 pixel")
+        if not 0.0 <= self.flatness <= 127.5:
+            raise InputError(f"washing: flatness {self.flatness} is not in 0 to 127.5 grey levels")
+
+    def as_json(self) -> dict[str, float | bool | None]:
+        """All thresholds; infinite ones, which JSON has no word for, become None."""
+        return {
+            name: None if isinstance(value, float) and math.isinf(value) else value
+            for name, value in dataclasses.asdict(self).items()
+        }
+
+
+USUAL = Thresholds()
+# Every record whose image can be read and shows something.
+READABLE = Thresholds(
+    min_age=-math.inf,
+    max_age=math.inf,
+    age_needed=False,
+    gender_needed=False,
+    min_face_score=None,
+    second_face_allowed=True,
+)
+
+
+def check_record(record: Record, thresholds: Thresholds) -> tuple[str, str]:
+    """Why a record is rejected before its image is looked at, and the offending value.
+
+    Returns:
+      One of RECORD_REASONS and a detail; two empty texts for a good record.
+    """
+    score, second = record.face_score, record.second_face_score
+    if score is not None and thresholds.min_face_score is not None:
+        if not math.isfinite(score):
+            return "no face", ""
+        if score < thresholds.min_face_score:
+            return "low face score", f"{score:g}"
+    if not thresholds.second_face_allowed and second is not None and not math.isnan(second):
+        return "second face", f"{second:g}"
+    if thresholds.gender_needed and record.gender not in (0, 1):
+        return "gender unknown", ""
+    if math.isnan(record.age):
+        if thresholds.age_needed and not record.age_label:
+            return "age unknown", ""
+    elif not thresholds.min_age <= record.age <= thresholds.max_age:
+        return "age out of range", f"{record.age:g}"
+    return "", ""
+
+
+def _inspections(
+    rows: Sequence[int],
+    read: Callable[[int], bytes],
+    thresholds: Thresholds,
+    progress: Callable[[int], None],
+) -> Iterator[Inspection]:
+    """Looks at the images of some rows, in their order, on all cores (decoding releases the GIL)."""
+
+    def look(row: int) -> Inspection:
+        return inspect(
+            functools.partial(read, row),
+            smallest_side=thresholds.smallest_side,
+            flatness=thresholds.flatness,
+        )
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for start in range(0, len(rows), _BATCH):
+            for inspection in pool.map(look, rows[start : start + _BATCH]):
+                yield inspection
+                progress(1)
+
+
+def _identical(
+    records: Sequence[Record], inspections: dict[int, Inspection]
+) -> list[tuple[list[int], Identical]]:
+    """Groups of rows with the same pixels, each with what the report says of it."""
+    rows_of: dict[bytes, list[int]] = {}
+    for row, inspection in inspections.items():
+        rows_of.setdefault(inspection.pixel_digest, []).append(row)
+    groups = []
+    for rows in rows_of.values():
+        if len(rows) > 1:
+            members = tuple(records[row] for row in rows)
+            files = {inspections[row].file_digest for row in rows}
+            conflicting = len({record.labels for record in members}) > 1
+            groups.append((rows, Identical(members, len(files) == 1, conflicting)))
+    return groups
+
+
+def _rejected_groups(
+    groups: Sequence[tuple[list[int], Identical]], thresholds: Thresholds
+) -> Iterator[tuple[int, str, str]]:
+    """Row, reason and detail of the records that identical images cost."""
+    for rows, group in groups:
+        if group.conflicting and not thresholds.conflicts_allowed:
+            for k, row in enumerate(rows):
+                yield row, CONFLICT, f"same image as {group.records[0 if k else 1].key}"
+        elif not thresholds.duplicates_allowed:
+            for row in rows[1:]:
+                yield row, DUPLICATE, f"same image as {group.records[0].key}"
+
+
+def wash(
+    records: Sequence[Record],
+    read: Callable[[int], bytes],
+    thresholds: Thresholds = USUAL,
+    *,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Report:
+    """Checks every record, then every image of those that passed, in threads.
+
+    Args:
+      records: the source's rows.
+      read: bytes of the image of a row of `records`; called from several threads, and raises
+        images.BadImageError where there is none to be had.
+      thresholds: what is asked of a record.
+      progress: called with 1 for each image that was looked at.
+
+    Returns:
+      Rows kept and rejected, each once. A record is rejected for the first reason that applies.
+    """
+    rejections = {}
+    to_see = []
+    for row, record in enumerate(records):
+        reason, detail = check_record(record, thresholds)
+        if reason:
+            rejections[row] = Rejection(row, record.key, reason, detail)
+        else:
+            to_see.append(row)
+    seen: dict[int, Inspection] = {}
+    for row, inspection in zip(
+        to_see, _inspections(to_see, read, thresholds, progress), strict=True
+    ):
+        if inspection.fault:
+            rejections[row] = Rejection(row, records[row].key, inspection.fault)
+        else:
+            seen[row] = inspection
+    groups = _identical(records, seen)
+    for row, reason, detail in _rejected_groups(groups, thresholds):
+        rejections[row] = Rejection(row, records[row].key, reason, detail)
+    kept = [row for row in seen if row not in rejections]
+    return Report(
+        records=len(records),
+        kept=kept,
+        sizes=[seen[row].size for row in kept],
+        rejected=[rejections[row] for row in sorted(rejections)],
+        identical=[group for _, group in groups],
+        thresholds=thresholds.as_json(),
+    )
+
+
+def most_frontal(records: Sequence[Record], keep: int) -> list[int]:
+    """Rows of the records whose faces are the most frontal, as far as a detector's score tells.
+
+    The detectors behind such scores answer most strongly to upright, frontal, sharp, uncovered faces
+    like those that they were made with. So a high score is evidence of a frontal view, and no measure
+    of its angle: a blurred or dark frontal face scores low, a crisp half profile can score high, and
+    people of whom the detector saw few are picked less often. Landmarks would tell better.
+
+    Args:
+      records: with face scores; those with none, or one that is not finite, are never picked.
+      keep: how many at most.
+
+    Returns:
+      Rows, ascending. Ties are broken by key, so the choice depends on nothing else.
+
+    Raises:
+      InputError: `keep` is below 1, or no record has a score.
+    """
+    if keep < 1:
+        raise InputError(f"frontal selection: {keep} faces to keep; ask for 1 at least")
+    scored = [
+        (-record.face_score, record.key, row)
+        for row, record in enumerate(records)
+        if record.face_score is not None and math.isfinite(record.face_score)
+    ]
+    if not scored:
+        raise InputError("frontal selection: the source has no face scores to go by")
+    return sorted(row for _, _, row in sorted(scored)[:keep])
