@@ -36,6 +36,10 @@ def _plain(state: TrainState) -> dict[str, Any]:
     return fields | {"key": jax.random.key_data(state.key)}
 
 
+def _figure(metrics: Any) -> float:
+    return metrics["figure"]
+
+
 class Checkpoints:
     """The checkpoints of one fold: saved asynchronously, the latest and the best kept.
 
@@ -56,7 +60,7 @@ class Checkpoints:
             [
                 checkpoint_managers.LatestN(_LATEST_KEPT),
                 checkpoint_managers.BestN(
-                    get_metric_fn=lambda metrics: metrics["figure"],
+                    get_metric_fn=_figure,
                     n=1,
                     keep_checkpoints_without_metrics=False,
                 ),
@@ -65,7 +69,11 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(
             self._directory,
             options=ocp.CheckpointManagerOptions(
-                preservation_policy=keep, cleanup_tmp_directories=True
+                preservation_policy=keep,
+                # What is kept is the policy's to say; but without best_fn Orbax writes no figures,
+                # and a continued run would not know which of its checkpoints was the best.
+                best_fn=_figure,
+                cleanup_tmp_directories=True,
             ),
         )
 
