@@ -1,0 +1,110 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from ageflax import models, steps
+from ageflax.data import augment
+from ageflax.sharding import make_mesh
+from ageflax.structs import Batch, TrainState
+
+PREPROCESSING = augment.Preprocessing(crop=27, mirror=True, channels="bgr")
+NETWORK = models.build(
+    {"name": "levi_hassner", "width": 0.05, "initialization": "he", "dtype": "float32"},
+    {"age": 8, "gender": 2},
+)
+TX = optax.sgd(1e-4)
+
+
+def batch_of(count: int) -> Batch:
+    rng = np.random.default_rng(0)
+    return Batch(
+        images=rng.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8),
+        labels={
+            "age": rng.integers(-1, 8, count).astype(np.int32),
+            "gender": rng.integers(0, 2, count).astype(np.int32),
+        },
+        mask=np.ones(count, bool),
+    )
+
+
+def fresh(mesh) -> TrainState:
+    mean = np.full((32, 32, 3), 100.0, np.float32)
+    return steps.init_state(NETWORK, TX, jax.random.key(1), mean, PREPROCESSING, mesh)
+
+
+@pytest.fixture(scope="module")
+def mesh():
+    return make_mesh()
+
+
+@pytest.fixture(scope="module")
+def train_step(mesh):
+    return steps.make_train_step(NETWORK, TX, PREPROCESSING, mesh)
+
+
+def test_the_state_is_donated(mesh, train_step):
+    state = fresh(mesh)
+    kernel = state.params["trunk"]["fc6"]["kernel"]
+    train_step(state, batch_of(8))
+    assert kernel.is_deleted()
+
+
+def test_a_step_counts_its_faces_and_its_labels(mesh, train_step):
+    batch = batch_of(8)
+    state, metrics = train_step(fresh(mesh), batch)
+    metrics = {name: float(value) for name, value in metrics.items()}
+    assert int(state.step) == 1
+    assert metrics["faces"] == 8
+    assert metrics["age_labelled"] == (batch.labels["age"] >= 0).sum()
+    assert metrics["gender_labelled"] == 8
+    assert 0 <= metrics["age_correct"] <= metrics["age_labelled"]
+    np.testing.assert_allclose(metrics["loss"], metrics["age_loss"] + metrics["gender_loss"])
+
+
+def test_masked_rows_change_nothing(mesh, train_step):
+    batch = batch_of(8)
+    mask = np.arange(8) < 5
+    outcomes = []
+    for garbage in (0, 255):
+        images = np.where(mask[:, None, None, None], batch.images, np.uint8(garbage))
+        masked = batch.replace(images=images, mask=mask)  # type: ignore[attr-defined]
+        state, metrics = train_step(fresh(mesh), masked)
+        assert metrics["faces"] == 5
+        outcomes.append(state.params)
+    for one, other in zip(*map(jax.tree.leaves, outcomes), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_what_a_step_draws_is_a_function_of_key_and_step(mesh, train_step):
+    batch = batch_of(8)
+    losses = [float(train_step(fresh(mesh), batch)[1]["loss"]) for _ in range(2)]
+    assert losses[0] == losses[1]
+    later = fresh(mesh).replace(step=jnp.array(5, jnp.int32))  # type: ignore[attr-defined]
+    assert float(train_step(later, batch)[1]["loss"]) != losses[0]
+
+
+def test_resident_faces_take_the_same_step(mesh, train_step):
+    everything, rows = batch_of(40), np.array([3, 39, 7, 7, 0, 12, 20, 31], np.int32)
+    resident = steps.make_resident_train_step(NETWORK, TX, PREPROCESSING, mesh)
+    one, _ = resident(fresh(mesh), everything, rows)
+    other, _ = train_step(fresh(mesh), jax.tree.map(lambda leaf: leaf[rows], everything))
+    for got, expected in zip(
+        jax.tree.leaves(one.params), jax.tree.leaves(other.params), strict=True
+    ):
+        np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-8)
+
+
+def test_ten_crops_are_the_mean_of_ten_softmaxes(mesh):
+    state, batch = fresh(mesh), batch_of(4)
+    step = steps.make_eval_step(NETWORK, PREPROCESSING, mesh, crops="ten")
+    got = step(state.params, state.batch_stats, state.mean, batch)
+    views = augment.test_views(batch.images, state.mean, PREPROCESSING, crops="ten")
+    for task in ("age", "gender"):
+        each = [
+            jax.nn.softmax(NETWORK.apply({"params": state.params}, views[:, k])[task])  # pyright: ignore
+            for k in range(10)
+        ]
+        np.testing.assert_allclose(got[task], np.mean(each, axis=0), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(got[task].sum(-1), 1.0, rtol=1e-5)
