@@ -124,7 +124,7 @@ class Model:
         preprocessing = augment.Preprocessing(
             crop=spec["crop"], mirror=False, channels=spec["channels"]
         )
-        views = augment.test_views(faces, self.mean, preprocessing, crops="center")[:, 0]
+        views = augment.eval_views(faces, self.mean, preprocessing, crops="center")[:, 0]
         logits = self.network.apply(self.variables, views, train=False)
         return jax.tree.map(jax.nn.softmax, logits)
 

@@ -154,7 +154,7 @@ def make_eval_step(
     def step(
         params: Params, batch_stats: Params, mean: Float[Array, "h w 3"], batch: Batch
     ) -> dict[str, jax.Array]:
-        views = augment.test_views(batch.images, mean, preprocessing, crops=crops)
+        views = augment.eval_views(batch.images, mean, preprocessing, crops=crops)
         faces, per_face = views.shape[:2]
         flat = views.reshape(faces * per_face, *views.shape[2:])
         logits: Any = network.apply(_variables(params, batch_stats), flat, train=False)

@@ -100,7 +100,7 @@ def test_ten_crops_are_the_mean_of_ten_softmaxes(mesh):
     state, batch = fresh(mesh), batch_of(4)
     step = steps.make_eval_step(NETWORK, PREPROCESSING, mesh, crops="ten")
     got = step(state.params, state.batch_stats, state.mean, batch)
-    views = augment.test_views(batch.images, state.mean, PREPROCESSING, crops="ten")
+    views = augment.eval_views(batch.images, state.mean, PREPROCESSING, crops="ten")
     for task in ("age", "gender"):
         each = [
             jax.nn.softmax(NETWORK.apply({"params": state.params}, views[:, k])[task])  # pyright: ignore

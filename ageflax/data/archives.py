@@ -7,7 +7,7 @@ import hashlib
 import io
 import tarfile
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,12 @@ class Archive:
     too_large: frozenset[str]
     md5: str
     refused: int
+
+    def only(self, names: Iterable[str]) -> "Archive":
+        """The same archive as if it held no other members: small enough to send to a worker."""
+        names = set(names)
+        places = {name: self.places[name] for name in names & self.places.keys()}
+        return dataclasses.replace(self, places=places, too_large=self.too_large & names)
 
     def read(self, name: str) -> bytes:
         """A member's bytes.
@@ -115,7 +121,7 @@ class _Copy:
 
 
 def _find(
-    archive: tarfile.TarFile, wanted: Collection[str], copy: _Copy | None
+    archive: tarfile.TarFile, wanted: Container[str], copy: _Copy | None
 ) -> tuple[dict[str, tuple[int, int]], frozenset[str], int]:
     """Goes through an archive once; returns places, what is too large, how many are refused.
 
@@ -175,7 +181,7 @@ def _ends_as_tar_does(path: Path) -> bool:
         return not file.read(_BLOCK).strip(b"\0")
 
 
-def _read_plain(path: Path, wanted: Collection[str]) -> Archive:
+def _read_plain(path: Path, wanted: Container[str]) -> Archive:
     with _hashed(path) as (hashed, file):
         with tarfile.open(fileobj=file, mode="r|") as archive:
             places, too_large, refused = _find(archive, wanted, None)
@@ -185,7 +191,7 @@ def _read_plain(path: Path, wanted: Collection[str]) -> Archive:
     return Archive(path, places, too_large, hashed.md5.hexdigest(), refused)
 
 
-def _read_compressed(path: Path, wanted: Collection[str], folder: Path) -> Archive:
+def _read_compressed(path: Path, wanted: Container[str], folder: Path) -> Archive:
     try:
         copy = _Copy(folder / f"{path.name}.members")
     except OSError as error:
@@ -202,7 +208,7 @@ def _read_compressed(path: Path, wanted: Collection[str], folder: Path) -> Archi
     return Archive(copy.path, places, too_large, hashed.md5.hexdigest(), refused)
 
 
-def read(path: Path, wanted: Collection[str], *, folder: Path) -> Archive:
+def read(path: Path, wanted: Container[str], *, folder: Path) -> Archive:
     """Finds members of an archive, in one pass.
 
     A plain .tar is read where it lies. The members of a compressed one are copied, since nothing
@@ -210,8 +216,8 @@ def read(path: Path, wanted: Collection[str], *, folder: Path) -> Archive:
 
     Args:
       path: ends in .gz or .tgz if it is compressed, and only then.
-      wanted: exact names, "./" before them aside; every other member is passed over. A set or a
-        dict, since it is asked for each member.
+      wanted: exact names, "./" before them aside, or anything that knows which names it contains;
+        every other member is passed over. It is asked for each member, so no list.
       folder: for the copies; removing them is the caller's business.
 
     Raises:

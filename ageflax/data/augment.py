@@ -80,7 +80,7 @@ def training_views(
     return _order(views, preprocessing.channels)
 
 
-def test_views(
+def eval_views(
     images: UInt8[AnyArray, "b h w 3"],
     mean: Float[AnyArray, "mh mw 3"],
     preprocessing: Preprocessing,

@@ -111,7 +111,7 @@ def _inspections(
     rows: Sequence[int],
     read: Callable[[int], bytes],
     thresholds: Thresholds,
-    progress: Callable[[int], None],
+    progress: Callable[[int], object],
 ) -> Iterator[Inspection]:
     """Looks at the images of some rows, in their order, on all cores (decoding releases the GIL)."""
 
@@ -164,7 +164,7 @@ def wash(
     read: Callable[[int], bytes],
     thresholds: Thresholds = USUAL,
     *,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Callable[[int], object] = lambda done: None,
 ) -> Report:
     """Checks every record, then every image of those that passed, in threads.
 

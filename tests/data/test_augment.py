@@ -59,10 +59,10 @@ def test_the_centre_rounds_down_and_the_ten_are_corners_centre_and_mirrors():
     preprocessing = Preprocessing(crop=7, mirror=True, channels="rgb")
     face = images(1)
     centred = face[0].astype(np.float32) - MEAN
-    centre = augment.test_views(face, MEAN, preprocessing, crops="center")
+    centre = augment.eval_views(face, MEAN, preprocessing, crops="center")
     assert centre.shape == (1, 1, 7, 7, 3)
     np.testing.assert_array_equal(centre[0, 0], centred[1:8, 2:9])
-    ten = augment.test_views(face, MEAN, preprocessing, crops="ten")[0]
+    ten = augment.eval_views(face, MEAN, preprocessing, crops="ten")[0]
     expected = [
         centred[:7, :7], centred[:7, 5:], centred[3:, :7], centred[3:, 5:], centred[1:8, 2:9],
     ]  # fmt: skip
@@ -74,14 +74,14 @@ def test_a_mean_of_one_pixel_is_a_mean_per_channel():
     mean = jnp.array([[[1.0, 2.0, 3.0]]])
     preprocessing = Preprocessing(crop=10, mirror=False, channels="rgb")
     faces = images(2)[:, :, :10]
-    views = augment.test_views(faces, mean, preprocessing, crops="center")
+    views = augment.eval_views(faces, mean, preprocessing, crops="center")
     np.testing.assert_array_equal(views[:, 0], faces.astype(np.float32) - [1.0, 2.0, 3.0])
 
 
 def test_grey_is_the_luma_of_the_image_less_that_of_the_mean():
     preprocessing = Preprocessing(crop=8, mirror=False, channels="grey")
     face = images(1)
-    views = augment.test_views(face, MEAN, preprocessing, crops="center")
+    views = augment.eval_views(face, MEAN, preprocessing, crops="center")
     assert views.shape == (1, 1, *preprocessing.shape[1:]) == (1, 1, 8, 8, 1)
     weights = np.array([0.299, 0.587, 0.114])
     expected = (face[0] @ weights - MEAN @ weights)[1:9, 2:10, None]
