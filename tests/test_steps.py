@@ -1,10 +1,15 @@
+from typing import Any
+
 import jax
+import jax.export
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import optax
 import pytest
 
-from ageflax import models, steps
+from ageflax import config as configuration
+from ageflax import models, program, steps
 from ageflax.data import augment
 from ageflax.sharding import make_mesh
 from ageflax.structs import Batch, TrainState
@@ -108,3 +113,35 @@ def test_ten_crops_are_the_mean_of_ten_softmaxes(mesh):
         ]
         np.testing.assert_allclose(got[task], np.mean(each, axis=0), rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(got[task].sum(-1), 1.0, rtol=1e-5)
+
+
+@pytest.fixture
+def shapes_alone():
+    """Structs may hold shapes instead of arrays, which their annotations rightly refuse."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_papers_step_lowers_for_tpus_and_gpus(dtype, mesh, shapes_alone):
+    config = configuration.load("configs/levi.py", [f"--config.model.dtype={dtype}"])
+    compiled = program.build(config, mesh, training_faces=1000.0)
+    mean = jax.ShapeDtypeStruct((256, 256, 3), jnp.float32)
+
+    def init(mean):
+        return steps.init_state(
+            compiled.network, compiled.tx, jax.random.key(0), mean, compiled.preprocessing, mesh
+        )
+
+    state = jax.eval_shape(init, mean)
+    batch = Batch(
+        images=jax.ShapeDtypeStruct((48, 256, 256, 3), jnp.uint8),  # type: ignore[arg-type]
+        labels={"age": jax.ShapeDtypeStruct((48,), jnp.int32)},  # type: ignore[dict-item]
+        mask=jax.ShapeDtypeStruct((48,), jnp.bool_),  # type: ignore[arg-type]
+    )
+    step: Any = compiled.train_step
+    lowered = jax.export.export(step, platforms=("tpu", "cuda"))(state, batch)
+    assert lowered.platforms == ("tpu", "cuda")
+    assert lowered.nr_devices == 4
+    assert ("bf16" in lowered.mlir_module()) == (dtype == "bfloat16")
