@@ -39,6 +39,7 @@ LAYERS = {
     "report": 7,
     "demo": 7,
     "main": 8,
+    "wash": 8,
 }
 
 

@@ -110,6 +110,34 @@ def _prepare(name: str, directory: Path, manual_dir: Path, say: Callable[[str], 
     return Path(builder.data_path)
 
 
+def _with_config(name: str) -> str:
+    """A builder alone means its default config."""
+    if "/" in name:
+        return name
+    default = _find_builder(name).BUILDER_CONFIGS
+    return f"{name}/{default[0].name}" if default else name
+
+
+def open_built(name: str, *, directory: str = "") -> StoredDataset:
+    """Opens a dataset that is there, newest version; builds nothing.
+
+    Args:
+      name: builder[/config], as for `open_dataset`.
+      directory: where datasets lie; "" is TFDS's default.
+
+    Raises:
+      InputError: unknown name, not built, or built in a format that training cannot read.
+    """
+    root = data_dir(directory)
+    name = _with_config(name)
+    found = _versions(root, name)
+    if not found:
+        _find_builder(name)  # a misspelt name is told as such
+        raise InputError(f"dataset {name} is not built in {root}; training on it builds it")
+    _check_format(found[-1])
+    return StoredDataset(found[-1])
+
+
 def open_dataset(
     name: str, *, directory: str = "", manual_dir: str = "", say: Callable[[str], None]
 ) -> StoredDataset:
@@ -125,9 +153,7 @@ def open_dataset(
       InputError: unknown name, archives absent, or built in a format that training cannot read.
     """
     root = data_dir(directory)
-    if "/" not in name:
-        default = _find_builder(name).BUILDER_CONFIGS
-        name = f"{name}/{default[0].name}" if default else name
+    name = _with_config(name)
     found = _versions(root, name)
     if found:
         path = found[-1]
