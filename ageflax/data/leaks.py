@@ -5,7 +5,6 @@ A test face that was also trained on, under whatever name, makes a figure too go
 
 import dataclasses
 import functools
-import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -14,24 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from ageflax.data import images
+from ageflax.data import images, near_duplicates
 from ageflax.data.dataset import Faces, StoredDataset, table
 from ageflax.data.inspection import FAULTS, Inspection, inspect
-from ageflax.data.near_duplicates import close_pairs, similarity, thumbnail
+from ageflax.data.near_duplicates import DISTANCE, SIMILARITY
 from ageflax.data.wash_report import REJECTED, REPORT, count_by_reason, write_csv
 from ageflax.files import write_json
 
 PAIRS = "pairs.csv"
 SAME_FILE, SAME_PIXELS, ALIKE = KINDS = ("same file", "same pixels", "alike")
 
-# Bits of the perceptual hash. Of some 408 pairs of one picture among 18,490 aligned faces, 4 bits found
-# 387 at the cost of 510 second looks, and 6 bits 403 at the cost of 1,850.
-DISTANCE = 4
-# Correlation of thumbnails from which two pictures are one; aligned faces of two people reach 0.95.
-SIMILARITY = 0.96
 _SMALLEST_SIDE, _FLATNESS = 2, 1.0
-# Rows read at once, and pairs looked at anew at once: what bounds the images in memory.
-_ROWS, _LOOKS = 32, 256
+# Rows that a thread reads at once: what bounds the images in memory.
+_ROWS = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,30 +181,6 @@ def _exact_pairs(
             yield Pair(SAME_FILE if same else SAME_PIXELS, first, row)
 
 
-def _thumbnails(
-    dataset: StoredDataset, rows: Sequence[int], pool: Executor
-) -> dict[int, np.ndarray]:
-    def draw(row: int) -> np.ndarray:
-        (example,) = dataset.examples([row])
-        return thumbnail(images.decode(example["image"]))
-
-    return dict(zip(rows, pool.map(draw, rows), strict=True))
-
-
-def _alike(
-    dataset: StoredDataset, candidates: Sequence[tuple[int, int, int]], pool: Executor
-) -> Iterator[Pair]:
-    """Candidates (first row, second row, distance) that a second look confirms."""
-    for start in range(0, len(candidates), _LOOKS):
-        batch = candidates[start : start + _LOOKS]
-        rows = sorted(set(itertools.chain.from_iterable(pair[:2] for pair in batch)))
-        small = _thumbnails(dataset, rows, pool)
-        for first, second, distance in batch:
-            alike = similarity(small[first], small[second])
-            if alike >= SIMILARITY:
-                yield Pair(ALIKE, first, second, distance, alike)
-
-
 def find(
     dataset: StoredDataset,
     *,
@@ -232,20 +202,23 @@ def find(
     """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         faces, inspections = _survey(dataset, pool, progress)
-        groups = _identical(inspections)
-        _, people = np.unique(faces.subjects.astype(str), return_inverse=True)
-        rows = np.array([group[0] for group in groups], np.int64)
-        hashes = np.array([inspections[row].perceptual_hash for row in rows], np.uint64)
-        close = close_pairs(hashes, distance, groups=[faces.folds[rows], people[rows]])
-        candidates = list(
-            zip(
-                rows[close.first].tolist(),
-                rows[close.second].tolist(),
-                close.distances.tolist(),
-                strict=True,
-            )
+    groups = _identical(inspections)
+    _, people = np.unique(faces.subjects.astype(str), return_inverse=True)
+    rows = np.array([group[0] for group in groups], np.int64)
+
+    def picture(k: int) -> np.ndarray:
+        (example,) = dataset.examples([int(rows[k])])
+        return images.decode(example["image"])
+
+    alike = [
+        Pair(ALIKE, int(rows[pair.first]), int(rows[pair.second]), pair.distance, pair.similarity)
+        for pair in near_duplicates.alike(
+            np.array([inspections[row].perceptual_hash for row in rows], np.uint64),
+            picture,
+            groups=[faces.folds[rows], people[rows]],
+            distance=distance,
         )
-        alike = list(_alike(dataset, candidates, pool))
+    ]
     exact = [
         pair
         for pair in _exact_pairs(groups, inspections)

@@ -1,7 +1,12 @@
-"""Pictures that look alike: a perceptual hash, and a search that does not compare all with all."""
+"""Pictures that look alike: a hash, a search that does not compare all with all, and a second look.
+
+Mirrored, rotated and newly cropped copies are not found.
+"""
 
 import itertools
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import cv2
@@ -12,6 +17,13 @@ from ageflax.errors import InputError
 BITS = 64
 # Beyond this the bands get so narrow that the search compares nearly all with all.
 MAX_DISTANCE = 15
+# Of some 408 pairs of one picture among 18,490 aligned faces, 4 bits found 387 at the cost of 510 second
+# looks, and 6 bits 403 at the cost of 1,850.
+DISTANCE = 4
+# Correlation of thumbnails from which two pictures are one; aligned faces of two people reach 0.95.
+SIMILARITY = 0.96
+# Pairs looked at anew at once: what bounds the images in memory.
+_LOOKS = 256
 # Pictures are shrunk to this many grey pixels a side; a hash keeps so many waves a side.
 _SIDE, _LOWEST = 32, 8
 
@@ -139,3 +151,48 @@ def close_pairs(
     # np.argsort is stable in _neighbours, so rows of one run ascend and first < second.
     order = np.lexsort((second, first))
     return ClosePairs(first[order], second[order], distances[order])
+
+
+class Alike(NamedTuple):
+    """Two pictures that are one: rows, first < second, bits between their hashes, and correlation."""
+
+    first: int
+    second: int
+    distance: int
+    similarity: float
+
+
+def alike(
+    hashes: np.ndarray,
+    picture: Callable[[int], np.ndarray],
+    *,
+    groups: Sequence[np.ndarray],
+    distance: int = DISTANCE,
+) -> Iterator[Alike]:
+    """Pairs that are close by their hashes and, looked at again, correlate by SIMILARITY or more.
+
+    Args:
+      hashes: uint64[n].
+      picture: uint8[h, w, 3] of a row; called from several threads.
+      groups: see `close_pairs`.
+      distance: see `close_pairs`.
+
+    Raises:
+      InputError: see `close_pairs`.
+    """
+    close = close_pairs(hashes, distance, groups=groups)
+
+    def draw(row: int) -> np.ndarray:
+        return thumbnail(picture(row))
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for start in range(0, len(close.first), _LOOKS):
+            batch = list(
+                zip(*(part[start : start + _LOOKS].tolist() for part in close), strict=True)
+            )
+            rows = sorted({row for first, second, _ in batch for row in (first, second)})
+            small = dict(zip(rows, pool.map(draw, rows), strict=True))
+            for first, second, bits in batch:
+                correlation = similarity(small[first], small[second])
+                if correlation >= SIMILARITY:
+                    yield Alike(first, second, bits, correlation)

@@ -93,6 +93,7 @@ class Report:
       records: how many there were.
       kept: rows of the good ones, ascending.
       sizes: bytes of each kept image's file.
+      hashes: perceptual hash of each kept image.
       rejected: the others, by row.
       identical: groups of the same image, whether its records are kept or not.
       thresholds: what was asked for.
@@ -101,6 +102,7 @@ class Report:
     records: int
     kept: Sequence[int]
     sizes: Sequence[int]
+    hashes: Sequence[int]
     rejected: Sequence[Rejection]
     identical: Sequence[Identical]
     thresholds: dict[str, float | bool | None]
@@ -108,7 +110,7 @@ class Report:
     def __post_init__(self):
         rows = [*self.kept, *(rejection.row for rejection in self.rejected)]
         assert sorted(rows) == list(range(self.records)), "records got lost or counted twice"
-        assert len(self.sizes) == len(self.kept)
+        assert len(self.sizes) == len(self.hashes) == len(self.kept)
 
     @property
     def counts(self) -> dict[str, int]:

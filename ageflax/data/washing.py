@@ -202,6 +202,7 @@ def wash(
         records=len(records),
         kept=kept,
         sizes=[seen[row].size for row in kept],
+        hashes=[seen[row].perceptual_hash for row in kept],
         rejected=[rejections[row] for row in sorted(rejections)],
         identical=[group for _, group in groups],
         thresholds=thresholds.as_json(),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ageflax.data import leaks
+from ageflax.data import leaks, near_duplicates
 from ageflax.data.dataset import StoredDataset
 from ageflax.errors import InputError
 
@@ -60,7 +60,7 @@ class MadeUp(StoredDataset):
         return self._rows[row][1]
 
 
-def find(*rows: tuple[bytes, int, str, float], distance: int = leaks.DISTANCE) -> leaks.Leaks:
+def find(*rows: tuple[bytes, int, str, float], distance: int = 4) -> leaks.Leaks:
     return leaks.find(MadeUp(*rows), distance=distance)
 
 
@@ -177,8 +177,8 @@ def test_progress_counts_every_face():
 
 
 def test_more_pairs_than_anybody_reads_are_refused(monkeypatch):
-    search = leaks.close_pairs
-    monkeypatch.setattr(leaks, "close_pairs", lambda *a, **k: search(*a, **k, limit=1))
+    search = near_duplicates.close_pairs
+    monkeypatch.setattr(near_duplicates, "close_pairs", lambda *a, **k: search(*a, **k, limit=1))
     monkeypatch.setattr("ageflax.data.inspection.perceptual_hash", lambda image: 7)
     with pytest.raises(InputError, match="more than 1 pairs of images are within 4 bits"):
         find(*((content, 0, f"P{k}", 30.0) for k, content in enumerate(OTHERS)))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ageflax.data.near_duplicates import (
     MAX_DISTANCE,
+    alike,
     close_pairs,
     perceptual_hash,
     similarity,
@@ -111,3 +112,18 @@ def test_too_many_pairs_are_refused():
     hashes = np.zeros(100, np.uint64)
     with pytest.raises(InputError, match="more than 50 pairs of images are within 2 bits"):
         close_pairs(hashes, 2, groups=[np.arange(100)], limit=50)
+
+
+def test_alike_are_those_that_a_second_look_confirms():
+    pictures = [picture(0), picture(1), (picture(0) * 0.7 + 40).astype(np.uint8)]
+    hashes = np.array([7, 7, 6], np.uint64)
+    (found,) = alike(hashes, lambda row: pictures[row], groups=[np.arange(3)])
+    assert found[:3] == (0, 2, 1)
+    assert found.similarity > 0.99
+    assert not list(alike(hashes, lambda row: pictures[row], groups=[np.zeros(3, np.int64)]))
+
+
+def test_alike_in_batches_finds_every_pair_in_order():
+    # 40 pictures of one kind are 780 pairs, three batches of them.
+    pairs = list(alike(np.zeros(40, np.uint64), lambda row: picture(0), groups=[np.arange(40)]))
+    assert [pair[:2] for pair in pairs] == list(itertools.combinations(range(40), 2))

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ageflax.data import images, washing
+from ageflax.data.near_duplicates import perceptual_hash
 from ageflax.data.wash_report import REASONS, Record
 from ageflax.data.washing import READABLE, Thresholds, most_frontal, wash
 from ageflax.errors import InputError
@@ -233,6 +234,7 @@ def test_sizes_are_those_of_the_kept_files():
     report = wash([GOOD] * 3, lambda row: contents[row])
     assert report.kept == [0, 2]
     assert report.sizes == [len(contents[0]), len(contents[2])]
+    assert report.hashes == [perceptual_hash(images.decode(contents[k])) for k in (0, 2)]
 
 
 CONTENTS = [*FILES, b"", b"junk", encode(np.zeros((4, 4, 3), np.uint8))]

@@ -17,7 +17,7 @@ from ageflax.data import images, shards, wash_report, washing
 from ageflax.errors import InputError, RunError
 from ageflax.labels import GENDERS
 
-from . import labels_file, people, rows
+from . import labels_file, people, rows, same_pictures
 
 # Key, and the features by name.
 Example = tuple[str, dict[str, Any]]
@@ -31,6 +31,8 @@ TERMS = (
     "that. Not for age verification or for decisions about people."
 )
 
+# Whoever labelled a photograph saw something on it: only what is black all over is left out.
+_READABLE = dataclasses.replace(washing.READABLE, smallest_side=1, flatness=0.0)
 _CONFIG_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 
 
@@ -131,9 +133,11 @@ class Builder(tfds.core.ShardBasedBuilder):
         rejected.sort(key=lambda rejection: rejection.line)
         usable = [faces[row] for row in report.kept]
         _require_faces(usable, rejected, folder / labels_file.NAME)
-        by_path = {face.path: face for face in usable}
-        same = [[by_path[r.key] for r in group.records] for group in report.identical]
-        usable = people.name_unnamed(usable, same)
+        groups, notice = same_pictures.find(usable, report, folder)
+        _say(notice)
+        usable = people.name_unnamed(usable, groups)
+        if len({face.subject for face in usable}) < len(people.FOLDS):  # a handful of test pictures
+            usable = people.name_unnamed([faces[row] for row in report.kept], [])
         folds = people.divide(usable)
         # self.data_path is now the folder that becomes the dataset when everything is written.
         wash_report.write_csv(
@@ -192,7 +196,7 @@ def _look_at_images(faces: Sequence[rows.Face], folder: Path) -> wash_report.Rep
         return washing.wash(
             records,
             lambda row: images.read(folder / faces[row].path),
-            washing.READABLE,
+            _READABLE,
             progress=progress.update,
         )
 

@@ -148,7 +148,9 @@ def test_images_of_every_format_are_stored_as_they_are_and_read_back(tmp_path: P
     folder.mkdir()
     for name, content in FORMATS.items():
         (folder / name).write_bytes(content)
-    (folder / "labels.csv").write_text("path,gender\n" + "".join(f"{name},f\n" for name in FORMATS))
+    (folder / "labels.csv").write_text(
+        "path,gender,subject\n" + "".join(f"{name},f,{name}\n" for name in FORMATS)
+    )
     found = examples(build(folder))
     assert {key: example["image"] for key, example in found.items()} == FORMATS
     dataset = open_dataset("labeled_faces", directory=str(tmp_path / "built"), say=print)

@@ -31,7 +31,7 @@ def check_given_folds(faces: Iterable[Face]) -> None:
 
 
 def _namesakes(same_pictures: Iterable[Sequence[Face]]) -> dict[str, str]:
-    """Path of an unnamed face without a fold to the person that an identical picture shows."""
+    """Path of an unnamed face without a fold to the person that the same picture shows."""
     names = {}
     for faces in same_pictures:
         settled = next((face for face in faces if face.fold is not None), faces[0])
@@ -50,8 +50,8 @@ def name_unnamed(faces: Sequence[Face], same_pictures: Iterable[Sequence[Face]])
 
     Args:
       faces: usable rows.
-      same_pictures: groups of faces with the same pixels. Those show one person, so that an unnamed
-        copy without a fold goes where the other one is.
+      same_pictures: groups of faces on one picture. Those are one person, so that an unnamed copy
+        without a fold goes where the other one is.
     """
     names = _namesakes(same_pictures)
     return [
