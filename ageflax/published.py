@@ -72,13 +72,19 @@ ADIENCE = (
 )
 
 
-def for_dataset(name: str, task: str) -> tuple[Published, ...]:
-    """Figures that a run on this dataset may stand beside: none but for Adience.
+def comparable(name: str, edition: str | None, policy: str) -> bool:
+    """Whether figures of a run may stand beside these: on Adience itself, in its own classes.
 
     Args:
       name: of the dataset as TFDS has it, such as "adience/aligned/1.0.0".
-      task: "age" or "gender".
+      edition: of the fold files, as the dataset's metadata has it; other files than a known
+        edition's hold other faces.
+      policy: how labels became classes.
     """
-    if name.split("/")[0] != "adience":
-        return ()
+    known = edition is not None and not edition.startswith("unknown")
+    return name.split("/")[0] == "adience" and known and policy != "intervals"
+
+
+def of_task(task: str) -> tuple[Published, ...]:
+    """Figures for "age" or "gender"."""
     return tuple(figure for figure in ADIENCE if figure.task == task)

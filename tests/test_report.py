@@ -139,11 +139,17 @@ def write_fold(
             writer.writerow(row)
 
 
-def finish(workdir: Path, *, data: str | None = None, config: dict[str, Any] | None = None) -> None:
+def finish(
+    workdir: Path,
+    *,
+    data: str | None = None,
+    edition: str = "server",
+    config: dict[str, Any] | None = None,
+) -> None:
     """summary.json of the folds written, and config.json where one is given."""
     summary = cross_validation.summarise(cross_validation.finished(workdir))
     if data:
-        summary["data"]["name"] = data
+        summary["data"] |= {"name": data, "edition": edition}
     (workdir / "summary.json").write_text(json.dumps(summary))
     if config is not None:
         (workdir / "config.json").write_text(json.dumps(config))
@@ -347,6 +353,8 @@ def test_published_figures_stand_beside_adience_alone(tmp_path):
     assert of_age[3][:5] == ["Levi-Hassner, over-sample", "50.7", "5.1", "84.7", "2.2"]
     assert of_gender[3][:3] == ["Levi-Hassner, over-sample", "86.8", "1.4"]
     assert len(of_age) + len(of_gender) == 4 + len(published.ADIENCE)
+    finish(tmp_path, data="adience/aligned/1.0.0", edition="unknown (md5 0, 1, 2, 3, 4)")
+    assert "published" not in page(tmp_path).tables
     finish(tmp_path)
     shown = page(tmp_path)
     assert "published" not in shown.tables

@@ -68,7 +68,7 @@ def _published_rows(run: Run, task: str) -> list[dict[str, Any]]:
             "shares": [pair(entry.exact), *([pair(entry.one_off)] if task == "age" else [])],
             "source": entry.source,
         }
-        for entry in published.for_dataset(run.summary["data"]["name"], task)
+        for entry in published.of_task(task)
     ]
 
 
@@ -118,12 +118,14 @@ def _page(run: Run, thumbnails: Thumbnails | None) -> dict[str, Any]:
     }
     summary = run.summary
     floors = {task: f["majority_floor"]["mean"] for task, f in summary["tasks"].items()}
-    name = summary["data"]["name"]
+    data = summary["data"]
+    name, policy = data["name"], summary["protocol"]["label_policy"]
+    comparable = published.comparable(name, data["edition"], policy)
     tasks = {
         task: {
             "faces": figures["faces"],
             "rows": _headline(figures),
-            "published": _published_rows(run, task),
+            "published": _published_rows(run, task) if comparable else [],
             "matrix": _matrix(figures),
             "wall": _wall(run, task, thumbnails),
         }
@@ -136,7 +138,7 @@ def _page(run: Run, thumbnails: Thumbnails | None) -> dict[str, Any]:
         "protocol_name": provenance.protocol_name(run),
         "model": run.settings.get("model", {}).get("name", ""),
         "notices": provenance.notices(run),
-        "adience": name.split("/")[0] == "adience",
+        "comparable": comparable,
         "drawn_faces": name.split("/")[0] == "synthetic_faces",
         "tasks": tasks,
         "crops": "over-sample" if summary["protocol"]["crops"] == "ten" else "centre crop",
