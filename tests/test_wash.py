@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from ageflax import wash
+from ageflax.data import near_duplicates
 from tfds_builders.labeled_faces.dummy_build import build, draw, encode, lay_out
 
 
@@ -99,6 +100,9 @@ def test_help_imports_nothing_that_takes_time():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "--data.name NAME" in done.stdout
+    # Written out there, since importing them would take time.
+    assert "0 to 15 (default: 4)" in done.stdout
+    assert (near_duplicates.MAX_DISTANCE, near_duplicates.DISTANCE) == (15, 4)
 
 
 def test_it_needs_no_jax(leaky):

@@ -1,11 +1,13 @@
 """labels.csv as people write it, and as nobody should."""
 
+import contextlib
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ageflax.data import images
 from ageflax.errors import InputError
 from tfds_builders.labeled_faces import labels_file, people, rows
 
@@ -114,7 +116,7 @@ def test_a_file_that_is_not_there(tmp_path):
 
 
 def all_the_way(tmp_path: Path, content: bytes) -> None:
-    """From bytes to folds; raises nothing but InputError."""
+    """From bytes to folds and photographs; raises nothing but InputError."""
     try:
         file = read(tmp_path, content)
         faces, rejected = rows.parse_all(file.lines)
@@ -126,6 +128,9 @@ def all_the_way(tmp_path: Path, content: bytes) -> None:
     assert len(faces) + len(rejected) == len(file.lines)
     assert all(bad.reason in rows.ROW_REASONS and bad.detail for bad in rejected)
     assert set(folds.values()) == set(people.FOLDS)
+    for face in faces:
+        with contextlib.suppress(images.BadImageError):
+            images.read(tmp_path / face.path)
 
 
 @given(st.binary(max_size=200))
