@@ -1,0 +1,161 @@
+"""The records of one or both databases as one table, and the examples made of them."""
+
+import collections
+import dataclasses
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from ageflax.data import images, wash_report
+from ageflax.errors import RunError
+
+from . import people
+from .crops import Crops
+from .metadata import Metadata
+
+# Key, and the features by name.
+Example = tuple[str, dict[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A database: what it says, and its images."""
+
+    metadata: Metadata
+    crops: Crops
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """The records of all sources, one after another.
+
+    Attributes:
+      sources: the databases.
+      keys: str[n], unique: database and path.
+      subjects: str[n], the person; see people.
+    """
+
+    sources: Sequence[Source]
+    keys: Sequence[str]
+    subjects: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @functools.cached_property
+    def _starts(self) -> np.ndarray:
+        return np.cumsum([0, *(len(source.metadata) for source in self.sources)])
+
+    def locate(self, row: int) -> tuple[Source, int]:
+        """The source of a row, and the row's number there."""
+        number = int(np.searchsorted(self._starts, row, side="right")) - 1
+        return self.sources[number], row - int(self._starts[number])
+
+    def read(self, row: int) -> bytes:
+        """The image's bytes; raises images.BadImageError."""
+        source, own = self.locate(row)
+        return source.crops.read(source.metadata.paths[own])
+
+    @property
+    def for_washing(self) -> list[wash_report.Record]:
+        """What washing looks at, row by row."""
+        return [
+            wash_report.Record(
+                key=key,
+                subject=subject,
+                age=age,
+                gender=gender,
+                face_score=face_score,
+                second_face_score=second,
+            )
+            for key, subject, (age, gender, face_score, second) in zip(
+                self.keys, self.subjects, self._labels(), strict=True
+            )
+        ]
+
+    def _labels(self) -> Iterator[tuple[float, int, float, float]]:
+        for source in self.sources:
+            own = source.metadata
+            columns = own.ages, own.genders, own.face_scores, own.second_face_scores
+            yield from zip(*(column.tolist() for column in columns), strict=True)
+
+    def narrowed(self, rows: Sequence[int]) -> "Table":
+        """A table of some rows, given in ascending order, with no more than is needed to read them."""
+        sources = []
+        for source, start in zip(self.sources, self._starts.tolist(), strict=False):
+            own = [row - start for row in rows if 0 <= row - start < len(source.metadata)]
+            metadata = source.metadata.take(own)
+            sources.append(Source(metadata, source.crops.only(metadata.paths)))
+        return Table(
+            sources, [self.keys[row] for row in rows], [self.subjects[row] for row in rows]
+        )
+
+    def example(self, row: int) -> Example:
+        """One record as TFDS takes it.
+
+        Raises:
+          RunError: the image is no longer what it was when it was checked.
+        """
+        source, own = self.locate(row)
+        try:
+            image = self.read(row)
+        except images.BadImageError as error:
+            raise RunError(
+                f"the image of {self.keys[row]} was good when it was checked and is now {error}"
+            ) from error
+        metadata = source.metadata
+        return (
+            self.keys[row],
+            {
+                "image": image,
+                "key": self.keys[row],
+                "subject": self.subjects[row],
+                "age_label": "",
+                "age": np.float32(metadata.ages[own]),
+                "gender": int(metadata.genders[own]),
+                "face_score": np.float32(metadata.face_scores[own]),
+                "second_face_score": np.float32(metadata.second_face_scores[own]),
+                "photo_year": np.int32(metadata.photo_years[own]),
+            },
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """The examples of one file; called by TFDS, here or on a worker of Beam."""
+
+    table: Table
+    rows: Sequence[int]
+
+    def __call__(self) -> Iterator[Example]:
+        """The examples, in the order of `rows`."""
+        progress = tqdm(self.rows, desc="Writing", unit=" examples", leave=False, disable=None)
+        for row in progress:
+            yield self.table.example(row)
+
+    def __reduce__(self):
+        # A worker is sent these rows, not half a million.
+        ordered = sorted(self.rows)
+        place = {row: number for number, row in enumerate(ordered)}
+        return Shard, (self.table.narrowed(ordered), [place[row] for row in self.rows])
+
+
+def _keys(metadata: Metadata) -> Iterator[str]:
+    """Database and path; a path that occurs again gets a number, so that keys are unique."""
+    seen: collections.Counter[str] = collections.Counter()
+    for path in metadata.paths:
+        seen[path] += 1
+        number = f"#{seen[path]}" if seen[path] > 1 else ""
+        yield f"{metadata.database}/{path}{number}"
+
+
+def tabulate(sources: Sequence[Source]) -> Table:
+    """The table of one or both databases."""
+    return Table(
+        sources,
+        [key for source in sources for key in _keys(source.metadata)],
+        people.subjects(source.metadata for source in sources),
+    )
