@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
-from ageflax.data import images, shards
+from ageflax.data import disk, images, shards
 from ageflax.errors import InputError, RunError
 from ageflax.labels import GENDERS, UNKNOWN
 
@@ -123,7 +123,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         self, **kwargs: Any
     ) -> None:
         """Builds the dataset, then removes what an archive was unpacked to, whatever happened."""
-        with contextlib.ExitStack() as self._temporary:
+        with contextlib.ExitStack() as self._temporary, disk.failures_told(self._final_path):
             super().download_and_prepare(**kwargs)
 
     def _shard_iterators_per_split(

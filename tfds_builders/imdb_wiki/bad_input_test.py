@@ -118,6 +118,15 @@ def test_too_few_people_for_five_folds(tmp_path: Path):
     assert refusal(tmp_path / "manual").startswith("9 usable images of 4 people: five folds")
 
 
+def test_a_person_in_most_of_the_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    faces = [Face(f"0/{k}.jpg", f"Person {max(0, k - 10)}") for k in range(20)]
+    lay_out(tmp_path / "manual", faces)
+    build(tmp_path / "manual")
+    assert (
+        "imdb_wiki: notice: the folds have 2 to 11 images, since 11 are of one person, person0"
+    ) in capsys.readouterr().err.splitlines()
+
+
 def test_spoiled_images_are_left_out_counted_listed_and_warned_of(manual_dir, capsys):
     first, second, third, fourth = sorted((manual_dir / "wiki_crop/09").glob("*.jpg")) + sorted(
         (manual_dir / "wiki_crop").glob("0[0-1]/*.jpg")
@@ -152,7 +161,7 @@ def test_a_build_that_breaks_in_the_middle_leaves_nothing(manual_dir: Path, monk
 
     with monkeypatch.context() as patch:
         patch.setattr(records.Table, "example", full)
-        with pytest.raises(RunError, match=r"cannot write .*1\.0\.0: No space left on device"):
+        with pytest.raises(RunError, match=r"cannot write .*1\.0\.0: No space left on device;"):
             build(manual_dir)
     nothing_is_taken_for_whole(manual_dir)
     assert len(examples(build(manual_dir))) == 11

@@ -34,6 +34,9 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
         self.status: list[int] = []
         self.asked: list[str | None] = []
 
+    def handle_error(self, request, client_address):
+        pass  # a client that goes away, as on a full disk
+
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}/wiki_crop.tar"

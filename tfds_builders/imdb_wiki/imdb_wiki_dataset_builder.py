@@ -2,7 +2,6 @@
 
 import collections
 import dataclasses
-import errno
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,9 +11,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
-from ageflax.data import beam, shards, wash_report, washing
+from ageflax.data import beam, disk, shards, wash_report, washing
 from ageflax.data.inspection import FLAWS
-from ageflax.errors import InputError, RunError
+from ageflax.errors import InputError
 from ageflax.labels import GENDERS
 
 from . import crops, metadata, people, records
@@ -25,10 +24,10 @@ TERMS = (
     "them inherits the terms. Ages are computed from crawled dates and genders are crawled, binary "
     "and often wrong; they are not for age verification or for decisions about people."
 )
+# Folds that differ by more than this share of their mean size are worth a word.
+_UNEVEN = 0.02
 # Above this share of images that cannot be used, of those the rule asks for, the build says so loudly.
 _TOLERATED = 0.01
-# What a full or failing disk answers; other OSErrors have other causes.
-_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
 
 # What the rule of public code asks for, and no more: it looks at no pixels.
@@ -182,14 +181,10 @@ class Builder(tfds.core.ShardBasedBuilder):
         # The download manager gives this folder only to builders that cannot do without it.
         self._manual_dir = Path(config.manual_dir or downloads / "manual").expanduser()
         beam.take_runner_from_options(config)
-        try:
+        with disk.failures_told(self._final_path):
             super().download_and_prepare(
                 download_dir=download_dir, download_config=config, **kwargs
             )
-        except OSError as error:
-            if error.errno not in _DISK_ERRORS:
-                raise
-            raise RunError(f"cannot write {self._final_path}: {error.strerror}") from error
 
     def _download_and_prepare(
         self,
@@ -217,6 +212,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         report.write(Path(self.data_path))
         self._provenance.update(_metadata(config, table, report, fold_of))
         _report(report, listing=self._final_path / wash_report.REJECTED)
+        _report_folds(subjects, fold_of)
         sized: dict[int, list[tuple[int, int]]] = {fold: [] for fold in people.FOLDS}
         for row, size, subject in zip(report.kept, report.sizes, subjects, strict=True):
             sized[fold_of[subject]].append((row, size))
@@ -321,4 +317,16 @@ def _report(report: wash_report.Report, *, listing: Path) -> None:
             f"WARNING: {sum(faults.values()):,} of {asked_for:,} images that the config asks for "
             f"cannot be used and are left out:\nWARNING: {_by_reason(faults)}.\n"
             f"WARNING: Figures from this dataset are not those of IMDB-WIKI. Each is listed in {listing}"
+        )
+
+
+def _report_folds(subjects: Sequence[str], fold_of: Mapping[str, int]) -> None:
+    """Tells the user where folds of equal size are not to be had."""
+    sizes = collections.Counter(fold_of[subject] for subject in subjects)
+    uneven = max(sizes.values()) - min(sizes.values())
+    if uneven > max(1.0, _UNEVEN * len(subjects) / len(sizes)):
+        person, images = collections.Counter(subjects).most_common(1)[0]
+        _say(
+            f"notice: the folds have {min(sizes.values()):,} to {max(sizes.values()):,} images, since "
+            f"{images:,} are of one person, {person}"
         )

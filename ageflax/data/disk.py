@@ -1,0 +1,36 @@
+"""A disk that is full or fails while a dataset is written, told in one line."""
+
+import contextlib
+import errno
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from ageflax.errors import RunError
+
+# What a full or failing disk answers; other OSErrors have other causes.
+_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG)
+# array_record's writer raises RuntimeError: "write() failed: No space left on device; writing ...".
+_WRITER = re.compile(r"(?:write|close|open|fsync)\(\) failed: ([^;\n]+)")
+
+
+@contextlib.contextmanager
+def failures_told(path: Path) -> Iterator[None]:
+    """Turns what writing below a folder raises on a full disk into a RunError that names the folder.
+
+    TFDS has removed the half-written dataset by then.
+
+    Raises:
+      RunError: the disk is full or fails, in TFDS or in array_record.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _ERRORS:
+            raise
+        raise RunError(f"cannot write {path}: {error.strerror}; nothing is left of it") from error
+    except RuntimeError as error:
+        found = _WRITER.search(str(error))
+        if not found:
+            raise
+        raise RunError(f"cannot write {path}: {found[1]}; nothing is left of it") from error
