@@ -28,7 +28,7 @@ _SMALLEST_SIDE, _FLATNESS = 2, 1.0
 _ROWS = 32
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Pair:
     """Two faces that show one picture, in two folds or under the names of two persons.
 

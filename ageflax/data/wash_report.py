@@ -25,7 +25,7 @@ DUPLICATE, CONFLICT = "duplicate", "conflicting labels"
 REASONS = (*RECORD_REASONS, *FAULTS, CONFLICT, DUPLICATE)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Record:
     """What washing knows of an image before it looks at it.
 
@@ -53,7 +53,7 @@ class Record:
         return self.age_label, None if math.isnan(self.age) else self.age, self.gender
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Rejection:
     """A record that is left out.
 
@@ -70,7 +70,7 @@ class Rejection:
     detail: str = ""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Identical:
     """Records whose images are the same, pixel for pixel.
 

@@ -33,7 +33,8 @@ def check_given_folds(faces: Iterable[Face]) -> None:
 def _namesakes(same_pictures: Iterable[Sequence[Face]]) -> dict[str, str]:
     """Path of an unnamed face without a fold to the person that the same picture shows."""
     names = {}
-    for faces in same_pictures:
+    for group in same_pictures:
+        faces = sorted(group, key=lambda face: face.path)  # whatever the order of the rows
         settled = next((face for face in faces if face.fold is not None), faces[0])
         known = next((face for face in faces if face.subject), settled)
         name = known.subject or _own_name(known)

@@ -35,7 +35,7 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 _LONGEST_AGE_GROUP = 40
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Face:
     """A row that can be used, as far as its text tells.
 
@@ -64,7 +64,7 @@ class Face:
         return age, self.age_group, self.gender, self.subject, self.fold
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Rejection:
     """A row that is left out.
 
