@@ -148,7 +148,7 @@ class Report:
         )
 
 
-def _cells(record: Record) -> tuple[str | float, ...]:
+def _cells(record: Record) -> tuple[str | float | int, ...]:
     age = "" if math.isnan(record.age) else record.age
     return record.key, record.subject, record.age_label, age, record.gender
 
