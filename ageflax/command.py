@@ -8,8 +8,13 @@ from ageflax.errors import InputError, RunError
 INPUT, FAILED, INTERRUPTED = 2, 1, 130
 
 
-def run(name: str, command: Callable[[], None]) -> int:
+def run(name: str, command: Callable[[], None], *, interrupted: str = "interrupted") -> int:
     """Runs a command and turns what it raises into its exit code.
+
+    Args:
+      name: stands before every message.
+      command: what to run.
+      interrupted: said upon Ctrl-C.
 
     Returns:
       0; 2 for bad input or configuration; 1 for a failed run; 130 for Ctrl-C.
@@ -23,7 +28,6 @@ def run(name: str, command: Callable[[], None]) -> int:
         print(f"{name}: {error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
-        print(f"{name}: interrupted; the same command goes on from the last checkpoint",
-              file=sys.stderr)  # fmt: skip
+        print(f"{name}: {interrupted}", file=sys.stderr)
         return INTERRUPTED
     return 0

@@ -41,6 +41,7 @@ def defaults() -> Config:
     data.manual_dir = ""  # where downloaded archives lie; "" is DIR/downloads/manual
     data.label_policy = "strict"  # how raw age labels become classes; see ageflax/labels.py
     data.intervals = ()  # label_policy=intervals: the classes, ((low, high), ...) in whole years
+    data.most_frontal = 0  # keep so many faces of the highest face_score; 0 keeps all
     data.resize = 256  # side, in pixels, of the decoded square image
     data.crop = 227  # side, in pixels, of what the network sees
     data.interpolation = "bilinear"  # bilinear, as Caffe's convert_imageset | area
@@ -112,6 +113,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "seed": (0, 2**31 - 1),
     "steps": (1, 10**9),
     "epochs": (1e-3, 10**6),
+    "data.most_frontal": (0, 10**9),
     "data.resize": (8, 4096),
     "data.crop": (8, 4096),
     "data.validation_fraction": (0.001, 0.9),

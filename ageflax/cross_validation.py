@@ -18,6 +18,7 @@ from ageflax import config as configuration
 from ageflax.config import Config
 from ageflax.data import build, pipeline, splits
 from ageflax.data.dataset import Faces, StoredDataset, Target
+from ageflax.data.frontal import most_frontal
 from ageflax.errors import InputError
 from ageflax.progress import Progress
 from ageflax.sharding import check_divides, make_mesh
@@ -34,6 +35,7 @@ class _Data:
     placed: str
     targets: dict[str, Target]
     usable: np.ndarray
+    left_out: dict[str, int]
 
     @property
     def faces(self) -> Faces:
@@ -45,8 +47,7 @@ class _Data:
         return {
             "name": self.stored.name,
             "faces": len(self.faces),
-            "without_label": int(len(self.faces) - self.usable.sum()) - len(self.loaded.unreadable),
-            "unreadable": len(self.loaded.unreadable),
+            **self.left_out,
             "edition": metadata.get("edition"),
             "licence": metadata.get("licence"),
             "fingerprint": _fingerprint(self.faces),
@@ -87,14 +88,20 @@ def _read(config: Config, mesh: Mesh, *, pixels: bool, say: Callable[[str], None
         for task in configuration.TASKS[config.task]
     }
     usable = np.any([target.classes >= 0 for target in targets.values()], axis=0)
+    left_out = {"without_label": int((~usable).sum()), "unreadable": len(loaded.unreadable)}
     usable[list(loaded.unreadable)] = False
+    if data.most_frontal:
+        keys, scores = loaded.faces.keys, np.where(usable, loaded.faces.scores, np.nan)
+        frontal = most_frontal(keys, scores, data.most_frontal)
+        left_out["not_frontal"] = int((usable & ~frontal).sum())
+        usable &= frontal
     if loaded.unreadable:
         row, reason = next(iter(loaded.unreadable.items()))
         say(
             f"{len(loaded.unreadable)} images of {stored.name} no longer decode and are left out;"
             f" the first: {loaded.faces.keys[row]} ({reason})"
         )
-    return _Data(stored, loaded, placed, targets, usable)
+    return _Data(stored, loaded, placed, targets, usable, left_out)
 
 
 def _check_classes(split: splits.Split, data: _Data) -> None:

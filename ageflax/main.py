@@ -54,7 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     words = sys.argv[1:] if arguments is None else list(arguments)
     known, overrides = _parser().parse_known_args(words)
-    return command.run("ageflax.main", lambda: _run(known.config, known.workdir, overrides, words))
+    return command.run(
+        "ageflax.main",
+        lambda: _run(known.config, known.workdir, overrides, words),
+        interrupted="interrupted; the same command goes on from the last checkpoint",
+    )
 
 
 if __name__ == "__main__":

@@ -239,6 +239,7 @@ def _result(
         "protocol": {
             "name": config.eval.protocol,
             "label_policy": config.data.label_policy,
+            "most_frontal": config.data.most_frontal,
             "validation": "fold_3" if held_out else config.data.validation,
             "validation_persons_in_training": split.leaks,
             "resize": config.data.resize,

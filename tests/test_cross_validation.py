@@ -9,6 +9,7 @@ import pytest
 from ageflax import bundle, cross_validation, files, train
 from ageflax import config as configuration
 from ageflax.config import Config
+from ageflax.data import dataset, pipeline
 from ageflax.data.dataset import Faces
 from ageflax.errors import InputError, RunError
 from ageflax.sharding import make_mesh
@@ -273,6 +274,26 @@ def test_a_class_without_a_training_face_is_refused(data_dir, small_config, tmp_
     monkeypatch.setattr(Faces, "target", without_the_oldest)
     with pytest.raises(InputError, match="testing fold 2: no training face is of age 60-100"):
         run(small_values(data_dir), tmp_path)
+
+
+def test_frontal_selection_keeps_the_highest_scores_and_says_how_many_it_left(
+    data_dir, small_config, tmp_path, monkeypatch
+):
+    override = "--config.data.most_frontal=120"
+    with pytest.raises(InputError, match="the dataset has no face scores to go by"):
+        run(small_values(data_dir), tmp_path / "none", override)
+    table = dataset.table
+
+    def scored(examples, folds):
+        ones = [{**example, "face_score": float(k % 7)} for k, example in enumerate(examples)]
+        return table(ones, folds)
+
+    monkeypatch.setattr(pipeline, "table", scored)
+    run(small_values(data_dir), tmp_path, "--config.fold=0", override)
+    result = json.loads((tmp_path / "fold_0" / "result.json").read_text())
+    assert sum(result["faces"][side] for side in ("train", "validation")) < 120
+    assert result["data"]["not_frontal"] == 40
+    assert result["protocol"]["most_frontal"] == 120
 
 
 def test_a_folder_that_cannot_be_written_is_refused(data_dir, small_config, tmp_path):

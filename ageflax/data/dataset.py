@@ -41,6 +41,8 @@ class Faces:
       age_labels: str[n], "" where the source has none.
       ages: float[n], years, NaN where unknown.
       genders: int[n], 0 female, 1 male, -1 unknown.
+      scores: float[n], a detector's score of the face, where the dataset has the field `face_score`;
+        else NaN.
     """
 
     keys: np.ndarray
@@ -49,6 +51,7 @@ class Faces:
     age_labels: np.ndarray
     ages: np.ndarray
     genders: np.ndarray
+    scores: np.ndarray
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -158,4 +161,11 @@ def table(examples: Sequence[dict[str, Any]], folds: Sequence[int]) -> Faces:
         age_labels=text("age_label"),
         ages=np.array([example["age"] for example in examples], np.float32),
         genders=np.array([example["gender"] for example in examples], np.int32),
+        scores=np.array([example.get("face_score", np.nan) for example in examples], np.float32),
     )
+
+
+def joined(parts: Sequence[Faces]) -> Faces:
+    """Tables end to end."""
+    fields = [field.name for field in dataclasses.fields(Faces)]
+    return Faces(*(np.concatenate([getattr(part, name) for part in parts]) for name in fields))

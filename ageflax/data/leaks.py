@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ageflax.data import images, near_duplicates
-from ageflax.data.dataset import Faces, StoredDataset, table
+from ageflax.data.dataset import Faces, StoredDataset, joined, table
 from ageflax.data.inspection import FAULTS, Inspection, inspect
 from ageflax.data.near_duplicates import DISTANCE, SIMILARITY
 from ageflax.data.wash_report import REJECTED, REPORT, count_by_reason, write_csv
@@ -156,10 +156,7 @@ def _survey(
         parts.append(part)
         inspections += seen
         progress(len(seen))
-    fields = [field.name for field in dataclasses.fields(Faces)]
-    return Faces(
-        *(np.concatenate([getattr(p, name) for p in parts]) for name in fields)
-    ), inspections
+    return joined(parts), inspections
 
 
 def _identical(inspections: Sequence[Inspection]) -> list[list[int]]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ageflax.data import images
-from ageflax.data.dataset import Faces, StoredDataset, table
+from ageflax.data.dataset import Faces, StoredDataset, joined, table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,9 +85,9 @@ def load(
         for part in pool.map(read, dataset.chunks()):
             parts.append(part)
             progress(len(part))
-    fields = [field.name for field in dataclasses.fields(Faces)]
-    faces = Faces(*(np.concatenate([getattr(part, name) for part in parts]) for name in fields))
-    return LoadedFaces(faces=faces, pixels=pixels, unreadable=dict(sorted(unreadable.items())))
+    return LoadedFaces(
+        faces=joined(parts), pixels=pixels, unreadable=dict(sorted(unreadable.items()))
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -207,33 +207,3 @@ def wash(
         identical=[group for _, group in groups],
         thresholds=thresholds.as_json(),
     )
-
-
-def most_frontal(records: Sequence[Record], keep: int) -> list[int]:
-    """Rows of the records whose faces are the most frontal, as far as a detector's score tells.
-
-    The detectors behind such scores answer most strongly to upright, frontal, sharp, uncovered faces
-    like those that they were made with. So a high score is evidence of a frontal view, and no measure
-    of its angle: a blurred or dark frontal face scores low, a crisp half profile can score high, and
-    people of whom the detector saw few are picked less often. Landmarks would tell better.
-
-    Args:
-      records: with face scores; those with none, or one that is not finite, are never picked.
-      keep: how many at most.
-
-    Returns:
-      Rows, ascending. Ties are broken by key, so the choice depends on nothing else.
-
-    Raises:
-      InputError: `keep` is below 1, or no record has a score.
-    """
-    if keep < 1:
-        raise InputError(f"frontal selection: {keep} faces to keep; ask for 1 at least")
-    scored = [
-        (-record.face_score, record.key, row)
-        for row, record in enumerate(records)
-        if record.face_score is not None and math.isfinite(record.face_score)
-    ]
-    if not scored:
-        raise InputError("frontal selection: the source has no face scores to go by")
-    return sorted(row for _, _, row in sorted(scored)[:keep])

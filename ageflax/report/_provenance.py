@@ -90,6 +90,13 @@ def _validation(run: Run) -> str:
     return f"{words} ({100 * fraction:g} % of the faces)"
 
 
+def _left_out(data: dict[str, Any]) -> str:
+    text = f"{data['without_label']:,} without a usable label, {data['unreadable']:,} unreadable"
+    if "not_frontal" in data:
+        text += f", {data['not_frontal']:,} not among the most frontal"
+    return text
+
+
 def _checkpoint(run: Run) -> str:
     word: str = run.summary["protocol"]["checkpoint"]
     words = {"last": "the last one", "best": "the best on the validation faces"}.get(word, word)
@@ -109,8 +116,7 @@ def protocol(run: Run) -> list[tuple[str, str]]:
         ("Edition", data["edition"] or "not recorded"),
         ("Fingerprint of the labels", data["fingerprint"]),
         ("Label policy", _POLICIES.get(policy, policy)),
-        ("Faces left out", f"{data['without_label']:,} without a usable label, "
-                           f"{data['unreadable']:,} unreadable"),
+        ("Faces left out", _left_out(data)),
         ("Protocol", protocol_name(run)),
         ("Validation", _validation(run)),
         ("Input", f"stretched to {rules['resize']} × {rules['resize']} pixels,"

@@ -19,6 +19,7 @@ def faces_of(subjects: list[int]) -> Faces:
         age_labels=np.full(count, "(0, 2)", dtype=object),
         ages=np.full(count, np.nan, np.float32),
         genders=np.zeros(count, np.int32),
+        scores=np.full(count, np.nan, np.float32),
     )
 
 

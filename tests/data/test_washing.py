@@ -16,7 +16,7 @@ from PIL import Image
 from ageflax.data import images, washing
 from ageflax.data.near_duplicates import perceptual_hash
 from ageflax.data.wash_report import REASONS, Record
-from ageflax.data.washing import READABLE, Thresholds, most_frontal, wash
+from ageflax.data.washing import READABLE, Thresholds, wash
 from ageflax.errors import InputError
 
 
@@ -311,20 +311,3 @@ def test_thresholds_that_make_no_sense(values, message):
     with pytest.raises(InputError) as caught:
         Thresholds(**values)
     assert str(caught.value) == message
-
-
-def test_the_most_frontal_by_score_ties_by_key():
-    scores = [1.0, 5.0, None, 3.0, -math.inf, 3.0, math.nan, 3.0]
-    records = [
-        with_(key=key, face_score=score) for key, score in zip("hgfedcba", scores, strict=True)
-    ]
-    assert most_frontal(records, 1) == [1]
-    assert most_frontal(records, 3) == [1, 5, 7]  # of the three 3.0, keys "a" and "c"
-    assert most_frontal(records, 99) == [0, 1, 3, 5, 7]
-
-
-def test_frontal_selection_without_scores_is_refused():
-    with pytest.raises(InputError, match="the source has no face scores to go by"):
-        most_frontal([with_(face_score=None), with_(face_score=-math.inf)], 5)
-    with pytest.raises(InputError, match="0 faces to keep; ask for 1 at least"):
-        most_frontal([GOOD], 0)
