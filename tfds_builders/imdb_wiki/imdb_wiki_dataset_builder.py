@@ -42,13 +42,41 @@ class ImdbWikiConfig(tfds.core.BuilderConfig):
 
     Attributes:
       databases: of metadata.DATABASES.
-      thresholds: of washing.
+      thresholds: of washing; a dict, as `tfds build --config='{...}'` gives it, changes the usual
+        rule's where it names them.
       blank_allowed: whether an image without a single pixel above zero is kept.
     """
 
     databases: tuple[str, ...] = ("wiki",)
     thresholds: washing.Thresholds = _USUAL_RULE
     blank_allowed: bool = True
+
+    def __post_init__(self):
+        self.databases = tuple(self.databases)
+        if unknown := set(self.databases) - set(metadata.DATABASES):
+            raise InputError(f"imdb_wiki has no database {', '.join(sorted(unknown))}")
+        if isinstance(self.thresholds, dict):
+            self.thresholds = _thresholds(self.thresholds)
+
+
+def _thresholds(changes: dict[str, Any]) -> washing.Thresholds:
+    """The usual rule with some of its thresholds changed, checked as what a user wrote.
+
+    Raises:
+      InputError: a name that is none, or a value of another type.
+    """
+    names = [field.name for field in dataclasses.fields(washing.Thresholds)]
+    checked = {}
+    for name, value in changes.items():
+        if name not in names:
+            raise InputError(f"washing has no threshold {name}; it has {', '.join(names)}")
+        kind = type(getattr(_USUAL_RULE, name))
+        if kind is float and type(value) is int:
+            value = float(value)
+        if type(value) is not kind and not (name == "min_face_score" and value is None):
+            raise InputError(f"washing: {name} = {value!r}: expected {kind.__name__}")
+        checked[name] = value
+    return dataclasses.replace(_USUAL_RULE, **checked)
 
 
 # Suffix of the name: thresholds, whether blank images are kept, description.
@@ -111,20 +139,17 @@ class Builder(tfds.core.ShardBasedBuilder):
         # array_record is what training reads without TensorFlow; TFDS's default is not.
         self._provenance = tfds.core.MetadataDict()
         self._manual_dir = Path()
+        config = kwargs.get("config")
+        if isinstance(config, str) and config not in _CONFIGS:
+            raise InputError(f"imdb_wiki has no config {config!r}; it has {', '.join(_CONFIGS)}")
         super().__init__(file_format=file_format or "array_record", **kwargs)
         self._final_path = Path(self.data_path)
 
     @classmethod
-    def get_builder_config(cls, name: str, version: Any = None) -> ImdbWikiConfig:
-        """The config of that name, listed in BUILDER_CONFIGS or not.
-
-        Raises:
-          InputError: there is none.
-        """
+    def get_builder_config(cls, name: str, version: Any = None) -> ImdbWikiConfig | None:
+        """The config of that name, listed in BUILDER_CONFIGS or not; None for one of the user's own."""
         del version  # there is one
-        if name not in _CONFIGS:
-            raise InputError(f"imdb_wiki has no config {name!r}; it has {', '.join(_CONFIGS)}")
-        return _CONFIGS[name]
+        return _CONFIGS.get(name)
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(

@@ -29,6 +29,7 @@ from tfds_builders.imdb_wiki.dummy_tree import (
     pack,
 )
 from tfds_builders.imdb_wiki.dummy_tree import metadata as saved_metadata
+from tfds_builders.imdb_wiki.imdb_wiki_dataset_builder import ImdbWikiConfig
 
 HERE = Path(__file__).parent
 
@@ -147,6 +148,31 @@ def test_all_configs_means_the_small_one(tmp_path: Path):
     assert Builder(data_dir=tmp_path).builder_config.name == "wiki"  # pyright: ignore
     for name in imdb_wiki_dataset_builder._CONFIGS:
         assert Builder(data_dir=tmp_path, config=name).info.full_name == f"imdb_wiki/{name}/1.0.0"
+
+
+def test_thresholds_are_config(manual_dir: Path, tmp_path: Path):
+    # As the tfds command makes it of --config='{"name": ..., "thresholds": {...}}'.
+    config = ImdbWikiConfig(name="wiki_young", thresholds={"max_age": 29})  # pyright: ignore
+    built = Builder(config=config, data_dir=tmp_path)
+    download = tfds.download.DownloadConfig(manual_dir=manual_dir)
+    built.download_and_prepare(download_config=download)
+    ages = [example["age"] for example in examples(built).values()]
+    usual = [example["age"] for example in examples(build(manual_dir)).values()]
+    assert max(ages) <= 29 < max(usual)
+    assert len(ages) == sum(age <= 29 for age in usual)
+    counts = [len(listing(builder)) for builder in (built, build(manual_dir))]
+    assert counts[0] - counts[1] == len(usual) - len(ages)
+
+
+def test_a_threshold_that_there_is_not_is_named():
+    with pytest.raises(
+        InputError, match="washing has no threshold min_agee; it has min_age, max_age"
+    ):
+        ImdbWikiConfig(name="x", thresholds={"min_agee": 3})  # pyright: ignore
+    with pytest.raises(InputError, match="washing: min_age = 'old': expected float"):
+        ImdbWikiConfig(name="x", thresholds={"min_age": "old"})  # pyright: ignore
+    with pytest.raises(InputError, match="imdb_wiki has no database wikii"):
+        ImdbWikiConfig(name="x", databases=("wikii",))
 
 
 def test_an_unknown_config_names_the_known_ones(tmp_path: Path):
