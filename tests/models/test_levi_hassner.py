@@ -357,7 +357,24 @@ def test_fc6_is_dropped_too() -> None:
     assert np.mean(np.asarray(captured["intermediates"]["fc6"]["__call__"][0]) > 0) > 0.2
 
 
-def test_a_grey_image_is_refused() -> None:
+def test_a_grey_network_differs_in_its_first_kernel_alone() -> None:
+    network = models.build(PAPER, AGE)
+    colour, grey = (
+        jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 227, 227, channels)))
+        for channels in (3, 1)
+    )
+    different = [
+        jax.tree_util.keystr(path, simple=True, separator="/")
+        for (path, one), other in zip(
+            jax.tree_util.tree_leaves_with_path(colour), jax.tree.leaves(grey), strict=True
+        )
+        if one.shape != other.shape
+    ]
+    assert different == ["params/trunk/conv1/kernel"]
+    assert grey["params"]["trunk"]["conv1"]["kernel"].shape == (7, 7, 1, 96)
+
+
+def test_an_image_without_a_channel_axis_is_refused() -> None:
     network = models.build(PAPER, AGE)
     with pytest.raises(TypeCheckError):
-        jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 227, 227, 1)))
+        jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 227, 227)))
