@@ -115,7 +115,7 @@ def test_a_file_that_is_not_there(tmp_path):
     )
 
 
-def all_the_way(tmp_path: Path, content: bytes) -> None:
+def check_all_the_way(tmp_path: Path, content: bytes) -> None:
     """From bytes to folds and photographs; raises nothing but InputError."""
     try:
         file = read(tmp_path, content)
@@ -136,8 +136,8 @@ def all_the_way(tmp_path: Path, content: bytes) -> None:
 @given(st.binary(max_size=200))
 @FUZZ
 def test_any_bytes_end_in_a_result_or_a_refusal(tmp_path, content: bytes):
-    all_the_way(tmp_path, content)
-    all_the_way(tmp_path, b"path,age,gender,subject,fold\n" + content)
+    check_all_the_way(tmp_path, content)
+    check_all_the_way(tmp_path, b"path,age,gender,subject,fold\n" + content)
 
 
 CELLS = st.sampled_from(
@@ -154,4 +154,4 @@ CELLS = st.sampled_from(
 @FUZZ
 def test_any_table_ends_in_a_result_or_a_refusal(tmp_path, header, table, delimiter):
     text = "\n".join(delimiter.join(row) for row in [header, *table])
-    all_the_way(tmp_path, text.encode("utf-8", "surrogatepass"))
+    check_all_the_way(tmp_path, text.encode("utf-8", "surrogatepass"))

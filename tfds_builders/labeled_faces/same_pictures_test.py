@@ -61,7 +61,8 @@ def test_two_names_stay_two(folder: Path):
 
 def test_where_everybody_has_a_name_nothing_is_compared(folder: Path, monkeypatch):
     monkeypatch.delattr(near_duplicates, "alike")
-    subjects(folder, "0.png,Ann,", "anew.jpg,Ann,")
+    found = subjects(folder, "0.png,Ann,", "anew.jpg,Ann,")
+    assert set(found.values()) == {"Ann"}
 
 
 def test_too_many_that_are_alike_are_told_and_left(folder: Path, monkeypatch, capsys):
