@@ -132,6 +132,8 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "eval.every": (1, 10**9),
     "eval.log_every": (1, 10**9),
 }
+# Two ways to say one thing; the second, where it is set, is what holds.
+_ALTERNATIVES = (("steps", "epochs"), ("folds", "fold"))
 # May differ between a run and its continuation: which folds, where pixels lie, where datasets lie.
 # They change neither the recipe nor what a finished fold's figures mean.
 CONTINUABLE = (
@@ -245,6 +247,8 @@ def resolve(values: ConfigDict, overrides: Sequence[str] = (), *, origin: str = 
         if key not in keys:
             raise InputError(f"{origin}: unknown key {key!r}{_nearest(key, keys)}")
         _assign(config, key, value, origin=origin)
+    _settle(config, {key for key, value in flatten(values) if value is not None}, origin)
+    given = set()
     for word in overrides:
         key, separator, text = word.removeprefix("--config.").partition("=")
         if not word.startswith("--config.") or not separator:
@@ -254,8 +258,19 @@ def resolve(values: ConfigDict, overrides: Sequence[str] = (), *, origin: str = 
         if key not in keys:
             raise InputError(f"--config.{key}: unknown key{_nearest(key, keys)}")
         _assign(config, key, _convert(key, text, _kind(config, key)), origin=f"--config.{key}")
+        given.add(key)
+    _settle(config, given, "the command line")
     _check(config)
     return config.lock()
+
+
+def _settle(config: Config, given: set[str], origin: str) -> None:
+    """Of two keys that say the same thing, what is given later holds; both at once are refused."""
+    for key, other in _ALTERNATIVES:
+        if {key, other} <= given:
+            raise InputError(f"{origin}: gives both {key} and {other}; give one")
+        if key in given:
+            config[other] = None
 
 
 def _check(config: Config) -> None:

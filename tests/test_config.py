@@ -44,6 +44,21 @@ def test_the_command_line_overrides_the_file_which_overrides_the_defaults():
     assert configuration.load("configs/levi.py", ["--config.fold=3"]).folds == (3,)
 
 
+def test_of_two_keys_that_say_the_same_thing_the_later_holds():
+    assert configuration.load("configs/quickstart.py").epochs == 16.0
+    config = configuration.load("configs/quickstart.py", ["--config.steps=20"])
+    assert (config.steps, config.epochs) == (20, None)
+    config = configuration.load("configs/levi.py", ["--config.epochs=2"])
+    assert config.epochs == 2.0
+    values = ConfigDict({"fold": 3})
+    assert configuration.resolve(values).folds == (3,)
+    assert configuration.resolve(values, ["--config.folds=(1, 2)"]).folds == (1, 2)
+    with pytest.raises(InputError, match="the command line: gives both steps and epochs; give one"):
+        configuration.load("configs/levi.py", ["--config.epochs=2", "--config.steps=3"])
+    with pytest.raises(InputError, match="config: gives both folds and fold; give one"):
+        configuration.resolve(ConfigDict({"fold": 3, "folds": (1,)}))
+
+
 @pytest.mark.parametrize(
     ("word", "message"),
     [
