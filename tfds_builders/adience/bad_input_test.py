@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from ageflax.errors import InputError, RunError
+from tests.built_dataset import examples, metadata
 from tfds_builders.adience import survey
 from tfds_builders.adience.adience_dataset_builder import Builder
-from tfds_builders.adience.dummy_build import build, examples, metadata, pack
+from tfds_builders.adience.dummy_build import build, pack
 
 
 def refusal(manual_dir: Path, config: str | None = None) -> str:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import io
-import json
 import math
 import tarfile
 from collections.abc import Iterable
@@ -11,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import scipy.io
-import tensorflow_datasets as tfds
 from PIL import Image
+
+from tests.built_dataset import builds
 
 from .imdb_wiki_dataset_builder import Builder
 
@@ -95,28 +95,4 @@ def pack(manual_dir: Path, database: str = "wiki") -> Path:
     return archive
 
 
-def build(manual_dir: Path, config: str | None = None, data_dir: Path | None = None) -> Builder:
-    """A dataset built from a folder, in array_record, beside that folder."""
-    builder = Builder(config=config, data_dir=data_dir or manual_dir.parent / "built")
-    builder.download_and_prepare(
-        download_config=tfds.download.DownloadConfig(manual_dir=manual_dir)
-    )
-    return builder
-
-
-def examples(builder: Builder) -> dict[str, dict[str, Any]]:
-    """All examples by key, each with the name of its split; text decoded."""
-    found: dict[str, dict[str, Any]] = {}
-    for split in builder.info.splits:
-        # pyright takes TFDS's decorated methods for functions without arguments.
-        open_source: Any = builder.as_data_source
-        for stored in open_source(split, decoders={"image": tfds.decode.SkipDecoding()}):
-            text = {name: stored[name].decode() for name in ("key", "subject", "age_label")}
-            assert text["key"] not in found
-            found[text["key"]] = stored | text | {"split": split}
-    return found
-
-
-def metadata(builder: Builder) -> dict[str, Any]:
-    """What the build recorded about itself."""
-    return json.loads((Path(builder.data_path) / "metadata.json").read_text())
+build = builds(Builder)

@@ -1,14 +1,14 @@
 """What the tests of this folder share: drawing photographs, writing labels.csv, building, reading."""
 
 import io
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
 from PIL import Image
+
+from tests.built_dataset import builds
 
 from .labeled_faces_dataset_builder import Builder
 
@@ -44,27 +44,4 @@ def lay_out(folder: Path, rows: Iterable[str] = ROWS) -> Path:
     return folder
 
 
-def build(manual_dir: Path, config: str | None = None, data_dir: Path | None = None) -> Builder:
-    """A dataset built from a folder, in array_record, beside that folder."""
-    builder = Builder(config=config, data_dir=data_dir or manual_dir.parent / "built")
-    builder.download_and_prepare(
-        download_config=tfds.download.DownloadConfig(manual_dir=manual_dir)
-    )
-    return builder
-
-
-def examples(builder: Builder) -> dict[str, dict[str, Any]]:
-    """All examples by key, each with the name of its split; text decoded."""
-    found: dict[str, dict[str, Any]] = {}
-    for split in builder.info.splits:
-        # pyright takes TFDS's decorated methods for functions without arguments.
-        open_source: Any = builder.as_data_source
-        for stored in open_source(split, decoders={"image": tfds.decode.SkipDecoding()}):
-            text = {name: stored[name].decode() for name in ("key", "subject", "age_label")}
-            found[text["key"]] = stored | text | {"split": split}
-    return found
-
-
-def metadata(builder: Builder) -> dict[str, Any]:
-    """What the build recorded about itself."""
-    return json.loads((Path(builder.data_path) / "metadata.json").read_text())
+build = builds(Builder)

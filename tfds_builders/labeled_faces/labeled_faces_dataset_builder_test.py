@@ -16,14 +16,8 @@ from ageflax.data import images
 from ageflax.data.build import open_dataset
 from ageflax.data.pipeline import Decoding, load
 from ageflax.errors import InputError
-from tfds_builders.labeled_faces.dummy_build import (
-    build,
-    draw,
-    encode,
-    examples,
-    lay_out,
-    metadata,
-)
+from tests.built_dataset import examples, metadata
+from tfds_builders.labeled_faces.dummy_build import build, draw, encode, lay_out
 from tfds_builders.labeled_faces.labeled_faces_dataset_builder import Builder
 
 HERE = Path(__file__).parent

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from ageflax.data import near_duplicates
-from tfds_builders.labeled_faces.dummy_build import build, encode, examples
+from tests.built_dataset import examples
+from tfds_builders.labeled_faces.dummy_build import build, encode
 
 
 def picture(seed: int, side: int = 64) -> Image.Image:
