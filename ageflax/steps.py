@@ -82,7 +82,12 @@ def _train_step(
             objective, has_aux=True
         )(state.params)
         updates, opt_state = tx.update(gradients, state.opt_state, state.params)
-        metrics = {"loss": loss, "faces": batch.mask.sum(dtype=jnp.float32)}
+        metrics = {
+            "loss": loss,
+            # Tells of weights that are about to be spoiled, one step before the loss does.
+            "update_norm": optax.global_norm(updates),
+            "faces": batch.mask.sum(dtype=jnp.float32),
+        }
         for task, scores in logits.items():
             labelled = batch.mask & (batch.labels[task] >= 0)
             correct = labelled & (scores.argmax(-1) == batch.labels[task])

@@ -141,17 +141,20 @@ def _fetch(pending: list[Metrics], first_step: int, fold: Fold) -> dict[str, flo
     """Means over the steps since the last log line.
 
     Raises:
-      RunError: a loss is not finite; names the first step at which it was not.
+      RunError: a loss or an update is not finite; names the first step at which it was not. Raised
+        before that step's weights could be saved.
     """
     fetched = jax.device_get(pending)
     for offset, metrics in enumerate(fetched):
-        if not math.isfinite(metrics["loss"]):
-            raise RunError(
-                f"fold {fold.number}: the loss is {metrics['loss']} at step {first_step + offset};"
-                " checkpoints from before it are kept. A lower optim.learning_rate usually helps"
-            )
+        for name, words in (("loss", "loss"), ("update_norm", "update of the weights")):
+            if not math.isfinite(metrics[name]):
+                raise RunError(
+                    f"fold {fold.number}: the {words} is {metrics[name]} at step"
+                    f" {first_step + offset}; checkpoints from before it are kept. A lower"
+                    " optim.learning_rate usually helps"
+                )
     sums = {name: float(sum(m[name] for m in fetched)) for name in fetched[0]}
-    record = {"loss": sums["loss"] / len(fetched)}
+    record = {name: sums[name] / len(fetched) for name in ("loss", "update_norm")}
     for task in fold.targets:
         record[f"{task}_loss"] = sums[f"{task}_loss"] / len(fetched)
         if sums[f"{task}_labelled"]:

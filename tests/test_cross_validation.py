@@ -218,21 +218,32 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     assert (tmp_path / "fold_1" / "predictions.csv").read_bytes() == straight["host"]
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(
-    data_dir, small_config, tmp_path, monkeypatch
+@pytest.mark.parametrize(
+    ("name", "words"), [("loss", "loss"), ("update_norm", "update of the weights")]
+)
+def test_what_is_not_finite_stops_the_run_names_the_step_and_is_not_saved(
+    name, words, data_dir, small_config, tmp_path, monkeypatch
 ):
     fetch = train._fetch
 
     def poisoned(pending, first_step, fold):
-        if first_step <= 7 < first_step + len(pending):
-            pending[7 - first_step]["loss"] = np.float32("nan")
+        if first_step <= 8 < first_step + len(pending):
+            pending[8 - first_step][name] = np.float32("nan")
         return fetch(pending, first_step, fold)
 
     monkeypatch.setattr(train, "_fetch", poisoned)
-    with pytest.raises(RunError, match=r"fold 0: the loss is nan at step 7; checkpoints from"):
+    with pytest.raises(RunError, match=f"fold 0: the {words} is nan at step 8; checkpoints from"):
         run(small_values(data_dir), tmp_path, "--config.fold=0")
     assert (tmp_path / "fold_0" / "checkpoints" / "4").is_dir()
     assert not (tmp_path / "fold_0" / "checkpoints" / "8").exists()
+
+
+def test_a_rate_that_is_far_too_high_ends_in_one_line(data_dir, small_config, tmp_path):
+    with pytest.raises(
+        RunError, match=r"the (loss|update of the weights) is (nan|inf) at step \d+;"
+    ):
+        run(small_values(data_dir), tmp_path, "--config.fold=0", "--config.model.norm=none",
+            "--config.optim.learning_rate=1000.0")  # fmt: skip
 
 
 def test_one_device_and_four_give_the_same_losses(data_dir, small_config, tmp_path, monkeypatch):
