@@ -22,6 +22,7 @@ from ageflax.data.frontal import most_frontal
 from ageflax.errors import InputError
 from ageflax.progress import Progress
 from ageflax.sharding import check_divides, make_mesh
+from ageflax.weights import transfer
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "pillow")
 
@@ -82,12 +83,18 @@ def _read(config: Config, mesh: Mesh, *, pixels: bool, say: Callable[[str], None
     with Progress(len(stored), unit="face", label=label) as progress:
         loaded = pipeline.load(stored, decoding, progress=progress.update)
     splits.check_persons(loaded.faces)
-    intervals = data.intervals or labels.ADIENCE
+    intervals = configuration.intervals(config)
     targets = {
         task: loaded.faces.target(task, policy=data.label_policy, intervals=intervals)
-        for task in configuration.TASKS[config.task]
+        for task in configuration.tasks(config)
     }
-    usable = np.any([target.classes >= 0 for target in targets.values()], axis=0)
+    for task, target in targets.items():
+        if not target.known.any():
+            raise InputError(
+                f"task {task}: no face of {stored.name} has a label for it"
+                + (f" under data.label_policy={data.label_policy}" if task == "age" else "")
+            )
+    usable = np.any([target.known for target in targets.values()], axis=0)
     left_out = {"without_label": int((~usable).sum()), "unreadable": len(loaded.unreadable)}
     usable[list(loaded.unreadable)] = False
     if data.most_frontal:
@@ -107,6 +114,12 @@ def _read(config: Config, mesh: Mesh, *, pixels: bool, say: Callable[[str], None
 def _check_classes(split: splits.Split, data: _Data) -> None:
     """A class that is never seen in training cannot be learned, and its recall would lie."""
     for task, target in data.targets.items():
+        if target.years is not None:  # years no face has are learned from their neighbours
+            if not target.known[split.train].any():
+                raise InputError(
+                    f"testing fold {split.test_fold}: no training face has an age in years"
+                )
+            continue
         seen = set(target.classes[split.train].tolist())
         absent = [name for k, name in enumerate(target.names) if k not in seen]
         if absent:
@@ -132,6 +145,7 @@ def _splits(config: Config, data: _Data) -> dict[int, splits.Split]:
             validation=config.data.validation,
             fraction=config.data.validation_fraction,
             seed=config.seed,
+            train_share=config.data.train_share,
         )
         smallest = len(found[number].train)
         if config.data.batch_size > smallest:
@@ -144,7 +158,7 @@ def _splits(config: Config, data: _Data) -> dict[int, splits.Split]:
 
 
 def _place(config: Config, data: _Data, mesh: Mesh) -> placement.Placement:
-    classes = {task: target.classes for task, target in data.targets.items()}
+    classes = {task: target.labels for task, target in data.targets.items()}
     if data.loaded.pixels is None:
         decoding = pipeline.Decoding(config.data.resize, config.data.interpolation)
         pixels = pipeline.StoredPixels(data.stored, decoding)
@@ -165,7 +179,13 @@ def _environment() -> dict[str, Any]:
     }
 
 
-def _claim(workdir: Path, config: Config, source: dict[str, Any], command: Sequence[str]) -> None:
+def _claim(
+    workdir: Path,
+    config: Config,
+    source: dict[str, Any],
+    weights: dict[str, Any] | None,
+    command: Sequence[str],
+) -> None:
     """Writes config.json on a first start; later checks that this is the same experiment.
 
     Raises:
@@ -175,12 +195,15 @@ def _claim(workdir: Path, config: Config, source: dict[str, Any], command: Seque
     before = files.read_json(path)
     if before is None:
         described = {"config": config.to_dict(), "data": source, **_environment()}
-        described["command"] = list(command)
+        described |= {"weights": weights, "command": list(command)}
         files.write_json(path, described)
         return
     differing = configuration.differing_keys(before["config"], config)
     if before["data"]["fingerprint"] != source["fingerprint"]:
         differing.append(f"data: {before['data']['fingerprint']} -> {source['fingerprint']}")
+    old, new = (w["sha256"] if w else None for w in (before.get("weights"), weights))
+    if old != new:
+        differing.append(f"weights: sha256 {old} -> {new}")
     if differing:
         raise InputError(
             f"{workdir} holds a run with another config; differing: {'; '.join(differing)}."
@@ -210,7 +233,7 @@ def summarise(results: list[dict[str, Any]]) -> dict[str, Any]:
             if name in per_fold[0]
         }
         if all("years" in figures for figures in per_fold):
-            for name in ("mae", "cs5"):
+            for name in ("mae", "mae_floor", "cs5", "cs5_floor"):
                 summary[name] = metrics.mean_and_deviation(
                     [figures["years"][name] for figures in per_fold]
                 )
@@ -286,7 +309,8 @@ def run(
     done = {result["fold"] for result in finished(workdir)}
     data = _read(config, mesh, pixels=not done.issuperset(wanted), say=say)
     source = data.source()
-    _claim(workdir, config, source, command)
+    weights = transfer.of_config(config)
+    _claim(workdir, config, source, weights.provenance if weights else None, command)
     split_of = _splits(config, data)
     training_faces = float(np.mean([len(split.train) for split in split_of.values()]))
     compiled = program.build(config, mesh, training_faces=training_faces)
@@ -307,6 +331,7 @@ def run(
                 config=config,
                 program=compiled,
                 source=source,
+                weights=weights,
                 say=say,
             )
         )
@@ -322,4 +347,6 @@ def _fold_line(result: dict[str, Any], seconds: float) -> str:
         parts.append(f"{task} {100 * (figures['exact'] or 0):.1f} % exact")
         if figures.get("one_off") is not None:
             parts.append(f"{100 * figures['one_off']:.1f} % one-off")
+        if figures.get("years"):
+            parts.append(f"{figures['years']['mae']:.2f} years off")
     return "  ".join([*parts, f"({result['faces']['test']} faces, {seconds:.0f} s)"])

@@ -49,7 +49,7 @@ def predict(
     for batch in batches:
         # The device computes while the next batch is made; a few in flight, so that batches do not
         # pile up in its memory.
-        output = eval_step(state.params, state.batch_stats, state.mean, batch)
+        output = eval_step(state, batch)
         waiting.append((output, batch.mask))
         if len(waiting) > _IN_FLIGHT:
             fetched.append(jax.device_get(waiting.popleft()))
@@ -62,9 +62,50 @@ def predict(
     return Predictions(rows[readable], probabilities, rows[~readable])
 
 
-def expected_years(probabilities: np.ndarray, centres: Sequence[float]) -> np.ndarray:
-    """float64[n], years: class centres weighted by the classes' probabilities."""
+def expected(probabilities: np.ndarray, centres: Sequence[float]) -> np.ndarray:
+    """float64[n], years: what each class stands for, weighted by the classes' probabilities."""
     return probabilities.astype(np.float64) @ np.array(centres)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ages:
+    """What a head says of ages.
+
+    Attributes:
+      years: float64[n], the expected age.
+      deviation: float64[n], standard deviation of the age under the head's distribution; None of a
+        head that gives an age and no distribution.
+      groups: float32[n, k], probabilities of the age groups.
+    """
+
+    years: np.ndarray
+    deviation: np.ndarray | None
+    groups: np.ndarray
+
+
+def ages(probabilities: np.ndarray, target: Target) -> Ages:
+    """Years and groups, from probabilities of groups ("age") or of years.
+
+    Age groups of a "years" head are sums over its years, each year in the group that holds it or else
+    the nearest; of a head without a distribution, the group of its estimate.
+
+    Args:
+      probabilities: float[n, classes], or float[n, 1] years.
+      target: what the head learned; of "age" or "years".
+    """
+    if target.years is None:
+        bins, groups = np.array(target.centres), probabilities
+    else:
+        bins = np.arange(len(target.groups))
+        membership = np.eye(len(target.names), dtype=np.float32)[list(target.groups)]
+        if probabilities.shape[1] == 1:
+            estimate = probabilities[:, 0].astype(np.float64)
+            nearest = np.clip(estimate, 0, len(bins) - 1).astype(int)
+            return Ages(estimate, None, membership[nearest])
+        groups = probabilities @ membership
+    mean = expected(probabilities, bins)
+    variance = expected(probabilities, np.square(bins)) - np.square(mean)
+    return Ages(mean, np.sqrt(np.maximum(variance, 0.0)), groups)
 
 
 def figures(
@@ -72,7 +113,8 @@ def figures(
 ) -> dict[str, dict[str, Any]]:
     """Figures per task; see metrics.classification. Faces without a label for a task are left out.
 
-    Where years of age are known, "age" also has `years`: errors of the expected age.
+    Where years of age are known, "age" and "years" also have `years`: errors of the expected age.
+    Accuracies of "years" are those of the age groups that its years add up to.
 
     Args:
       predictions: of the evaluated faces.
@@ -84,16 +126,45 @@ def figures(
         target = targets[task]
         true = target.classes[predictions.rows]
         known = true >= 0
-        aged = bool(target.centres)
+        aged = ages(probabilities, target) if target.centres else None
         result[task] = metrics.classification(
-            true[known], probabilities[known], target.names, ordered=aged
+            true[known],
+            probabilities[known] if aged is None else aged.groups[known],
+            target.names,
+            ordered=aged is not None,
         )
-        if aged:
-            expected = expected_years(probabilities, target.centres)
-            years = metrics.years(faces.ages[predictions.rows], expected)
+        if aged is not None:
+            years = metrics.years(faces.ages[predictions.rows], aged.years)
             if years["faces"]:
                 result[task]["years"] = years
     return result
+
+
+def _columns(task: str, target: Target, probabilities: np.ndarray) -> list[str]:
+    """Names of a task's columns in predictions.csv."""
+    names: Sequence[str] = target.names
+    found = [f"{task}_true", f"{task}_predicted"]
+    if target.years is not None:
+        if probabilities.shape[1] == 1:
+            return found
+        names = [str(year) for year in range(probabilities.shape[1])]
+        found.append(f"{task}_deviation")
+    return found + [f"{task}_probability_{name}" for name in names]
+
+
+def _cells(row: int, place: int, target: Target, probabilities: np.ndarray, aged: Ages) -> list[str]:
+    """One face's, in the same order."""
+    scores = probabilities[place]
+    if target.years is None:
+        true = target.classes[row]
+        cells = [target.names[true] if true >= 0 else "", target.names[scores.argmax()]]
+    else:
+        true = target.years[row]
+        cells = ["" if np.isnan(true) else f"{true:.9g}", f"{aged.years[place]:.9g}"]
+        if aged.deviation is None:
+            return cells
+        cells.append(f"{aged.deviation[place]:.9g}")
+    return cells + [f"{score:.9g}" for score in scores]
 
 
 def write_predictions(
@@ -102,23 +173,22 @@ def write_predictions(
     """predictions.csv: one line a face, in the dataset's order.
 
     Columns: key, subject, then per task TASK_true (empty where unknown), TASK_predicted and one
-    TASK_probability_CLASS a class. Probabilities have nine significant digits: float32 exactly.
+    TASK_probability_CLASS a class; of years, true and predicted are ages, and years_deviation is the
+    predicted distribution's. Probabilities have nine significant digits: float32 exactly.
     """
-    tasks = list(predictions.probabilities)
+    shown = {task: (targets[task], p) for task, p in predictions.probabilities.items()}
+    aged = {task: ages(p, target) for task, (target, p) in shown.items() if target.centres}
     header = ["key", "subject"]
-    for task in tasks:
-        header += [f"{task}_true", f"{task}_predicted"]
-        header += [f"{task}_probability_{name}" for name in targets[task].names]
+    for task, (target, probabilities) in shown.items():
+        header += _columns(task, target, probabilities)
+    nothing = Ages(np.zeros(0), None, np.zeros((0, 0), np.float32))
     temporary = path.with_name(path.name + ".partial")
     with temporary.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         for place, row in enumerate(predictions.rows):
             line = [faces.keys[row], faces.subjects[row]]
-            for task in tasks:
-                names, scores = targets[task].names, predictions.probabilities[task][place]
-                true = targets[task].classes[row]
-                line += [names[true] if true >= 0 else "", names[scores.argmax()]]
-                line += [f"{score:.9g}" for score in scores]
+            for task, (target, probabilities) in shown.items():
+                line += _cells(row, place, target, probabilities, aged.get(task, nothing))
             writer.writerow(line)
     temporary.replace(path)

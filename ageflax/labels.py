@@ -107,9 +107,23 @@ def age_group(label: str, age: float, *, policy: str, intervals: Intervals = ADI
     return _POLICIES[policy](label, age, intervals)
 
 
+# Years 0 to 100, a class each: what DEX and all that followed it estimate an age from.
+YEARS = tuple(str(year) for year in range(101))
+
+
+def group_names(intervals: Intervals = ADIENCE) -> tuple[str, ...]:
+    """Names of age groups, such as "25-32"."""
+    return tuple(f"{low}-{high}" for low, high in intervals)
+
+
 def class_names(task: str, intervals: Intervals = ADIENCE) -> tuple[str, ...]:
-    """Names of a task's classes, in the order of its probabilities, such as "25-32"."""
-    return GENDERS if task == "gender" else tuple(f"{low}-{high}" for low, high in intervals)
+    """Names of a task's classes ("age", "years" or "gender"), in the order of its probabilities."""
+    return {"gender": GENDERS, "years": YEARS}.get(task) or group_names(intervals)
+
+
+def groups_of_years(intervals: Intervals = ADIENCE) -> tuple[int, ...]:
+    """Age group of each year from 0 to 100: the one that holds it, else the nearest."""
+    return tuple(_nearest(float(year), intervals) for year in range(len(YEARS)))
 
 
 def centres(intervals: Intervals = ADIENCE) -> tuple[float, ...]:

@@ -1,5 +1,6 @@
-"""Optimisers and schedules: which parameters learn how fast, and which decay."""
+"""Optimisers and schedules: which parameters learn how fast, which decay, and from when on."""
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,10 +8,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Int
 
 from ageflax.config import Config
 from ageflax.errors import InputError
 from ageflax.structs import Params
+
+# What Smith & Topin's peak is divided by at the first step, and that again at the last; PyTorch's.
+_FIRST_DIVISOR, _LAST_DIVISOR = 25.0, 1e4
 
 
 def _paths(params: Params) -> Any:
@@ -33,22 +38,37 @@ def _check_used(patterns: Sequence[str], paths: Sequence[str], key: str) -> None
             )
 
 
+def _balances(path: str) -> bool:
+    """Whether it is of the losses' balance, which is no weight of the network."""
+    return path.startswith("balance/")
+
+
 def lr_multipliers(params: Params, pairs: Sequence[tuple[str, float]]) -> Any:
-    """Factor on the learning rate per parameter: the first pattern that matches, else 1."""
+    """Factor on the learning rate per parameter: the first pattern that matches, else 1.
+
+    The losses' balance keeps 1 unless a pattern names it ("balance/.*"): one that is broad enough to
+    match it, such as "(?!heads).*", was meant for the network.
+    """
     paths = _paths(params)
     _check_used([pattern for pattern, _ in pairs], jax.tree.leaves(paths), "optim.lr_multipliers")
 
     def factor(path: str) -> float:
-        return next((float(f) for pattern, f in pairs if re.fullmatch(pattern, path)), 1.0)
+        means = [pair for pair in pairs if not _balances(path) or _balances(pair[0])]
+        return next((float(f) for pattern, f in means if re.fullmatch(pattern, path)), 1.0)
 
     return jax.tree.map(factor, paths)
 
 
 def decay_mask(params: Params, exempt: Sequence[str]) -> Any:
-    """True for the parameters that decay."""
+    """True for the parameters that decay.
+
+    The losses' balance never does: that would pull every task's weight towards one.
+    """
     paths = _paths(params)
     _check_used(exempt, jax.tree.leaves(paths), "optim.decay_exempt")
-    return jax.tree.map(lambda path: not any(re.fullmatch(e, path) for e in exempt), paths)
+    return jax.tree.map(
+        lambda path: not _balances(path) and not any(re.fullmatch(e, path) for e in exempt), paths
+    )
 
 
 def _staircase(peak: float, every: int, factor: float) -> Callable[[Any], Any]:
@@ -65,14 +85,39 @@ def _staircase(peak: float, every: int, factor: float) -> Callable[[Any], Any]:
     return rate
 
 
+def _one_cycle(peak: float, steps: int, rise: float) -> Callable[[Any], Any]:
+    """From peak / 25 up to `peak` and down to almost nothing, each by half a cosine.
+
+    Numbers are those of torch.optim.lr_scheduler.OneCycleLR: the peak is at rise * steps - 1, the end
+    at the last step. optax.cosine_onecycle_schedule starts, turns and ends elsewhere.
+    """
+    first = peak / _FIRST_DIVISOR
+    last = first / _LAST_DIVISOR
+    top, end = rise * steps - 1.0, steps - 1.0
+
+    def rate(count: Any) -> jax.Array:
+        at = jnp.minimum(jnp.asarray(count).astype(jnp.float32), end)
+        rises = at < top
+        share = jnp.where(rises, at / (top or 1.0), (at - top) / ((end - top) or 1.0))
+        start, stop = jnp.where(rises, first, peak), jnp.where(rises, peak, last)
+        # (1 + cos 2x) / 2 without its cancellation, which is all there would be near the end.
+        return stop + (start - stop) * jnp.square(jnp.cos(math.pi / 2 * share))
+
+    return rate
+
+
 def schedule(optim: Config, steps: int) -> Callable[[Any], Any]:
     """Learning rate by step.
 
     `step` multiplies by `decay_factor` every `decay_every` steps (Caffe's policy of that name);
     `cosine` falls to zero at `steps`; `warmup_steps` rise linearly from zero first, and what follows
-    counts from their end.
+    counts from their end. `one_cycle` rises by itself, during the share `rise` of the steps.
+
+    References: one_cycle is of Smith & Topin, Super-Convergence, 2019.
     """
     peak = optim.learning_rate
+    if optim.schedule == "one_cycle":
+        return _one_cycle(peak, steps, optim.rise)
     if optim.schedule == "step":
         main = _staircase(peak, optim.decay_every, optim.decay_factor)
     elif optim.schedule == "cosine":
@@ -91,32 +136,116 @@ def _scale_each(factors: Any) -> optax.GradientTransformation:
     )
 
 
-def build(optim: Config, params: Params, *, steps: int) -> optax.GradientTransformation:
+def _first_steps(params: Params, unfreeze: Sequence[tuple[str, int]], frozen: Sequence[str]) -> Any:
+    """Per parameter the step from which it learns: the earliest that a pattern gives it, or 0.
+
+    What is not frozen to begin with learns from 0, whatever else matches it.
+    """
+    paths = _paths(params)
+    every = jax.tree.leaves(paths)
+    _check_used(frozen, every, "transfer.frozen")
+    at_first = [path for path in every if any(re.fullmatch(f, path) for f in frozen)]
+    _check_used([pattern for pattern, _ in unfreeze], at_first, "transfer.unfreeze")
+
+    def first(path: str) -> int:
+        if path not in at_first:
+            return 0
+        return min((step for pattern, step in unfreeze if re.fullmatch(pattern, path)), default=0)
+
+    return jax.tree.map(first, paths)
+
+
+def _adam_from(adam: optax.GradientTransformation, starts: Any) -> optax.GradientTransformation:
+    """Adam that counts each parameter's steps from where it starts to learn.
+
+    Without gradients the moments stay zero, wherever the count stands; but the count corrects their
+    bias. By a long run's count a late parameter's would not be corrected, and its first step be
+    (1 - b1) / sqrt(1 - b2) = 3.2 times too long. The state is that of `adam` itself.
+    """
+
+    def update(updates: Params, state: Any, params: Params | None = None) -> tuple[Params, Any]:
+        chosen, after = adam.update(updates, state, params)
+        for start in sorted(set(jax.tree.leaves(starts)) - {0}):
+            shifted = state._replace(count=jnp.maximum(state.count - start, 0))
+            late, _ = adam.update(updates, shifted, params)
+            chosen = jax.tree.map(
+                lambda now, new, at, start=start: new if at == start else now, chosen, late, starts
+            )
+        return chosen, after
+
+    return optax.GradientTransformation(adam.init, update)
+
+
+def build(
+    optim: Config,
+    params: Params,
+    *,
+    steps: int,
+    unfreeze: Sequence[tuple[str, int]] = (),
+    frozen: Sequence[str] = (".*",),
+) -> optax.GradientTransformation:
     """The optimiser a config's `optim` group describes.
 
     `sgd` is Caffe's: v <- momentum v - rate * factor * (g + decay w); w <- w + v. The rate is inside
     the momentum, so a drop of the rate does not shrink the steps already under way; optax.sgd and
     PyTorch scale afterwards. While the rate is constant the two are the same.
 
+    While a parameter is frozen, `update` is to be given zeros for its gradient and for itself. It then
+    stays where it is, and when it starts to learn it does so as if the optimiser had begun there; the
+    learning rate alone is that of the whole run's step.
+
     Args:
       optim: the config group.
       params: the parameters, or their shapes; for their paths.
       steps: length of the run, for schedules that need it.
+      unfreeze: (pattern, step) pairs: a frozen parameter learns from the earliest step that a pattern
+        gives it.
+      frozen: patterns of the parameters that are frozen to begin with, when `unfreeze` is given.
+
+    Raises:
+      InputError: a pattern matches no parameter (in `unfreeze`, none that is frozen).
     """
     factors = lr_multipliers(params, optim.lr_multipliers)
     mask = decay_mask(params, optim.decay_exempt)
     rate = schedule(optim, steps)
     decay = optax.add_decayed_weights(optim.weight_decay, mask)
+    starts = _first_steps(params, unfreeze, frozen) if unfreeze else None
+    clip = (optax.clip_by_global_norm(optim.clip_norm),) if optim.clip_norm else ()
     if optim.name == "adamw":
+        adam = optax.scale_by_adam(b1=optim.momentum)
         return optax.chain(
-            optax.scale_by_adam(b1=optim.momentum),
+            *clip,
+            adam if starts is None else _adam_from(adam, starts),
             decay,
             _scale_each(factors),
             optax.scale_by_learning_rate(rate),
         )
     return optax.chain(
+        *clip,
         decay,
         _scale_each(factors),
         optax.scale_by_learning_rate(rate),
         optax.trace(decay=optim.momentum),
+    )
+
+
+def moved_average(average: Params, params: Params, step: Int[Array, ""], decay: float) -> Params:
+    """The exponential moving average of the weights after one more step.
+
+    average <- d average + (1 - d) params, where d = min(decay, (1 + step) / (10 + step)), so that a
+    young average is not held back by the weights that were drawn.
+
+    Args:
+      average: so far; float32, and so is what returns.
+      params: the weights after the step.
+      step: how many steps came before it.
+      decay: what d grows to.
+
+    References: the warm-up is that of TensorFlow's ExponentialMovingAverage(num_updates=step).
+    """
+    past = step.astype(jnp.float32)
+    keep = jnp.minimum(jnp.float32(decay), (1.0 + past) / (10.0 + past))
+    # As a step from the average: equal weights stay equal, which d a + (1 - d) a does not promise.
+    return jax.tree.map(
+        lambda old, new: old + (1.0 - keep) * (new.astype(jnp.float32) - old), average, params
     )

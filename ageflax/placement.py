@@ -21,9 +21,15 @@ Labels = dict[str, np.ndarray]
 
 
 class Placement(abc.ABC):
-    """A source of batches on the mesh."""
+    """A source of batches on the mesh.
+
+    Attributes:
+      name: "device", "host" or "stream".
+      labels: of every face, per task.
+    """
 
     name: str
+    labels: Labels
 
     @abc.abstractmethod
     def train_inputs(
@@ -36,8 +42,30 @@ class Placement(abc.ABC):
         """Every row once, in order; the last batch is padded with masked rows."""
 
     @abc.abstractmethod
+    def _images(self, rows: np.ndarray) -> Iterator[np.ndarray]:
+        """uint8[b, size, size, 3] pieces of the rows whose image can be read."""
+
     def mean(self, rows: np.ndarray) -> np.ndarray:
-        """float32[size, size, 3], the mean image of some rows, RGB."""
+        """float32[size, size, 3], the mean image of some rows, RGB.
+
+        From integer sums: the same to the last bit in any order.
+        """
+        total, count = np.zeros((), np.uint64), 0
+        for images in self._images(rows):
+            total = total + images.sum(0, dtype=np.uint64)
+            count += len(images)
+        return (total / count).astype(np.float32)
+
+    def deviation(self, rows: np.ndarray) -> np.ndarray:
+        """float32[1, 1, 3], standard deviation of each channel over all pixels of some rows, RGB."""
+        total, squares, count = np.zeros(3, np.uint64), np.zeros(3, np.uint64), 0
+        for images in self._images(rows):
+            pixels = images.reshape(-1, 3).astype(np.uint32)
+            total += pixels.sum(0, dtype=np.uint64)
+            squares += np.square(pixels).sum(0, dtype=np.uint64)
+            count += len(pixels)
+        variance = squares / count - np.square(total / count)
+        return np.sqrt(variance).astype(np.float32).reshape(1, 1, 3)
 
 
 def choose(name: str, *, pixel_bytes: int, share: float, mesh: Mesh) -> str:
@@ -70,31 +98,22 @@ def _eval_pieces(rows: np.ndarray, batch_size: int) -> Iterator[tuple[np.ndarray
         yield padded(rows[start : start + batch_size], batch_size)
 
 
-def _mean_of(pixels: Iterator[Any]) -> np.ndarray:
-    """Mean over images, from integer sums: the same to the last bit in any order."""
-    total, count = np.zeros((), np.uint64), 0
-    for images in pixels:
-        total = total + images.sum(0, dtype=np.uint64)
-        count += len(images)
-    return (total / count).astype(np.float32)
-
-
 class OnHost(Placement):
     """Decoded faces in host memory; each step's batch is gathered and sent.
 
     Args:
-      pixels: uint8[n, size, size, 3].
-      labels: int32[n] per task.
+      pixels: uint8[n, size, size, 3]; or float32[n, views, f], features of a frozen trunk.
+      labels: int32[n] per task, float32[n] of years.
       mesh: where batches go.
     """
 
     name = "host"
 
     def __init__(self, pixels: np.ndarray, labels: Labels, mesh: Mesh):
-        self._pixels, self._labels, self._mesh = pixels, labels, mesh
+        self._pixels, self.labels, self._mesh = pixels, labels, mesh
 
     def _batch(self, rows: np.ndarray, mask: np.ndarray) -> Batch:
-        labels = {task: values[rows] for task, values in self._labels.items()}
+        labels = {task: values[rows] for task, values in self.labels.items()}
         return Batch(images=self._pixels[rows], labels=labels, mask=mask)
 
     def train_inputs(
@@ -114,9 +133,8 @@ class OnHost(Placement):
         for piece, mask in _eval_pieces(rows, batch_size):
             yield shard_batch(self._batch(piece, mask), self._mesh)
 
-    def mean(self, rows: np.ndarray) -> np.ndarray:
-        """See Placement."""
-        return _mean_of(self._pixels[rows[k : k + 256]] for k in range(0, len(rows), 256))
+    def _images(self, rows: np.ndarray) -> Iterator[np.ndarray]:
+        return (self._pixels[rows[k : k + 256]] for k in range(0, len(rows), 256))
 
 
 class OnDevice(Placement):
@@ -131,7 +149,7 @@ class OnDevice(Placement):
     name = "device"
 
     def __init__(self, pixels: np.ndarray, labels: Labels, mesh: Mesh):
-        self._host, self._mesh = OnHost(pixels, labels, mesh), mesh
+        self._host, self._mesh, self.labels = OnHost(pixels, labels, mesh), mesh, labels
         everything = Batch(images=pixels, labels=labels, mask=np.ones(len(pixels), bool))
         self._faces = jax.device_put(everything, replicated(mesh))
 
@@ -147,9 +165,8 @@ class OnDevice(Placement):
         """See Placement."""
         return self._host.eval_batches(rows, batch_size)
 
-    def mean(self, rows: np.ndarray) -> np.ndarray:
-        """See Placement."""
-        return self._host.mean(rows)
+    def _images(self, rows: np.ndarray) -> Iterator[np.ndarray]:
+        return self._host._images(rows)
 
 
 class _StreamedStep:
@@ -196,18 +213,18 @@ class Streamed(Placement):
     name = "stream"
 
     def __init__(self, pixels: StoredPixels, labels: Labels, mesh: Mesh, *, workers: int):
-        self._pixels, self._labels, self._mesh, self._workers = pixels, labels, mesh, workers
+        self._pixels, self.labels, self._mesh, self._workers = pixels, labels, mesh, workers
 
     def train_inputs(
         self, order: ShuffledRows, start: int, stop: int, batch_size: int
     ) -> Iterator[tuple[Batch]]:
         """Batches decoded ahead of their step."""
-        load_step = _StreamedStep(self._pixels, self._labels, order, batch_size)
+        load_step = _StreamedStep(self._pixels, self.labels, order, batch_size)
         for batch in stream(load_step, start, stop, workers=self._workers):
             yield (shard_batch(batch, self._mesh),)
 
     def _pieces(self, rows: np.ndarray, batch_size: int) -> Iterator[Batch]:
-        load_piece = _StreamedPiece(self._pixels, self._labels, rows, batch_size)
+        load_piece = _StreamedPiece(self._pixels, self.labels, rows, batch_size)
         # Threads, not workers: starting processes costs more than most evaluations.
         return stream(load_piece, 0, -(-len(rows) // batch_size), workers=0)
 
@@ -216,6 +233,5 @@ class Streamed(Placement):
         for batch in self._pieces(rows, batch_size):
             yield shard_batch(batch, self._mesh)
 
-    def mean(self, rows: np.ndarray) -> np.ndarray:
-        """See Placement; decodes every row once."""
-        return _mean_of(batch.images[batch.mask] for batch in self._pieces(rows, 64))
+    def _images(self, rows: np.ndarray) -> Iterator[np.ndarray]:
+        return (batch.images[batch.mask] for batch in self._pieces(rows, 64))

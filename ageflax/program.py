@@ -1,6 +1,8 @@
 """What all folds of a run share: network, optimiser and compiled steps, made once."""
 
+import bisect
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -9,17 +11,31 @@ from flax import linen as nn
 from jax.sharding import Mesh
 
 from ageflax import config as configuration
-from ageflax import models, optim
+from ageflax import freezing, losses, models, optim, steps
 from ageflax.config import Config
 from ageflax.data.augment import Preprocessing
-from ageflax.steps import (
-    EvalStep,
-    ResidentTrainStep,
-    TrainStep,
-    make_eval_step,
-    make_resident_train_step,
-    make_train_step,
-)
+from ageflax.errors import InputError
+from ageflax.freezing import Frozen
+from ageflax.models import Head
+from ageflax.steps import EvalStep, Recipe, ResidentTrainStep, TrainStep
+from ageflax.structs import Params
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """A stretch of training in which the same parameters learn.
+
+    Attributes:
+      start: steps done before it.
+      frozen: what does not learn.
+      train_step: over batches from the host.
+      resident_train_step: over faces that lie on the devices.
+    """
+
+    start: int
+    frozen: Frozen
+    train_step: TrainStep
+    resident_train_step: ResidentTrainStep
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,15 +43,17 @@ class Program:
     """The compiled parts of a run; nothing in it depends on the fold, so it compiles once.
 
     Attributes:
-      network: maps float images to logits per task.
+      network: maps float images to scores per task.
       tx: the optimiser.
       schedule: learning rate by step.
-      steps: optimiser steps a fold.
-      train_step: over batches from the host.
-      resident_train_step: over faces that lie on the devices.
+      steps: optimiser steps a fold, unless it stops early.
+      recipe: what a step does.
+      phases: the training steps, by what is frozen; one, unless layers are unfrozen on the way.
       eval_step: probabilities of a batch, by the protocol's crops.
-      quick_eval_step: the same from the centre crop alone, for validation during training.
-      preprocessing: crop, mirror and channel order.
+      quick_eval_step: the same from the centre crop alone, for validation during training; with
+        cached features, from them.
+      feature_step: features of a frozen trunk.
+      shapes: of the parameters.
       mesh: the devices.
     """
 
@@ -43,12 +61,17 @@ class Program:
     tx: optax.GradientTransformation
     schedule: optax.Schedule
     steps: int
-    train_step: TrainStep
-    resident_train_step: ResidentTrainStep
+    recipe: Recipe
+    phases: tuple[Phase, ...]
     eval_step: EvalStep
     quick_eval_step: EvalStep
-    preprocessing: Preprocessing
+    feature_step: Callable[..., jax.Array]
+    shapes: Params
     mesh: Mesh
+
+    def phase(self, step: int) -> Phase:
+        """The phase that the step after `step` steps belongs to."""
+        return self.phases[bisect.bisect_right([p.start for p in self.phases], step) - 1]
 
 
 def total_steps(config: Config, training_faces: float) -> int:
@@ -62,6 +85,57 @@ def total_steps(config: Config, training_faces: float) -> int:
     return max(round(config.epochs * training_faces / config.data.batch_size), 1)
 
 
+def objectives(config: Config) -> dict[str, losses.Objective]:
+    """What each task's head learns."""
+    return {
+        task: losses.build(task, config.loss, len(names))
+        for task, names in configuration.class_names(config).items()
+    }
+
+
+def network(config: Config) -> nn.Module:
+    """The network that a config describes."""
+    heads = {
+        task: Head(
+            outputs=objective.outputs,
+            shared_weights=objective.shared_weights,
+            initial_bias=objective.initial_bias or (),
+        )
+        for task, objective in objectives(config).items()
+    }
+    return models.build(config.model.to_dict(), heads)
+
+
+def preprocessing(data: Config) -> Preprocessing:
+    """How pixels become what the network sees, from the config's `data` group."""
+    return Preprocessing(
+        crop=data.crop,
+        mirror=data.mirror,
+        channels=data.channels,
+        rotation=data.rotation,
+        zoom=data.zoom,
+        brightness=data.brightness,
+        contrast=data.contrast,
+        saturation=data.saturation,
+        erasing=data.erasing,
+    )
+
+
+def _recipe(config: Config) -> Recipe:
+    named = dict(config.loss.weights)
+    return Recipe(
+        preprocessing=preprocessing(config.data),
+        objectives=objectives(config),
+        weights={task: float(named.get(task, 1.0)) for task in configuration.tasks(config)},
+        balanced=config.loss.balance == "uncertainty",
+        mixup=config.data.mixup,
+        cutmix=config.data.cutmix,
+        parts=config.optim.accumulate,
+        average=config.optim.ema,
+        cached=config.transfer.cache_features,
+    )
+
+
 def build(config: Config, mesh: Mesh, *, training_faces: float) -> Program:
     """The program that a config describes, for a mesh.
 
@@ -70,29 +144,46 @@ def build(config: Config, mesh: Mesh, *, training_faces: float) -> Program:
       mesh: the devices.
       training_faces: mean size of the folds' training sets.
     """
-    classes = {task: len(names) for task, names in configuration.class_names(config).items()}
-    network = models.build(config.model.to_dict(), classes)
-    preprocessing = Preprocessing(
-        crop=config.data.crop, mirror=config.data.mirror, channels=config.data.channels
-    )
-    shapes = jax.eval_shape(
-        lambda: network.init(jax.random.key(0), jnp.zeros(preprocessing.shape, jnp.float32))
-    )
+    recipe, net = _recipe(config), network(config)
+    shape = recipe.preprocessing.shape
+    drawn = jax.eval_shape(lambda: net.init(jax.random.key(0), jnp.zeros(shape, jnp.float32)))
+    shapes = dict(drawn["params"])
+    if recipe.balanced:
+        shapes["balance"] = {task: jax.ShapeDtypeStruct((), jnp.float32) for task in recipe.weights}
     count = total_steps(config, training_faces)
-    tx = optim.build(config.optim, shapes["params"], steps=count)
-    quick = make_eval_step(network, preprocessing, mesh, crops="center")
+    transfer = config.transfer
+    late = [step for _, step in transfer.unfreeze if step >= count]
+    if late:
+        raise InputError(f"transfer.unfreeze: step {late[0]} is not before the end, {count}")
+    tx = optim.build(config.optim, shapes, steps=count, unfreeze=transfer.unfreeze)
+    stretches = freezing.phases(shapes, transfer.frozen, transfer.unfreeze)
+    if recipe.cached and not stretches[0][1].whole_trunk:
+        raise InputError(
+            "transfer.cache_features: part of the trunk is not frozen; freeze \"trunk/.*\""
+        )
+    on_pixels = dataclasses.replace(recipe, cached=False)
+    quick = steps.make_eval_step(net, recipe, mesh, crops="center")
     thorough = quick
-    if config.eval.crops != "center":
-        thorough = make_eval_step(network, preprocessing, mesh, crops=config.eval.crops)
+    if config.eval.crops != "center" or recipe.cached:
+        thorough = steps.make_eval_step(net, on_pixels, mesh, crops=config.eval.crops)
     return Program(
-        network=network,
+        network=net,
         tx=tx,
         schedule=optim.schedule(config.optim, count),
         steps=count,
-        train_step=make_train_step(network, tx, preprocessing, mesh),
-        resident_train_step=make_resident_train_step(network, tx, preprocessing, mesh),
+        recipe=recipe,
+        phases=tuple(
+            Phase(
+                start,
+                frozen,
+                steps.make_train_step(net, tx, recipe, mesh, frozen=frozen),
+                steps.make_resident_train_step(net, tx, recipe, mesh, frozen=frozen),
+            )
+            for start, frozen in stretches
+        ),
         eval_step=thorough,
         quick_eval_step=quick,
-        preprocessing=preprocessing,
+        feature_step=steps.make_feature_step(net, on_pixels, mesh),
+        shapes=shapes,
         mesh=mesh,
     )

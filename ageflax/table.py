@@ -18,7 +18,9 @@ _COLUMNS = (
     ("one_off", "one-off", 100, " %"),
     ("one_off_floor", "floor", 100, " %"),
     ("mae", "MAE, years", 1, ""),
+    ("mae_floor", "floor", 1, ""),
     ("cs5", "CS@5", 100, " %"),
+    ("cs5_floor", "floor", 100, " %"),
 )
 
 

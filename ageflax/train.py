@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from tensorboardX import SummaryWriter
 
-from ageflax import bundle, evaluate, files, steps
+from ageflax import bundle, evaluate, files, initial
 from ageflax.checkpoint import Checkpoints
 from ageflax.config import Config
 from ageflax.data.dataset import Faces, Target
@@ -23,6 +23,7 @@ from ageflax.placement import Placement
 from ageflax.program import Program
 from ageflax.progress import Progress
 from ageflax.structs import Metrics, TrainState
+from ageflax.weights.transfer import Loaded
 
 # Steps dispatched before the oldest is waited for: enough to keep any device busy, few enough that
 # batches do not pile up in its memory.
@@ -43,6 +44,7 @@ class Fold:
       config: resolved.
       program: compiled steps, shared by all folds.
       source: what result.json and the bundle say of the data: name, edition, licence.
+      weights: what training starts from; None from scratch.
       say: takes lines for the user.
     """
 
@@ -55,6 +57,7 @@ class Fold:
     config: Config
     program: Program
     source: dict[str, Any]
+    weights: Loaded | None
     say: Callable[[str], None]
 
 
@@ -90,35 +93,33 @@ class _Log:
         self._events.close()
 
 
-def _initial_state(fold: Fold) -> TrainState:
-    """Fresh weights and, as mean, zeros of the right shape: what a checkpoint is read into."""
-    config, program = fold.config, fold.program
-    key = jax.random.fold_in(jax.random.key(config.seed), fold.number)
-    side = config.data.resize if config.data.mean == "image" else 1
-    mean = np.zeros((side, side, 3), np.float32)
-    return steps.init_state(
-        program.network, program.tx, key, mean, program.preprocessing, program.mesh
-    )
+def _ranking(figures: dict[str, dict[str, Any]], chosen: str) -> float | None:
+    """The figure that ranks checkpoints, larger is better; None where there is none.
+
+    `exact` and `one_off` are means over the tasks that have them; `mae` is that of the years' head, or
+    of the age groups', and negative.
+    """
+    if chosen == "auto":
+        chosen = "mae" if "years" in figures else "exact"
+    if chosen == "mae":
+        aged = figures.get("years") or figures.get("age") or {}
+        mae = aged.get("years", {}).get("mae")
+        return None if mae is None else -mae
+    found = [f[chosen] for f in figures.values() if f.get(chosen) is not None]
+    return float(np.mean(found)) if found else None
 
 
-def _with_mean(state: TrainState, fold: Fold) -> TrainState:
-    """The state with the mean over the fold's own training faces."""
-    mean = fold.placement.mean(fold.split.train)
-    if fold.config.data.mean == "channel":
-        mean = mean.mean((0, 1), keepdims=True)
-    placed = jax.device_put(mean, state.mean.sharding)
-    return state.replace(mean=placed)  # type: ignore[attr-defined]
+def _validate(
+    fold: Fold, state: TrainState, placement: Placement
+) -> tuple[dict[str, float], float]:
+    """Validation figures, and the one that ranks checkpoints.
 
-
-def _validate(fold: Fold, state: TrainState) -> tuple[dict[str, float], float]:
-    """Validation figures, and the one that ranks checkpoints: exact accuracy, mean over tasks.
-
-    Without validation faces the later checkpoint counts as the better one.
+    Without validation faces, or labels of theirs, the later checkpoint counts as the better one.
     """
     rows = fold.split.validation
     if not len(rows):
         return {}, float(state.step)
-    batches = fold.placement.eval_batches(rows, _eval_batch_size(fold))
+    batches = placement.eval_batches(rows, _eval_batch_size(fold))
     predictions = evaluate.predict(fold.program.quick_eval_step, state, batches, rows)
     figures = evaluate.figures(predictions, fold.faces, fold.targets)
     record = {
@@ -127,8 +128,13 @@ def _validate(fold: Fold, state: TrainState) -> tuple[dict[str, float], float]:
         for name in ("exact", "one_off")
         if values.get(name) is not None
     }
-    exact = [values["exact"] for values in figures.values() if values["exact"] is not None]
-    return record, float(np.mean(exact)) if exact else float(state.step)
+    record |= {
+        f"validation_{task}_mae": values["years"]["mae"]
+        for task, values in figures.items()
+        if "years" in values
+    }
+    figure = _ranking(figures, fold.config.eval.figure)
+    return record, float(state.step) if figure is None else figure
 
 
 def _eval_batch_size(fold: Fold) -> int:
@@ -157,22 +163,47 @@ def _fetch(pending: list[Metrics], first_step: int, fold: Fold) -> dict[str, flo
     record = {name: sums[name] / len(fetched) for name in ("loss", "update_norm")}
     for task in fold.targets:
         record[f"{task}_loss"] = sums[f"{task}_loss"] / len(fetched)
-        if sums[f"{task}_labelled"]:
-            record[f"{task}_exact"] = sums[f"{task}_correct"] / sums[f"{task}_labelled"]
+        labelled = sums[f"{task}_labelled"]
+        for name, total in (("exact", "correct"), ("mae", "error")):
+            if labelled and f"{task}_{total}" in sums:
+                record[f"{task}_{name}"] = sums[f"{task}_{total}"] / labelled
+        if f"{task}_log_variance" in fetched[-1]:
+            record[f"{task}_log_variance"] = float(fetched[-1][f"{task}_log_variance"])
     unreadable = len(fetched) * fold.config.data.batch_size - sums["faces"]
     if unreadable:
         record["unreadable"] = unreadable
     return record
 
 
-def _train(fold: Fold, state: TrainState, checkpoints: Checkpoints, start: int) -> TrainState:
-    """Steps start..steps-1, logging, validating and saving on the way."""
+@dataclasses.dataclass
+class _Patience:
+    """How long validation has not improved; saved with each checkpoint, so a resumed run knows."""
+
+    limit: int
+    best: float = -math.inf
+    waited: int = 0
+
+    def see(self, figure: float) -> bool:
+        """Takes a validation's figure; True when it is time to stop."""
+        improved = figure > self.best
+        self.best, self.waited = max(figure, self.best), 0 if improved else self.waited + 1
+        return bool(self.limit) and self.waited >= self.limit
+
+
+def _train(
+    fold: Fold,
+    state: TrainState,
+    checkpoints: Checkpoints,
+    patience: _Patience,
+    placement: Placement,
+) -> TrainState:
+    """Steps up to the last, or until validation stops improving; logs, validates and saves."""
+    start = int(state.step)
     config, program = fold.config, fold.program
     batch_size, stop = config.data.batch_size, program.steps
     order = ShuffledRows(fold.split.train, (config.seed, fold.number))
-    inputs = fold.placement.train_inputs(order, start, stop, batch_size)
-    resident = fold.placement.name == "device"
-    step_fn: Callable[..., Any] = program.resident_train_step if resident else program.train_step
+    inputs = placement.train_inputs(order, start, stop, batch_size)
+    resident = placement.name == "device"
     log = _Log(fold.directory, start)
     pending: list[Metrics] = []
     since, logged = time.monotonic(), start
@@ -180,7 +211,11 @@ def _train(fold: Fold, state: TrainState, checkpoints: Checkpoints, start: int) 
     try:
         with Progress(stop, unit="step", label=label, initial=start) as progress:
             for step, arguments in enumerate(inputs, start + 1):
-                state, metrics = step_fn(state, *arguments)
+                phase = program.phase(step - 1)
+                take: Callable[..., Any] = (
+                    phase.resident_train_step if resident else phase.train_step
+                )
+                state, metrics = take(state, *arguments)
                 pending.append(metrics)
                 if len(pending) > _IN_FLIGHT:
                     jax.block_until_ready(pending[-_IN_FLIGHT]["loss"])
@@ -192,9 +227,12 @@ def _train(fold: Fold, state: TrainState, checkpoints: Checkpoints, start: int) 
                 seconds = time.monotonic() - since
                 rate = (step - logged) * batch_size / max(seconds, 1e-9)
                 validation: dict[str, float] = {}
+                stops = False
                 if evaluates:
-                    validation, figure = _validate(fold, state)
-                    checkpoints.save(step, state, {"validation": validation}, figure)
+                    validation, figure = _validate(fold, state, placement)
+                    stops = patience.see(figure)
+                    notes = {"best": patience.best, "waited": patience.waited, "stopped": stops}
+                    checkpoints.save(step, state, {"validation": validation, **notes}, figure)
                 log.write(
                     {
                         "step": step,
@@ -207,6 +245,12 @@ def _train(fold: Fold, state: TrainState, checkpoints: Checkpoints, start: int) 
                 )
                 progress.update(loss=f"{record['loss']:.3f}", images=f"{rate:.0f}/s")
                 pending, since, logged = [], time.monotonic(), step
+                if stops:
+                    fold.say(
+                        f"fold {fold.number}: stopped at step {step} of {stop}: no better figure on"
+                        f" the validation faces in {patience.limit} validations"
+                    )
+                    break
     except jax.errors.JaxRuntimeError as error:
         # Out of memory, most often; the first line says which and how much.
         first = str(error).splitlines()[0]
@@ -224,11 +268,12 @@ def _tested_state(
     fold: Fold, state: TrainState, checkpoints: Checkpoints
 ) -> tuple[TrainState, int]:
     """The weights the protocol tests, and their step."""
+    last = int(state.step)
     if fold.config.eval.checkpoint == "last":
-        return state, fold.program.steps
+        return state, last
     best = checkpoints.best_step()
-    if best is None or best == fold.program.steps:
-        return state, fold.program.steps
+    if best is None or best == last:
+        return state, last
     return checkpoints.restore(best, state).state, best
 
 
@@ -249,8 +294,10 @@ def _result(
             "crop": config.data.crop,
             "crops": config.eval.crops,
             "checkpoint": config.eval.checkpoint,
+            "train_share": config.data.train_share,
         },
         "data": fold.source,
+        "weights": fold.weights.provenance if fold.weights else None,
         "faces": {
             "train": len(split.train),
             "validation": len(split.validation),
@@ -282,16 +329,23 @@ def run(fold: Fold) -> dict[str, Any]:
     fold.directory.mkdir(parents=True, exist_ok=True)
     checkpoints = Checkpoints(fold.directory / "checkpoints", say=fold.say)
     try:
-        state = _initial_state(fold)
+        state = initial.state(fold.program, fold.config, fold.number, fold.placement, fold.split)
         restored = checkpoints.restore_latest(state)
+        patience, stopped = _Patience(fold.config.eval.patience), False
         if restored is None:
-            start, state = 0, _with_mean(state, fold)
+            if fold.weights is not None:
+                state = initial.transferred(state, fold.weights, fold.config, say=fold.say)
         else:
-            state = restored.state
-            start = int(state.step)
-            fold.say(f"fold {fold.number}: going on from step {start} of {fold.program.steps}")
-        if start < fold.program.steps:
-            state = _train(fold, state, checkpoints, start)
+            state, notes = restored.state, restored.notes
+            patience.best, patience.waited = notes["best"], notes["waited"]
+            stopped = notes["stopped"]
+            fold.say(f"fold {fold.number}: going on from step {int(state.step)} of {fold.program.steps}")
+        if int(state.step) < fold.program.steps and not stopped:
+            placement = fold.placement
+            if fold.program.recipe.cached:
+                placement = initial.cached(fold.program, fold.placement, fold.split, state)
+            state = _train(fold, state, checkpoints, patience, placement)
+        steps = int(state.step)
         state, tested_step = _tested_state(fold, state, checkpoints)
     finally:
         checkpoints.close()
@@ -308,7 +362,7 @@ def run(fold: Fold) -> dict[str, Any]:
         figures,
         predictions,
         tested_step=tested_step,
-        steps=fold.program.steps,
+        steps=steps,
         images_per_second=_images_per_second(fold.directory / "metrics.jsonl"),
         seconds=time.monotonic() - started,
     )

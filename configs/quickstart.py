@@ -25,7 +25,7 @@ def get_config() -> ConfigDict:
     model.name = "levi_hassner"
     model.width = 0.35
     model.norm = "batch"
-    model.initialization = "he"
+    model.initialization = "matched"
     model.dropout = 0.3
 
     config.optim = optim = ConfigDict()

@@ -47,7 +47,7 @@ def small_values(data_dir: Path) -> Config:
     values.data = ConfigDict(
         {"name": SMALL_FACES, "dir": str(data_dir), "resize": 32, "crop": 27, "batch_size": 16}
     )
-    values.model = ConfigDict({"width": 0.05, "norm": "batch", "initialization": "he"})
+    values.model = ConfigDict({"width": 0.05, "norm": "batch", "initialization": "matched"})
     values.optim = ConfigDict({"learning_rate": 1e-4})
     values.eval = ConfigDict({"every": 4, "log_every": 2, "batch_size": 16})
     return values

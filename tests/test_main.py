@@ -22,7 +22,7 @@ def get_config():
     config = ConfigDict()
     config.steps = 200
     config.data = ConfigDict({{"name": "{SMALL_FACES}", "resize": 32, "crop": 27, "batch_size": 16}})
-    config.model = ConfigDict({{"width": 0.05, "norm": "batch", "initialization": "he"}})
+    config.model = ConfigDict({{"width": 0.05, "norm": "batch", "initialization": "matched"}})
     config.optim = ConfigDict({{"learning_rate": 1e-4}})
     config.eval = ConfigDict({{"every": 20, "log_every": 10, "batch_size": 16}})
     return config

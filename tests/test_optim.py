@@ -1,4 +1,5 @@
-"""Caffe's SGD by hand; multipliers, exemptions and schedules at literal steps; AdamW as optax has it."""
+"""Caffe's SGD by hand; multipliers, exemptions and schedules at literal steps; AdamW as optax has it;
+late parameters as if their run began late; the weights' average."""
 
 import re
 from collections.abc import Iterator
@@ -238,3 +239,171 @@ def test_shapes_are_enough_to_build_from() -> None:
     shapes = jax.eval_shape(lambda: PARAMS)
     state = optim.build(_group(), shapes, steps=1).init(PARAMS)
     assert jax.tree.leaves(state)
+
+
+# torch 2.14, optim.lr_scheduler.OneCycleLR(max_lr=2e-3, total_steps=steps, pct_start=rise).get_last_lr().
+ONE_CYCLES = [
+    (10, 0.3, {0: 8e-05, 1: 0.00104, 2: 0.002, 3: 0.001900969264, 6: 0.0007774839561, 8: 9.903873597e-05, 9: 8e-09}),
+    (101, 0.3, {0: 8e-05, 1: 8.55130208e-05, 15: 0.001076017999, 29: 0.001999503395, 30: 0.001999516284, 100: 8e-09}),
+    (20, 0.25, {1: 0.0003611774901, 3: 0.00171882251, 4: 0.002, 5: 0.001978147688, 18: 2.186031186e-05, 19: 8e-09}),
+    (7, 0.0, {0: 0.001900969264, 1: 0.001623491308, 6: 8e-09}),
+    (4, 1.0, {0: 8e-05, 1: 0.00056, 2: 0.00152, 3: 0.002}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("steps", "rise", "expected"), ONE_CYCLES)
+def test_one_cycle_is_pytorchs(steps: int, rise: float, expected: dict[int, float]) -> None:
+    group = _group(schedule="one_cycle", learning_rate=2e-3, rise=rise)
+    np.testing.assert_allclose(_rates(group, list(expected), steps), list(expected.values()), 1e-5)
+
+
+def test_one_cycle_stays_at_its_end() -> None:
+    group = _group(schedule="one_cycle", learning_rate=2e-3, rise=0.3)
+    np.testing.assert_allclose(_rates(group, [9, 10, 1000], 10), [8e-9] * 3, 1e-5)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_the_shortest_cycles_are_rates(steps: int) -> None:
+    for rise in (0.0, 0.3, 0.5, 0.9, 1.0):
+        found = _rates(
+            _group(schedule="one_cycle", learning_rate=2e-3, rise=rise), [*range(steps)], steps
+        )
+        assert ((found > 0) & (found <= 2e-3 * (1 + 1e-6))).all()
+
+
+def test_a_long_gradient_is_cut_to_the_norm_before_all_else() -> None:
+    free = {"learning_rate": 0.1, "weight_decay": 0.0, "lr_multipliers": ()}
+    gradient = jax.tree.map(lambda leaf: jnp.full_like(leaf, 3.0), PARAMS)  # norm 3 sqrt(5)
+    cut = _first_update(_group(clip_norm=1.5, **free), gradient)
+    left = _first_update(_group(clip_norm=6.8, **free), gradient)
+    expected = -0.1 * 1.5 / 5**0.5
+    jax.tree.map(lambda leaf: np.testing.assert_allclose(leaf, expected, 1e-6), cut)
+    jax.tree.map(lambda leaf: np.testing.assert_allclose(leaf, -0.3, 1e-6), left)
+
+
+def test_the_decay_is_not_clipped() -> None:
+    group = _group(learning_rate=0.1, weight_decay=0.5, clip_norm=1e-6, lr_multipliers=())
+    updates = _first_update(group, jax.tree.map(jnp.ones_like, PARAMS))
+    np.testing.assert_allclose(updates["trunk"]["conv1"]["kernel"], [-0.1, 0.2], 1e-4)
+
+
+BALANCED: Any = PARAMS | {"balance": {"age": jnp.asarray(0.3), "gender": jnp.asarray(-0.3)}}
+
+
+def test_the_balance_never_decays_and_keeps_its_rate() -> None:
+    mask = optim.decay_mask(BALANCED, ("heads/.*",))
+    assert mask["balance"] == {"age": False, "gender": False}
+    assert mask["trunk"]["conv1"] == {"kernel": True, "bias": True}
+    broad = (("(?!heads).*", 0.1),)
+    factors = optim.lr_multipliers(BALANCED, broad)
+    assert factors["balance"] == {"age": 1.0, "gender": 1.0}
+    assert factors["trunk"]["conv1"] == {"kernel": 0.1, "bias": 0.1}
+    named = optim.lr_multipliers(BALANCED, (("balance/age", 5.0), *broad))
+    assert named["balance"] == {"age": 5.0, "gender": 1.0}
+
+
+LATE = {"trunk/conv1/bias": 2, "trunk/conv1/kernel": 4}
+UNFREEZE = (("trunk/.*", 4), (".*/bias", 2))
+
+
+def _path(keys: Any) -> str:
+    return jax.tree_util.keystr(keys, simple=True, separator="/")
+
+
+def _take_late(tx: optax.GradientTransformation, steps: int, *, begun: int = 0) -> list[Any]:
+    """Parameters after every step from `begun` on; frozen ones give zeros, as in the training step."""
+
+    def learning(step: int, tree: Any) -> Any:
+        return jax.tree_util.tree_map_with_path(
+            lambda keys, leaf: leaf if step >= LATE.get(_path(keys), 0) else jnp.zeros_like(leaf),
+            tree,
+        )
+
+    params, state, found = PARAMS, tx.init(PARAMS), []
+    update = jax.jit(tx.update)
+    for step in range(begun, steps):
+        gradient = learning(step, _gradient(step))
+        updates, state = update(gradient, state, learning(step, params))
+        params = optax.apply_updates(params, updates)
+        found.append(params)
+    return found
+
+
+@pytest.mark.usefixtures("loose_promotion")
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_a_late_parameter_learns_as_if_the_run_had_begun_with_it(name: str) -> None:
+    group = _group(name=name, weight_decay=0.1, schedule="constant")
+    frozen = ("trunk/.*",)
+    late = _take_late(optim.build(group, PARAMS, steps=8, unfreeze=UNFREEZE, frozen=frozen), 8)
+    plain = optim.build(group, PARAMS, steps=8)
+    for path, start in {"heads/age/bias": 0, "heads/age/kernel": 0, **LATE}.items():
+        fresh = _take_late(plain, 8, begun=start)
+
+        def leaf(tree: Any, path: str = path) -> Any:
+            for key in path.split("/"):
+                tree = tree[key]
+            return tree
+
+        for step in range(8):
+            expected = leaf(PARAMS if step < start else fresh[step - start])
+            np.testing.assert_array_equal(leaf(late[step]), expected, err_msg=f"{path} {step}")
+    # The guard: by the run's own count Adam's first step would be another.
+    unaware = _take_late(plain, 8)[LATE["trunk/conv1/kernel"]]["trunk"]["conv1"]["kernel"]
+    aware = late[LATE["trunk/conv1/kernel"]]["trunk"]["conv1"]["kernel"]
+    assert np.array_equal(unaware, aware) == (name == "sgd")
+
+
+@pytest.mark.usefixtures("loose_promotion")
+def test_the_rate_of_a_late_parameter_is_the_runs() -> None:
+    group = _group(name="adamw", weight_decay=0.0, lr_multipliers=(), schedule="cosine")
+    tx = optim.build(group, PARAMS, steps=8, unfreeze=(("trunk/.*/kernel", 4),))
+    found = _take_late(tx, 5)
+    step = np.abs(found[4]["trunk"]["conv1"]["kernel"] - found[3]["trunk"]["conv1"]["kernel"])
+    np.testing.assert_allclose(step, 5e-4, 1e-3)  # Adam's first, half-way down the cosine
+
+
+@pytest.mark.usefixtures("loose_promotion")
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_late_parameters_leave_the_shape_of_the_state_alone(name: str) -> None:
+    group = _group(name=name)
+    plain = optim.build(group, PARAMS, steps=8).init(PARAMS)
+    late = optim.build(group, PARAMS, steps=8, unfreeze=(("trunk/.*", 4),)).init(PARAMS)
+    assert jax.tree.structure(plain) == jax.tree.structure(late)
+
+
+def test_what_was_never_frozen_cannot_be_unfrozen() -> None:
+    message = (
+        "transfer.unfreeze: 'heads/.*' matches no parameter; they are"
+        " trunk/conv1/bias, trunk/conv1/kernel"
+    )
+    with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
+        optim.build(_group(), PARAMS, steps=8, unfreeze=(("heads/.*", 4),), frozen=("trunk/.*",))
+    with pytest.raises(InputError, match=r"^transfer\.unfreeze: 'trunc/\.\*' matches no parameter"):
+        optim.build(_group(), PARAMS, steps=8, unfreeze=(("trunc/.*", 4),))
+
+
+def test_the_average_warms_up_and_then_keeps_its_decay() -> None:
+    average = {"w": jnp.asarray([1.0, 0.0])}
+    params = {"w": jnp.asarray([2.0, 0.0])}
+
+    def kept(step: int, decay: float) -> float:
+        found = optim.moved_average(average, params, jnp.asarray(step, jnp.int32), decay)["w"]
+        assert found[1] == 0.0
+        return 2.0 - float(found[0])  # d, as d * 1 + (1 - d) * 2 = 2 - d
+
+    np.testing.assert_allclose(kept(0, 0.99), 1 / 10, 1e-6)
+    np.testing.assert_allclose(kept(9, 0.99), 10 / 19, 1e-6)
+    np.testing.assert_allclose(kept(889, 0.99), 890 / 899, 1e-6)
+    np.testing.assert_allclose(kept(10_000, 0.99), 0.99, 1e-6)
+    np.testing.assert_allclose(kept(3, 0.2), 0.2, 1e-6)
+
+
+def test_the_average_of_what_stands_still_stands_still_and_is_float32() -> None:
+    params = {"w": jnp.asarray([0.1, 1 / 3, 1e-20])}
+    average = optim.moved_average(params, params, jnp.asarray(7, jnp.int32), 0.999)
+    np.testing.assert_array_equal(average["w"], params["w"])
+    halves = {"w": params["w"].astype(jnp.bfloat16)}
+    assert (
+        optim.moved_average(params, halves, jnp.asarray(7, jnp.int32), 0.9)["w"].dtype
+        == jnp.float32
+    )

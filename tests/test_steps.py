@@ -16,7 +16,7 @@ from ageflax.structs import Batch, TrainState
 
 PREPROCESSING = augment.Preprocessing(crop=27, mirror=True, channels="bgr")
 NETWORK = models.build(
-    {"name": "levi_hassner", "width": 0.05, "initialization": "he", "dtype": "float32"},
+    {"name": "levi_hassner", "width": 0.05, "initialization": "matched", "dtype": "float32"},
     {"age": 8, "gender": 2},
 )
 TX = optax.sgd(1e-4)

@@ -1,19 +1,24 @@
-"""What happens to decoded pixels on the device: mean, crop, mirror, channel order.
+"""What happens to decoded pixels on the device: light, mean, crop, mirror, channel order.
 
 One path for streamed and resident data alike, inside the jitted step. Everything random is a
 function of the key, and of the row's place in the batch alone, so any number of devices draws the
 same.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int, Key, UInt8
 
+from ageflax.data import geometric, photometric
 from ageflax.structs import AnyArray
 
-# Weights of red, green and blue in ITU-R BT.601's luma, which OpenCV and Pillow call grey.
-_LUMA = (0.299, 0.587, 0.114)
+# Numbers that tell the draws of one step apart; those of crop and mirror came before them.
+_AFFINE, _LIGHT, _ERASING = 2, 3, 4
+# Area and aspect of what is erased (Zhong et al., Random Erasing, AAAI 2020).
+_ERASED_AREA, _ERASED_ASPECT = (0.02, 0.2), (0.3, 3.3)
 
 
 @struct.dataclass
@@ -24,11 +29,23 @@ class Preprocessing:
       crop: side in pixels of what the network sees.
       mirror: mirror at random in training.
       channels: "bgr", "rgb", or "grey", the luma of ITU-R BT.601 as one channel.
+      rotation: in training, largest angle either way, degrees.
+      zoom: in training, larger or smaller by up to this share.
+      brightness: in training, values times 1 - b to 1 + b.
+      contrast: likewise, distances from the image's mean grey.
+      saturation: likewise, distances from each pixel's grey.
+      erasing: probability of blanking a rectangle in training.
     """
 
     crop: int = struct.field(pytree_node=False)
     mirror: bool = struct.field(pytree_node=False)
     channels: str = struct.field(pytree_node=False)
+    rotation: float = struct.field(pytree_node=False, default=0.0)
+    zoom: float = struct.field(pytree_node=False, default=0.0)
+    brightness: float = struct.field(pytree_node=False, default=0.0)
+    contrast: float = struct.field(pytree_node=False, default=0.0)
+    saturation: float = struct.field(pytree_node=False, default=0.0)
+    erasing: float = struct.field(pytree_node=False, default=0.0)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -43,15 +60,74 @@ def _crop(
     return jax.lax.dynamic_slice(image, (offset[0], offset[1], zero), (size, size, image.shape[2]))
 
 
-def _centred(images: UInt8[AnyArray, "b h w 3"], mean: Float[AnyArray, "mh mw 3"]) -> jax.Array:
+def _centred(
+    images: Float[Array, "b h w 3"] | UInt8[AnyArray, "b h w 3"],
+    mean: Float[AnyArray, "mh mw 3"],
+    deviation: Float[AnyArray, "dh dw 3"] | None,
+) -> jax.Array:
     """The mean image lies under the whole decoded image, as in Caffe, and is cropped with it."""
-    return jnp.asarray(images, jnp.float32) - mean
+    centred = jnp.asarray(images, jnp.float32) - mean
+    return centred if deviation is None else centred / deviation
 
 
 def _order(images: jax.Array, channels: str) -> jax.Array:
     if channels == "grey":
-        return (images * jnp.array(_LUMA, images.dtype)).sum(-1, keepdims=True)
+        return photometric.luma(images)
     return images[..., ::-1] if channels == "bgr" else images
+
+
+def _relit(
+    key: Key[Array, ""], images: UInt8[AnyArray, "b h w 3"], preprocessing: Preprocessing
+) -> jax.Array:
+    """The images with brightness, contrast and saturation changed, in this order."""
+    changes = (
+        (preprocessing.brightness, photometric.brightened),
+        (preprocessing.contrast, photometric.contrasted),
+        (preprocessing.saturation, photometric.saturated),
+    )
+    if not any(most for most, _ in changes):
+        return jnp.asarray(images)
+    relit = jnp.asarray(images, jnp.float32)
+    for number, (most, change) in enumerate(changes):
+        if most:
+            shape = (len(images), 1, 1, 1)
+            own = jax.random.fold_in(key, number)
+            relit = change(relit, jax.random.uniform(own, shape, jnp.float32, 1 - most, 1 + most))
+    return relit
+
+
+def _turned(
+    key: Key[Array, ""], images: jax.Array, offsets: Int[Array, "b 2"], preprocessing: Preprocessing
+) -> jax.Array:
+    """Crops of the images, each turned and enlarged by its own amount."""
+    angle_key, scale_key = jax.random.split(key)
+    most, shape = math.radians(preprocessing.rotation), (len(images),)
+    angles = jax.random.uniform(angle_key, shape, jnp.float32, -most, most)
+    largest = math.log1p(preprocessing.zoom)
+    scales = jnp.exp(jax.random.uniform(scale_key, shape, jnp.float32, -largest, largest))
+    return geometric.affine_views(images, angles, scales, offsets, preprocessing.crop)
+
+
+def _erased(
+    key: Key[Array, ""], views: Float[Array, "b h w c"], probability: float
+) -> Float[Array, "b h w c"]:
+    """Some views with a rectangle at the mean, which after its subtraction is zero."""
+    count, height, width, _ = views.shape
+    chosen_key, area_key, aspect_key, place_key = jax.random.split(key, 4)
+    area = jax.random.uniform(area_key, (count,), jnp.float32, *_ERASED_AREA) * height * width
+    low, high = (math.log(bound) for bound in _ERASED_ASPECT)
+    aspect = jnp.exp(jax.random.uniform(aspect_key, (count,), jnp.float32, low, high))
+    tall = jnp.minimum(jnp.round(jnp.sqrt(area * aspect)), height)
+    wide = jnp.minimum(jnp.round(jnp.sqrt(area / aspect)), width)
+    place = jax.random.uniform(place_key, (2, count))
+    top = jnp.floor(place[0] * (height - tall + 1.0))[:, None]
+    left = jnp.floor(place[1] * (width - wide + 1.0))[:, None]
+    rows = jnp.arange(height, dtype=jnp.float32)
+    columns = jnp.arange(width, dtype=jnp.float32)
+    across = (rows >= top) & (rows < top + tall[:, None])
+    along = (columns >= left) & (columns < left + wide[:, None])
+    chosen = jax.random.bernoulli(chosen_key, probability, (count, 1, 1))
+    return jnp.where((across[:, :, None] & along[:, None, :] & chosen)[..., None], 0.0, views)
 
 
 def training_views(
@@ -59,25 +135,44 @@ def training_views(
     images: UInt8[AnyArray, "b h w 3"],
     mean: Float[AnyArray, "mh mw 3"],
     preprocessing: Preprocessing,
+    *,
+    deviation: Float[AnyArray, "dh dw 3"] | None = None,
 ) -> Float[Array, "b crop crop _"]:
-    """One random crop of each image, mirrored with probability one half.
+    """One random crop of each image, mirrored with probability one half, and what else is asked for.
 
     Args:
-      key: decides offsets and mirrors.
+      key: decides offsets, mirrors and all else.
       images: RGB, 0-255.
       mean: subtracted before the crop; of the images' size, or 1x1.
-      preprocessing: crop size, mirroring, channel order.
+      preprocessing: crop size, mirroring, channel order, further changes.
+      deviation: what values are then divided by, of the images' size or 1x1; nothing where not given.
     """
     count, height, width, _ = images.shape
     size = preprocessing.crop
     crop_key, mirror_key = jax.random.split(key)
     limits = jnp.array([height - size + 1, width - size + 1], jnp.int32)
     offsets = jax.random.randint(crop_key, (count, 2), 0, limits, jnp.int32)
-    views = jax.vmap(_crop, in_axes=(0, 0, None))(_centred(images, mean), offsets, size)
+    relit = _relit(jax.random.fold_in(key, _LIGHT), images, preprocessing)
+    centred = _centred(relit, mean, deviation)
+    if preprocessing.rotation or preprocessing.zoom:
+        views = _turned(jax.random.fold_in(key, _AFFINE), centred, offsets, preprocessing)
+    else:
+        views = jax.vmap(_crop, in_axes=(0, 0, None))(centred, offsets, size)
     if preprocessing.mirror:
         mirrored = jax.random.bernoulli(mirror_key, shape=(count, 1, 1, 1))
         views = jnp.where(mirrored, views[:, :, ::-1], views)
+    if preprocessing.erasing:
+        views = _erased(jax.random.fold_in(key, _ERASING), views, preprocessing.erasing)
     return _order(views, preprocessing.channels)
+
+
+def chosen_features(
+    key: Key[Array, ""], features: Float[AnyArray, "b views f"]
+) -> Float[Array, "b f"]:
+    """The features of one of each face's views, drawn at random."""
+    count, views, _ = features.shape
+    which = jax.random.randint(key, (count, 1, 1), 0, views)
+    return jnp.take_along_axis(jnp.asarray(features), which, axis=1)[:, 0]
 
 
 def eval_views(
@@ -86,18 +181,19 @@ def eval_views(
     preprocessing: Preprocessing,
     *,
     crops: str,
+    deviation: Float[AnyArray, "dh dw 3"] | None = None,
 ) -> Float[Array, "b views crop crop _"]:
     """The fixed views whose probabilities are averaged at test.
 
-    "center" is one view; "ten" is Caffe's over-sample: the four corners and the centre, then their
-    mirrors. The centre offset rounds down, as Caffe's does.
+    "center" is one view; "mirror" is it and its mirror; "ten" is Caffe's over-sample: the four corners
+    and the centre, then their mirrors. The centre offset rounds down, as Caffe's does.
     """
     size = preprocessing.crop
     bottom, right = images.shape[1] - size, images.shape[2] - size
     corners = ((0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2))
-    centred = _centred(images, mean)
+    centred = _centred(images, mean, deviation)
     offsets = corners if crops == "ten" else corners[-1:]
     views = jnp.stack([centred[:, y : y + size, x : x + size] for y, x in offsets], axis=1)
-    if crops == "ten":
+    if crops != "center":
         views = jnp.concatenate([views, views[:, :, :, ::-1]], axis=1)
     return _order(views, preprocessing.channels)

@@ -20,14 +20,28 @@ class Target:
     """What one head learns.
 
     Attributes:
-      names: of the classes.
+      names: of the classes; of "years", those of the age groups its figures are also given in.
       classes: int32[n], class per face; -1 where a face has none.
       centres: years that stand for each class; empty where classes are no ages.
+      years: of "years", float32[n], age per face, NaN where unknown; else None.
+      groups: of "years", the class of each year from 0 to 100; else empty.
     """
 
     names: tuple[str, ...]
     classes: np.ndarray
     centres: tuple[float, ...]
+    years: np.ndarray | None = None
+    groups: tuple[int, ...] = ()
+
+    @property
+    def labels(self) -> np.ndarray:
+        """What the loss compares with: years, or class indices."""
+        return self.classes if self.years is None else self.years
+
+    @property
+    def known(self) -> np.ndarray:
+        """bool[n], faces that have a label; NaN is not >= 0."""
+        return self.labels >= 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,15 +73,18 @@ class Faces:
     def target(
         self, task: str, *, policy: str, intervals: labels.Intervals = labels.ADIENCE
     ) -> "Target":
-        """Classes for "age" (by a label policy) or "gender"."""
-        names = labels.class_names(task, intervals)
+        """Classes for "age" (by a label policy) or "gender"; for "years" the ages, and those classes."""
         if task == "gender":
-            return Target(names, self.genders.astype(np.int32), ())
+            return Target(labels.GENDERS, self.genders.astype(np.int32), ())
         groups = [
             labels.age_group(label, age, policy=policy, intervals=intervals)
             for label, age in zip(self.age_labels, self.ages.tolist(), strict=True)
         ]
-        return Target(names, np.array(groups, np.int32), labels.centres(intervals))
+        names, centres = labels.group_names(intervals), labels.centres(intervals)
+        classes = np.array(groups, np.int32)
+        if task == "age":
+            return Target(names, classes, centres)
+        return Target(names, classes, centres, self.ages, labels.groups_of_years(intervals))
 
 
 class StoredDataset:

@@ -75,6 +75,7 @@ def split(
     validation: str,
     fraction: float,
     seed: int,
+    train_share: float = 1.0,
 ) -> Split:
     """Rows to train on, to validate with and to test, for one test fold.
 
@@ -89,6 +90,8 @@ def split(
         published lists have it: 94-95 % of their validation faces); "none" keeps every face.
       fraction: share of the training folds' faces to hold out.
       seed: with the fold, decides who is held out.
+      train_share: keep about this share of the training faces, whole persons drawn at random; who is
+        validated and tested does not depend on it.
 
     Raises:
       InputError: one side would be empty.
@@ -105,6 +108,9 @@ def split(
     else:
         held_out = np.zeros(len(rest), bool)
     train, validating = rest[~held_out], rest[held_out]
+    if train_share < 1.0:
+        # A stream of its own, so that a larger share holds the smaller one's persons and more.
+        train = train[_by_subject(faces, train, train_share, _rng(seed, test_fold + 5))]
     if not len(test):
         raise InputError(f"fold {test_fold} has no usable face to test")
     if not len(train):

@@ -6,25 +6,44 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
+from ageflax.models.inception_small import InceptionSmall
 from ageflax.models.levi_hassner import LeviHassner
-from ageflax.models.network import Heads, Network
+from ageflax.models.multitask_gray import MultitaskGray
+from ageflax.models.network import Head, Heads, Network
+from ageflax.models.resnet import ResNet18, ResNet34, ResNet50
+from ageflax.models.resnet_small import ResNetSmall
+from ageflax.models.vgg import VGG16
+from ageflax.models.vit import ViTB16
 
 TRUNKS: dict[str, type[nn.Module]] = {
     "levi_hassner": LeviHassner,
+    "resnet18": ResNet18,
+    "resnet34": ResNet34,
+    "resnet50": ResNet50,
+    "vgg16": VGG16,
+    "inception_small": InceptionSmall,
+    "resnet_small": ResNetSmall,
+    "multitask_gray": MultitaskGray,
+    "vit_b16": ViTB16,
 }
 
 
-def build(model: Mapping[str, Any], classes: Mapping[str, int]) -> Network:
+def build(model: Mapping[str, Any], heads: Mapping[str, Head]) -> Network:
     """The network a config's `model` group describes.
 
     Args:
-      model: `name`, a key of TRUNKS, `dtype`, and the trunk's own attributes.
-      classes: number of classes per task; each becomes a head.
+      model: `name`, a key of TRUNKS, `dtype`, `head_hidden`, `head_dropout`, and the trunk's own
+        attributes; what is None is not the trunk's.
+      heads: the last layer of each task.
     """
-    options = {key: value for key, value in model.items() if key not in ("name", "dtype")}
     dtype = jnp.dtype(model["dtype"])
+    shared = ("name", "dtype", "head_hidden", "head_dropout")
+    options = {k: v for k, v in model.items() if k not in shared and v is not None}
     trunk = TRUNKS[model["name"]](dtype=dtype, **options)
-    return Network(trunk=trunk, heads=Heads(classes=dict(classes), dtype=dtype))
+    towers = {}
+    if model.get("head_hidden"):
+        towers = {"hidden": tuple(model["head_hidden"]), "dropout": model["head_dropout"]}
+    return Network(trunk=trunk, heads=Heads(tasks=dict(heads), dtype=dtype, **towers))
 
 
-__all__ = ["TRUNKS", "Heads", "LeviHassner", "Network", "build"]
+__all__ = ["TRUNKS", "Head", "Heads", "Network", "build"]

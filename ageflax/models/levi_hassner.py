@@ -7,9 +7,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from ageflax.models.activations import activate, matched
 from ageflax.models.layers import ceil_max_pool, gaussian, local_response_norm
-
-_he = nn.initializers.he_normal()
 
 
 class LeviHassner(nn.Module):
@@ -20,10 +19,13 @@ class LeviHassner(nn.Module):
 
     Attributes:
       width: multiplies every layer's features; the paper's network is 1.
-      norm: "lrn" (the paper's) after the first two pools, "batch" before each ReLU, or "none".
+      norm: "lrn" (the paper's) after the first two pools, "batch" before each activation, or "none".
+      activation: "relu" (the paper's), "selu", "elu", "leaky" or "prelu". With selu the dropout stays
+        the ordinary one: the project that reported its gain changed the activation alone.
       initialization: "gaussian", the paper's fixed deviations (.01 convolutions, .005 fully
-        connected) with biases of 1 in conv2, fc6 and fc7; or "he" with zero biases, for widths and
-        sizes for which the paper's deviations let the signal vanish.
+        connected) with biases of 1 in conv2, fc6 and fc7; or "matched" to the activation (He's for
+        relu, LeCun's for selu) with zero biases, for widths and sizes for which the paper's deviations
+        let the signal vanish.
       dropout: probability of dropping a feature of fc6 and fc7.
       dtype: of the computation; parameters are float32.
 
@@ -33,6 +35,7 @@ class LeviHassner(nn.Module):
 
     width: float = 1.0
     norm: str = "lrn"
+    activation: str = "relu"
     initialization: str = "gaussian"
     dropout: float = 0.5
     dtype: jnp.dtype = jnp.dtype("float32")
@@ -41,8 +44,8 @@ class LeviHassner(nn.Module):
         return max(round(features * self.width), 1)
 
     def _initializers(self, deviation: float, bias: float) -> dict[str, Any]:
-        if self.initialization == "he":
-            return {"kernel_init": _he, "bias_init": nn.initializers.zeros}
+        if self.initialization == "matched":
+            return {"kernel_init": matched(self.activation), "bias_init": nn.initializers.zeros}
         return {
             "kernel_init": gaussian(deviation),
             "bias_init": nn.initializers.constant(bias),
@@ -51,9 +54,9 @@ class LeviHassner(nn.Module):
     def _activate(self, x: jax.Array, name: str, *, train: bool) -> jax.Array:
         if self.norm == "batch":
             # In float32 whatever the computation's dtype: means over a batch lose too much in bfloat16.
-            norm = nn.BatchNorm(momentum=0.99, epsilon=1e-5, dtype=jnp.float32, name=name)
+            norm = nn.BatchNorm(momentum=0.99, epsilon=1e-5, dtype=jnp.float32, name=f"{name}_norm")
             x = norm(x.astype(jnp.float32), use_running_average=not train).astype(self.dtype)
-        return nn.relu(x)
+        return activate(x, self.activation, name=f"{name}_prelu")
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b f"]:
@@ -75,7 +78,7 @@ class LeviHassner(nn.Module):
                 name=name,
                 **self._initializers(0.01, bias),
             )(x)
-            x = self._activate(x, f"{name}_norm", train=train)
+            x = self._activate(x, name, train=train)
             x = ceil_max_pool(x)
             if self.norm == "lrn" and name != "conv3":
                 x = local_response_norm(x)
@@ -85,6 +88,6 @@ class LeviHassner(nn.Module):
             x = nn.Dense(
                 self._features(512), dtype=self.dtype, name=name, **self._initializers(0.005, 1.0)
             )(x)
-            x = self._activate(x, f"{name}_norm", train=train)
+            x = self._activate(x, name, train=train)
             x = nn.Dropout(self.dropout, deterministic=not train, name=f"{name}_dropout")(x)
         return x

@@ -22,8 +22,8 @@ _WALL = 24  # faces shown per task
 _FIGURES = (
     ("exact", "Exact accuracy", 100, 1, "%", "majority_floor"),
     ("one_off", "One-off accuracy", 100, 1, "%", "one_off_floor"),
-    ("mae", "Mean absolute error", 1, 2, "years", None),
-    ("cs5", "CS@5, within five years", 100, 1, "%", None),
+    ("mae", "Mean absolute error", 1, 2, "years", "mae_floor"),
+    ("cs5", "CS@5, within five years", 100, 1, "%", "cs5_floor"),
     ("mae_classes", "Mean distance", 1, 2, "groups", None),
 )
 
@@ -141,7 +141,9 @@ def _page(run: Run, thumbnails: Thumbnails | None) -> dict[str, Any]:
         "comparable": comparable,
         "drawn_faces": name.split("/")[0] == "synthetic_faces",
         "tasks": tasks,
-        "crops": "over-sample" if summary["protocol"]["crops"] == "ten" else "centre crop",
+        "crops": {"ten": "over-sample", "mirror": "centre crop and mirror"}.get(
+            summary["protocol"]["crops"], "centre crop"
+        ),
         "pictures": any(face["picture"] for part in tasks.values() for face in part["wall"]),
         "curves": [
             {"title": curve.title, "svg": Markup(curve.svg)}  # drawn from numbers

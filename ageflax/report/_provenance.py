@@ -22,6 +22,7 @@ _VALIDATION = {
 }
 _CROPS = {
     "center": "the centre crop",
+    "mirror": "the centre crop and its mirror, probabilities averaged",
     "ten": "ten crops (corners, centre, their mirrors), probabilities averaged",
 }
 
@@ -104,6 +105,14 @@ def _checkpoint(run: Run) -> str:
     return f"{words}; step {wording.listed(f'{step:,}' for step in steps)}" if steps else words
 
 
+def _weights(run: Run) -> str:
+    weights = run.config.get("weights")
+    if not weights:
+        return "drawn at random"
+    at = f", revision {weights['revision']}" if weights.get("revision") else ""
+    return f"{weights['source']}{at}, sha256 {weights['sha256'][:16]}"
+
+
 def protocol(run: Run) -> list[tuple[str, str]]:
     """Rows of the protocol box that hold for the whole run."""
     summary, rules, data = run.summary, run.summary["protocol"], run.summary["data"]
@@ -117,6 +126,7 @@ def protocol(run: Run) -> list[tuple[str, str]]:
         ("Fingerprint of the labels", data["fingerprint"]),
         ("Label policy", _POLICIES.get(policy, policy)),
         ("Faces left out", _left_out(data)),
+        ("Weights at first", _weights(run)),
         ("Protocol", protocol_name(run)),
         ("Validation", _validation(run)),
         ("Input", f"stretched to {rules['resize']} × {rules['resize']} pixels,"

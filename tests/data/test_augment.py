@@ -86,3 +86,152 @@ def test_grey_is_the_luma_of_the_image_less_that_of_the_mean():
     weights = np.array([0.299, 0.587, 0.114])
     expected = (face[0] @ weights - MEAN @ weights)[1:9, 2:10, None]
     np.testing.assert_allclose(views[0, 0], expected, atol=1e-4)
+
+
+def test_pixels_less_the_mean_are_divided_by_the_deviation():
+    deviation = np.array([[[2.0, 4.0, 8.0]]], np.float32)
+    preprocessing = Preprocessing(crop=8, mirror=True, channels="rgb")
+    faces, key = images(4), jax.random.key(0)
+    plain = training_views(key, faces, MEAN, preprocessing)
+    divided = training_views(key, faces, MEAN, preprocessing, deviation=deviation)
+    np.testing.assert_array_equal(divided, plain / deviation)
+    whole = np.broadcast_to(deviation, MEAN.shape)
+    for crops in ("center", "mirror", "ten"):
+        plain = augment.eval_views(faces, MEAN, preprocessing, crops=crops)
+        for given in (deviation, whole):
+            divided = augment.eval_views(faces, MEAN, preprocessing, crops=crops, deviation=given)
+            np.testing.assert_array_equal(divided, plain / deviation)
+
+
+def test_mirror_is_the_centre_and_its_mirror():
+    preprocessing = Preprocessing(crop=7, mirror=True, channels="bgr")
+    centre, both = (
+        augment.eval_views(images(3), MEAN, preprocessing, crops=crops)
+        for crops in ("center", "mirror")
+    )
+    assert both.shape == (3, 2, 7, 7, 3)
+    np.testing.assert_array_equal(both[:, 0], centre[:, 0])
+    np.testing.assert_array_equal(both[:, 1], centre[:, 0, :, ::-1])
+
+
+def before(key, faces, preprocessing):
+    """What views were before there was anything but crop and mirror, word for word."""
+    crop_key, mirror_key = jax.random.split(key)
+    size, (_, height, width, _) = preprocessing.crop, faces.shape
+    limits = jnp.array([height - size + 1, width - size + 1], jnp.int32)
+    offsets = jax.random.randint(crop_key, (len(faces), 2), 0, limits, jnp.int32)
+    centred = np.asarray(faces, np.float32) - MEAN
+    views = np.stack(
+        [c[y : y + size, x : x + size] for c, (y, x) in zip(centred, offsets, strict=True)]
+    )
+    mirrored = jax.random.bernoulli(mirror_key, shape=(len(faces), 1, 1, 1))
+    return np.where(mirrored, views[:, :, ::-1], views)
+
+
+def test_what_is_off_changes_no_bit_and_no_draw():
+    preprocessing = Preprocessing(crop=8, mirror=True, channels="rgb")
+    assert hash(preprocessing) == hash(Preprocessing(8, True, "rgb", 0.0, 0.0, 0.0, 0.0, 0.0, 0.0))
+    key, faces = jax.random.key(5), images(30)
+    views = training_views(key, faces, MEAN, preprocessing)
+    np.testing.assert_array_equal(views, before(key, faces, preprocessing))
+
+
+def test_crop_and_mirror_are_drawn_as_without_the_rest():
+    # Erasing leaves most of a view; that must be what it is without erasing.
+    key, faces = jax.random.key(5), images(30)
+    plain = Preprocessing(crop=8, mirror=True, channels="rgb")
+    views = np.asarray(training_views(key, faces, MEAN, plain))
+    erasing = Preprocessing(crop=8, mirror=True, channels="rgb", erasing=1.0)
+    erased = np.asarray(training_views(key, faces, MEAN, erasing))
+    np.testing.assert_array_equal(erased[erased != 0], views[erased != 0])
+    assert 0.6 < (erased != 0).mean() < 0.99
+
+
+def test_the_smallest_turn_is_hardly_one():
+    key, faces = jax.random.key(5), images(30)
+    plain = Preprocessing(crop=8, mirror=True, channels="rgb")
+    turning = Preprocessing(crop=8, mirror=True, channels="rgb", rotation=1e-4)
+    turned = training_views(key, faces, MEAN, turning)
+    np.testing.assert_allclose(turned, before(key, faces, plain), atol=0.1)
+
+
+ALL = {
+    "rotation": 20.0, "zoom": 0.2, "brightness": 0.3, "contrast": 0.3, "saturation": 0.3, "erasing": 0.5,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_each_change_is_a_function_of_key_and_place_alone(name):
+    preprocessing = Preprocessing(8, True, "bgr", **{name: ALL[name]})
+    faces = images(6)
+    # Another batch, of which only the second row is the same.
+    others = faces[::-1].copy()
+    others[1] = faces[1]
+    one, again, other = (
+        np.asarray(training_views(jax.random.key(3), f, MEAN, preprocessing))
+        for f in (faces, faces, others)
+    )
+    np.testing.assert_array_equal(one, again)
+    np.testing.assert_array_equal(one[1], other[1])
+    assert not np.array_equal(one, training_views(jax.random.key(4), faces, MEAN, preprocessing))
+    off = training_views(jax.random.key(3), faces, MEAN, Preprocessing(8, True, "bgr"))
+    assert not np.array_equal(one, off)
+
+
+def test_everything_at_once_in_grey():
+    preprocessing = Preprocessing(8, True, "grey", **ALL)
+    views = training_views(jax.random.key(0), images(5), MEAN, preprocessing)
+    assert views.shape == (5, 8, 8, 1)
+    assert np.isfinite(views).all()
+
+
+def test_light_stays_within_the_range_of_pixels():
+    preprocessing = Preprocessing(10, False, "rgb", brightness=1.0, contrast=1.0, saturation=1.0)
+    views = training_views(jax.random.key(0), images(50), jnp.zeros((1, 1, 3)), preprocessing)
+    assert float(views.min()) == 0.0
+    assert float(views.max()) == 255.0
+
+
+def test_brightness_is_uniform_within_its_bounds():
+    grey = np.full((2000, 8, 8, 3), 100, np.uint8)
+    preprocessing = Preprocessing(8, False, "rgb", brightness=0.4)
+    views = training_views(jax.random.key(0), grey, jnp.zeros((1, 1, 3)), preprocessing)
+    values = np.asarray(views)[:, 0, 0, 0]
+    np.testing.assert_array_equal(views, np.broadcast_to(values[:, None, None, None], views.shape))
+    assert (60 <= values.min() < 60.5) and (139.5 < values.max() <= 140)
+    np.testing.assert_allclose(values.mean(), 100, atol=2)
+
+
+def test_what_is_erased_is_a_rectangle_of_the_area_and_shape_it_says():
+    size = 80
+    white = np.full((500, size, size, 3), 200, np.uint8)
+    preprocessing = Preprocessing(size, False, "rgb", erasing=0.7)
+    mean = jnp.array([[[1.0, 2.0, 3.0]]])
+    views = np.asarray(training_views(jax.random.key(0), white, mean, preprocessing))
+    np.testing.assert_array_equal(np.unique(views), [0.0, 197.0, 198.0, 199.0])
+    gone = views[..., 0] == 0
+    np.testing.assert_array_equal(gone, (views == 0).all(-1))
+    hit = gone.any((1, 2))
+    assert 0.63 < hit.mean() < 0.77
+    heights, widths = gone.any(2).sum(1)[hit], gone.any(1).sum(1)[hit]
+    area = gone.sum((1, 2))[hit]
+    np.testing.assert_array_equal(area, heights * widths)
+    # Sides are rounded to pixels: by half a pixel in 6 at the least.
+    share, aspect = area / size**2, heights / widths
+    assert 0.018 < share.min() < 0.03 and 0.19 < share.max() < 0.21
+    assert 0.27 < aspect.min() < 0.4 and 2.5 < aspect.max() < 3.7
+    np.testing.assert_allclose(share.mean(), 0.11, atol=0.01)
+    assert abs(np.median(np.log(aspect))) < 0.15
+    # Anywhere: on every edge at times.
+    for edge in (gone[:, 0], gone[:, -1], gone[:, :, 0], gone[:, :, -1]):
+        assert edge.any()
+
+
+def test_a_cached_view_is_one_of_the_faces_own():
+    features = np.arange(40 * 2 * 3, dtype=np.float32).reshape(40, 2, 3)
+    chosen = np.asarray(augment.chosen_features(jax.random.key(0), features))
+    which = (chosen == features[:, 1]).all(-1)
+    np.testing.assert_array_equal(chosen, np.where(which[:, None], features[:, 1], features[:, 0]))
+    assert 0.2 < which.mean() < 0.8
+    only = augment.chosen_features(jax.random.key(0), features[:, :1])
+    np.testing.assert_array_equal(only, features[:, 0])

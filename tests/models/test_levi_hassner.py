@@ -240,7 +240,7 @@ def test_initial_weights_are_the_papers() -> None:
 
 
 def test_he_initialisation_keeps_the_signal_and_zeroes_biases() -> None:
-    network = models.build({**PAPER, "initialization": "he", "width": 0.25}, AGE)
+    network = models.build({**PAPER, "initialization": "matched", "width": 0.25}, AGE)
 
     @jax.jit
     def init(key: jax.Array) -> Tree:

@@ -1,0 +1,61 @@
+"""Rotation and zoom: views through one bilinear resampling of the image."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+
+def _bilinear(
+    image: Float[Array, "h w c"], y: Float[Array, "s s"], x: Float[Array, "s s"]
+) -> Float[Array, "s s c"]:
+    """Values between pixels; outside the image those of its edge."""
+    height, width, depth = image.shape
+    y, x = jnp.clip(y, 0.0, height - 1.0), jnp.clip(x, 0.0, width - 1.0)
+    top, left = jnp.floor(y), jnp.floor(x)
+    down, right = (y - top)[..., None], (x - left)[..., None]
+    upper, near = top.astype(jnp.int32), left.astype(jnp.int32)
+    lower, far = jnp.minimum(upper + 1, height - 1), jnp.minimum(near + 1, width - 1)
+    flat = image.reshape(height * width, depth)
+
+    def between(row: Int[Array, "s s"]) -> jax.Array:
+        first = flat.at[row * width + near].get(mode="promise_in_bounds")
+        second = flat.at[row * width + far].get(mode="promise_in_bounds")
+        return first + right * (second - first)
+
+    above = between(upper)
+    return above + down * (between(lower) - above)
+
+
+def affine_views(
+    images: Float[Array, "b h w c"],
+    angles: Float[Array, " b"],
+    scales: Float[Array, " b"],
+    offsets: Int[Array, "b 2"],
+    size: int,
+) -> Float[Array, "b {size} {size} c"]:
+    """What a window shows of images that were turned and enlarged about their centres.
+
+    Each image is sampled once, where the window's pixels come from, so that a crop costs no second
+    blur. Whatever would lie outside an image repeats its edge. Without a turn and at scale 1 a view is
+    the crop, exactly.
+
+    Args:
+      images: of one size.
+      angles: radians, counter-clockwise as one sees them (as np.rot90 turns).
+      scales: above 1 enlarges.
+      offsets: of the window's top and left in the image.
+      size: side of the window in pixels.
+    """
+    height, width = images.shape[1:3]
+    middle = jnp.array([(height - 1) / 2, (width - 1) / 2], jnp.float32)
+    places = jnp.arange(size, dtype=jnp.float32)
+    starts = offsets.astype(jnp.float32) - middle
+    cosines, sines = jnp.cos(angles) / scales, jnp.sin(angles) / scales
+
+    def view(image: jax.Array, start: jax.Array, cosine: jax.Array, sine: jax.Array) -> jax.Array:
+        dy, dx = (start[0] + places)[:, None], (start[1] + places)[None, :]
+        return _bilinear(
+            image, cosine * dy + sine * dx + middle[0], cosine * dx - sine * dy + middle[1]
+        )
+
+    return jax.vmap(view)(images, starts, cosines, sines)

@@ -1,0 +1,56 @@
+"""The shared convolutions of the multi-task age and gender project."""
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from ageflax.models.layers import ceil_max_pool, local_response_norm
+
+
+class MultitaskGray(nn.Module):
+    """Three convolutions over one grey channel; 128x128 in, 64 maps flattened out.
+
+    conv1 32 7x7 s2 p2 - conv2 64 5x5 - conv3 64 3x3 s1 p2, each ReLU and max-pool, the first two then
+    LRN. The project's two towers, 512 -> 100 -> classes, are `model.head_hidden=(512, 100)`.
+
+    It leaves open the pools (3x3 stride 2, rounding up, as Levi and Hassner's), conv2's padding (2, so
+    that the map keeps its size), the constants of LRN (Caffe's) and the initialisation (He's).
+
+    Attributes:
+      width: multiplies every layer's features.
+      norm: "lrn" or "none".
+      dtype: of the computation; parameters are float32.
+
+    References: the multi-task project's README; Krizhevsky et al., NIPS 2012, for LRN.
+    """
+
+    width: float = 1.0
+    norm: str = "lrn"
+    dtype: jnp.dtype = jnp.dtype("float32")
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b f"]:
+        """Flattened maps of conv3.
+
+        Raises:
+          ValueError: the images are not grey.
+        """
+        del train  # the same in training and at test
+        if x.shape[-1] != 1:
+            raise ValueError(f"{x.shape[-1]} channels: multitask_gray needs data.channels=grey")
+        x = x.astype(self.dtype)
+        layers = (("conv1", 32, 7, 2, 2), ("conv2", 64, 5, 1, 2), ("conv3", 64, 3, 1, 2))
+        for name, features, kernel, stride, padding in layers:
+            x = nn.Conv(
+                max(round(features * self.width), 1),
+                (kernel, kernel),
+                strides=stride,
+                padding=padding,
+                dtype=self.dtype,
+                kernel_init=nn.initializers.he_normal(),
+                name=name,
+            )(x)
+            x = ceil_max_pool(nn.relu(x))
+            if self.norm == "lrn" and name != "conv3":
+                x = local_response_norm(x)
+        return x.reshape(x.shape[0], -1)

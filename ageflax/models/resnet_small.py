@@ -1,0 +1,70 @@
+"""The resnet-like network that the VGG seed tried on Adience."""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from ageflax.models.batch_norm import BatchNorm
+
+_he = nn.initializers.he_normal()
+
+
+class ResNetSmall(nn.Module):
+    """Two plain convolutions, then bottlenecks in three stages; 227x227 in, 1024 out.
+
+    conv 32 3x3, pool 2x2; conv 64 3x3, pool 2x2; 3 bottlenecks to 256, 4 to 512 and 6 to 1024, the
+    first of each with stride 2 in its first 1x1 and in its shortcut; average over the map.
+
+    As the project's code has it, whose own result was no better than Levi and Hassner's network. It
+    leaves the initialisation to TensorFlow's default; He's is used here. Its 3x3 convolutions of the
+    stem are unpadded, which at 227 pixels are the same maps but for a border.
+
+    Attributes:
+      width: multiplies every layer's features.
+      dropout: probability of dropping a pooled feature.
+      dtype: of the computation; parameters are float32.
+
+    References: zealerww/gender_age_classification, cnn_model.py (net_resnet); He et al., CVPR 2016.
+    """
+
+    width: float = 1.0
+    dropout: float = 0.0
+    dtype: jnp.dtype = jnp.dtype("float32")
+
+    def _conv(self, x: jax.Array, features: int, kernel: int, name: str, stride: int = 1) -> jax.Array:
+        width = max(round(features * self.width), 1)
+        return nn.Conv(
+            width,
+            (kernel, kernel),
+            strides=stride,
+            padding=(kernel - 1) // 2,
+            dtype=self.dtype,
+            kernel_init=_he,
+            name=name,
+        )(x)
+
+    def _bottleneck(self, x: jax.Array, features: int, stride: int, name: str, *, train: bool) -> jax.Array:
+        y = x
+        layers = ((features, 1, stride), (features, 3, 1), (4 * features, 1, 1))
+        for k, (width, kernel, step) in enumerate(layers, 1):
+            y = self._conv(y, width, kernel, f"{name}_conv{k}", step)
+            y = BatchNorm(name=f"{name}_bn{k}")(y, use_running_average=not train)
+            y = nn.relu(y) if k < 3 else y
+        if x.shape != y.shape:
+            x = self._conv(x, 4 * features, 1, f"{name}_shortcut_conv", stride)
+            x = BatchNorm(name=f"{name}_shortcut_bn")(x, use_running_average=not train)
+        return nn.relu(x + y)
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b f"]:
+        """Features averaged over the last map."""
+        x = x.astype(self.dtype)
+        for name, features in (("conv1", 32), ("conv2", 64)):
+            x = nn.relu(self._conv(x, features, 3, name))
+            x = nn.max_pool(x, window_shape=(2, 2), strides=(2, 2))
+        for stage, (features, blocks) in enumerate(((64, 3), (128, 4), (256, 6)), 1):
+            for k in range(blocks):
+                x = self._bottleneck(x, features, 1 if k else 2, f"block{stage}_{k}", train=train)
+        x = x.mean((1, 2))
+        return nn.Dropout(self.dropout, deterministic=not train)(x)

@@ -1,0 +1,116 @@
+"""The vision transformer of CLIP and FaRL."""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+_PATCH = 16
+_HEAD = 64  # features of an attention head
+
+
+def _quick_gelu(x: jax.Array) -> jax.Array:
+    """x * sigmoid(1.702 x), CLIP's; weights trained with it are off under the exact GELU."""
+    return x * jax.nn.sigmoid(1.702 * x)
+
+
+class _LayerNorm(nn.Module):
+    """In float32; returned in the dtype that came in."""
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*b c"]) -> Float[Array, "*b c"]:
+        scale = self.param("scale", nn.initializers.ones, x.shape[-1:], jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, x.shape[-1:], jnp.float32)
+        exact = x.astype(jnp.float32)
+        exact = exact - exact.mean(-1, keepdims=True)
+        exact = exact * jax.lax.rsqrt(jnp.square(exact).mean(-1, keepdims=True) + 1e-5)
+        return (exact * scale + bias).astype(x.dtype)
+
+
+class _Block(nn.Module):
+    """x + attention(norm(x)), then x + mlp(norm(x))."""
+
+    drop_path: float
+    dtype: jnp.dtype
+
+    def _attend(self, x: jax.Array) -> jax.Array:
+        batch, tokens, width = x.shape
+        qkv = nn.Dense(3 * width, dtype=self.dtype, name="qkv")(x)
+        q, k, v = jnp.moveaxis(qkv.reshape(batch, tokens, 3, width // _HEAD, _HEAD), 2, 0)
+        scores = jnp.einsum("bqhd,bkhd->bhqk", q, k).astype(jnp.float32) * _HEAD**-0.5
+        weights = jax.nn.softmax(scores).astype(self.dtype)
+        x = jnp.einsum("bhqk,bkhd->bqhd", weights, v).reshape(batch, tokens, width)
+        return nn.Dense(width, dtype=self.dtype, name="projection")(x)
+
+    def _kept(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """Stochastic depth: for some faces the branch is left out, for the others scaled up."""
+        return nn.Dropout(self.drop_path, broadcast_dims=(1, 2), deterministic=not train)(x)
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b t c"], *, train: bool) -> Float[Array, "b t c"]:
+        x = x + self._kept(self._attend(_LayerNorm(name="norm1")(x)), train=train)
+        y = nn.Dense(4 * x.shape[-1], dtype=self.dtype, name="fc1")(_LayerNorm(name="norm2")(x))
+        y = nn.Dense(x.shape[-1], dtype=self.dtype, name="fc2")(_quick_gelu(y))
+        return x + self._kept(y, train=train)
+
+
+class ViTB16(nn.Module):
+    """Twelve transformer blocks over 16x16 patches; 224x224 RGB in, 768 out.
+
+    The layout is that of CLIP's image encoder: a class token, a norm before the blocks, QuickGELU; the
+    output is the normed class token, before CLIP's projection to the space it shares with texts.
+
+    It is here for FaRL's weights (ViT-B/16, pre-trained with captions on 20 million faces of LAION):
+    in the one comparison with published person-exclusive splits they were the best start for age, ahead
+    of ResNet-50 from ImageNet and of face-recognition training (3.87 against 4.38 years on UTKFace).
+    CLIP's own weights have the same layout.
+
+    Attributes:
+      width: multiplies the 768 features, in heads of 64.
+      depth: blocks.
+      drop_path: probability of leaving the last block out for a face in training; the first is never
+        left out, and those between in proportion.
+      dtype: of the computation; parameters are float32, softmax and norms are computed in it.
+
+    References: Dosovitskiy et al., ICLR 2021; Radford et al., CLIP, ICML 2021; Zheng et al., FaRL, CVPR
+      2022; Paplham & Franc, A Call to Reflect on Evaluation Practices for Age Estimation, CVPR 2024;
+      Huang et al., Deep Networks with Stochastic Depth, ECCV 2016.
+    """
+
+    width: float = 1.0
+    depth: int = 12
+    drop_path: float = 0.0
+    dtype: jnp.dtype = jnp.dtype("float32")
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b f"]:
+        """The class token after the last norm.
+
+        Raises:
+          ValueError: a side is no multiple of 16.
+        """
+        if x.shape[1] % _PATCH or x.shape[2] % _PATCH:
+            raise ValueError(f"{x.shape[1]}x{x.shape[2]} pixels: sides must be multiples of {_PATCH}")
+        width = _HEAD * max(round(768 * self.width / _HEAD), 1)
+        x = nn.Conv(
+            width,
+            (_PATCH, _PATCH),
+            strides=_PATCH,
+            padding="VALID",
+            use_bias=False,
+            dtype=self.dtype,
+            name="patch_embedding",
+        )(x.astype(self.dtype))
+        x = x.reshape(x.shape[0], -1, width)
+        deviation = nn.initializers.normal(width**-0.5)  # CLIP's
+        token = self.param("class_token", deviation, (width,), jnp.float32)
+        position = self.param(
+            "position_embedding", deviation, (1 + x.shape[1], width), jnp.float32
+        )
+        tokens = jnp.broadcast_to(token.astype(self.dtype), (x.shape[0], 1, width))
+        x = jnp.concatenate([tokens, x], axis=1) + position.astype(self.dtype)
+        x = _LayerNorm(name="pre_norm")(x)
+        for k in range(self.depth):
+            rate = self.drop_path * k / max(self.depth - 1, 1)
+            x = _Block(rate, self.dtype, name=f"block_{k}")(x, train=train)
+        return _LayerNorm(name="post_norm")(x[:, 0])

@@ -1,0 +1,1 @@
+"""Weights that somebody else trained, or an earlier run of ours, as the start of a new one."""

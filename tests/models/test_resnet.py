@@ -1,0 +1,232 @@
+"""ResNets against torchvision's; see tests/golden/make_resnet.py."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ageflax.models.resnet import ResNet, ResNet18, ResNet34, ResNet50
+from tests.golden import seeded_weights as shared
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "resnet.npz"
+GAIN = 0.5
+NETWORKS: dict[str, ResNet] = {
+    "resnet18": ResNet18(),
+    "resnet34": ResNet34(),
+    "resnet50": ResNet50(),
+}
+TRAIN = (8, 80, 112)
+EVAL_SIZES = {"resnet18": (2, 71, 93), "resnet34": (1, 224, 224), "resnet50": (2, 59, 80)}
+
+Tree = Any
+
+
+@pytest.fixture(scope="module")
+def golden() -> dict[str, np.ndarray]:
+    with np.load(GOLDEN, allow_pickle=False) as file:
+        return dict(file)
+
+
+def _shapes(network: ResNet, height: int = 64, width: int = 64, channels: int = 3) -> Tree:
+    def init(images: jax.Array) -> Tree:
+        return network.init(jax.random.key(0), images, train=False)
+
+    return jax.eval_shape(init, jnp.zeros((1, height, width, channels)))
+
+
+def _name(keys: Any) -> str:
+    """torchvision's name for one of our arrays."""
+    *modules, kind = (key.key for key in keys[1:])
+    module = ".".join(modules).replace("downsample_conv", "downsample.0")
+    module = module.replace("downsample_bn", "downsample.1").replace("_", ".")
+    kinds = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
+    return f"{module}.{kinds.get(kind, kind)}"
+
+
+def _torch_layout(array: np.ndarray) -> np.ndarray:
+    return array.transpose(3, 2, 0, 1) if array.ndim == 4 else array
+
+
+def _named(tree: Tree) -> dict[str, Any]:
+    """Leaves by torchvision's name, in that order."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return dict(sorted((_name(keys), leaf) for keys, leaf in leaves))
+
+
+def _drawn(network: ResNet) -> Tree:
+    """The weights that the golden file was made with."""
+
+    def draw(keys: Any, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+        shape = leaf.shape
+        if len(shape) == 4:
+            shape = (shape[3], shape[2], shape[0], shape[1])
+            return shared.draw(_name(keys), shape, gain=GAIN).transpose(2, 3, 1, 0)
+        return shared.draw(_name(keys), shape, gain=GAIN)
+
+    return jax.tree_util.tree_map_with_path(draw, _shapes(network))
+
+
+@pytest.fixture(scope="module")
+def weights() -> dict[str, Tree]:
+    return {name: _drawn(network) for name, network in NETWORKS.items()}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_arrays_are_torchvisions_one_for_one(
+    weights: dict[str, Tree], golden: dict[str, np.ndarray], name: str
+) -> None:
+    named = {key: _torch_layout(array) for key, array in _named(weights[name]).items()}
+    assert [f"{k} {v.shape}" for k, v in named.items()] == golden[f"{name}/names"].tolist()
+    found = np.stack([shared.probe(array) for array in named.values()])
+    np.testing.assert_allclose(
+        found, golden[f"{name}/weights"], 1e-5, 1e-6, err_msg="numpy draws other weights"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("resnet18", 11_176_512), ("resnet34", 21_284_672), ("resnet50", 23_508_032)]
+)
+def test_there_are_as_many_parameters_as_in_torchvisions_less_its_classifier(
+    name: str, count: int
+) -> None:
+    params = jax.tree.leaves(_shapes(NETWORKS[name])["params"])
+    assert sum(leaf.size for leaf in params) == count
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_features_equal_torchvisions(
+    weights: dict[str, Tree], golden: dict[str, np.ndarray], name: str
+) -> None:
+    images = jnp.asarray(shared.draw_images(*EVAL_SIZES[name]))
+    features = jax.jit(lambda w, x: NETWORKS[name].apply(w, x, train=False))(weights[name], images)
+    expected = golden[f"{name}/eval"]
+    np.testing.assert_allclose(features, expected, 1e-5, 1e-5 * expected.std())
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_training_equals_torchvisions(
+    weights: dict[str, Tree], golden: dict[str, np.ndarray], name: str
+) -> None:
+    """Features with the statistics of the batch, what is kept of these, and resnet18's gradients."""
+    images = jnp.asarray(shared.draw_images(*TRAIN))
+    statistics = weights[name]["batch_stats"]
+    directions = shared.draw("directions", golden[f"{name}/train"].shape, gain=512)
+
+    def forward(params: Tree) -> tuple[jax.Array, tuple[jax.Array, Tree]]:
+        variables = {"params": params, "batch_stats": statistics}
+        features, kept = NETWORKS[name].apply(variables, images, train=True, mutable="batch_stats")
+        return (features * directions).sum(), (features, kept)
+
+    if name == "resnet18":
+        step = jax.jit(jax.value_and_grad(forward, has_aux=True))
+        (_, (features, kept)), gradients = step(weights[name]["params"])
+        found = [_torch_layout(np.asarray(g)) for g in _named({"params": gradients}).values()]
+        for array, probe in zip(found, golden["resnet18/gradients"], strict=True):
+            # Of values that may be differences of large terms: absolute to the array's own scale.
+            np.testing.assert_allclose(shared.probe(array), probe, 1e-4, 1e-4 * probe[1])
+    else:
+        _, (features, kept) = jax.jit(forward)(weights[name]["params"])
+    expected = golden[f"{name}/train"]
+    # Batch statistics of 16 values feed on rounding: PyTorch's own float32 is as far from its float64.
+    np.testing.assert_allclose(features, expected, 2e-5, 1e-4 * expected.std())
+    for array, probe in zip(_named(kept).values(), golden[f"{name}/statistics"], strict=True):
+        np.testing.assert_allclose(shared.probe(np.asarray(array)), probe, 1e-5, 1e-5 * probe[1])
+
+
+def _sizes(network: ResNet, height: int, width: int) -> list[tuple[int, ...]]:
+    """Height and width of the maps after conv1 and each stage."""
+
+    def run(images: jax.Array) -> Tree:
+        key = jax.random.key(0)
+        return network.init_with_output(
+            key, images, train=False, capture_intermediates=True, mutable=True
+        )[1]
+
+    captured = jax.eval_shape(run, jnp.zeros((1, height, width, 3)))["intermediates"]
+    stages = ("conv1", "layer1_1", "layer2_1", "layer3_1", "layer4_1")
+    return [captured[stage]["__call__"][0].shape[1:3] for stage in stages]
+
+
+@pytest.mark.parametrize(("k", "side"), list(enumerate([(59, 71), (80, 113), (224, 224)])))
+def test_maps_have_torchvisions_sizes(
+    golden: dict[str, np.ndarray], k: int, side: tuple[int, int]
+) -> None:
+    np.testing.assert_array_equal(_sizes(ResNet18(), *side), golden["sizes"][k])
+
+
+def test_the_small_stem_is_5x5_and_halves_once() -> None:
+    network = ResNet18(stem="small")
+    assert _shapes(network)["params"]["conv1"]["kernel"].shape == (5, 5, 3, 64)
+    assert _sizes(network, 80, 71) == [(40, 36), (40, 36), (20, 18), (10, 9), (5, 5)]
+    without_stem = [_named(_shapes(net)) for net in (network, ResNet18())]
+    for named in without_stem:
+        del named["conv1.weight"]
+    assert without_stem[0] == without_stem[1]
+
+
+@pytest.mark.parametrize(("name", "features"), [("resnet34", 512), ("resnet50", 2048)])
+def test_the_width_multiplies_every_layer(name: str, features: int) -> None:
+    half = type(NETWORKS[name])(width=0.5)
+    params, whole = _named(_shapes(half)["params"]), _named(_shapes(NETWORKS[name])["params"])
+    for key, leaf in params.items():
+        assert leaf.shape[-1] * 2 == whole[key].shape[-1], key
+    images = jnp.zeros((3, 64, 64, 1))
+    run = jax.eval_shape(
+        lambda x: half.init_with_output(jax.random.key(0), x, train=False)[0], images
+    )
+    assert run.shape == (3, features // 2)
+
+
+def test_bfloat16_computes_in_bfloat16_and_keeps_float32_weights_and_statistics() -> None:
+    network = ResNet18(width=0.25, stem="small", dtype=jnp.dtype("bfloat16"))
+    assert {leaf.dtype for leaf in jax.tree.leaves(_shapes(network))} == {jnp.dtype("float32")}
+    variables, images = _drawn(network), jnp.asarray(shared.draw_images(*TRAIN))
+
+    @jax.jit
+    def forward(variables: Tree) -> Tree:
+        return [
+            net.apply(variables, images, train=True, mutable="batch_stats")
+            for net in (network, ResNet18(width=0.25, stem="small"))
+        ]
+
+    (features, kept), (exact, _) = forward(variables)
+    assert (features.dtype, exact.dtype) == (jnp.bfloat16, jnp.float32)
+    assert {leaf.dtype for leaf in jax.tree.leaves(kept)} == {jnp.dtype("float32")}
+    # Eight bits of mantissa, 17 layers.
+    difference = np.abs(features.astype(jnp.float32) - exact)
+    assert 1e-4 < difference.mean() < 0.05 * np.std(exact)
+
+
+def test_initial_kernels_are_torchvisions() -> None:
+    network = ResNet18(width=0.5)
+    init = jax.jit(lambda key: network.init(key, jnp.zeros((1, 32, 32, 3)), train=False))
+    named = _named(init(jax.random.key(3)))
+    for key in ("conv1.weight", "layer3.0.conv1.weight", "layer4.0.downsample.0.weight"):
+        kernel = np.asarray(named[key], np.float64)
+        height, width, _, outputs = kernel.shape
+        deviation = (2 / (height * width * outputs)) ** 0.5  # He et al., fan out
+        # Five standard errors; a normal cut off at two deviations has none beyond.
+        assert abs(kernel.std() / deviation - 1) < 5 / (2 * kernel.size) ** 0.5, key
+        assert np.abs(kernel).max() > 2.5 * deviation, key
+    for key, array in named.items():
+        if array.ndim == 1:
+            assert np.all(np.asarray(array) == (not key.endswith(("bias", "mean")))), key
+
+
+def test_dropout_drops_pooled_features_in_training_only() -> None:
+    network = ResNet18(width=0.0625, stem="small", dropout=0.5)
+    variables, images = _drawn(network), jnp.asarray(shared.draw_images(64, 32, 32))
+
+    @jax.jit
+    def features(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        run = network.apply
+        rngs = {"dropout": key}
+        trained = run(variables, images, train=True, rngs=rngs, mutable="batch_stats")[0]
+        return trained, run(variables, images, train=False)
+
+    trained, tested = features(jax.random.key(5))
+    assert np.mean(np.asarray(trained) == 0) == pytest.approx(0.5, abs=0.05)
+    assert np.mean(np.asarray(tested) == 0) < 0.05
