@@ -6,6 +6,7 @@ the model card.
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +15,28 @@ import numpy as np
 from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from ml_collections import ConfigDict
 from safetensors.numpy import load_file, save_file
 
-from ageflax import __version__, files, models
+from ageflax import __version__, evaluate, files, labels, losses, program
 from ageflax import config as configuration
 from ageflax.config import Config
 from ageflax.data import augment, images
+from ageflax.data.dataset import Target
 from ageflax.errors import InputError
 from ageflax.structs import TrainState
 
-_FORMAT = 1
+_FORMAT = 2  # 1 had neither losses, nor age groups, nor a deviation
 
 
 def describe(config: Config, result: dict[str, Any]) -> dict[str, Any]:
     """config.json of a bundle: everything needed to use the weights, and where they come from."""
     return {
         "format": _FORMAT,
-        "architecture": config.model.to_dict(),
+        "architecture": {k: v for k, v in config.model.to_dict().items() if v is not None},
         "heads": {task: list(names) for task, names in configuration.class_names(config).items()},
+        "loss": config.loss.to_dict(),
+        "age_groups": [list(pair) for pair in configuration.intervals(config)],
         "input": {
             "resize": config.data.resize,
             "crop": config.data.crop,
@@ -39,6 +44,7 @@ def describe(config: Config, result: dict[str, Any]) -> dict[str, Any]:
             "channels": config.data.channels,
             "range": [0, 255],
             "mean": "subtracted after resizing and before cropping; tensor `mean`, RGB",
+            "deviation": "divided by after that; tensor `deviation`, RGB",
         },
         # Adience's aligned faces as they come: the model sees the whole decoded square.
         "crop_margin": 0.0,
@@ -49,6 +55,7 @@ def describe(config: Config, result: dict[str, Any]) -> dict[str, Any]:
             "step": result["tested_step"],
             "task": config.task,
             "seed": config.seed,
+            "weights": result.get("weights"),
         },
         "protocol": result["protocol"],
         "figures": result["tasks"],
@@ -60,12 +67,16 @@ def save(directory: Path, state: TrainState, config: Config, result: dict[str, A
 
     Args:
       directory: made if absent; what is in it is replaced.
-      state: whose params, batch statistics and mean are written.
+      state: whose tested params and batch statistics, mean and deviation are written.
       config: of the run.
       result: of the fold, as in result.json.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    tree = {"params": state.params, "batch_stats": state.batch_stats, "mean": state.mean}
+    params, batch_stats = state.tested
+    # What balanced the losses is no part of the network.
+    params = {name: value for name, value in params.items() if name != "balance"}
+    tree = {"params": params, "batch_stats": batch_stats}
+    tree |= {"mean": state.mean, "deviation": state.deviation}
     tensors = {
         path: np.ascontiguousarray(jax.device_get(value))
         for path, value in flatten_dict(tree, sep="/").items()
@@ -82,7 +93,8 @@ def save(directory: Path, state: TrainState, config: Config, result: dict[str, A
         lstrip_blocks=True,
     )
     card = environment.get_template("model_card.md.jinja").render(
-        bundle=description, parameters=sum(v.size for k, v in tensors.items() if k != "mean")
+        bundle=description,
+        parameters=sum(v.size for k, v in tensors.items() if k.startswith("params/")),
     )
     (directory / "README.md").write_text(card)
 
@@ -93,15 +105,19 @@ class Model:
 
     Attributes:
       config: its config.json.
-      network: maps float images to logits per task.
+      network: maps float images to scores per task.
+      objectives: per task, what its scores mean.
       variables: the network's weights.
       mean: float32[h, w, 3], RGB, of the decoded size or 1x1.
+      deviation: float32[1, 1, 3], RGB.
     """
 
     config: dict[str, Any]
     network: nn.Module
+    objectives: dict[str, losses.Objective]
     variables: dict[str, Any]
     mean: np.ndarray
+    deviation: np.ndarray
 
     @property
     def heads(self) -> dict[str, list[str]]:
@@ -118,24 +134,114 @@ class Model:
         decoded = images.decode(content)
         return images.resize(decoded, spec["resize"], interpolation=spec["interpolation"])
 
-    def __call__(self, faces: np.ndarray) -> dict[str, jax.Array]:
-        """Probabilities float[b, classes] per task of uint8[b, resize, resize, 3] faces, RGB."""
+    def __call__(self, faces: np.ndarray, *, crops: str = "center") -> dict[str, jax.Array]:
+        """Probabilities float[b, classes] per task of uint8[b, resize, resize, 3] faces, RGB.
+
+        A years' head that was trained by l1 or huber gives one column, the age itself.
+
+        Args:
+          faces: as `prepare` gives them.
+          crops: views whose probabilities are averaged: "center", "mirror" or "ten".
+        """
         spec = self.config["input"]
         preprocessing = augment.Preprocessing(
             crop=spec["crop"], mirror=False, channels=spec["channels"]
         )
-        views = augment.eval_views(faces, self.mean, preprocessing, crops="center")[:, 0]
-        logits = self.network.apply(self.variables, views, train=False)
-        return jax.tree.map(jax.nn.softmax, logits)
+        views = augment.eval_views(
+            faces, self.mean, preprocessing, crops=crops, deviation=self.deviation
+        )
+        flat = views.reshape(-1, *views.shape[2:])
+        scores: Any = self.network.apply(self.variables, flat, train=False)
+        return {
+            task: self.objectives[task]
+            .probabilities(values)
+            .reshape(len(faces), views.shape[1], -1)
+            .mean(1)
+            for task, values in scores.items()
+        }
+
+    def ages(self, probabilities: dict[str, jax.Array]) -> evaluate.Ages:
+        """Age in years, its deviation, and age groups, of what a call gave.
+
+        From the head for years where there is one, else from the age groups'.
+
+        Raises:
+          InputError: the model has neither.
+        """
+        task = next((task for task in ("years", "age") if task in probabilities), None)
+        if task is None:
+            raise InputError("this model has no head for ages")
+        intervals = tuple((low, high) for low, high in self.config["age_groups"])
+        target = Target(
+            names=labels.group_names(intervals),
+            classes=np.zeros(0, np.int32),
+            centres=labels.centres(intervals),
+            years=np.zeros(0, np.float32) if task == "years" else None,
+            groups=labels.groups_of_years(intervals) if task == "years" else (),
+        )
+        return evaluate.ages(np.asarray(probabilities[task]), target)
 
 
-def load(directory: Path | str) -> Model:
-    """Reads a bundle.
+@dataclasses.dataclass(frozen=True)
+class Ensemble:
+    """The folds' models as one, for faces that none of them was trained on: probabilities averaged.
+
+    Not for a face of the dataset itself, which all models but one have seen.
+
+    Attributes:
+      members: of one recipe; each prepares and sees faces alike.
+    """
+
+    members: tuple[Model, ...]
+
+    @property
+    def heads(self) -> dict[str, list[str]]:
+        """See Model."""
+        return self.members[0].heads
+
+    def prepare(self, content: bytes) -> np.ndarray:
+        """See Model."""
+        return self.members[0].prepare(content)
+
+    def __call__(self, faces: np.ndarray, *, crops: str = "center") -> dict[str, jax.Array]:
+        """See Model."""
+        each = [member(faces, crops=crops) for member in self.members]
+        return jax.tree.map(lambda *parts: sum(parts) / len(parts), *each)
+
+    def ages(self, probabilities: dict[str, jax.Array]) -> evaluate.Ages:
+        """See Model."""
+        return self.members[0].ages(probabilities)
+
+
+def ensemble(directories: Sequence[Path]) -> Ensemble:
+    """Several bundles as one model.
+
+    Raises:
+      InputError: one cannot be read, or they differ in heads or input.
+    """
+    members = tuple(_read(directory) for directory in directories)
+    for member, directory in zip(members, directories, strict=True):
+        for key in ("heads", "input", "age_groups"):
+            if member.config[key] != members[0].config[key]:
+                raise InputError(f"{directory}: its {key} differ from those of {directories[0]}")
+    return Ensemble(members)
+
+
+def load(directory: Path | str) -> Model | Ensemble:
+    """Reads a bundle; of a run's folder, the bundles of all its folds as an ensemble.
 
     Raises:
       InputError: the folder holds none, or one of another format.
     """
     directory = Path(directory)
+    if not (directory / "config.json").is_file() or (directory / "summary.json").is_file():
+        folds = sorted(directory.glob("fold_*/bundle"))
+        if folds:
+            return ensemble(folds)
+    return _read(directory)
+
+
+def _read(directory: Path) -> Model:
     for name in ("config.json", "model.safetensors"):
         if not (directory / name).is_file():
             raise InputError(f"{directory}: no bundle, {name} is absent")
@@ -148,10 +254,19 @@ def load(directory: Path | str) -> Model:
         ) from error
     except Exception as error:
         raise InputError(f"{directory}: not a readable bundle: {error}") from error
-    if config.get("format") != _FORMAT:
+    if config.get("format") not in (1, _FORMAT):
         raise InputError(f"{directory}: bundle format {config.get('format')!r} is not known")
+    config.setdefault("age_groups", [list(pair) for pair in labels.ADIENCE])
+    loss = ConfigDict(config.get("loss") or configuration.defaults().loss)
+    objectives = {
+        task: losses.build(task, loss, len(names)) for task, names in config["heads"].items()
+    }
     tree = unflatten_dict({tuple(path.split("/")): value for path, value in tensors.items()})
-    classes = {task: len(names) for task, names in config["heads"].items()}
-    network = models.build(config["architecture"], classes)
-    variables = {name: tree[name] for name in ("params", "batch_stats") if name in tree}
-    return Model(config=config, network=network, variables=variables, mean=tree["mean"])
+    return Model(
+        config=config,
+        network=program.network_of(config["architecture"], objectives),
+        objectives=objectives,
+        variables={name: tree[name] for name in ("params", "batch_stats") if name in tree},
+        mean=tree["mean"],
+        deviation=tree.get("deviation", np.ones((1, 1, 3), np.float32)),
+    )

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from ageflax import __version__, files, labels, metrics, placement, program, train
+from ageflax import __version__, files, metrics, placement, program, train
 from ageflax import config as configuration
 from ageflax.config import Config
 from ageflax.data import build, pipeline, splits

@@ -152,7 +152,9 @@ def _columns(task: str, target: Target, probabilities: np.ndarray) -> list[str]:
     return found + [f"{task}_probability_{name}" for name in names]
 
 
-def _cells(row: int, place: int, target: Target, probabilities: np.ndarray, aged: Ages) -> list[str]:
+def _cells(
+    row: int, place: int, target: Target, probabilities: np.ndarray, aged: Ages
+) -> list[str]:
     """One face's, in the same order."""
     scores = probabilities[place]
     if target.years is None:

@@ -59,9 +59,9 @@ def statistics_kept(frozen: Frozen) -> Iterator[None]:
 
     def intercept(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
         module = context.module
-        if isinstance(module, nn.BatchNorm) and context.method_name == "__call__":
-            if "/".join((*module.path, "scale")) in frozen.paths:
-                kwargs = {**kwargs, "use_running_average": True}
+        called = isinstance(module, nn.BatchNorm) and context.method_name == "__call__"
+        if called and "/".join((*module.path, "scale")) in frozen.paths:
+            kwargs = {**kwargs, "use_running_average": True}
         return call(*args, **kwargs)
 
     with nn.intercept_methods(intercept):

@@ -89,7 +89,9 @@ def years(ages: np.ndarray, estimated: np.ndarray) -> dict[str, Any]:
     true = ages[known].astype(np.float64)
     errors = estimated[known] - true
     figures = _errors(errors)
-    figures["mae_floor"] = _ratio(np.abs(true - np.median(true)).sum(), len(true)) if len(true) else None
+    figures["mae_floor"] = (
+        _ratio(np.abs(true - np.median(true)).sum(), len(true)) if len(true) else None
+    )
     figures["cs5_floor"] = _best_constant(true, 5.0)
     figures["bands"] = {
         f"{low}-{high}": _errors(errors[(np.floor(true) >= low) & (np.floor(true) <= high)])

@@ -2,7 +2,8 @@
 
 import bisect
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -93,17 +94,17 @@ def objectives(config: Config) -> dict[str, losses.Objective]:
     }
 
 
-def network(config: Config) -> nn.Module:
-    """The network that a config describes."""
+def network_of(model: Mapping[str, Any], objectives: Mapping[str, losses.Objective]) -> nn.Module:
+    """The network of a config's `model` group, or a bundle's architecture, with a head an objective."""
     heads = {
         task: Head(
             outputs=objective.outputs,
             shared_weights=objective.shared_weights,
             initial_bias=objective.initial_bias or (),
         )
-        for task, objective in objectives(config).items()
+        for task, objective in objectives.items()
     }
-    return models.build(config.model.to_dict(), heads)
+    return models.build(model, heads)
 
 
 def preprocessing(data: Config) -> Preprocessing:
@@ -144,7 +145,8 @@ def build(config: Config, mesh: Mesh, *, training_faces: float) -> Program:
       mesh: the devices.
       training_faces: mean size of the folds' training sets.
     """
-    recipe, net = _recipe(config), network(config)
+    recipe = _recipe(config)
+    net = network_of(config.model.to_dict(), recipe.objectives)
     shape = recipe.preprocessing.shape
     drawn = jax.eval_shape(lambda: net.init(jax.random.key(0), jnp.zeros(shape, jnp.float32)))
     shapes = dict(drawn["params"])
@@ -155,11 +157,13 @@ def build(config: Config, mesh: Mesh, *, training_faces: float) -> Program:
     late = [step for _, step in transfer.unfreeze if step >= count]
     if late:
         raise InputError(f"transfer.unfreeze: step {late[0]} is not before the end, {count}")
-    tx = optim.build(config.optim, shapes, steps=count, unfreeze=transfer.unfreeze)
+    tx = optim.build(
+        config.optim, shapes, steps=count, unfreeze=transfer.unfreeze, frozen=transfer.frozen
+    )
     stretches = freezing.phases(shapes, transfer.frozen, transfer.unfreeze)
     if recipe.cached and not stretches[0][1].whole_trunk:
         raise InputError(
-            "transfer.cache_features: part of the trunk is not frozen; freeze \"trunk/.*\""
+            'transfer.cache_features: part of the trunk is not frozen; freeze "trunk/.*"'
         )
     on_pixels = dataclasses.replace(recipe, cached=False)
     quick = steps.make_eval_step(net, recipe, mesh, crops="center")

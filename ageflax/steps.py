@@ -57,9 +57,7 @@ class _Targets:
     share: jax.Array
 
 
-jax.tree_util.register_dataclass(
-    _Targets, data_fields=["labels", "mask", "share"], meta_fields=[]
-)
+jax.tree_util.register_dataclass(_Targets, data_fields=["labels", "mask", "share"], meta_fields=[])
 
 
 def _variables(params: Params, batch_stats: Params) -> dict[str, Params]:
@@ -254,14 +252,10 @@ def _gradients(
     parts = (jnp.arange(recipe.parts), *_parts((views, targets), recipe.parts))
     first = jax.tree.map(lambda leaf: leaf[0], parts)
     shapes = jax.eval_shape(
-        lambda: differentiate(
-            state.params, state.batch_stats, first[1], first[2], key, totals
-        )
+        lambda: differentiate(state.params, state.batch_stats, first[1], first[2], key, totals)
     )
     zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), (shapes[0], shapes[1][0]))
-    (gradients, metrics, batch_stats), _ = jax.lax.scan(
-        add, (*zeros, state.batch_stats), parts
-    )
+    (gradients, metrics, batch_stats), _ = jax.lax.scan(add, (*zeros, state.batch_stats), parts)
     return gradients, metrics, batch_stats
 
 
@@ -387,10 +381,7 @@ def make_eval_step(network: nn.Module, recipe: Recipe, mesh: Mesh, *, crops: str
             flat = views.reshape(faces * per_face, *views.shape[2:])
             scores = network.apply(variables, flat, train=False)
         return {
-            task: recipe.objectives[task]
-            .probabilities(values)
-            .reshape(faces, per_face, -1)
-            .mean(1)
+            task: recipe.objectives[task].probabilities(values).reshape(faces, per_face, -1).mean(1)
             for task, values in scores.items()
         }
 

@@ -339,7 +339,9 @@ def run(fold: Fold) -> dict[str, Any]:
             state, notes = restored.state, restored.notes
             patience.best, patience.waited = notes["best"], notes["waited"]
             stopped = notes["stopped"]
-            fold.say(f"fold {fold.number}: going on from step {int(state.step)} of {fold.program.steps}")
+            fold.say(
+                f"fold {fold.number}: going on from step {int(state.step)} of {fold.program.steps}"
+            )
         if int(state.step) < fold.program.steps and not stopped:
             placement = fold.placement
             if fold.program.recipe.cached:

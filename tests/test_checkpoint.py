@@ -19,6 +19,9 @@ def state_of(step: int, mesh=None) -> TrainState:
         opt_state=({"trace": jnp.full((300, 300), -float(step))}, None),
         key=jax.random.key(7),
         mean=jnp.full((4, 4, 3), 0.5),
+        deviation=jnp.ones((1, 1, 3)),
+        class_weights={},
+        average={},
     )
     return jax.device_put(state, replicated(mesh or make_mesh()))
 

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from ageflax import config as configuration
-from ageflax import models, program, steps
+from ageflax import losses, models, program, steps
 from ageflax.data import augment
 from ageflax.sharding import make_mesh
 from ageflax.structs import Batch, TrainState
@@ -17,7 +17,12 @@ from ageflax.structs import Batch, TrainState
 PREPROCESSING = augment.Preprocessing(crop=27, mirror=True, channels="bgr")
 NETWORK = models.build(
     {"name": "levi_hassner", "width": 0.05, "initialization": "matched", "dtype": "float32"},
-    {"age": 8, "gender": 2},
+    {"age": models.Head(8), "gender": models.Head(2)},
+)
+RECIPE = steps.Recipe(
+    preprocessing=PREPROCESSING,
+    objectives={"age": losses.CrossEntropy(8), "gender": losses.CrossEntropy(2)},
+    weights={"age": 1.0, "gender": 1.0},
 )
 TX = optax.sgd(1e-4)
 
@@ -36,7 +41,7 @@ def batch_of(count: int) -> Batch:
 
 def fresh(mesh) -> TrainState:
     mean = np.full((32, 32, 3), 100.0, np.float32)
-    return steps.init_state(NETWORK, TX, jax.random.key(1), mean, PREPROCESSING, mesh)
+    return steps.init_state(NETWORK, TX, jax.random.key(1), RECIPE, mesh, mean=mean)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +51,7 @@ def mesh():
 
 @pytest.fixture(scope="module")
 def train_step(mesh):
-    return steps.make_train_step(NETWORK, TX, PREPROCESSING, mesh)
+    return steps.make_train_step(NETWORK, TX, RECIPE, mesh)
 
 
 def test_the_state_is_donated(mesh, train_step):
@@ -84,15 +89,15 @@ def test_masked_rows_change_nothing(mesh, train_step):
 
 def test_what_a_step_draws_is_a_function_of_key_and_step(mesh, train_step):
     batch = batch_of(8)
-    losses = [float(train_step(fresh(mesh), batch)[1]["loss"]) for _ in range(2)]
-    assert losses[0] == losses[1]
+    found = [float(train_step(fresh(mesh), batch)[1]["loss"]) for _ in range(2)]
+    assert found[0] == found[1]
     later = fresh(mesh).replace(step=jnp.array(5, jnp.int32))  # type: ignore[attr-defined]
-    assert float(train_step(later, batch)[1]["loss"]) != losses[0]
+    assert float(train_step(later, batch)[1]["loss"]) != found[0]
 
 
 def test_resident_faces_take_the_same_step(mesh, train_step):
     everything, rows = batch_of(40), np.array([3, 39, 7, 7, 0, 12, 20, 31], np.int32)
-    resident = steps.make_resident_train_step(NETWORK, TX, PREPROCESSING, mesh)
+    resident = steps.make_resident_train_step(NETWORK, TX, RECIPE, mesh)
     one, _ = resident(fresh(mesh), everything, rows)
     other, _ = train_step(fresh(mesh), jax.tree.map(lambda leaf: leaf[rows], everything))
     for got, expected in zip(
@@ -103,8 +108,8 @@ def test_resident_faces_take_the_same_step(mesh, train_step):
 
 def test_ten_crops_are_the_mean_of_ten_softmaxes(mesh):
     state, batch = fresh(mesh), batch_of(4)
-    step = steps.make_eval_step(NETWORK, PREPROCESSING, mesh, crops="ten")
-    got = step(state.params, state.batch_stats, state.mean, batch)
+    step = steps.make_eval_step(NETWORK, RECIPE, mesh, crops="ten")
+    got = step(state, batch)
     views = augment.eval_views(batch.images, state.mean, PREPROCESSING, crops="ten")
     for task in ("age", "gender"):
         each = [
@@ -131,7 +136,7 @@ def test_the_papers_step_lowers_for_tpus_and_gpus(dtype, mesh, shapes_alone):
 
     def init(mean):
         return steps.init_state(
-            compiled.network, compiled.tx, jax.random.key(0), mean, compiled.preprocessing, mesh
+            compiled.network, compiled.tx, jax.random.key(0), compiled.recipe, mesh, mean=mean
         )
 
     state = jax.eval_shape(init, mean)
@@ -140,7 +145,7 @@ def test_the_papers_step_lowers_for_tpus_and_gpus(dtype, mesh, shapes_alone):
         labels={"age": jax.ShapeDtypeStruct((48,), jnp.int32)},  # type: ignore[dict-item]
         mask=jax.ShapeDtypeStruct((48,), jnp.bool_),  # type: ignore[arg-type]
     )
-    step: Any = compiled.train_step
+    step: Any = compiled.phases[0].train_step
     lowered = jax.export.export(step, platforms=("tpu", "cuda"))(state, batch)
     assert lowered.platforms == ("tpu", "cuda")
     assert lowered.nr_devices == 4

@@ -4,7 +4,6 @@ A config file in `configs/` holds values only; what it does not name keeps the d
 """
 
 import ast
-import difflib
 import importlib.util
 import json
 import traceback

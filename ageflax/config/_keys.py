@@ -73,8 +73,12 @@ def _data() -> ConfigDict:
     data.resize = 256  # side, in pixels, of the decoded square image
     data.crop = 227  # side, in pixels, of what the network sees
     data.interpolation = "bilinear"  # bilinear, as Caffe's convert_imageset | area
-    data.mean = "image"  # subtracted: the training faces' image | channel mean, imagenet, clip, none
-    data.deviation = "none"  # divided by: none | the training faces' channel deviation, imagenet, clip
+    data.mean = (
+        "image"  # subtracted: the training faces' image | channel mean, imagenet, clip, none
+    )
+    data.deviation = (
+        "none"  # divided by: none | the training faces' channel deviation, imagenet, clip
+    )
     data.channels = "bgr"  # what the network sees: bgr (Caffe) | rgb | grey (one channel)
     data.mirror = True  # random horizontal mirror in training
     data.rotation = 0.0  # in training, up to so many degrees either way

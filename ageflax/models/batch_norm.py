@@ -21,7 +21,9 @@ class BatchNorm(nn.BatchNorm):
       variance; torch.nn.BatchNorm2d.
     """
 
-    momentum: float = 0.9  # flax's word: the share that is kept; PyTorch calls the rest momentum, 0.1
+    momentum: float = (
+        0.9  # flax's word: the share that is kept; PyTorch calls the rest momentum, 0.1
+    )
     epsilon: float = 1e-5
 
     @nn.compact

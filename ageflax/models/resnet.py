@@ -1,6 +1,5 @@
 """ResNets, laid out as torchvision's so that its weights fit."""
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float

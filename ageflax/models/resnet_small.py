@@ -32,7 +32,9 @@ class ResNetSmall(nn.Module):
     dropout: float = 0.0
     dtype: jnp.dtype = jnp.dtype("float32")
 
-    def _conv(self, x: jax.Array, features: int, kernel: int, name: str, stride: int = 1) -> jax.Array:
+    def _conv(
+        self, x: jax.Array, features: int, kernel: int, name: str, stride: int = 1
+    ) -> jax.Array:
         width = max(round(features * self.width), 1)
         return nn.Conv(
             width,
@@ -44,7 +46,9 @@ class ResNetSmall(nn.Module):
             name=name,
         )(x)
 
-    def _bottleneck(self, x: jax.Array, features: int, stride: int, name: str, *, train: bool) -> jax.Array:
+    def _bottleneck(
+        self, x: jax.Array, features: int, stride: int, name: str, *, train: bool
+    ) -> jax.Array:
         y = x
         layers = ((features, 1, stride), (features, 3, 1), (4 * features, 1, 1))
         for k, (width, kernel, step) in enumerate(layers, 1):

@@ -58,5 +58,7 @@ class VGG16(nn.Module):
                 kernel_init=nn.initializers.normal(0.01),
                 name=name,
             )(x)
-            x = nn.Dropout(self.dropout, deterministic=not train, name=f"{name}_dropout")(nn.relu(x))
+            x = nn.Dropout(self.dropout, deterministic=not train, name=f"{name}_dropout")(
+                nn.relu(x)
+            )
         return x

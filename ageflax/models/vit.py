@@ -10,7 +10,7 @@ _HEAD = 64  # features of an attention head
 
 
 def _quick_gelu(x: jax.Array) -> jax.Array:
-    """x * sigmoid(1.702 x), CLIP's; weights trained with it are off under the exact GELU."""
+    """CLIP's x * sigmoid(1.702 x); weights trained with it are off under the exact GELU."""
     return x * jax.nn.sigmoid(1.702 * x)
 
 
@@ -90,7 +90,9 @@ class ViTB16(nn.Module):
           ValueError: a side is no multiple of 16.
         """
         if x.shape[1] % _PATCH or x.shape[2] % _PATCH:
-            raise ValueError(f"{x.shape[1]}x{x.shape[2]} pixels: sides must be multiples of {_PATCH}")
+            raise ValueError(
+                f"{x.shape[1]}x{x.shape[2]} pixels: sides must be multiples of {_PATCH}"
+            )
         width = _HEAD * max(round(768 * self.width / _HEAD), 1)
         x = nn.Conv(
             width,
@@ -104,9 +106,7 @@ class ViTB16(nn.Module):
         x = x.reshape(x.shape[0], -1, width)
         deviation = nn.initializers.normal(width**-0.5)  # CLIP's
         token = self.param("class_token", deviation, (width,), jnp.float32)
-        position = self.param(
-            "position_embedding", deviation, (1 + x.shape[1], width), jnp.float32
-        )
+        position = self.param("position_embedding", deviation, (1 + x.shape[1], width), jnp.float32)
         tokens = jnp.broadcast_to(token.astype(self.dtype), (x.shape[0], 1, width))
         x = jnp.concatenate([tokens, x], axis=1) + position.astype(self.dtype)
         x = _LayerNorm(name="pre_norm")(x)

@@ -2,10 +2,14 @@
 
 Kernels are stored O, I, H, W and O, I there; H, W, I, O and I, O here. Each network is described by a
 list of (pattern, replacement): the first pattern that matches a name whole says where the tensor goes.
+
+References: torchvision's resnet.py and vgg.py; timm's vgg.py and vision_transformer.py; OpenAI's CLIP,
+  model.py, whose names FaRL keeps; Caffe's VGG_ILSVRC_16_layers, whose names VGG-Face and DEX keep.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +17,8 @@ import numpy as np
 from ageflax.errors import InputError
 
 Tensors = dict[str, np.ndarray]
-_DROPPED = ""  # a foreign classifier, or what only another framework's training needs
+_DROPPED = ""  # in place of a path: left out, and reported by name: a classifier of other classes
+_COUNTED = "="  # likewise, reported as one group of so many
 
 
 class _Layout(NamedTuple):
@@ -66,7 +71,7 @@ _RESNET = _Layout(
         *_norm(_BLOCK + r"bn(\d)", r"layer\1_\2/bn\3"),
         *_dense(_BLOCK + r"downsample\.0", r"layer\1_\2/downsample_conv"),
         *_norm(_BLOCK + r"downsample\.1", r"layer\1_\2/downsample_bn"),
-        (r".*\.num_batches_tracked", _DROPPED),
+        (r".*\.num_batches_tracked", _COUNTED + "num_batches_tracked"),
         (r"fc\..*", _DROPPED),
     ),
 )
@@ -127,12 +132,14 @@ _VIT = (
                 r"visual\.transformer\.resblocks\.(\d+)\.attn\.in_proj_bias",
                 r"params/trunk/block_\1/qkv/bias",
             ),
-            *_dense(r"visual\.transformer\.resblocks\.(\d+)\.attn\.out_proj", r"block_\1/projection"),
+            *_dense(
+                r"visual\.transformer\.resblocks\.(\d+)\.attn\.out_proj", r"block_\1/projection"
+            ),
             *_layer_norm(r"visual\.transformer\.resblocks\.(\d+)\.ln_(\d)", r"block_\1/norm\2"),
             *_dense(r"visual\.transformer\.resblocks\.(\d+)\.mlp\.c_fc", r"block_\1/fc1"),
             *_dense(r"visual\.transformer\.resblocks\.(\d+)\.mlp\.c_proj", r"block_\1/fc2"),
-            # The projection to the space shared with texts, and the tower of texts.
-            (r"visual\.proj|(?!visual\.).*", _DROPPED),
+            (r"visual\.proj", _DROPPED),  # to the space shared with texts
+            (r"(?!visual\.).*", _COUNTED + "not of the image encoder"),
         ),
     ),
     _Layout(
@@ -161,19 +168,56 @@ _LAYOUTS: dict[str, tuple[_Layout, ...]] = {
 }
 
 
+# Blocks of each stage and whether they are bottlenecks; the last convolution's place in `features`.
+_RESNETS = {
+    ((2, 2, 2, 2), False): "resnet18",
+    ((3, 4, 6, 3), False): "resnet34",
+    ((3, 4, 6, 3), True): "resnet50",
+    ((3, 4, 23, 3), True): "resnet101",
+    ((3, 8, 36, 3), True): "resnet152",
+}
+_VGGS = {
+    10: "alexnet", 18: "vgg11", 22: "vgg13", 28: "vgg16", 34: "vgg19",
+    25: "vgg11_bn", 32: "vgg13_bn", 40: "vgg16_bn", 49: "vgg19_bn",
+}  # fmt: skip
+
+
 def _without_prefix(tensors: Mapping[str, np.ndarray]) -> Tensors:
     """Names less what frameworks put before all of them."""
-    for prefix in ("state_dict.", "module.", "model.", "backbone.", "encoder."):
-        if tensors and all(name.startswith(prefix) for name in tensors):
-            return _without_prefix({n.removeprefix(prefix): v for n, v in tensors.items()})
+    found = True
+    while found and tensors:
+        found = False
+        for prefix in ("state_dict.", "module.", "model.", "backbone.", "encoder."):
+            if all(name.startswith(prefix) for name in tensors):
+                tensors = {n.removeprefix(prefix): v for n, v in tensors.items()}
+                found = True
     return dict(tensors)
 
 
-def _looks_like(tensors: Mapping[str, np.ndarray]) -> str:
-    for name, layouts in _LAYOUTS.items():
-        if any(set(layout.marks) <= tensors.keys() for layout in layouts):
-            return "a ResNet" if name.startswith("resnet") else name
-    return f"none that is known (its first names: {', '.join(sorted(tensors)[:3])})"
+def _resemblance(tensors: Mapping[str, np.ndarray]) -> str:
+    """Which network has tensors of these names: one of ours, or words for another."""
+    if {"conv1.weight", "layer1.0.conv1.weight"} <= tensors.keys():
+        blocks = [0, 0, 0, 0]
+        for name in tensors:
+            if match := re.match(r"layer([1-4])\.(\d{1,3})\.", name):
+                stage = int(match[1]) - 1
+                blocks[stage] = max(blocks[stage], int(match[2]) + 1)
+        bottleneck = "layer1.0.conv3.weight" in tensors
+        return _RESNETS.get((tuple(blocks), bottleneck), f"a ResNet of {blocks} blocks")
+    if "features.0.weight" in tensors:
+        places = [
+            int(match[1])
+            for name, values in tensors.items()
+            if values.ndim == 4 and (match := re.fullmatch(r"features\.(\d{1,3})\.weight", name))
+        ]
+        return _VGGS.get(max(places, default=0), "a network of torchvision's VGG kind")
+    if {"conv1_1.weight", "conv5_3.weight"} <= tensors.keys():
+        return "vgg16"
+    if "visual.class_embedding" in tensors or "norm_pre.weight" in tensors:
+        return "vit_b16"
+    if {"patch_embed.proj.weight", "cls_token"} <= tensors.keys():
+        return "a ViT that lacks CLIP's norm before its blocks"
+    return f"none that is known (its first names: {', '.join(sorted(tensors)[:3]) or 'none'})"
 
 
 def _kernel(values: np.ndarray, path: str, before_fc6: int) -> np.ndarray:
@@ -182,7 +226,7 @@ def _kernel(values: np.ndarray, path: str, before_fc6: int) -> np.ndarray:
         values = values.reshape(len(values), -1)  # timm writes them as convolutions; C, H, W within
     if values.ndim == 4:
         return values.transpose(2, 3, 1, 0)
-    if path.endswith("fc6/kernel") and before_fc6 and values.shape[1] % before_fc6 == 0:
+    if path.endswith("fc6/kernel") and before_fc6 and values.ndim == 2:
         outputs, inputs = values.shape
         side = round((inputs // before_fc6) ** 0.5)
         if side * side * before_fc6 == inputs:
@@ -192,20 +236,40 @@ def _kernel(values: np.ndarray, path: str, before_fc6: int) -> np.ndarray:
     return values.T
 
 
+def _vector(values: np.ndarray, path: str) -> np.ndarray:
+    """What is no kernel, without the axes of one that timm gives tokens and positions."""
+    kept = 2 if path.endswith("position_embedding") else 1
+    while values.ndim > kept and len(values) == 1:
+        values = values[0]
+    return values
+
+
 def _ordered(kernel: np.ndarray, channels: str, *, bgr: bool) -> np.ndarray:
     """The first kernel for images in the order that the config asks for.
 
     Grey images have the same value in all three, so the sum of the kernels sees what they would.
     """
+    if kernel.ndim != 4 or kernel.shape[2] != 3:
+        return kernel  # not of colours: if it does not fit, its shape says so
     if channels == "grey":
         return kernel.sum(2, keepdims=True)
     return kernel if (channels == "bgr") == bgr else kernel[:, :, ::-1]
+
+
+def _place(name: str, layout: _Layout) -> str | None:
+    for pattern, path in layout.rules:
+        if match := re.fullmatch(pattern, name):
+            return match.expand(path)
+    return None
 
 
 def to_ours(
     tensors: Mapping[str, np.ndarray], *, model_name: str, channels: str
 ) -> tuple[Tensors, list[str]]:
     """Another project's tensors under our paths.
+
+    A ViT's names do not say whether it was trained with QuickGELU, as OpenAI's and FaRL's were and as
+    ours computes, or with the exact GELU, as most of LAION's.
 
     Args:
       tensors: by their names there: torchvision's and timm's ResNets, torchvision's, timm's and Caffe's
@@ -221,36 +285,41 @@ def to_ours(
       InputError: of another architecture, or with tensors that have no place.
     """
     tensors = _without_prefix(tensors)
-    layouts = [
-        layout for layout in _LAYOUTS.get(model_name, ()) if set(layout.marks) <= tensors.keys()
-    ]
-    if not layouts:
+    looks_like = _resemblance(tensors)
+    if looks_like != model_name or model_name not in _LAYOUTS:
         raise InputError(
-            f"transfer.weights: not of model.name = {model_name!r}, but {_looks_like(tensors)}"
+            f"transfer.weights: model.name = {model_name!r}, but the file's network is {looks_like}"
         )
-    layout, found, dropped, unknown = layouts[0], {}, [], []
+    layout = max(_LAYOUTS[model_name], key=lambda layout: len(tensors.keys() & set(layout.marks)))
     before_fc6 = next(
-        (len(v) for n, v in tensors.items() if n in ("features.28.weight", "conv5_3.weight")), 0
+        (
+            tensors[name].shape[0]
+            for name in ("features.28.weight", "conv5_3.weight")
+            if name in tensors and tensors[name].ndim == 4
+        ),
+        0,
     )
-    place: Callable[[str], str | None] = lambda name: next(  # noqa: E731
-        (match.expand(path) for rule, path in layout.rules if (match := re.fullmatch(rule, name))),
-        None,
-    )
+    found: Tensors = {}
+    left_out, unknown = [], []
+    groups: Counter[str] = Counter()
     for name, values in tensors.items():
-        path = place(name)
+        path = _place(name, layout)
         if path is None:
             unknown.append(name)
         elif path == _DROPPED:
-            dropped.append(name)
+            left_out.append(name)
+        elif path.startswith(_COUNTED):
+            groups[path.removeprefix(_COUNTED)] += 1
         elif path.endswith("/kernel"):
             found[path] = _kernel(values, path, before_fc6)
         else:
-            found[path] = values.reshape(values.shape[-2:] if "position" in path else -1)
+            found[path] = _vector(values, path)
     if unknown:
+        more = f" and {len(unknown) - 6} more" if len(unknown) > 6 else ""
         raise InputError(
-            f"transfer.weights: {len(unknown)} tensors have no place in {model_name}:"
-            f" {', '.join(sorted(unknown)[:6])}"
+            f"transfer.weights: tensors that have no place in {model_name}:"
+            f" {', '.join(sorted(unknown)[:6])}{more}"
         )
     if layout.first in found:
         found[layout.first] = _ordered(found[layout.first], channels, bgr=layout.bgr)
-    return found, dropped
+    return found, left_out + [f"{count} {what}" for what, count in groups.items()]

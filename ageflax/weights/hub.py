@@ -1,12 +1,36 @@
 """Weights by their name on the Hugging Face hub."""
 
 import dataclasses
+import re
 from pathlib import Path
+from typing import Any
 
 from ageflax.errors import InputError
 from ageflax.weights import files
 
 _FILE = "model.safetensors"
+_TIMEOUT = 10.0  # seconds to wait for the hub's first answer
+
+# Commit and sha256 of model.safetensors where none is asked for, so that a name means the same weights
+# tomorrow: torchvision's IMAGENET1K_V1 in timm's copies.
+PINNED: dict[str, tuple[str, str]] = {
+    "timm/resnet18.tv_in1k": (
+        "bbd144b3e5565108aad885f145491d11bc6ce807",
+        "694f673df6520a3158624e8a89af086f59923ee4cd7436fe5bc3bc71d295ad81",
+    ),
+    "timm/resnet34.tv_in1k": (
+        "1b7b21cca82ff974d341713f777bf740c2db38c4",
+        "0bb82595a564991a9d424708b33f5d843f5aaed7f6c0886ff10849ff97022235",
+    ),
+    "timm/resnet50.tv_in1k": (
+        "78f3ecfdb38e06d9b8397f662e7ab8fee96026fa",
+        "5d061a3c593d795bfe682d9b152bafbcf550579873492def3515b46db1189888",
+    ),
+    "timm/vgg16.tv_in1k": (
+        "b8d8aa2dd860af9233c8c67385a8097fd6c35d3f",
+        "57b026918159a6bf9faf8405c3a551903768e7138989d9c6224a14227203fad8",
+    ),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,42 +48,91 @@ class Fetched:
     sha256: str
 
 
-def fetch(name: str, *, revision: str = "", sha256: str = "") -> Fetched:
-    """model.safetensors of a repository, downloaded once and then from the hub's own cache.
+def _refusal(name: str, filename: str, revision: str, why: str) -> InputError:
+    return InputError(
+        f"transfer.weights = {name!r}: no such file or folder here, and {why}\n"
+        f"fetch https://huggingface.co/{name}/resolve/{revision or 'main'}/{filename} elsewhere and"
+        " give it as --config.transfer.weights=FILE"
+    )
 
-    The content is checked against `sha256` where it is given, else against the checksum that the hub
-    itself states for the file.
 
-    Args:
-      name: such as "timm/resnet34.tv_in1k".
-      revision: a commit, tag or branch; "" is the newest.
-      sha256: expected checksum.
+def _reason(error: Exception) -> str:
+    """The first line of what went wrong; under "offline" the hub's library has many."""
+    line = next((line for line in str(error).splitlines() if line.strip()), "").strip()
+    return f"{type(error).__name__}: {line[:120]}" if line else type(error).__name__
 
-    Raises:
-      InputError: it cannot be had; says which file to fetch elsewhere and how to name it here.
-    """
+
+def _cached(hub: Any, name: str, filename: str, revision: str) -> Path | None:
     try:
-        import huggingface_hub
-    except ImportError as error:
-        raise InputError(
-            f"transfer.weights = {name!r}: names on the hub need huggingface_hub: pip install it,"
-            " or give a .safetensors file"
-        ) from error
+        return Path(
+            hub.hf_hub_download(name, filename, revision=revision or None, local_files_only=True)
+        )
+    # Absent, or a name that can be none: whatever the reason, it is not there.
+    except Exception:
+        return None
+
+
+def _had(hub: Any, name: str, filename: str, revision: str) -> tuple[Path, str]:
+    """A file in the cache, downloaded where need be, and the sha256 that the hub states for it."""
+    commit = re.fullmatch(r"[0-9a-f]{40}", revision)
+    if commit and (path := _cached(hub, name, filename, revision)):
+        return path, ""
+    try:
+        # Asked before the download, which without a network would try again for half a minute.
+        url = hub.hf_hub_url(name, filename, revision=revision or None)
+        stated = hub.get_hf_file_metadata(url, timeout=_TIMEOUT)
+    except Exception as error:
+        status = getattr(getattr(error, "response", None), "status_code", 500)
+        if status < 500:
+            why = f"the hub does not give it ({_reason(error)})"
+            raise _refusal(name, filename, revision, why) from error
+        if path := _cached(hub, name, filename, revision):
+            return path, ""
+        why = f"not in the hub's cache, and the hub cannot be reached ({_reason(error)})"
+        raise _refusal(name, filename, revision, why) from error
     try:
         path = Path(
-            huggingface_hub.hf_hub_download(
-                name, _FILE, revision=revision or None, etag_timeout=10.0
-            )
+            hub.hf_hub_download(name, filename, revision=stated.commit_hash, etag_timeout=_TIMEOUT)
         )
-    # Offline, unknown name, no permission, full disk: the hub has an exception for each.
+    # A connection lost, a full disk, a cache that is not ours: the library has an exception for each.
     except Exception as error:
-        first = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
-        raise InputError(
-            f"transfer.weights = {name!r}: not in the cache, and the hub did not give it: {first}\n"
-            f"fetch https://huggingface.co/{name}/resolve/{revision or 'main'}/{_FILE} elsewhere and"
-            " give it as --config.transfer.weights=FILE"
-        ) from error
-    # The cache is snapshots/COMMIT/FILE, a link to blobs/ETAG; of a large file that is its sha256.
-    stated = path.resolve().name
-    expected = sha256 or (stated if len(stated) == 64 else "")
-    return Fetched(path, path.parent.name, files.check_sha256(path, expected))
+        why = f"its download failed ({_reason(error)})"
+        raise _refusal(name, filename, revision, why) from error
+    return path, stated.etag or ""
+
+
+def fetch(name: str, *, revision: str = "", sha256: str = "", filename: str = _FILE) -> Fetched:
+    """A file of a repository, downloaded once and then from the hub's own cache.
+
+    The content is checked against `sha256` where it is given, else against the pinned one, else against
+    the checksum that the hub itself states for the file.
+
+    Args:
+      name: such as "timm/resnet34.tv_in1k"; "hf://" may stand before it.
+      revision: a commit, tag or branch; "" is the pinned commit where there is one, else the newest.
+      sha256: expected checksum.
+      filename: which file.
+
+    Raises:
+      InputError: it cannot be had, and says which file to fetch elsewhere and how to name it here; or
+        it is another than was expected.
+    """
+    name = name.removeprefix("hf://")
+    if not revision and filename == _FILE and name in PINNED:
+        revision, pinned = PINNED[name]
+        sha256 = sha256 or pinned
+    try:
+        import huggingface_hub as hub
+    except ImportError as error:
+        why = "a name on the hub needs huggingface_hub, which is not installed"
+        raise _refusal(name, filename, revision, why) from error
+    path, stated = _had(hub, name, filename, revision)
+    # The cache is snapshots/COMMIT/FILE, a link to blobs/ETAG; the tag of a large file is its sha256.
+    expected = sha256 or stated or path.resolve().name
+    if not sha256 and not re.fullmatch(r"[0-9a-f]{64}", expected):
+        expected = ""
+    try:
+        found = files.check_sha256(path, expected)
+    except InputError as error:
+        raise InputError(f"{error}\nremove it to have it downloaded again") from error
+    return Fetched(path, path.parent.name, found)

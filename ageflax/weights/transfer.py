@@ -2,14 +2,13 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ageflax import files as json_files
 from ageflax.config import Config
@@ -18,7 +17,9 @@ from ageflax.structs import Params
 from ageflax.weights import files, hub
 from ageflax.weights.foreign_names import to_ours
 
-_NAMED = 6  # keys named in a message before the rest is counted
+_FILE = "model.safetensors"
+_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".pkl", ".ckpt")
+_NAMED = 6  # of each kind of problem, before the rest is counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,20 +67,55 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(list(names)[:_NAMED]) + more
 
 
+def _name(path: str) -> str:
+    """A path without "params/" or "batch_stats/", as patterns and messages have it."""
+    return path.partition("/")[2]
+
+
 def _layer(path: str) -> str:
-    return path.partition("/")[2].rpartition("/")[0]
+    return _name(path).rpartition("/")[0]
 
 
 def _resized(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
-    """A position embedding for another grid of patches; None where it is none of a square grid."""
-    if values.ndim != 2 or values.shape[1] != shape[1]:
+    """A position embedding for another grid of patches, bicubic; None where it is of no square grid.
+
+    The class token's, which is first, has no place in the grid and stays.
+    """
+    if values.ndim != 2 or len(shape) != 2 or values.shape[1] != shape[1] or len(values) < 2:
         return None
     before, after = (round((n - 1) ** 0.5) for n in (len(values), shape[0]))
     if before**2 != len(values) - 1 or after**2 != shape[0] - 1:
         return None
-    grid = jnp.asarray(values[1:]).reshape(before, before, -1)
+    grid = jnp.asarray(values[1:], jnp.float32).reshape(before, before, -1)
     grid = jax.image.resize(grid, (after, after, shape[1]), "cubic")
     return np.concatenate([values[:1], np.asarray(grid).reshape(after * after, -1)])
+
+
+def _matcher(reset: Sequence[str], names: Sequence[str]) -> Callable[[str], bool]:
+    """Whether a name is to stay as it was drawn; every pattern must match one of `names`."""
+    for pattern in reset:
+        try:
+            matches = any(re.fullmatch(pattern, name) for name in names)
+        except re.error as error:
+            raise InputError(
+                f"transfer.reset: {pattern!r} is no regular expression: {error}"
+            ) from None
+        if not matches:
+            raise InputError(f"transfer.reset: {pattern!r} matches none of {_some(names)}")
+    return lambda name: any(re.fullmatch(pattern, name) for pattern in reset)
+
+
+def _wrong(name: str, value: np.ndarray, drawn: Any) -> str:
+    """What is wrong with a tensor in place of another; "" where nothing is."""
+    if value.shape != drawn.shape:
+        return f"{name}: {drawn.shape} here, {value.shape} in the file"
+    if value.dtype.kind != "f":
+        return f"{name}: {value.dtype} in the file, of which weights are not"
+    if not np.isfinite(value).all():
+        return f"{name}: has values that are not finite"
+    if name.endswith("/var") and (value < 0).any():
+        return f"{name}: has negative variances"
+    return ""
 
 
 def transferred(
@@ -93,65 +129,114 @@ def transferred(
       loaded: the other network's.
       reset: patterns over paths such as "heads/age/kernel".
 
+    Returns:
+      Trees of the same structure, dtypes and shapes as those given; and what became of each array.
+
     Raises:
-      InputError: a pattern matches nothing; or an array is missing, of another shape, or has no place:
-        all of them are listed.
+      InputError: a pattern matches nothing; or an array is missing, of another shape, not of numbers
+        that weights can be, or has no place: they are listed.
     """
-    fresh = flatten_dict({"params": params, "batch_stats": batch_stats}, sep="/")
-    own = [path.partition("/")[2] for path in fresh if path.startswith("params/")]
-    for pattern in reset:
-        try:
-            matches = any(re.fullmatch(pattern, path) for path in own)
-        except re.error as error:
-            raise InputError(f"transfer.reset: {pattern!r} is no regular expression: {error}") from None
-        if not matches:
-            raise InputError(f"transfer.reset: {pattern!r} matches none of {_some(own)}")
+    leaves, structure = jax.tree_util.tree_flatten_with_path(
+        {"params": params, "batch_stats": batch_stats}
+    )
+    fresh = {"/".join(str(key.key) for key in keys): leaf for keys, leaf in leaves}
+    own = [_name(path) for path in fresh if path.startswith("params/")]
+    is_reset = _matcher(reset, own)
 
-    def resets(path: str) -> bool:
-        name = path.partition("/")[2]
-        return name.startswith("balance/") or any(re.fullmatch(p, name) for p in reset)
+    def stays(name: str) -> bool:
+        return name.startswith("balance/") or is_reset(name)
 
-    kept_layers = {_layer(p) for p in fresh if p.startswith("params/") and not resets(p)}
-    result, report = {}, Report([], [], list(loaded.left_out), [])
-    missing, shapes = [], []
+    kept_layers = {_layer(f"params/{name}") for name in own if not stays(name)}
+    report = Report([], [], list(loaded.left_out), [])
+    result, missing, wrong = [], [], []
     for path, drawn in fresh.items():
+        name, value = _name(path), loaded.tensors.get(path)
         fresh_layer = path.startswith("batch_stats/") and _layer(path) not in kept_layers
-        value = loaded.tensors.get(path)
-        if resets(path) or fresh_layer:
-            result[path] = drawn
-            report.reset.append(path.partition("/")[2])
+        if stays(name) or fresh_layer:
+            result.append(drawn)
+            report.reset.append(name)
             continue
-        if value is not None and value.shape != drawn.shape and path.endswith("position_embedding"):
-            value = _resized(value, drawn.shape)
-            report.resized.extend([path.partition("/")[2]] if value is not None else [])
-            value = loaded.tensors[path] if value is None else value
         if value is None:
-            missing.append(path)
-        elif value.shape != drawn.shape:
-            shapes.append(f"{path}: {drawn.shape} here, {value.shape} in the file")
-        else:
-            result[path] = np.asarray(value, np.float32)
-            report.taken.append(path.partition("/")[2])
+            missing.append(name)
+            continue
+        if value.shape != drawn.shape and name.endswith("position_embedding"):
+            resized = _resized(value, drawn.shape)
+            report.resized.extend([] if resized is None else [name])
+            value = value if resized is None else resized
+        if problem := _wrong(name, value, drawn):
+            wrong.append(problem)
+        result.append(np.asarray(value).astype(drawn.dtype))
+        report.taken.append(name)
+    no_place = []
     for path in sorted(loaded.tensors.keys() - fresh.keys()):
-        heads = path.split("/")[1:2] == ["heads"] and any("heads" in p for p in reset)
-        report.left_out.append(path) if heads else shapes.append(f"{path}: not in this network")
-    if missing or shapes:
-        problems = [f"missing: {_some(missing)}"] if missing else []
-        problems += [_some(shapes)] if shapes else []
+        (report.left_out if stays(_name(path)) else no_place).append(_name(path))
+    problems = [
+        f"{words}{_some(names)}"
+        for words, names in (("missing: ", missing), ("no place for: ", no_place), ("", wrong))
+        if names
+    ]
+    if problems:
         raise InputError(
             f"transfer.weights = {loaded.provenance['source']} does not fit: {'; '.join(problems)}."
-            " Name what is to be drawn anew in transfer.reset"
+            " What is to be drawn anew must be named in transfer.reset"
         )
-    tree = unflatten_dict(result, sep="/")
-    return tree["params"], tree.get("batch_stats", {}), report
+    tree = jax.tree_util.tree_unflatten(structure, result)
+    return tree["params"], tree["batch_stats"], report
 
 
-def _bundle(directory: Path) -> Path | None:
-    """The bundle in a folder: itself, or a fold's."""
+def _bundle(directory: Path, source: str) -> Path:
+    """The weights in a folder: a bundle's, or those of a fold's bundle."""
     for candidate in (directory, directory / "bundle"):
-        if (candidate / "model.safetensors").is_file():
-            return candidate
-    return None
+        if (candidate / _FILE).is_file():
+            return candidate / _FILE
+    folds = sorted(path.name for path in directory.glob("fold_*/bundle"))
+    which = next((path.parent for path in sorted(directory.glob("fold_*/bundle"))), None)
+    hint = f"; name one of its folds, such as {which}" if folds else ""
+    raise InputError(f"transfer.weights = {source!r}: no {_FILE} in it{hint}")
+
+
+def _located(source: str, *, revision: str, sha256: str) -> tuple[Path, dict[str, Any]]:
+    """The weights file and its provenance, its checksum compared."""
+    path, stated = Path(source), {"source": source, "revision": None, "licence": None}
+    try:
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except OSError as error:
+        raise InputError(f"transfer.weights = {source!r}: {error.strerror}") from error
+    if is_folder or is_file or source.endswith(_SUFFIXES):
+        if revision:
+            raise InputError(
+                "transfer.revision is of a name on the hub; transfer.weights is a path"
+            )
+        path = _bundle(path, source) if is_folder else path
+        # Not the folders above it, which are of one machine.
+        stated["source"] = "/".join(path.parts[-4:-1]) if is_folder else path.name
+        return path, stated
+    if not re.fullmatch(r"(hf://)?[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", source):
+        raise InputError(
+            f"transfer.weights = {source!r}: neither a file, nor a bundle's folder, nor a name on the"
+            " hub such as timm/resnet34.tv_in1k"
+        )
+    fetched = hub.fetch(source, revision=revision, sha256=sha256)
+    return fetched.path, stated | {"revision": fetched.revision, "sha256": fetched.sha256}
+
+
+def _stated(described: Any, group: str, key: str) -> str | None:
+    """A text in a bundle's config.json, which may be anybody's."""
+    for part in (group, key):
+        described = described.get(part) if isinstance(described, dict) else None
+    return described if isinstance(described, str) else None
+
+
+def _check_description(described: Any, source: str, *, model_name: str, channels: str) -> None:
+    for group, key, asked, name in (
+        ("architecture", "name", model_name, "model.name"),
+        ("input", "channels", channels, "data.channels"),
+    ):
+        other = _stated(described, group, key)
+        if other is not None and other != asked:
+            raise InputError(
+                f"transfer.weights = {source!r}: of {name} = {other!r}, and {asked!r} is asked for"
+            )
 
 
 def load(
@@ -169,35 +254,24 @@ def load(
     Raises:
       InputError: nothing is there, it cannot be read, or it is of another network.
     """
-    path, provenance = Path(source), {"source": source, "revision": None, "licence": None}
-    if path.is_dir():
-        bundle = _bundle(path)
-        if bundle is None:
-            raise InputError(f"transfer.weights = {source!r}: no model.safetensors in it")
-        path, provenance["source"] = bundle / "model.safetensors", "/".join(bundle.parts[-3:])
-    elif path.is_file() or source.endswith((".safetensors", ".pth", ".pt", ".bin", ".pkl")):
-        provenance["source"] = path.name
-    elif re.fullmatch(r"(hf://)?[\w.-]+/[\w.-]+", source):
-        name = source.removeprefix("hf://")
-        fetched = hub.fetch(name, revision=revision, sha256=sha256)
-        path, provenance["revision"] = fetched.path, fetched.revision
-    else:
-        raise InputError(
-            f"transfer.weights = {source!r}: neither a file, nor a bundle's folder, nor a name on the"
-            " hub such as timm/resnet34.tv_in1k"
-        )
+    path, provenance = _located(source, revision=revision, sha256=sha256)
     tensors = files.read(path)
-    provenance["sha256"] = files.check_sha256(path, sha256)
-    described = json_files.read_json(path.parent / "config.json") or {}
+    provenance.setdefault("sha256", "")
+    provenance["sha256"] = provenance["sha256"] or files.check_sha256(path, sha256)
     if not any(name.startswith("params/") for name in tensors):
         ours, left_out = to_ours(tensors, model_name=model_name, channels=channels)
         return Loaded(ours, left_out, provenance)
-    provenance["licence"] = described.get("data", {}).get("licence")
-    other = described.get("input", {}).get("channels", channels)
-    if other != channels:
-        raise InputError(
-            f"transfer.weights = {source!r}: its network sees {other}; set data.channels={other}"
-        )
+    beside = path.parent / "config.json"
+    if provenance["revision"]:
+        revision = provenance["revision"]
+        beside = hub.fetch(source, revision=revision, filename="config.json").path
+    try:
+        described = json_files.read_json(beside)
+    except (OSError, UnicodeError, RecursionError) as error:
+        raise InputError(f"{beside}: cannot be read: {error}") from error
+    _check_description(described, source, model_name=model_name, channels=channels)
+    provenance["licence"] = _stated(described, "data", "licence")
+    # A bundle's mean is of its data; the new run has its own.
     kept = {n: v for n, v in tensors.items() if n.startswith(("params/", "batch_stats/"))}
     return Loaded(kept, [], provenance)
 

@@ -73,11 +73,15 @@ def record(name: str) -> dict[str, np.ndarray]:
     features = model.train()(_torch(shared.draw_images(*TRAIN)))
     found["train"] = features.detach().numpy()
     state = model.state_dict()
-    found["statistics"] = np.stack([shared.probe(state[k].numpy()) for k in weights if "running" in k])
+    found["statistics"] = np.stack(
+        [shared.probe(state[k].numpy()) for k in weights if "running" in k]
+    )
     if name == "resnet18":
         (features * torch.from_numpy(directions(features.shape[1]))).sum().backward()
         gradients = {key: parameter.grad for key, parameter in model.named_parameters()}
-        found["gradients"] = np.stack([shared.probe(gradients[k].numpy()) for k in sorted(gradients)])
+        found["gradients"] = np.stack(
+            [shared.probe(gradients[k].numpy()) for k in sorted(gradients)]
+        )
     with torch.no_grad():
         model, _ = _model(name)
         shallow["train"] = model.float().train()(_torch(shared.draw_images(*TRAIN)).float()).numpy()

@@ -22,7 +22,7 @@ from tests.golden import levi_hassner_weights as shared
 ROOT = Path(__file__).parents[2]
 LABELS = np.array([0, 3, 5, 7], np.int32)
 PAPER = {"name": "levi_hassner", "dtype": "float32"}
-AGE = {"age": 8}
+AGE = {"age": models.Head(8)}
 
 Tree = Any
 
@@ -114,11 +114,12 @@ def levi_optim() -> ConfigDict:
 def loss_and_gradient(images: np.ndarray) -> Callable[[Tree], tuple[jax.Array, Tree]]:
     """The real objective over one batch of four, without dropout."""
     network = models.build({**PAPER, "dropout": 0.0}, AGE)
-    batch, labels, mask = jnp.asarray(images), {"age": jnp.asarray(LABELS)}, jnp.ones(4, bool)
+    batch, labels, mask = jnp.asarray(images), jnp.asarray(LABELS), jnp.ones(4, bool)
 
     def objective(params: Tree) -> jax.Array:
         logits: Any = network.apply({"params": params}, batch, train=True)
-        return losses.total(logits, labels, mask)[0]
+        loss, faces = losses.weighted_sum(losses.CrossEntropy(8), logits["age"], labels, mask)
+        return loss / faces
 
     return jax.jit(jax.value_and_grad(objective))
 
@@ -181,7 +182,7 @@ def test_the_two_recipes_part_where_the_rate_drops(golden: dict[str, np.ndarray]
     assert abs(sgd[3] - drop[3]) > 0.01
 
 
-def _shapes(model: dict[str, Any], classes: dict[str, int], side: int = 227) -> Tree:
+def _shapes(model: dict[str, Any], classes: dict[str, models.Head], side: int = 227) -> Tree:
     network = models.build({**PAPER, **model}, classes)
     return jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, side, side, 3)))
 
@@ -195,7 +196,7 @@ def test_the_age_network_has_11_415_048_parameters() -> None:
     assert _count(params) == 11_415_048
     assert params["trunk"]["fc6"]["kernel"].shape == (18_816, 512)
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
-    assert _count(_shapes({}, {"gender": 2})["params"]) == 11_415_048 - 6 * 513
+    assert _count(_shapes({}, {"gender": models.Head(2)})["params"]) == 11_415_048 - 6 * 513
 
 
 def test_maps_shrink_from_56_to_28_to_14_to_7(forward: dict[str, np.ndarray]) -> None:
@@ -286,7 +287,9 @@ def _drawn(network: Network, images: jax.Array) -> Tree:
 
 @pytest.mark.parametrize("norm", ["batch", "none", "lrn"])
 def test_narrow_variants_give_logits_of_every_task(norm: str) -> None:
-    network = models.build({**PAPER, "width": 0.25, "norm": norm}, {"age": 8, "gender": 2})
+    network = models.build(
+        {**PAPER, "width": 0.25, "norm": norm}, {"age": models.Head(8), "gender": models.Head(2)}
+    )
     images = jax.random.normal(jax.random.key(1), (2, 64, 64, 3)) * 50
     variables = _drawn(network, images)
     trunk = variables["params"]["trunk"]

@@ -87,7 +87,8 @@ def test_arrays_are_torchvisions_one_for_one(
 
 
 @pytest.mark.parametrize(
-    ("name", "count"), [("resnet18", 11_176_512), ("resnet34", 21_284_672), ("resnet50", 23_508_032)]
+    ("name", "count"),
+    [("resnet18", 11_176_512), ("resnet34", 21_284_672), ("resnet50", 23_508_032)],
 )
 def test_there_are_as_many_parameters_as_in_torchvisions_less_its_classifier(
     name: str, count: int
@@ -130,8 +131,8 @@ def test_training_equals_torchvisions(
     else:
         _, (features, kept) = jax.jit(forward)(weights[name]["params"])
     expected = golden[f"{name}/train"]
-    # Batch statistics of 16 values feed on rounding: PyTorch's own float32 is as far from its float64.
-    np.testing.assert_allclose(features, expected, 2e-5, 1e-4 * expected.std())
+    # Statistics of a batch feed on rounding: 53 of them take PyTorch's own float32 as far from its float64.
+    np.testing.assert_allclose(features, expected, 0, 1e-4 * np.sqrt(np.square(expected).mean()))
     for array, probe in zip(_named(kept).values(), golden[f"{name}/statistics"], strict=True):
         np.testing.assert_allclose(shared.probe(np.asarray(array)), probe, 1e-5, 1e-5 * probe[1])
 

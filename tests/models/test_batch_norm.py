@@ -1,0 +1,109 @@
+"""Batch normalisation against literal values, as torch.nn.BatchNorm2d gives them."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from ageflax.models.batch_norm import BatchNorm
+
+Tree = Any
+
+
+def _variables(*, mean: float = 0.0, var: float = 1.0, features: int = 1) -> Tree:
+    whole = jnp.ones((features,), jnp.float32)
+    return {
+        "params": {"scale": 2 * whole, "bias": 10 * whole},
+        "batch_stats": {"mean": mean * whole, "var": var * whole},
+    }
+
+
+def _train(x: jax.Array, variables: Tree) -> tuple[jax.Array, Tree]:
+    y, kept = BatchNorm().apply(variables, x, use_running_average=False, mutable=["batch_stats"])
+    return y, kept["batch_stats"]
+
+
+def test_a_batch_is_normalised_by_its_biased_variance_and_the_unbiased_one_is_kept() -> None:
+    # Mean 2; sum of squares 20 over 4 values: 5 biased, 20 / 3 unbiased.
+    x = jnp.asarray([-1.0, 1.0, 3.0, 5.0]).reshape(2, 2, 1, 1)
+    y, kept = _train(x, _variables(mean=1.0, var=2.0))
+    expected = 10 + 2 * np.array([-3.0, -1.0, 1.0, 3.0]) / np.sqrt(5 + 1e-5)
+    np.testing.assert_allclose(y.ravel(), expected, 1e-6)
+    np.testing.assert_allclose(kept["mean"], [0.9 * 1 + 0.1 * 2], 1e-6)
+    np.testing.assert_allclose(kept["var"], [0.9 * 2 + 0.1 * 20 / 3], 1e-6)
+
+
+def test_at_test_the_running_statistics_count_and_stay() -> None:
+    x = jnp.asarray([[3.0], [5.0]])
+    y, kept = BatchNorm().apply(
+        _variables(mean=1.0, var=4.0), x, use_running_average=True, mutable=["batch_stats"]
+    )
+    np.testing.assert_allclose(y, [[12.0], [14.0]], 1e-5)
+    np.testing.assert_array_equal(kept["batch_stats"]["var"], [4.0])
+
+
+def test_it_starts_as_pytorchs_and_flaxs_do() -> None:
+    x = jnp.ones((2, 3, 3, 4))
+    ours = BatchNorm().init(jax.random.key(0), x, use_running_average=False)
+    flaxs = nn.BatchNorm().init(jax.random.key(0), x, use_running_average=False)
+    jax.tree.map(np.testing.assert_array_equal, ours, flaxs)
+
+
+def test_it_passes_for_flaxs_where_calls_are_intercepted() -> None:
+    def intercept(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
+        if isinstance(context.module, nn.BatchNorm) and context.method_name == "__call__":
+            kwargs = {**kwargs, "use_running_average": True}
+        return call(*args, **kwargs)
+
+    variables = _variables(mean=1.0, var=4.0)
+    with nn.intercept_methods(intercept):
+        y, kept = _train(jnp.asarray([[3.0], [5.0]]), variables)
+    np.testing.assert_allclose(y, [[12.0], [14.0]], 1e-5)
+    jax.tree.map(np.testing.assert_array_equal, kept, variables["batch_stats"])
+
+
+def test_bfloat16_is_normalised_in_float32() -> None:
+    # 512 values around 8: summed in bfloat16 they would stop growing, and 8 + 1/16 keeps four bits.
+    x = 8 + jnp.asarray(np.random.default_rng(0).integers(-8, 9, (512, 1)) / 16, jnp.bfloat16)
+    assert len(np.unique(x.astype(jnp.float32))) == 17
+    exact, kept_exact = _train(x.astype(jnp.float32), _variables())
+    y, kept = _train(x, _variables())
+    assert y.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(y, exact.astype(jnp.bfloat16))
+    jax.tree.map(np.testing.assert_array_equal, kept, kept_exact)
+    assert kept["mean"].dtype == jnp.float32
+
+
+def test_a_large_mean_does_not_drown_a_small_variance() -> None:
+    # 4096^2 + 1/4 is 4096^2 in float32, so that the mean of squares less the squared mean is 0.
+    x = jnp.asarray([[4095.5], [4096.5]])
+    y, kept = _train(x, _variables())
+    np.testing.assert_allclose(y, [[8.0], [12.0]], 1e-4)
+    np.testing.assert_allclose(kept["var"], [0.9 + 0.1 * 0.5], 1e-6)
+
+
+def test_a_single_value_is_no_division_by_zero() -> None:
+    y, kept = _train(jnp.asarray([[3.0]]), _variables())
+    np.testing.assert_allclose(y, [[10.0]])
+    np.testing.assert_allclose(kept["var"], [0.9], 1e-6)
+
+
+@pytest.mark.parametrize("devices", [2, 4])
+def test_statistics_are_of_the_whole_batch_on_many_devices(devices: int) -> None:
+    generator = np.random.default_rng(1)
+    # Every device sees another mean, so that statistics a device would show.
+    x = generator.normal(0, 1, (8, 2, 2, 3)) + np.arange(8).reshape(8, 1, 1, 1)
+    x = jnp.asarray(x, jnp.float32)
+    mesh = jax.make_mesh((devices,), ("data",), (AxisType.Auto,), devices=jax.devices()[:devices])
+    sharded = jax.device_put(x, NamedSharding(mesh, PartitionSpec("data")))
+    variables = jax.device_put(_variables(features=3), NamedSharding(mesh, PartitionSpec()))
+    y, kept = jax.jit(_train)(sharded, variables)
+    expected, kept_by_one = _train(x, _variables(features=3))
+    assert len(y.sharding.device_set) == devices
+    np.testing.assert_allclose(y, expected, 1e-5, 1e-5)
+    np.testing.assert_allclose(kept["mean"], kept_by_one["mean"], 1e-6)
+    np.testing.assert_allclose(kept["var"], kept_by_one["var"], 1e-6)
