@@ -62,9 +62,9 @@ def predict(
     return Predictions(rows[readable], probabilities, rows[~readable])
 
 
-def expected(probabilities: np.ndarray, centres: Sequence[float]) -> np.ndarray:
-    """float64[n], years: what each class stands for, weighted by the classes' probabilities."""
-    return probabilities.astype(np.float64) @ np.array(centres)
+def expected(probabilities: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """float64[n], what each class stands for, weighted by the classes' probabilities."""
+    return probabilities.astype(np.float64) @ values
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,11 +153,11 @@ def _columns(task: str, target: Target, probabilities: np.ndarray) -> list[str]:
 
 
 def _cells(
-    row: int, place: int, target: Target, probabilities: np.ndarray, aged: Ages
+    row: int, place: int, target: Target, probabilities: np.ndarray, aged: Ages | None
 ) -> list[str]:
     """One face's, in the same order."""
     scores = probabilities[place]
-    if target.years is None:
+    if aged is None or target.years is None:
         true = target.classes[row]
         cells = [target.names[true] if true >= 0 else "", target.names[scores.argmax()]]
     else:
@@ -183,14 +183,13 @@ def write_predictions(
     header = ["key", "subject"]
     for task, (target, probabilities) in shown.items():
         header += _columns(task, target, probabilities)
-    nothing = Ages(np.zeros(0), None, np.zeros((0, 0), np.float32))
     temporary = path.with_name(path.name + ".partial")
     with temporary.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
-        for place, row in enumerate(predictions.rows):
+        for place, row in enumerate(predictions.rows.tolist()):
             line = [faces.keys[row], faces.subjects[row]]
             for task, (target, probabilities) in shown.items():
-                line += _cells(row, place, target, probabilities, aged.get(task, nothing))
+                line += _cells(row, place, target, probabilities, aged.get(task))
             writer.writerow(line)
     temporary.replace(path)

@@ -19,6 +19,8 @@ from ageflax.structs import AnyArray, Batch, Metrics, Params, TrainState
 
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 ResidentTrainStep = Callable[[TrainState, Batch, Any], tuple[TrainState, Metrics]]
+# Tells the draw of partners apart from those of the views, which augment.py numbers up to four.
+_MIXING = 5
 EvalStep = Callable[[TrainState, Batch], dict[str, jax.Array]]
 
 
@@ -276,7 +278,7 @@ def _train_step(
         faces = jnp.ones(batch.mask.shape, jnp.float32)
         targets = [_Targets(batch.labels, batch.mask, faces)]
         if recipe.mixup or recipe.cutmix:
-            mix_key = jax.random.fold_in(view_key, 1)
+            mix_key = jax.random.fold_in(view_key, _MIXING)
             views, partner, share = mixing.mix(
                 mix_key, views, mixup_alpha=recipe.mixup, cutmix_alpha=recipe.cutmix
             )
@@ -292,7 +294,7 @@ def _train_step(
         updates, opt_state = tx.update(gradients, state.opt_state, frozen.zeroed(state.params))
         params = optax.apply_updates(state.params, updates)
         # Tells of weights that are about to be spoiled, one step before the loss does.
-        metrics["update_norm"] = optax.global_norm(updates)
+        metrics["update_norm"] = optax.tree.norm(updates)
         metrics["faces"] = batch.mask.sum(dtype=jnp.float32)
         if recipe.balanced:
             metrics |= {f"{task}_log_variance": s for task, s in state.params["balance"].items()}

@@ -1,3 +1,5 @@
+import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -74,7 +76,7 @@ def test_of_two_keys_that_say_the_same_thing_the_later_holds():
         ("--config.fold=5", "fold 5 is out of range: a dataset has folds 0 to 4"),
         ("--config.fold=-1", "fold -1 is out of range: a dataset has folds 0 to 4"),
         ("--config.folds=(0, 'a')", "fold 'a' is out of range: a dataset has folds 0 to 4"),
-        ("--config.task=aeg", "task = 'aeg': not a choice; did you mean 'age'?"),
+        ("--config.task=aeg", "task = 'aeg': expected age, years or gender, or several as in years+gender; did you mean 'age'?"),
         ("--config.data.placement=gpu", "data.placement = 'gpu': not a choice; known: auto, device, host, stream"),
         ("--config.data.label_policy=strikt", "data.label_policy = 'strikt': not a choice; did you mean 'strict'?"),
         ("--config.model.name=levi_haßner", "model.name = 'levi_haßner': not a choice; did you mean 'levi_hassner'?"),
@@ -167,6 +169,50 @@ def test_choices_agree_with_what_they_choose_from():
     for name in INTERPOLATIONS:
         values = ConfigDict({"data": {"interpolation": name}})
         assert configuration.resolve(values).data.interpolation == name
-    for name in TRUNKS:
-        values = ConfigDict({"model": {"name": name}})
-        assert configuration.resolve(values).model.name == name
+    assert list(configuration.MODEL_OPTIONS) == list(TRUNKS)
+
+
+def test_options_of_the_trunks_are_their_attributes_with_their_defaults():
+    for name, trunk in TRUNKS.items():
+        attributes = {field.name: field.default for field in dataclasses.fields(trunk)}
+        for shared in ("dtype", "parent", "name"):
+            del attributes[shared]
+        assert configuration.MODEL_OPTIONS[name] == attributes, name
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["--config.model.stem=small"],
+            "model.stem: levi_hassner has no such option; it has width",
+        ),
+        (["--config.model.name=resnet34", "--config.model.stem=smal"], "did you mean 'small'"),
+        (["--config.model.name=multitask_gray"], "multitask_gray sees grey alone"),
+        (["--config.model.name=vit_b16"], "224 or 240 would do"),
+        (["--config.task=years+ages"], "expected age, years or gender"),
+        (["--config.task=age+age"], "expected age, years or gender"),
+        (["--config.loss.balance=uncertainty"], "use task=joint"),
+        (["--config.loss.weights=(('gender', 2),)"], "'gender' is not trained"),
+        (["--config.optim.accumulate=7"], "does not divide into optim.accumulate = 7 parts"),
+        (["--config.optim.schedule=one_cycle", "--config.optim.warmup_steps=9"], "set optim.rise"),
+        (["--config.transfer.unfreeze=(('trunk/.*', 5),)"], "nothing is frozen"),
+        (["--config.transfer.cache_features=true"], "needs a trunk that stays frozen"),
+        (["--config.transfer.sha256=00"], "transfer.weights, which is not set"),
+        (["--config.eval.patience=3"], "set eval.checkpoint=best"),
+        (["--config.task=gender", "--config.eval.figure=mae"], "gender has exact"),
+        (["--config.model.head_hidden=(0,)"], "0 is no number of features"),
+        (
+            [
+                "--config.transfer.frozen=('trunk/.*',)",
+                "--config.transfer.cache_features=1",
+                "--config.data.mixup=0.2",
+            ],
+            "data.mixup = 0.2: cached features see",
+        ),
+    ],
+)
+def test_keys_that_do_not_fit_each_other_are_told_in_one_line(words, message):
+    with pytest.raises(InputError, match=re.escape(message)) as caught:
+        configuration.load("configs/levi.py", words)
+    assert "\n" not in str(caught.value)

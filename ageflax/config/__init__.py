@@ -132,6 +132,7 @@ def resolve(values: ConfigDict, overrides: Sequence[str] = (), *, origin: str = 
             raise InputError(f"{origin}: unknown key {key!r}{_check.nearest(key, keys)}")
         _assign(config, key, value, origin=origin)
     _settle(config, {key for key, value in flatten(values) if value is not None}, origin)
+    _forget_options(config, overrides)
     given = set()
     for word in overrides:
         key, separator, text = word.removeprefix("--config.").partition("=")
@@ -146,6 +147,14 @@ def resolve(values: ConfigDict, overrides: Sequence[str] = (), *, origin: str = 
     _settle(config, given, "the command line")
     _check.check(config, dict(flatten(config)))
     return config.lock()
+
+
+def _forget_options(config: Config, overrides: Sequence[str]) -> None:
+    """Where the command line names another trunk, the file's options were not for it."""
+    names = [w.partition("=")[2] for w in overrides if w.startswith("--config.model.name=")]
+    if names and names[-1] != config.model.name:
+        for option in {option for trunk in MODEL_OPTIONS.values() for option in trunk}:
+            config.model[option] = None
 
 
 def _settle(config: Config, given: set[str], origin: str) -> None:

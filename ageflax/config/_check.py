@@ -102,6 +102,8 @@ def _input(config: Any) -> None:
             f"data.crop = {data.crop}: vit_b16 cuts it into patches of 16 pixels;"
             f" {lower} or {lower + 16} would do"
         )
+    if name == "vgg16" and data.crop < 32:
+        raise InputError(f"data.crop = {data.crop}: vgg16 halves it five times; 32 is the least")
     if name == "multitask_gray" and data.channels != "grey":
         raise InputError(f"data.channels = {data.channels!r}: multitask_gray sees grey alone")
 

@@ -58,4 +58,4 @@ def affine_views(
             image, cosine * dy + sine * dx + middle[0], cosine * dx - sine * dy + middle[1]
         )
 
-    return jax.vmap(view)(jax.lax.optimization_barrier(images), starts, cosines, sines)
+    return jax.vmap(view)(images, starts, cosines, sines)

@@ -16,8 +16,8 @@ _FUNCTIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "leaky": lambda x: nn.leaky_relu(x, _LEAK),
 }
 # Variance of a weight times its fan-in. Of the rectifiers: two over one plus the slope squared, since
-# half of a symmetric signal passes whole (He et al. 2015). SELU: one (Klambauer et al. 2017). ELU has no
-# fixed point; 1.55 keeps a unit normal's second moment, 1 / E[elu(x)^2].
+# half of a symmetric signal passes whole (He et al. 2015). SELU: one (Klambauer et al. 2017). ELU is not
+# homogeneous, so that no gain fits every scale; 1.55 = 1 / E[elu(x)^2] keeps a unit normal's.
 _GAINS = {
     "relu": 2.0,
     "selu": 1.0,
@@ -42,16 +42,24 @@ class PReLU(nn.Module):
 
 
 def activate(x: jax.Array, activation: str, *, name: str) -> jax.Array:
-    """One of relu, selu, elu, leaky (slope .01) and prelu; to be called within a compact method.
+    """The activation of that name, elementwise; to be called within a compact method.
 
     Args:
-      x: of any shape.
-      activation: which.
+      x: of any shape, channels last.
+      activation: "relu", "selu", "elu" (alpha 1), "leaky" (slope .01) or "prelu" (learned, from .25).
       name: of the module that holds prelu's slopes.
+
+    References: Klambauer et al., Self-Normalizing Neural Networks, NIPS 2017 (selu); Clevert et al.,
+      Fast and Accurate Deep Network Learning by ELUs, ICLR 2016; Maas et al., Rectifier Nonlinearities
+      Improve Neural Network Acoustic Models, ICML 2013 (leaky); He et al., ICCV 2015 (prelu).
     """
     return PReLU(name=name)(x) if activation == "prelu" else _FUNCTIONS[activation](x)
 
 
 def matched(activation: str) -> nn.initializers.Initializer:
-    """Zero-mean normal weights under which the activation keeps a signal's size."""
+    """Zero-mean normal weights, cut off at two deviations, under which a signal keeps its size.
+
+    Args:
+      activation: as for `activate`; what comes in is taken to be this activation's output.
+    """
     return nn.initializers.variance_scaling(_GAINS[activation], "fan_in", "truncated_normal")

@@ -21,13 +21,11 @@ class BatchNorm(nn.BatchNorm):
       variance; torch.nn.BatchNorm2d.
     """
 
-    momentum: float = (
-        0.9  # flax's word: the share that is kept; PyTorch calls the rest momentum, 0.1
-    )
+    momentum: float = 0.9  # the share that is kept; PyTorch calls the rest so, 0.1
     epsilon: float = 1e-5
 
     @nn.compact
-    def __call__(
+    def __call__(  # pyright: ignore[reportIncompatibleMethodOverride]  # without mask
         self, x: Float[Array, "b ... c"], use_running_average: bool | None = None
     ) -> Float[Array, "b ... c"]:
         """Normalised over all axes but the last."""

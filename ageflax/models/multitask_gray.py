@@ -11,10 +11,13 @@ class MultitaskGray(nn.Module):
     """Three convolutions over one grey channel; 128x128 in, 64 maps flattened out.
 
     conv1 32 7x7 s2 p2 - conv2 64 5x5 - conv3 64 3x3 s1 p2, each ReLU and max-pool, the first two then
-    LRN. The project's two towers, 512 -> 100 -> classes, are `model.head_hidden=(512, 100)`.
+    LRN. 128 - 63 - 31 - 31 - 15 - 17 - 8, so 8 * 8 * 64 = 4,096 features. The project's two towers,
+    512 -> 100 -> classes, are `model.head_hidden=(512, 100)`.
 
     It leaves open the pools (3x3 stride 2, rounding up, as Levi and Hassner's), conv2's padding (2, so
-    that the map keeps its size), the constants of LRN (Caffe's) and the initialisation (He's).
+    that the map keeps its size), the constants of LRN (Caffe's) and the initialisation (He's). With
+    Caffe's constants LRN bends activations of some hundreds, as pixels of 0-255 less their mean give;
+    where they are divided by their deviation it hardly does anything.
 
     Attributes:
       width: multiplies every layer's features.

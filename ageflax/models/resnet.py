@@ -1,5 +1,7 @@
 """ResNets, laid out as torchvision's so that its weights fit."""
 
+from typing import Any
+
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
@@ -83,7 +85,9 @@ class ResNet(nn.Module):
         x = _conv(base, 5 if self.stem == "small" else 7, 2, self.dtype, "conv1")(x)
         x = nn.relu(BatchNorm(name="bn1")(x, use_running_average=not train))
         if self.stem != "small":
-            x = nn.max_pool(x, window_shape=(3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+            pads: Any = ((1, 1), (1, 1))  # annotated as a string there; of -inf, which never wins
+            # Keyword arguments only: the ONNX exporter's patch of nn.max_pool takes no others.
+            x = nn.max_pool(x, window_shape=(3, 3), strides=(2, 2), padding=pads)
         for stage, count in enumerate(self.blocks):
             for k in range(count):
                 stride = 2 if stage and not k else 1

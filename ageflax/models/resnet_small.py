@@ -16,9 +16,13 @@ class ResNetSmall(nn.Module):
     conv 32 3x3, pool 2x2; conv 64 3x3, pool 2x2; 3 bottlenecks to 256, 4 to 512 and 6 to 1024, the
     first of each with stride 2 in its first 1x1 and in its shortcut; average over the map.
 
-    As the project's code has it, whose own result was no better than Levi and Hassner's network. It
-    leaves the initialisation to TensorFlow's default; He's is used here. Its 3x3 convolutions of the
-    stem are unpadded, which at 227 pixels are the same maps but for a border.
+    227 - 225 - 112 - 110 - 55 - 28 - 14 - 7; 64 - 62 - 31 - 29 - 14 - 7 - 4 - 2.
+
+    As the project's code has it, unpadded stem, biases before the norms and all. Its record is 85.4 % of
+    1,472 held-out faces by gender, where Levi and Hassner's network has 85.7 under the same recipe; it
+    says nothing of age. Otherwise than there: He's initialisation for TensorFlow's default, and batch
+    norm's constants are PyTorch's (.9 and 1e-5 for .99 and 1e-3), since a short run is over before a
+    mean that keeps .99 has settled.
 
     Attributes:
       width: multiplies every layer's features.
@@ -33,14 +37,14 @@ class ResNetSmall(nn.Module):
     dtype: jnp.dtype = jnp.dtype("float32")
 
     def _conv(
-        self, x: jax.Array, features: int, kernel: int, name: str, stride: int = 1
+        self, x: jax.Array, features: int, kernel: int, name: str, *, stride: int = 1, pad: int = 0
     ) -> jax.Array:
         width = max(round(features * self.width), 1)
         return nn.Conv(
             width,
             (kernel, kernel),
             strides=stride,
-            padding=(kernel - 1) // 2,
+            padding=pad,
             dtype=self.dtype,
             kernel_init=_he,
             name=name,
@@ -50,13 +54,13 @@ class ResNetSmall(nn.Module):
         self, x: jax.Array, features: int, stride: int, name: str, *, train: bool
     ) -> jax.Array:
         y = x
-        layers = ((features, 1, stride), (features, 3, 1), (4 * features, 1, 1))
-        for k, (width, kernel, step) in enumerate(layers, 1):
-            y = self._conv(y, width, kernel, f"{name}_conv{k}", step)
+        layers = ((features, 1, stride, 0), (features, 3, 1, 1), (4 * features, 1, 1, 0))
+        for k, (width, kernel, step, pad) in enumerate(layers, 1):
+            y = self._conv(y, width, kernel, f"{name}_conv{k}", stride=step, pad=pad)
             y = BatchNorm(name=f"{name}_bn{k}")(y, use_running_average=not train)
             y = nn.relu(y) if k < 3 else y
         if x.shape != y.shape:
-            x = self._conv(x, 4 * features, 1, f"{name}_shortcut_conv", stride)
+            x = self._conv(x, 4 * features, 1, f"{name}_shortcut_conv", stride=stride)
             x = BatchNorm(name=f"{name}_shortcut_bn")(x, use_running_average=not train)
         return nn.relu(x + y)
 

@@ -15,7 +15,10 @@ def _quick_gelu(x: jax.Array) -> jax.Array:
 
 
 class _LayerNorm(nn.Module):
-    """In float32; returned in the dtype that came in."""
+    """In float32, as CLIP computes it; returned in the dtype that came in.
+
+    References: Ba et al., Layer Normalization, 2016.
+    """
 
     @nn.compact
     def __call__(self, x: Float[Array, "*b c"]) -> Float[Array, "*b c"]:
@@ -28,7 +31,12 @@ class _LayerNorm(nn.Module):
 
 
 class _Block(nn.Module):
-    """x + attention(norm(x)), then x + mlp(norm(x))."""
+    """x + attention(norm(x)), then x + mlp(norm(x)).
+
+    Attributes:
+      drop_path: probability of leaving either branch out for a face.
+      dtype: of the computation.
+    """
 
     drop_path: float
     dtype: jnp.dtype
@@ -37,8 +45,9 @@ class _Block(nn.Module):
         batch, tokens, width = x.shape
         qkv = nn.Dense(3 * width, dtype=self.dtype, name="qkv")(x)
         q, k, v = jnp.moveaxis(qkv.reshape(batch, tokens, 3, width // _HEAD, _HEAD), 2, 0)
-        scores = jnp.einsum("bqhd,bkhd->bhqk", q, k).astype(jnp.float32) * _HEAD**-0.5
-        weights = jax.nn.softmax(scores).astype(self.dtype)
+        # Scores are summed and kept in float32: rounded to bfloat16, those of a sharp softmax tie.
+        scores = jnp.einsum("bqhd,bkhd->bhqk", q, k, preferred_element_type=jnp.float32)
+        weights = jax.nn.softmax(scores * _HEAD**-0.5).astype(self.dtype)
         x = jnp.einsum("bhqk,bkhd->bqhd", weights, v).reshape(batch, tokens, width)
         return nn.Dense(width, dtype=self.dtype, name="projection")(x)
 
@@ -57,24 +66,38 @@ class _Block(nn.Module):
 class ViTB16(nn.Module):
     """Twelve transformer blocks over 16x16 patches; 224x224 RGB in, 768 out.
 
-    The layout is that of CLIP's image encoder: a class token, a norm before the blocks, QuickGELU; the
-    output is the normed class token, before CLIP's projection to the space it shares with texts.
+    224x224x3 - 14x14 patches - 196 + 1 tokens of 768 - norm - 12 blocks of 12 heads - the class token,
+    normed. The layout is that of CLIP's image encoder: no bias in the patches' convolution, a norm
+    before the blocks, QuickGELU, epsilon 1e-5. The output is before CLIP's projection to the 512
+    features that it shares with texts: whoever trains on needs no such space.
 
-    It is here for FaRL's weights (ViT-B/16, pre-trained with captions on 20 million faces of LAION):
-    in the one comparison with published person-exclusive splits they were the best start for age, ahead
-    of ResNet-50 from ImageNet and of face-recognition training (3.87 against 4.38 years on UTKFace).
-    CLIP's own weights have the same layout.
+    It is here for FaRL's weights, a CLIP trained on 20 million faces of LAION and their captions, and
+    on masked images besides. In the benchmark of Paplham and Franc, whose splits are published, FaRL's
+    features, frozen, under two trained layers have a mean error of 3.87 years on UTKFace; a ResNet-50
+    trained whole has 4.38 at best, whatever the loss. Images are RGB with CLIP's mean and deviation.
+
+    Others were looked for in late 2026. MiVOLO is the best specialist in a comparison without training
+    (Ren et al. 2026), but a finished age network that sees bodies too, under terms of its own; the
+    language models that beat it there are far too large to train here. FAHR-Face (Haugg et al. 2025) is
+    a masked autoencoder of 40 million faces with public weights, and the one to try next; its 5.1 years
+    are on other faces, so nobody has set it beside FaRL. FSFM's ViTs (Wang et al., CVPR 2025) are made
+    to tell forgeries, and no age result of theirs is known.
+
+    Weights start as flax draws them (LeCun's), tokens and positions as CLIP does. From scratch, on a few
+    thousand faces, a convolutional network is the better choice.
 
     Attributes:
       width: multiplies the 768 features, in heads of 64.
       depth: blocks.
-      drop_path: probability of leaving the last block out for a face in training; the first is never
-        left out, and those between in proportion.
+      drop_path: probability of leaving a branch of the last block out for a face in training; the
+        first block is always there, and those between in proportion.
       dtype: of the computation; parameters are float32, softmax and norms are computed in it.
 
-    References: Dosovitskiy et al., ICLR 2021; Radford et al., CLIP, ICML 2021; Zheng et al., FaRL, CVPR
-      2022; Paplham & Franc, A Call to Reflect on Evaluation Practices for Age Estimation, CVPR 2024;
-      Huang et al., Deep Networks with Stochastic Depth, ECCV 2016.
+    References: Dosovitskiy et al., An Image is Worth 16x16 Words, ICLR 2021; Radford et al., CLIP, ICML
+      2021; Zheng et al., General Facial Representation Learning in a Visual-Linguistic Manner (FaRL),
+      CVPR 2022; Paplham & Franc, A Call to Reflect on Evaluation Practices for Age Estimation, CVPR
+      2024; Huang et al., Deep Networks with Stochastic Depth, ECCV 2016; Ren et al., arXiv 2602.07815;
+      Haugg et al., arXiv 2506.14909.
     """
 
     width: float = 1.0

@@ -62,9 +62,9 @@ class Report:
         return [line]
 
 
-def _some(names: Sequence[str]) -> str:
+def _some(names: Sequence[str], separator: str = ", ") -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(list(names)[:_NAMED]) + more
+    return separator.join(names[:_NAMED]) + more
 
 
 def _name(path: str) -> str:
@@ -136,10 +136,11 @@ def transferred(
       InputError: a pattern matches nothing; or an array is missing, of another shape, not of numbers
         that weights can be, or has no place: they are listed.
     """
-    leaves, structure = jax.tree_util.tree_flatten_with_path(
-        {"params": params, "batch_stats": batch_stats}
-    )
-    fresh = {"/".join(str(key.key) for key in keys): leaf for keys, leaf in leaves}
+    leaves, structure = jax.tree_util.tree_flatten_with_path((params, batch_stats))
+    fresh = {
+        "/".join((("params", "batch_stats")[first.idx], *(str(key.key) for key in keys))): leaf
+        for (first, *keys), leaf in leaves
+    }
     own = [_name(path) for path in fresh if path.startswith("params/")]
     is_reset = _matcher(reset, own)
 
@@ -170,18 +171,15 @@ def transferred(
     no_place = []
     for path in sorted(loaded.tensors.keys() - fresh.keys()):
         (report.left_out if stays(_name(path)) else no_place).append(_name(path))
-    problems = [
-        f"{words}{_some(names)}"
-        for words, names in (("missing: ", missing), ("no place for: ", no_place), ("", wrong))
-        if names
-    ]
+    problems = [f"missing: {_some(missing)}"] if missing else []
+    problems += [f"no place for: {_some(no_place)}"] if no_place else []
+    problems += [_some(wrong, "; ")] if wrong else []
     if problems:
         raise InputError(
             f"transfer.weights = {loaded.provenance['source']} does not fit: {'; '.join(problems)}."
             " What is to be drawn anew must be named in transfer.reset"
         )
-    tree = jax.tree_util.tree_unflatten(structure, result)
-    return tree["params"], tree["batch_stats"], report
+    return (*jax.tree_util.tree_unflatten(structure, result), report)
 
 
 def _bundle(directory: Path, source: str) -> Path:
@@ -189,9 +187,8 @@ def _bundle(directory: Path, source: str) -> Path:
     for candidate in (directory, directory / "bundle"):
         if (candidate / _FILE).is_file():
             return candidate / _FILE
-    folds = sorted(path.name for path in directory.glob("fold_*/bundle"))
-    which = next((path.parent for path in sorted(directory.glob("fold_*/bundle"))), None)
-    hint = f"; name one of its folds, such as {which}" if folds else ""
+    fold = next(iter(sorted(directory.glob("fold_*"))), None)
+    hint = f"; name one of its folds, such as {fold}" if fold else ""
     raise InputError(f"transfer.weights = {source!r}: no {_FILE} in it{hint}")
 
 
@@ -256,8 +253,8 @@ def load(
     """
     path, provenance = _located(source, revision=revision, sha256=sha256)
     tensors = files.read(path)
-    provenance.setdefault("sha256", "")
-    provenance["sha256"] = provenance["sha256"] or files.check_sha256(path, sha256)
+    if "sha256" not in provenance:
+        provenance["sha256"] = files.check_sha256(path, sha256)
     if not any(name.startswith("params/") for name in tensors):
         ours, left_out = to_ours(tensors, model_name=model_name, channels=channels)
         return Loaded(ours, left_out, provenance)

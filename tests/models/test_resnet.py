@@ -1,5 +1,6 @@
 """ResNets against torchvision's; see tests/golden/make_resnet.py."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -116,20 +117,20 @@ def test_training_equals_torchvisions(
     statistics = weights[name]["batch_stats"]
     directions = shared.draw("directions", golden[f"{name}/train"].shape, gain=512)
 
-    def forward(params: Tree) -> tuple[jax.Array, tuple[jax.Array, Tree]]:
+    def forward(params: Tree, images: jax.Array) -> tuple[jax.Array, tuple[jax.Array, Tree]]:
         variables = {"params": params, "batch_stats": statistics}
         features, kept = NETWORKS[name].apply(variables, images, train=True, mutable="batch_stats")
         return (features * directions).sum(), (features, kept)
 
     if name == "resnet18":
         step = jax.jit(jax.value_and_grad(forward, has_aux=True))
-        (_, (features, kept)), gradients = step(weights[name]["params"])
+        (_, (features, kept)), gradients = step(weights[name]["params"], images)
         found = [_torch_layout(np.asarray(g)) for g in _named({"params": gradients}).values()]
         for array, probe in zip(found, golden["resnet18/gradients"], strict=True):
             # Of values that may be differences of large terms: absolute to the array's own scale.
             np.testing.assert_allclose(shared.probe(array), probe, 1e-4, 1e-4 * probe[1])
     else:
-        _, (features, kept) = jax.jit(forward)(weights[name]["params"])
+        _, (features, kept) = jax.jit(forward)(weights[name]["params"], images)
     expected = golden[f"{name}/train"]
     # Statistics of a batch feed on rounding: 53 of them take PyTorch's own float32 as far from its float64.
     np.testing.assert_allclose(features, expected, 0, 1e-4 * np.sqrt(np.square(expected).mean()))
@@ -171,7 +172,7 @@ def test_the_small_stem_is_5x5_and_halves_once() -> None:
 @pytest.mark.parametrize(("name", "features"), [("resnet34", 512), ("resnet50", 2048)])
 def test_the_width_multiplies_every_layer(name: str, features: int) -> None:
     half = type(NETWORKS[name])(width=0.5)
-    params, whole = _named(_shapes(half)["params"]), _named(_shapes(NETWORKS[name])["params"])
+    params, whole = _named(_shapes(half)), _named(_shapes(NETWORKS[name]))
     for key, leaf in params.items():
         assert leaf.shape[-1] * 2 == whole[key].shape[-1], key
     images = jnp.zeros((3, 64, 64, 1))
@@ -181,53 +182,67 @@ def test_the_width_multiplies_every_layer(name: str, features: int) -> None:
     assert run.shape == (3, features // 2)
 
 
+class _Short(ResNet):
+    """Two blocks, the second with a downsample: quick to compile."""
+
+    blocks = (1, 1)
+
+
 def test_bfloat16_computes_in_bfloat16_and_keeps_float32_weights_and_statistics() -> None:
-    network = ResNet18(width=0.25, stem="small", dtype=jnp.dtype("bfloat16"))
+    network = _Short(width=0.5, dtype=jnp.dtype("bfloat16"))
     assert {leaf.dtype for leaf in jax.tree.leaves(_shapes(network))} == {jnp.dtype("float32")}
-    variables, images = _drawn(network), jnp.asarray(shared.draw_images(*TRAIN))
+    variables, images = _drawn(network), jnp.asarray(shared.draw_images(4, 32, 32))
 
     @jax.jit
-    def forward(variables: Tree) -> Tree:
+    def forward(variables: Tree, images: jax.Array) -> Tree:
         return [
             net.apply(variables, images, train=True, mutable="batch_stats")
-            for net in (network, ResNet18(width=0.25, stem="small"))
+            for net in (network, _Short(width=0.5))
         ]
 
-    (features, kept), (exact, _) = forward(variables)
+    (features, kept), (exact, _) = forward(variables, images)
     assert (features.dtype, exact.dtype) == (jnp.bfloat16, jnp.float32)
     assert {leaf.dtype for leaf in jax.tree.leaves(kept)} == {jnp.dtype("float32")}
-    # Eight bits of mantissa, 17 layers.
+    # Eight bits of mantissa, six convolutions.
     difference = np.abs(features.astype(jnp.float32) - exact)
     assert 1e-4 < difference.mean() < 0.05 * np.std(exact)
 
 
 def test_initial_kernels_are_torchvisions() -> None:
-    network = ResNet18(width=0.5)
-    init = jax.jit(lambda key: network.init(key, jnp.zeros((1, 32, 32, 3)), train=False))
-    named = _named(init(jax.random.key(3)))
-    for key in ("conv1.weight", "layer3.0.conv1.weight", "layer4.0.downsample.0.weight"):
-        kernel = np.asarray(named[key], np.float64)
-        height, width, _, outputs = kernel.shape
-        deviation = (2 / (height * width * outputs)) ** 0.5  # He et al., fan out
-        # Five standard errors; a normal cut off at two deviations has none beyond.
-        assert abs(kernel.std() / deviation - 1) < 5 / (2 * kernel.size) ** 0.5, key
-        assert np.abs(kernel).max() > 2.5 * deviation, key
-    for key, array in named.items():
-        if array.ndim == 1:
-            assert np.all(np.asarray(array) == (not key.endswith(("bias", "mean")))), key
-
-
-def test_dropout_drops_pooled_features_in_training_only() -> None:
-    network = ResNet18(width=0.0625, stem="small", dropout=0.5)
-    variables, images = _drawn(network), jnp.asarray(shared.draw_images(64, 32, 32))
+    network = ResNet50(width=0.25)
+    # Two kernels whose fans differ: each more takes long to compile.
+    kernels = ("layer3.0.conv1.weight", "layer4.0.conv3.weight")
 
     @jax.jit
-    def features(key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        run = network.apply
-        rngs = {"dropout": key}
-        trained = run(variables, images, train=True, rngs=rngs, mutable="batch_stats")[0]
-        return trained, run(variables, images, train=False)
+    def init(key: jax.Array) -> dict[str, jax.Array]:
+        named = _named(network.init(key, jnp.zeros((1, 32, 32, 3)), train=False))
+        return {k: v for k, v in named.items() if k in kernels or v.ndim == 1}
 
-    trained, tested = features(jax.random.key(5))
-    assert np.mean(np.asarray(trained) == 0) == pytest.approx(0.5, abs=0.05)
-    assert np.mean(np.asarray(tested) == 0) < 0.05
+    for name, array in init(jax.random.key(3)).items():
+        values = np.asarray(array, np.float64)
+        if name in kernels:
+            deviation = (2 / values.shape[-1]) ** 0.5  # He et al., fan out of 1x1
+            # Five standard errors; a normal cut off at two deviations has none beyond.
+            assert abs(values.std() / deviation - 1) < 5 / (2 * values.size) ** 0.5, name
+            assert np.abs(values).max() > 2.5 * deviation, name
+        else:
+            assert np.all(values == (not name.endswith(("bias", "mean")))), name
+
+
+def test_dropout_drops_and_doubles_pooled_features_in_training_only() -> None:
+    networks = [_Short(width=0.25, dropout=rate) for rate in (0.5, 0.0)]
+    variables, images = _drawn(networks[0]), jnp.asarray(shared.draw_images(64, 32, 32))
+
+    @functools.partial(jax.jit, static_argnames="train")
+    def features(variables: Tree, images: jax.Array, *, train: bool) -> list[Any]:
+        rngs, mutable = {"dropout": jax.random.key(5)}, ["batch_stats"]
+        return [
+            net.apply(variables, images, train=train, rngs=rngs, mutable=mutable)[0]
+            for net in networks
+        ]
+
+    dropped, kept = map(np.asarray, features(variables, images, train=True))
+    alive = kept > 0
+    np.testing.assert_allclose(dropped[dropped > 0], 2 * kept[dropped > 0], 1e-6)
+    assert np.mean(dropped[alive] == 0) == pytest.approx(0.5, abs=0.05)
+    np.testing.assert_array_equal(*features(variables, images, train=False))

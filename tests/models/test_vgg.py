@@ -81,10 +81,10 @@ def layers(weights: Tree) -> dict[str, np.ndarray]:
     network, images = VGG16(), jnp.asarray(shared.draw_images(2, 96, 75))
 
     @jax.jit
-    def run(params: Tree) -> Tree:
+    def run(params: Tree, images: jax.Array) -> Tree:
         return network.apply({"params": params}, images, train=False, capture_intermediates=True)
 
-    features, captured = run(weights)
+    features, captured = run(weights, images)
     fc6 = captured["intermediates"]["fc6_dropout"]["__call__"][0]
     return {"fc6": np.asarray(fc6), "fc7": np.asarray(features)}
 
@@ -141,11 +141,11 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32_weights(narrow_weights:
     images = jnp.asarray(shared.draw_images(2, 32, 32))
 
     @jax.jit
-    def run(params: Tree) -> list[Any]:
+    def run(params: Tree, images: jax.Array) -> list[Any]:
         networks = _narrow("bfloat16"), _narrow()
         return [net.apply({"params": params}, images, train=False) for net in networks]
 
-    features, exact = run(narrow_weights)
+    features, exact = run(narrow_weights, images)
     assert (features.dtype, exact.dtype) == (jnp.bfloat16, jnp.float32)
     # Eight bits of mantissa, fifteen layers.
     difference = np.abs(features.astype(jnp.float32) - exact)
@@ -161,7 +161,7 @@ def test_dropout_halves_and_doubles_fc6_and_fc7_in_training_only(narrow_weights:
         params[layer] = {"kernel": np.zeros_like(kernel), "bias": np.ones_like(bias)}
 
     @jax.jit
-    def run(key: jax.Array) -> Tree:
+    def run(params: Tree, images: jax.Array, key: jax.Array) -> Tree:
         network, variables = _narrow(), {"params": params}
         tested = network.apply(variables, images, train=False)
         _, captured = network.apply(
@@ -170,7 +170,7 @@ def test_dropout_halves_and_doubles_fc6_and_fc7_in_training_only(narrow_weights:
         layers = captured["intermediates"]
         return tested, [layers[f"{layer}_dropout"]["__call__"][0] for layer in ("fc6", "fc7")]
 
-    tested, trained = run(jax.random.key(5))
+    tested, trained = run(params, images, jax.random.key(5))
     assert np.all(np.asarray(tested) == 1)
     for features in map(np.asarray, trained):
         assert set(np.unique(features)) == {0.0, 2.0}
@@ -180,12 +180,19 @@ def test_dropout_halves_and_doubles_fc6_and_fc7_in_training_only(narrow_weights:
 
 def test_initial_weights_are_torchvisions() -> None:
     network = VGG16(width=0.25)
-    init = jax.jit(lambda key: network.init(key, jnp.zeros((1, 32, 32, 3)), train=False))
-    params = init(jax.random.key(3))["params"]
-    deviations = {"conv1_2": (2 / (9 * 16)) ** 0.5, "conv4_1": (2 / (9 * 128)) ** 0.5}  # fan out
-    for layer, deviation in {**deviations, "fc6": 0.01, "fc7": 0.01}.items():
-        kernel = np.asarray(params[layer]["kernel"], np.float64)
+    deviations = {"conv4_1": (2 / (9 * 128)) ** 0.5, "fc7": 0.01}  # He et al., fan out; fixed
+
+    @jax.jit
+    def init(key: jax.Array) -> tuple[Tree, Tree]:
+        params = network.init(key, jnp.zeros((1, 32, 32, 3)), train=False)["params"]
+        # One convolution and one matrix: each more takes long to compile.
+        kernels = {layer: params[layer]["kernel"] for layer in deviations}
+        return kernels, [arrays["bias"] for arrays in params.values()]
+
+    kernels, biases = init(jax.random.key(3))
+    for layer, deviation in deviations.items():
+        kernel = np.asarray(kernels[layer], np.float64)
         # Five standard errors; a normal cut off at two deviations has none beyond.
         assert abs(kernel.std() / deviation - 1) < 5 / (2 * kernel.size) ** 0.5, layer
         assert np.abs(kernel).max() > 2.5 * deviation, layer
-    assert not any(np.any(np.asarray(arrays["bias"])) for arrays in params.values())
+    assert not any(np.any(np.asarray(bias)) for bias in biases)
