@@ -213,13 +213,22 @@ class Ensemble:
         return self.members[0].ages(probabilities)
 
 
-def ensemble(directories: Sequence[Path]) -> Ensemble:
-    """Several bundles as one model.
+def ensemble(run: Path | str | Sequence[Path]) -> Ensemble:
+    """The models of a run's folds, or several bundles, as one.
+
+    Args:
+      run: a run's folder, or the bundles.
 
     Raises:
-      InputError: one cannot be read, or they differ in heads or input.
+      InputError: there is none, one cannot be read, or they differ in heads or input.
     """
-    members = tuple(_read(directory) for directory in directories)
+    if isinstance(run, str | Path):
+        directories = sorted(Path(run).glob("fold_*/bundle"))
+        if not directories:
+            raise InputError(f"{run}: no run, or no fold of it is finished: no fold_K/bundle")
+    else:
+        directories = list(run)
+    members = tuple(load(directory) for directory in directories)
     for member, directory in zip(members, directories, strict=True):
         for key in ("heads", "input", "age_groups"):
             if member.config[key] != members[0].config[key]:
@@ -227,21 +236,17 @@ def ensemble(directories: Sequence[Path]) -> Ensemble:
     return Ensemble(members)
 
 
-def load(directory: Path | str) -> Model | Ensemble:
-    """Reads a bundle; of a run's folder, the bundles of all its folds as an ensemble.
+def load(directory: Path | str) -> Model:
+    """Reads a bundle.
 
     Raises:
       InputError: the folder holds none, or one of another format.
     """
     directory = Path(directory)
-    if not (directory / "config.json").is_file() or (directory / "summary.json").is_file():
-        folds = sorted(directory.glob("fold_*/bundle"))
-        if folds:
-            return ensemble(folds)
-    return _read(directory)
-
-
-def _read(directory: Path) -> Model:
+    if next(directory.glob("fold_*/bundle"), None) is not None:
+        raise InputError(
+            f"{directory}: a run of several folds; give one fold's bundle, or use bundle.ensemble"
+        )
     for name in ("config.json", "model.safetensors"):
         if not (directory / name).is_file():
             raise InputError(f"{directory}: no bundle, {name} is absent")

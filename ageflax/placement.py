@@ -234,4 +234,4 @@ class Streamed(Placement):
             yield shard_batch(batch, self._mesh)
 
     def _images(self, rows: np.ndarray) -> Iterator[np.ndarray]:
-        return (batch.images[batch.mask] for batch in self._pieces(rows, 64))
+        return (np.asarray(batch.images)[batch.mask] for batch in self._pieces(rows, 64))

@@ -54,8 +54,8 @@ class Recipe:
 # Labels of a part of a batch: of the faces themselves, and, where faces are mixed, of their partners.
 @dataclasses.dataclass(frozen=True)
 class _Targets:
-    labels: Mapping[str, jax.Array]
-    mask: jax.Array
+    labels: Mapping[str, AnyArray]
+    mask: AnyArray
     share: jax.Array
 
 
@@ -119,10 +119,10 @@ def init_state(
 
 
 def _task_metrics(
-    objective: losses.Objective, task: str, scores: jax.Array, labels: jax.Array, mask: jax.Array
+    objective: losses.Objective, task: str, scores: jax.Array, labels: AnyArray, mask: AnyArray
 ) -> Metrics:
     """Sums over a part's labelled faces: how many are right, or how many years they are off."""
-    labelled = mask & losses.known(labels)
+    labelled = jnp.asarray(mask) & losses.known(labels)
     probabilities = objective.probabilities(scores)
     found = {f"{task}_labelled": labelled.sum(dtype=jnp.float32)}
     if jnp.issubdtype(labels.dtype, jnp.integer):

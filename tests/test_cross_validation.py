@@ -328,8 +328,8 @@ def test_the_best_checkpoint_is_tested_where_the_config_says_so(
     validate = train._validate
     ranks = {2: 0.3, 4: 0.9, 6: 0.1, 8: 0.2}
 
-    def ranked(fold, state):
-        return validate(fold, state)[0], ranks[int(state.step)]
+    def ranked(fold, state, placement):
+        return validate(fold, state, placement)[0], ranks[int(state.step)]
 
     monkeypatch.setattr(train, "_validate", ranked)
     run(small_values(data_dir), tmp_path, "--config.fold=0", "--config.eval.checkpoint=best",

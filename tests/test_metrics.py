@@ -72,8 +72,27 @@ def test_shares_of_nothing_are_null():
 def test_years_leave_unknown_ages_out():
     ages = np.array([10.0, np.nan, 20.0, 30.0], np.float32)
     figures = metrics.years(ages, np.array([15.0, 99.0, 26.0, 30.0]))
-    assert figures == {"faces": 3, "mae": pytest.approx(11 / 3), "cs5": 2 / 3}
-    assert metrics.years(np.array([np.nan]), np.array([1.0]))["mae"] is None
+    assert figures["faces"] == 3
+    assert figures["mae"] == pytest.approx(11 / 3)
+    assert figures["cs5"] == 2 / 3
+    assert figures["bias"] == pytest.approx(11 / 3)
+    assert figures["bands"]["6-12"] == {"faces": 1, "mae": 5.0, "cs5": 1.0, "bias": 5.0}
+    assert figures["bands"]["30-44"]["mae"] == 0.0
+    assert figures["bands"]["75-130"] == {"faces": 0, "mae": None, "cs5": None, "bias": None}
+    assert sum(band["faces"] for band in figures["bands"].values()) == 3
+    nothing = metrics.years(np.array([np.nan]), np.array([1.0]))
+    assert nothing["mae"] is None
+    assert nothing["mae_floor"] is None
+    assert nothing["cs5_floor"] is None
+
+
+def test_the_floors_of_years_are_those_of_the_best_constant_answer():
+    ages = np.array([1.0, 4.0, 11.0, 12.0, 70.0])
+    figures = metrics.years(ages, np.zeros(5))
+    # The median is best for the mean error; any answer from 6 to 6 has four within five years of it.
+    assert figures["mae_floor"] == (10 + 7 + 0 + 1 + 59) / 5
+    constants = np.arange(0, 100, 0.25)
+    assert figures["cs5_floor"] == max((abs(ages - c) <= 5).mean() for c in constants)
 
 
 def test_deviation_over_folds_is_the_samples():

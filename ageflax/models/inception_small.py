@@ -1,5 +1,7 @@
 """An inception-like network of the size of Levi and Hassner's."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -60,9 +62,8 @@ class InceptionSmall(nn.Module):
 
     @staticmethod
     def _pool(x: jax.Array, stride: int) -> jax.Array:
-        return nn.max_pool(
-            x, window_shape=(3, 3), strides=(stride, stride), padding=((1, 1), (1, 1))
-        )
+        pads: Any = ((1, 1), (1, 1))  # annotated as a string there
+        return nn.max_pool(x, window_shape=(3, 3), strides=(stride, stride), padding=pads)
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b f"]:

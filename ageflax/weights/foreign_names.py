@@ -169,7 +169,7 @@ _LAYOUTS: dict[str, tuple[_Layout, ...]] = {
 
 
 # Blocks of each stage and whether they are bottlenecks; the last convolution's place in `features`.
-_RESNETS = {
+_RESNETS: dict[tuple[tuple[int, ...], bool], str] = {
     ((2, 2, 2, 2), False): "resnet18",
     ((3, 4, 6, 3), False): "resnet34",
     ((3, 4, 6, 3), True): "resnet50",
@@ -263,6 +263,12 @@ def _place(name: str, layout: _Layout) -> str | None:
     return None
 
 
+def _outputs(tensors: Tensors, *names: str) -> int:
+    """Of the first convolution that is there; 0 where none is."""
+    kernels = (tensors[name] for name in names if name in tensors)
+    return next((len(kernel) for kernel in kernels if kernel.ndim == 4), 0)
+
+
 def to_ours(
     tensors: Mapping[str, np.ndarray], *, model_name: str, channels: str
 ) -> tuple[Tensors, list[str]]:
@@ -291,14 +297,7 @@ def to_ours(
             f"transfer.weights: model.name = {model_name!r}, but the file's network is {looks_like}"
         )
     layout = max(_LAYOUTS[model_name], key=lambda layout: len(tensors.keys() & set(layout.marks)))
-    before_fc6 = next(
-        (
-            tensors[name].shape[0]
-            for name in ("features.28.weight", "conv5_3.weight")
-            if name in tensors and tensors[name].ndim == 4
-        ),
-        0,
-    )
+    before_fc6 = _outputs(tensors, "features.28.weight", "conv5_3.weight")
     found: Tensors = {}
     left_out, unknown = [], []
     groups: Counter[str] = Counter()

@@ -1,6 +1,7 @@
 """Weights by their name on the Hugging Face hub."""
 
 import dataclasses
+import importlib
 import re
 from pathlib import Path
 from typing import Any
@@ -91,8 +92,9 @@ def _had(hub: Any, name: str, filename: str, revision: str) -> tuple[Path, str]:
         why = f"not in the hub's cache, and the hub cannot be reached ({_reason(error)})"
         raise _refusal(name, filename, revision, why) from error
     try:
+        # By the revision, not by its commit: the cache then knows the revision when there is no network.
         path = Path(
-            hub.hf_hub_download(name, filename, revision=stated.commit_hash, etag_timeout=_TIMEOUT)
+            hub.hf_hub_download(name, filename, revision=revision or None, etag_timeout=_TIMEOUT)
         )
     # A connection lost, a full disk, a cache that is not ours: the library has an exception for each.
     except Exception as error:
@@ -122,15 +124,16 @@ def fetch(name: str, *, revision: str = "", sha256: str = "", filename: str = _F
         revision, pinned = PINNED[name]
         sha256 = sha256 or pinned
     try:
-        import huggingface_hub as hub
+        # Only those who name weights on the hub need it.
+        hub = importlib.import_module("huggingface_hub")
     except ImportError as error:
         why = "a name on the hub needs huggingface_hub, which is not installed"
         raise _refusal(name, filename, revision, why) from error
     path, stated = _had(hub, name, filename, revision)
-    # The cache is snapshots/COMMIT/FILE, a link to blobs/ETAG; the tag of a large file is its sha256.
-    expected = sha256 or stated or path.resolve().name
-    if not sha256 and not re.fullmatch(r"[0-9a-f]{64}", expected):
-        expected = ""
+    # The cache is snapshots/COMMIT/FILE, a link to blobs/ETAG where links can be made; the tag of a
+    # large file is its sha256, that of a small one another hash.
+    tags = [tag for tag in (path.resolve().name, stated) if re.fullmatch(r"[0-9a-f]{64}", tag)]
+    expected = sha256 or (tags[0] if tags else "")
     try:
         found = files.check_sha256(path, expected)
     except InputError as error:

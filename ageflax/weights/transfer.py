@@ -118,6 +118,13 @@ def _wrong(name: str, value: np.ndarray, drawn: Any) -> str:
     return ""
 
 
+def _problems(missing: list[str], no_place: list[str], wrong: list[str]) -> str:
+    problems = [f"missing: {_some(missing)}"] if missing else []
+    problems += [f"no place for: {_some(no_place)}"] if no_place else []
+    problems += [_some(wrong, "; ")] if wrong else []
+    return "; ".join(problems)
+
+
 def transferred(
     params: Params, batch_stats: Params, loaded: Loaded, *, reset: Sequence[str]
 ) -> tuple[Params, Params, Report]:
@@ -160,10 +167,11 @@ def transferred(
         if value is None:
             missing.append(name)
             continue
-        if value.shape != drawn.shape and name.endswith("position_embedding"):
+        if name.endswith("position_embedding") and value.shape != drawn.shape:
             resized = _resized(value, drawn.shape)
-            report.resized.extend([] if resized is None else [name])
-            value = value if resized is None else resized
+            if resized is not None:
+                report.resized.append(name)
+                value = resized
         if problem := _wrong(name, value, drawn):
             wrong.append(problem)
         result.append(np.asarray(value).astype(drawn.dtype))
@@ -171,12 +179,9 @@ def transferred(
     no_place = []
     for path in sorted(loaded.tensors.keys() - fresh.keys()):
         (report.left_out if stays(_name(path)) else no_place).append(_name(path))
-    problems = [f"missing: {_some(missing)}"] if missing else []
-    problems += [f"no place for: {_some(no_place)}"] if no_place else []
-    problems += [_some(wrong, "; ")] if wrong else []
-    if problems:
+    if problems := _problems(missing, no_place, wrong):
         raise InputError(
-            f"transfer.weights = {loaded.provenance['source']} does not fit: {'; '.join(problems)}."
+            f"transfer.weights = {loaded.provenance['source']} does not fit: {problems}."
             " What is to be drawn anew must be named in transfer.reset"
         )
     return (*jax.tree_util.tree_unflatten(structure, result), report)

@@ -158,7 +158,7 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32_weights(narrow_weights:
 def test_softmax_and_norms_are_computed_in_float32(narrow_weights: Tree) -> None:
     network = ViTB16(NARROW, depth=2, dtype=jnp.dtype("bfloat16"))
 
-    def run(images: jax.Array) -> jax.Array:
+    def run(images: jax.Array) -> Any:
         return network.apply({"params": narrow_weights}, images, train=False)
 
     program = str(jax.make_jaxpr(run)(jnp.zeros((1, 32, 48, 3))))

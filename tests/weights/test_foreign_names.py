@@ -2,7 +2,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax.traverse_util import flatten_dict
 
 from ageflax import models
 from ageflax.errors import InputError
@@ -35,9 +34,8 @@ def test_every_array_of_the_network_is_found_and_no_other(state, channels):
     x = jax.ShapeDtypeStruct((1, 224, 224, 1 if channels == "grey" else 3), jnp.float32)
     shapes = jax.eval_shape(lambda x: trunk.init(jax.random.key(0), x, train=False), x)
     expected = {
-        f"{group}/trunk/{path}": leaf.shape
-        for group, tree in shapes.items()
-        for path, leaf in flatten_dict(tree, sep="/").items()
+        "/".join((keys[0].key, "trunk", *(key.key for key in keys[1:]))): leaf.shape
+        for keys, leaf in jax.tree_util.tree_flatten_with_path(shapes)[0]
     }
     found, _ = ours(tensors, name, channels)
     assert {path: values.shape for path, values in found.items()} == expected

@@ -290,11 +290,11 @@ def test_a_bundle_is_taken_as_it_is_with_its_licence(tmp_path, given):
 def test_a_bundle_of_another_network_or_other_channels_is_refused(tmp_path):
     other = bundle(tmp_path / "a", architecture={"name": "resnet18"})
     with pytest.raises(
-        InputError, match="of model.name = 'resnet18', and 'levi_hassner' is asked for"
+        InputError, match=r"of model\.name = 'resnet18', and 'levi_hassner' is asked for"
     ):
         load_ours(other)
     other = bundle(tmp_path / "b", input={"channels": "rgb"})
-    with pytest.raises(InputError, match="of data.channels = 'rgb', and 'bgr' is asked for"):
+    with pytest.raises(InputError, match=r"of data\.channels = 'rgb', and 'bgr' is asked for"):
         load_ours(other)
 
 
@@ -308,7 +308,7 @@ def test_a_bundles_description_may_be_anything(tmp_path, content):
 
 def test_a_description_that_is_no_text_is_refused(tmp_path):
     (bundle(tmp_path / "b") / "config.json").write_bytes(b"\xff\xfe\xff")
-    with pytest.raises(InputError, match="config.json: cannot be read"):
+    with pytest.raises(InputError, match=r"config\.json: cannot be read"):
         load_ours(tmp_path / "b")
 
 
@@ -387,7 +387,7 @@ def test_a_bundle_on_the_hub_is_fetched_with_its_description(tmp_path, monkeypat
         return hub.Fetched(directory / filename, "c" * 40, "d" * 64)
 
     monkeypatch.setattr(hub, "fetch", fetch)
-    with pytest.raises(InputError, match="of data.channels = 'rgb'"):
+    with pytest.raises(InputError, match=r"of data\.channels = 'rgb'"):
         load_ours("me/bundle")
 
 
