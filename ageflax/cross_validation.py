@@ -179,6 +179,21 @@ def _environment() -> dict[str, Any]:
     }
 
 
+def _check_weights(
+    weights: transfer.Loaded | None, source: dict[str, Any], wanted: Sequence[int]
+) -> None:
+    """Weights of one fold of a dataset have seen the faces that its other folds test."""
+    trained_on = weights.provenance.get("trained_on") if weights else None
+    if trained_on and trained_on["fingerprint"] == source["fingerprint"]:
+        seen = [number for number in wanted if number != trained_on["fold"]]
+        if seen:
+            raise InputError(
+                f"transfer.weights were trained on these very data, fold {trained_on['fold']} kept for"
+                f" testing: they have seen the faces of fold {seen[0]}. Run fold {trained_on['fold']}"
+                " alone, or start from weights of other faces"
+            )
+
+
 def _claim(
     workdir: Path,
     config: Config,
@@ -310,6 +325,7 @@ def run(
     data = _read(config, mesh, pixels=not done.issuperset(wanted), say=say)
     source = data.source()
     weights = transfer.of_config(config)
+    _check_weights(weights, source, wanted)
     _claim(workdir, config, source, weights.provenance if weights else None, command)
     split_of = _splits(config, data)
     training_faces = float(np.mean([len(split.train) for split in split_of.values()]))

@@ -51,15 +51,20 @@ class Recipe:
     cached: bool = False
 
 
-# Labels of a part of a batch: of the faces themselves, and, where faces are mixed, of their partners.
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class _Targets:
+    """What a batch, or a part of it, is to be taken for: its own labels, or its partners' of a mix.
+
+    Attributes:
+      labels: as in Batch.
+      mask: as in Batch.
+      share: what each face's labels weigh.
+    """
+
     labels: Mapping[str, AnyArray]
     mask: AnyArray
     share: jax.Array
-
-
-jax.tree_util.register_dataclass(_Targets, data_fields=["labels", "mask", "share"], meta_fields=[])
 
 
 def _variables(params: Params, batch_stats: Params) -> dict[str, Params]:

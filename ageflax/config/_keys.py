@@ -121,7 +121,8 @@ def _transfer() -> ConfigDict:
     transfer = ConfigDict()
     # "" trains from scratch; FILE.safetensors, a bundle, or a hub name such as timm/resnet34.tv_in1k
     transfer.weights = ""
-    transfer.revision = ""  # of the hub's repository; "" is its newest
+    # Of the hub's repository; "" is the pinned one where ageflax/weights/hub.py has it, else the newest.
+    transfer.revision = ""
     transfer.sha256 = ""  # of the weights file; anything else is refused
     # Patterns over parameter paths, here and below. These stay freshly drawn; the rest must be there.
     transfer.reset = ("heads/.*",)

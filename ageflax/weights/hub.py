@@ -137,5 +137,8 @@ def fetch(name: str, *, revision: str = "", sha256: str = "", filename: str = _F
     try:
         found = files.check_sha256(path, expected)
     except InputError as error:
-        raise InputError(f"{error}\nremove it to have it downloaded again") from error
+        raise InputError(
+            f"{error}\nremove it to have it downloaded again; --config.transfer.revision=main takes the"
+            " newest, checked against what the hub itself states"
+        ) from error
     return Fetched(path, path.parent.name, found)

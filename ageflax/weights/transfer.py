@@ -229,6 +229,16 @@ def _stated(described: Any, group: str, key: str) -> str | None:
     return described if isinstance(described, str) else None
 
 
+def _trained_on(described: Any) -> dict[str, Any] | None:
+    """Fingerprint of the data that a bundle is of, and the fold that was kept for testing."""
+    fingerprint = _stated(described, "data", "fingerprint")
+    source = described.get("source") if isinstance(described, dict) else None
+    fold = source.get("fold") if isinstance(source, dict) else None
+    if fingerprint is None or not isinstance(fold, int):
+        return None
+    return {"fingerprint": fingerprint, "fold": fold}
+
+
 def _check_description(described: Any, source: str, *, model_name: str, channels: str) -> None:
     for group, key, asked, name in (
         ("architecture", "name", model_name, "model.name"),
@@ -273,6 +283,7 @@ def load(
         raise InputError(f"{beside}: cannot be read: {error}") from error
     _check_description(described, source, model_name=model_name, channels=channels)
     provenance["licence"] = _stated(described, "data", "licence")
+    provenance["trained_on"] = _trained_on(described)
     # A bundle's mean is of its data; the new run has its own.
     kept = {n: v for n, v in tensors.items() if n.startswith(("params/", "batch_stats/"))}
     return Loaded(kept, [], provenance)

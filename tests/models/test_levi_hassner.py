@@ -199,6 +199,17 @@ def test_the_age_network_has_11_415_048_parameters() -> None:
     assert _count(_shapes({}, {"gender": models.Head(2)})["params"]) == 11_415_048 - 6 * 513
 
 
+@pytest.mark.parametrize("activation", ["selu", "elu", "leaky", "prelu"])
+def test_of_the_activations_prelu_alone_has_parameters(activation: str) -> None:
+    params = _shapes({"activation": activation}, AGE)["params"]["trunk"]
+    layers = {"conv1": 96, "conv2": 256, "conv3": 384, "fc6": 512, "fc7": 512}
+    slopes = {f"{name}_prelu": {"slope": (size,)} for name, size in layers.items()}
+    found = {k: jax.tree.map(lambda leaf: leaf.shape, v) for k, v in params.items()}
+    assert {k: v for k, v in found.items() if k not in layers} == (
+        slopes if activation == "prelu" else {}
+    )
+
+
 def test_maps_shrink_from_56_to_28_to_14_to_7(forward: dict[str, np.ndarray]) -> None:
     trunk = models.build(PAPER, AGE).trunk
 

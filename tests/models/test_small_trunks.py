@@ -16,6 +16,9 @@ from ageflax.models.resnet_small import ResNetSmall
 CHANNELS = {InceptionSmall: 3, ResNetSmall: 3, MultitaskGray: 1}
 ALL = pytest.mark.parametrize("trunk", list(CHANNELS), ids=lambda trunk: trunk.__name__)
 
+# Each program is run once or twice, so that time goes into compiling it.
+compiled = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
 Tree = Any
 
 
@@ -142,7 +145,7 @@ def test_greys_norm_bends_large_activations_alone() -> None:
     variables = _drawn(MultitaskGray(width=0.25), images)
     assert _drawn(MultitaskGray(width=0.25, norm="none"), images).keys() == variables.keys()
 
-    @jax.jit
+    @compiled
     def run(variables: Tree, images: jax.Array) -> list[Any]:
         networks = [MultitaskGray(width=0.25, norm=norm) for norm in ("lrn", "none")]
         return [network.apply(variables, images, train=False) for network in networks]
@@ -160,7 +163,7 @@ def _tested(trunk: Any) -> tuple[Tree, Any, Any]:
     images = _images(trunk, 8, 32)
     variables = _drawn(networks[0], images)
 
-    @jax.jit
+    @compiled
     def run(variables: Tree) -> list[Any]:
         return [network.apply(variables, images, train=False) for network in networks]
 
@@ -181,7 +184,7 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32_weights(trunk: type[nn.
 def test_training_normalises_by_the_batch_and_drops_pooled_features(trunk: Any) -> None:
     variables, _, tested = _tested(trunk)
 
-    @jax.jit
+    @compiled
     def run(key: jax.Array) -> Tree:
         apply = trunk(width=0.05, dropout=0.5).apply
         images = _images(trunk, 8, 32)
@@ -205,7 +208,7 @@ def test_grey_has_no_state_and_trains_as_it_tests() -> None:
     variables, _, tested = _tested(MultitaskGray)
     assert variables.keys() == {"params"}
     images = _images(MultitaskGray, 8, 32)
-    apply = jax.jit(functools.partial(MultitaskGray(width=0.05).apply, train=True))
+    apply = compiled(functools.partial(MultitaskGray(width=0.05).apply, train=True))
     np.testing.assert_array_equal(apply(variables, images), tested)
 
 
@@ -216,7 +219,7 @@ def test_grey_learns_in_bfloat16() -> None:
     )
     variables = _drawn(network, images)
 
-    @jax.jit
+    @compiled
     @jax.grad
     def gradient(variables: Tree) -> jax.Array:
         features: Any = network.apply(variables, images, train=True)

@@ -1,0 +1,269 @@
+"""What a config can ask of a run beyond the paper's recipe, each through a whole small run."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from ageflax import bundle, cross_validation, train
+from ageflax import config as configuration
+from ageflax.errors import InputError
+from tests.conftest import small_values
+
+ADAM = ("--config.optim.name=adamw", "--config.optim.lr_multipliers=()")
+FROZEN = "--config.transfer.frozen=('trunk/.*',)"
+
+
+@pytest.fixture
+def run(data_dir, small_faces, tmp_path):
+    """Runs one fold of the small config with further words; gives its folder."""
+
+    def start(*words: str, name: str = "run") -> Path:
+        config = configuration.resolve(small_values(data_dir), ["--config.fold=0", *words])
+        cross_validation.run(config, tmp_path / name, say=said.append)
+        return tmp_path / name / "fold_0"
+
+    said: list[str] = []
+    start.said = said  # type: ignore[attr-defined]
+    return start
+
+
+def result(fold: Path) -> dict[str, Any]:
+    return json.loads((fold / "result.json").read_text())
+
+
+def log(fold: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (fold / "metrics.jsonl").read_text().splitlines()]
+
+
+def predictions(fold: Path) -> list[dict[str, str]]:
+    with (fold / "predictions.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def weights(fold: Path) -> dict[str, np.ndarray]:
+    variables = bundle.load(fold / "bundle").variables
+    leaves = jax.tree_util.tree_flatten_with_path(variables)[0]
+    return {jax.tree_util.keystr(k, simple=True, separator="/"): np.asarray(v) for k, v in leaves}
+
+
+@pytest.mark.parametrize("loss", ["label_distribution", "l1"])
+def test_years_reach_every_output(run, small_faces, loss):
+    fold = run("--config.task=years+gender", f"--config.loss.years={loss}", *ADAM)
+    figures = result(fold)["tasks"]["years"]
+    assert figures["years"]["faces"] == len(predictions(fold)) == 32
+    assert figures["years"]["mae"] < 100
+    assert set(figures["per_class"]) == set(configuration.class_names(
+        configuration.resolve(small_values(Path())))["age"])  # fmt: skip
+    errors = [abs(float(r["years_true"]) - float(r["years_predicted"])) for r in predictions(fold)]
+    assert np.mean(errors) == pytest.approx(figures["years"]["mae"], rel=1e-6)
+    model = bundle.load(fold / "bundle")
+    rows = [row for row in range(len(small_faces)) if small_faces.fold_of(row) == 0]
+    faces = np.stack([model.prepare(e["image"]) for e in small_faces.examples(rows)])
+    aged = model.ages(model(faces))
+    np.testing.assert_allclose(
+        aged.years, [float(r["years_predicted"]) for r in predictions(fold)], rtol=1e-4
+    )
+    np.testing.assert_allclose(aged.groups.sum(1), 1.0, rtol=1e-5)
+    columns = predictions(fold)[0].keys()
+    if loss == "l1":
+        assert aged.deviation is None
+        assert "years_probability_0" not in columns
+    else:
+        np.testing.assert_allclose(
+            aged.deviation, [float(r["years_deviation"]) for r in predictions(fold)], rtol=1e-3
+        )
+        assert "years_probability_100" in columns
+    assert all("years_mae" in line for line in log(fold))
+    assert "validation_years_mae" in log(fold)[-1]
+
+
+@pytest.mark.parametrize(
+    "loss", ["mean_variance", "coral", "corn", "label_distribution", "cross_entropy"]
+)
+def test_every_loss_of_age_groups_trains_and_gives_probabilities(run, loss):
+    fold = run(f"--config.loss.age={loss}", "--config.loss.expectation=0.1", *ADAM)
+    assert all(np.isfinite(line["loss"]) for line in log(fold))
+    for row in predictions(fold):
+        values = [float(value) for key, value in row.items() if "_probability_" in key]
+        assert len(values) == 8
+        assert sum(values) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_balance_parameters_move_and_are_logged_and_not_shipped(run):
+    fold = run(
+        "--config.task=joint", "--config.loss.balance=uncertainty",
+        "--config.optim.learning_rate=0.01", *ADAM,
+    )  # fmt: skip
+    for task in ("age", "gender"):
+        course = [line[f"{task}_log_variance"] for line in log(fold)]
+        assert len(set(course)) == len(course)
+    assert not [path for path in weights(fold) if "balance" in path]
+
+
+def test_a_frozen_trunk_and_its_statistics_stay_as_they_were(run):
+    start = run("--config.task=joint", name="first")
+    fold = run(f"--config.transfer.weights={start}", FROZEN, "--config.optim.learning_rate=0.01")
+    before, after = weights(start), weights(fold)
+    trunk = [path for path in after if "/trunk/" in path]
+    assert any(path.startswith("batch_stats/") for path in trunk)
+    for path in trunk:
+        np.testing.assert_array_equal(after[path], before[path], err_msg=path)
+    assert (after["params/heads/age/kernel"] != before["params/heads/age/kernel"]).any()
+    assert result(fold)["weights"]["sha256"]
+    assert any("taken over" in line for line in run.said)
+
+
+def test_cached_features_train_the_head_that_pixels_would(run):
+    """Without a mirror, and with a crop that is the whole image, both see the very same views."""
+    start = run("--config.data.crop=32", "--config.data.mirror=false", name="first")
+    words = (
+        f"--config.transfer.weights={start}", FROZEN, "--config.data.crop=32",
+        "--config.data.mirror=false", "--config.optim.learning_rate=0.01",
+    )  # fmt: skip
+    pixels = run(*words, name="pixels")
+    cached = run(*words, "--config.transfer.cache_features=true", name="cached")
+    for path, array in weights(pixels).items():
+        np.testing.assert_allclose(weights(cached)[path], array, rtol=2e-4, atol=1e-6, err_msg=path)
+    for one, other in zip(log(pixels), log(cached), strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], rel=1e-4)
+
+
+def test_layers_thaw_at_their_step(run):
+    words = (FROZEN, "--config.transfer.unfreeze=(('trunk/fc7/.*', 6),)", *ADAM)
+    at_first = run(*words, "--config.steps=7", "--config.optim.learning_rate=0.0", name="zero")
+    fold = run(*words, "--config.optim.learning_rate=0.001")
+    before, after = weights(at_first), weights(fold)
+    assert (after["params/trunk/fc7/kernel"] != before["params/trunk/fc7/kernel"]).any()
+    for path in ("conv1", "conv3", "fc6"):
+        name = f"params/trunk/{path}/kernel"
+        np.testing.assert_array_equal(after[name], before[name])
+
+
+def test_a_batch_in_parts_takes_the_step_of_the_whole(run):
+    """Batch norm sees each part alone, so without it."""
+    words = ("--config.model.norm=none", "--config.model.dropout=0.0", "--config.task=joint",
+             "--config.loss.balance=uncertainty", "--config.loss.class_weights=balanced",
+             "--config.optim.learning_rate=1e-3")  # fmt: skip
+    whole = run(*words, name="whole")
+    parts = run(*words, "--config.optim.accumulate=4", name="parts")
+    for one, other in zip(log(whole), log(parts), strict=True):
+        for key in ("loss", "age_loss", "gender_loss", "age_log_variance"):
+            assert one[key] == pytest.approx(other[key], rel=2e-4), key
+    for path, array in weights(whole).items():
+        np.testing.assert_allclose(weights(parts)[path], array, rtol=2e-3, atol=2e-5, err_msg=path)
+
+
+def test_the_averaged_weights_are_what_is_tested_and_shipped(run):
+    plain = run("--config.optim.learning_rate=0.001", name="plain")
+    averaged = run("--config.optim.learning_rate=0.001", "--config.optim.ema=0.9", name="averaged")
+    assert [line["loss"] for line in log(plain)] == [line["loss"] for line in log(averaged)]
+    one, other = weights(plain), weights(averaged)
+    assert (one["params/trunk/fc6/kernel"] != other["params/trunk/fc6/kernel"]).any()
+    model = bundle.load(averaged / "bundle")
+    assert float(predictions(averaged)[0]["age_probability_0-2"]) > 0
+    assert set(model.heads) == {"age"}
+
+
+def test_training_stops_when_validation_no_longer_improves_and_tests_the_best(run, monkeypatch):
+    validate, ranks = train._validate, {2: 0.3, 4: 0.9, 6: 0.9, 8: 0.2}
+
+    def ranked(fold, state, placement):
+        return validate(fold, state, placement)[0], ranks[int(state.step)]
+
+    monkeypatch.setattr(train, "_validate", ranked)
+    words = ("--config.eval.checkpoint=best", "--config.eval.every=2", "--config.eval.patience=2",
+             "--config.steps=40")  # fmt: skip
+    fold = run(*words)
+    assert result(fold)["steps"] == 8
+    assert log(fold)[-1]["step"] == 8
+    assert any("stopped at step 8 of 40" in line for line in run.said)
+    # Asked again without its result, it goes on from its last checkpoint, which says that it stopped.
+    (fold / "result.json").unlink()
+    assert result(run(*words))["steps"] == 8
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--config.data.mixup=0.4", "--config.data.cutmix=0.4"),
+        ("--config.data.rotation=10", "--config.data.zoom=0.1", "--config.data.erasing=0.5",
+         "--config.data.brightness=0.2", "--config.data.contrast=0.2", "--config.data.saturation=0.3"),
+    ],
+)  # fmt: skip
+def test_augmentations_train_and_resume_to_the_bit(run, words):
+    straight = run(*words, name="straight")
+    run(*words, "--config.steps=8", name="resumed")
+    folder = straight.parent.parent / "resumed" / "fold_0"
+    latest = max((folder / "checkpoints").iterdir(), key=lambda path: path.name)
+    (folder / "result.json").unlink()
+    # Less its last checkpoint, the run goes on from step 4.
+    for path in sorted(latest.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    latest.rmdir()
+    run(*words, "--config.steps=8", name="resumed")
+    assert (folder / "predictions.csv").read_bytes() == (straight / "predictions.csv").read_bytes()
+
+
+def test_a_share_of_the_training_persons(run):
+    whole = run("--config.steps=2", name="whole")
+    half = run("--config.steps=2", "--config.data.train_share=0.5", name="half")
+    few = result(half)["faces"]
+    assert 0.4 < few["train"] / result(whole)["faces"]["train"] < 0.6
+    assert few["test"] == result(whole)["faces"]["test"]
+    assert few["validation"] == result(whole)["faces"]["validation"]
+
+
+def test_weights_that_saw_the_test_faces_are_refused(run, data_dir, tmp_path):
+    start = run("--config.steps=2", name="first")
+    config = configuration.resolve(
+        small_values(data_dir), ["--config.fold=1", f"--config.transfer.weights={start}"]
+    )
+    with pytest.raises(InputError, match=r"they have seen the faces of fold 1. Run fold 0 alone"):
+        cross_validation.run(config, tmp_path / "second", say=lambda line: None)
+
+
+def test_the_folds_as_one_model_average_their_probabilities(data_dir, small_faces, tmp_path):
+    config = configuration.resolve(
+        small_values(data_dir), ["--config.folds=(0, 1)", "--config.steps=2"]
+    )
+    cross_validation.run(config, tmp_path, say=lambda line: None)
+    together = bundle.ensemble(tmp_path)
+    faces = np.stack([together.prepare(e["image"]) for e in small_faces.examples([0, 1, 2])])
+    each = [bundle.load(tmp_path / f"fold_{k}" / "bundle")(faces)["age"] for k in (0, 1)]
+    np.testing.assert_allclose(together(faces)["age"], np.mean(each, axis=0), rtol=1e-6)
+    with pytest.raises(InputError, match=r"bundle\.ensemble"):
+        bundle.load(tmp_path)
+    with pytest.raises(InputError, match="no fold of it is finished"):
+        bundle.ensemble(tmp_path / "fold_0")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--config.transfer.frozen=('trunk/conv9/.*',)"], "matches none of the parameters"),
+        (["--config.transfer.frozen=('.*',)"], "there is nothing to learn"),
+        (["--config.transfer.frozen=('trunk/(',)"], "is no regular expression"),
+        (
+            [FROZEN, "--config.transfer.unfreeze=(('trunk/fc7/.*', 8),)"],
+            "step 8 is not before the end",
+        ),
+        (
+            ["--config.transfer.frozen=('trunk/fc7/.*',)", "--config.transfer.cache_features=1"],
+            "part of the trunk is not frozen",
+        ),
+        (["--config.transfer.weights=nothing.safetensors"], "No such file"),
+        (
+            ["--config.loss.years=l1", "--config.task=years", "--config.loss.expectation=1"],
+            "loss.years",
+        ),
+    ],
+)
+def test_what_cannot_be_trained_is_told(run, words, message):
+    with pytest.raises(InputError, match=message) as caught:
+        run(*words)
+    assert "\n" not in str(caught.value)
