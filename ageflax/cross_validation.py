@@ -322,9 +322,9 @@ def run(
     check_divides(config.data.batch_size, mesh, "data.batch_size")
     wanted = [number for number in config.folds if number in _protocol_folds(config)]
     done = {result["fold"] for result in finished(workdir)}
+    weights = transfer.of_config(config)  # before the long reading of pixels, should it be absent
     data = _read(config, mesh, pixels=not done.issuperset(wanted), say=say)
     source = data.source()
-    weights = transfer.of_config(config)
     _check_weights(weights, source, wanted)
     _claim(workdir, config, source, weights.provenance if weights else None, command)
     split_of = _splits(config, data)

@@ -1,171 +1,19 @@
 """From the names and layouts of other frameworks to ours.
 
-Kernels are stored O, I, H, W and O, I there; H, W, I, O and I, O here. Each network is described by a
-list of (pattern, replacement): the first pattern that matches a name whole says where the tensor goes.
-
-References: torchvision's resnet.py and vgg.py; timm's vgg.py and vision_transformer.py; OpenAI's CLIP,
-  model.py, whose names FaRL keeps; Caffe's VGG_ILSVRC_16_layers, whose names VGG-Face and DEX keep.
+Kernels are stored O, I, H, W and O, I there; H, W, I, O and I, O here. What each framework calls a
+tensor is in `foreign_layouts`.
 """
 
 import re
 from collections import Counter
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
 
 from ageflax.errors import InputError
+from ageflax.weights.foreign_layouts import COUNTED, DROPPED, LAYOUTS, Layout
 
 Tensors = dict[str, np.ndarray]
-_DROPPED = ""  # in place of a path: left out, and reported by name: a classifier of other classes
-_COUNTED = "="  # likewise, reported as one group of so many
-
-
-class _Layout(NamedTuple):
-    """One way in which a network's tensors are named.
-
-    Attributes:
-      marks: names that a file in this layout has.
-      first: our path of the kernel that sees the image.
-      rules: name to path.
-      bgr: whether it was trained on BGR, as Caffe's networks are.
-    """
-
-    marks: tuple[str, ...]
-    first: str
-    rules: tuple[tuple[str, str], ...]
-    bgr: bool = False
-
-
-_NORM = (
-    (r"{}\.weight", r"params/trunk/{}/scale"),
-    (r"{}\.bias", r"params/trunk/{}/bias"),
-    (r"{}\.running_mean", r"batch_stats/trunk/{}/mean"),
-    (r"{}\.running_var", r"batch_stats/trunk/{}/var"),
-)
-
-
-def _norm(pattern: str, path: str) -> tuple[tuple[str, str], ...]:
-    return tuple((p.replace("{}", pattern), r.replace("{}", path)) for p, r in _NORM)
-
-
-def _dense(pattern: str, path: str) -> tuple[tuple[str, str], ...]:
-    return (
-        (rf"{pattern}\.weight", f"params/trunk/{path}/kernel"),
-        (rf"{pattern}\.bias", f"params/trunk/{path}/bias"),
-    )
-
-
-def _layer_norm(pattern: str, path: str) -> tuple[tuple[str, str], ...]:
-    return _norm(pattern, path)[:2]
-
-
-_BLOCK = r"layer(\d)\.(\d+)\."
-_RESNET = _Layout(
-    ("conv1.weight", "layer1.0.conv1.weight"),
-    "params/trunk/conv1/kernel",
-    (
-        *_dense(r"conv1", "conv1"),
-        *_norm(r"bn1", "bn1"),
-        *_dense(_BLOCK + r"conv(\d)", r"layer\1_\2/conv\3"),
-        *_norm(_BLOCK + r"bn(\d)", r"layer\1_\2/bn\3"),
-        *_dense(_BLOCK + r"downsample\.0", r"layer\1_\2/downsample_conv"),
-        *_norm(_BLOCK + r"downsample\.1", r"layer\1_\2/downsample_bn"),
-        (r".*\.num_batches_tracked", _COUNTED + "num_batches_tracked"),
-        (r"fc\..*", _DROPPED),
-    ),
-)
-_VGG_FEATURES = {
-    0: "conv1_1", 2: "conv1_2", 5: "conv2_1", 7: "conv2_2", 10: "conv3_1", 12: "conv3_2",
-    14: "conv3_3", 17: "conv4_1", 19: "conv4_2", 21: "conv4_3", 24: "conv5_1", 26: "conv5_2",
-    28: "conv5_3",
-}  # fmt: skip
-_VGG_CONVOLUTIONS = tuple(
-    rule for k, name in _VGG_FEATURES.items() for rule in _dense(rf"features\.{k}", name)
-)
-_VGG = (
-    _Layout(
-        ("features.0.weight", "classifier.0.weight"),
-        "params/trunk/conv1_1/kernel",
-        (
-            *_VGG_CONVOLUTIONS,
-            *_dense(r"classifier\.0", "fc6"),
-            *_dense(r"classifier\.3", "fc7"),
-            (r"classifier\.6\..*", _DROPPED),
-        ),
-    ),
-    _Layout(
-        ("features.0.weight", "pre_logits.fc1.weight"),
-        "params/trunk/conv1_1/kernel",
-        (
-            *_VGG_CONVOLUTIONS,
-            *_dense(r"pre_logits\.fc1", "fc6"),
-            *_dense(r"pre_logits\.fc2", "fc7"),
-            (r"head\.fc\..*", _DROPPED),
-        ),
-    ),
-    _Layout(
-        ("conv1_1.weight", "fc6.weight"),
-        "params/trunk/conv1_1/kernel",
-        (
-            *_dense(r"(conv\d_\d|fc6|fc7)", r"\1"),
-            (r"fc8[^.]*\..*", _DROPPED),
-        ),
-        bgr=True,
-    ),
-)
-_VIT = (
-    _Layout(
-        ("visual.conv1.weight", "visual.class_embedding"),
-        "params/trunk/patch_embedding/kernel",
-        (
-            (r"visual\.conv1\.weight", "params/trunk/patch_embedding/kernel"),
-            (r"visual\.class_embedding", "params/trunk/class_token"),
-            (r"visual\.positional_embedding", "params/trunk/position_embedding"),
-            *_layer_norm(r"visual\.ln_pre", "pre_norm"),
-            *_layer_norm(r"visual\.ln_post", "post_norm"),
-            (
-                r"visual\.transformer\.resblocks\.(\d+)\.attn\.in_proj_weight",
-                r"params/trunk/block_\1/qkv/kernel",
-            ),
-            (
-                r"visual\.transformer\.resblocks\.(\d+)\.attn\.in_proj_bias",
-                r"params/trunk/block_\1/qkv/bias",
-            ),
-            *_dense(
-                r"visual\.transformer\.resblocks\.(\d+)\.attn\.out_proj", r"block_\1/projection"
-            ),
-            *_layer_norm(r"visual\.transformer\.resblocks\.(\d+)\.ln_(\d)", r"block_\1/norm\2"),
-            *_dense(r"visual\.transformer\.resblocks\.(\d+)\.mlp\.c_fc", r"block_\1/fc1"),
-            *_dense(r"visual\.transformer\.resblocks\.(\d+)\.mlp\.c_proj", r"block_\1/fc2"),
-            (r"visual\.proj", _DROPPED),  # to the space shared with texts
-            (r"(?!visual\.).*", _COUNTED + "not of the image encoder"),
-        ),
-    ),
-    _Layout(
-        ("patch_embed.proj.weight", "norm_pre.weight"),
-        "params/trunk/patch_embedding/kernel",
-        (
-            (r"patch_embed\.proj\.weight", "params/trunk/patch_embedding/kernel"),
-            (r"cls_token", "params/trunk/class_token"),
-            (r"pos_embed", "params/trunk/position_embedding"),
-            *_layer_norm(r"norm_pre", "pre_norm"),
-            *_layer_norm(r"norm", "post_norm"),
-            *_dense(r"blocks\.(\d+)\.attn\.qkv", r"block_\1/qkv"),
-            *_dense(r"blocks\.(\d+)\.attn\.proj", r"block_\1/projection"),
-            *_layer_norm(r"blocks\.(\d+)\.norm(\d)", r"block_\1/norm\2"),
-            *_dense(r"blocks\.(\d+)\.mlp\.fc(\d)", r"block_\1/fc\2"),
-            (r"head\..*", _DROPPED),
-        ),
-    ),
-)
-_LAYOUTS: dict[str, tuple[_Layout, ...]] = {
-    "resnet18": (_RESNET,),
-    "resnet34": (_RESNET,),
-    "resnet50": (_RESNET,),
-    "vgg16": _VGG,
-    "vit_b16": _VIT,
-}
 
 
 # Blocks of each stage and whether they are bottlenecks; the last convolution's place in `features`.
@@ -213,7 +61,13 @@ def _resemblance(tensors: Mapping[str, np.ndarray]) -> str:
         return _VGGS.get(max(places, default=0), "a network of torchvision's VGG kind")
     if {"conv1_1.weight", "conv5_3.weight"} <= tensors.keys():
         return "vgg16"
-    if "visual.class_embedding" in tensors or "norm_pre.weight" in tensors:
+    marks = (
+        "visual.class_embedding",
+        "norm_pre.weight",
+        "vision_model.embeddings.class_embedding",
+        "embeddings.class_embedding",
+    )
+    if any(name in tensors for name in marks):
         return "vit_b16"
     if {"patch_embed.proj.weight", "cls_token"} <= tensors.keys():
         return "a ViT that lacks CLIP's norm before its blocks"
@@ -256,7 +110,37 @@ def _ordered(kernel: np.ndarray, channels: str, *, bgr: bool) -> np.ndarray:
     return kernel if (channels == "bgr") == bgr else kernel[:, :, ::-1]
 
 
-def _place(name: str, layout: _Layout) -> str | None:
+def _with_joined_qkv(found: Tensors) -> Tensors:
+    """Queries, keys and values that lie apart, as the one layer that computes all three.
+
+    Raises:
+      InputError: one is missing, or they differ in shape.
+    """
+    joined: Tensors = {}
+    parts: dict[str, Tensors] = {}
+    for path, values in found.items():
+        if match := re.fullmatch(r"(.*/)([qkv])(/kernel|/bias)", path):
+            parts.setdefault(f"{match[1]}qkv{match[3]}", {})[match[2]] = values
+        else:
+            joined[path] = values
+    for path, three in parts.items():
+        absent = [letter for letter in "qkv" if letter not in three]
+        if absent:
+            raise InputError(
+                f"transfer.weights: {path} is made of the file's q, k and v:"
+                f" {' and '.join(absent)} missing"
+            )
+        shapes = [three[letter].shape for letter in "qkv"]
+        if len(set(shapes)) > 1 or not shapes[0]:
+            raise InputError(
+                f"transfer.weights: {path} is made of the file's q, k and v, which have the shapes"
+                f" {', '.join(map(str, shapes))}"
+            )
+        joined[path] = np.concatenate([three[letter] for letter in "qkv"], axis=-1)
+    return joined
+
+
+def _place(name: str, layout: Layout) -> str | None:
     for pattern, path in layout.rules:
         if match := re.fullmatch(pattern, name):
             return match.expand(path)
@@ -274,29 +158,32 @@ def to_ours(
 ) -> tuple[Tensors, list[str]]:
     """Another project's tensors under our paths.
 
-    A ViT's names do not say whether it was trained with QuickGELU, as OpenAI's and FaRL's were and as
-    ours computes, or with the exact GELU, as most of LAION's.
+    Of ViTs only weights that were trained with QuickGELU fit, as OpenAI's and FaRL's were: ours computes
+    it. Names and shapes do not tell, so others, such as most of LAION's with the exact GELU, are taken
+    too and give wrong features. In transformers' config.json it is hidden_act = "quick_gelu".
 
     Args:
       tensors: by their names there: torchvision's and timm's ResNets, torchvision's, timm's and Caffe's
-        VGG-16, CLIP's, FaRL's and timm's ViT-B/16.
+        VGG-16, CLIP's, FaRL's, timm's and transformers' CLIP ViT-B/16, its texts' half there or not.
       model_name: the network that is asked for.
       channels: what it will see; networks in Caffe's names see BGR, the others RGB, and the first kernel
         is turned to fit.
 
     Returns:
-      By path, such as "params/trunk/conv1/kernel"; and the names that are left out: its classifier.
+      By path, such as "params/trunk/conv1/kernel"; and the names that are left out: its classifier, or
+      what is not of the image encoder.
 
     Raises:
-      InputError: of another architecture, or with tensors that have no place.
+      InputError: of another architecture, with tensors that have no place, or without one of a
+        block's queries, keys and values where they lie apart.
     """
     tensors = _without_prefix(tensors)
     looks_like = _resemblance(tensors)
-    if looks_like != model_name or model_name not in _LAYOUTS:
+    if looks_like != model_name or model_name not in LAYOUTS:
         raise InputError(
             f"transfer.weights: model.name = {model_name!r}, but the file's network is {looks_like}"
         )
-    layout = max(_LAYOUTS[model_name], key=lambda layout: len(tensors.keys() & set(layout.marks)))
+    layout = max(LAYOUTS[model_name], key=lambda layout: len(tensors.keys() & set(layout.marks)))
     before_fc6 = _outputs(tensors, "features.28.weight", "conv5_3.weight")
     found: Tensors = {}
     left_out, unknown = [], []
@@ -305,10 +192,10 @@ def to_ours(
         path = _place(name, layout)
         if path is None:
             unknown.append(name)
-        elif path == _DROPPED:
+        elif path == DROPPED:
             left_out.append(name)
-        elif path.startswith(_COUNTED):
-            groups[path.removeprefix(_COUNTED)] += 1
+        elif path.startswith(COUNTED):
+            groups[path.removeprefix(COUNTED)] += 1
         elif path.endswith("/kernel"):
             found[path] = _kernel(values, path, before_fc6)
         else:
@@ -319,6 +206,7 @@ def to_ours(
             f"transfer.weights: tensors that have no place in {model_name}:"
             f" {', '.join(sorted(unknown)[:6])}{more}"
         )
+    found = _with_joined_qkv(found)
     if layout.first in found:
         found[layout.first] = _ordered(found[layout.first], channels, bgr=layout.bgr)
     return found, left_out + [f"{count} {what}" for what, count in groups.items()]

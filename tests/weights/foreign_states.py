@@ -89,8 +89,51 @@ _TIMM_VIT = (
 )
 
 
+_VIT_OF_TRANSFORMERS = (
+    ("visual.conv1", "vision_model.embeddings.patch_embedding"),
+    ("visual.class_embedding", "vision_model.embeddings.class_embedding"),
+    ("visual.positional_embedding", "vision_model.embeddings.position_embedding.weight"),
+    ("visual.ln_pre", "vision_model.pre_layrnorm"),
+    ("visual.ln_post", "vision_model.post_layernorm"),
+    ("visual.transformer.resblocks", "vision_model.encoder.layers"),
+    ("attn.", "self_attn."),
+    ("in_proj_", "in_proj."),
+    ("ln_", "layer_norm"),
+    ("c_fc", "fc1"),
+    ("c_proj", "fc2"),
+)
+
+
+def _renamed(name, pairs):
+    for before, after in pairs:
+        name = name.replace(before, after)
+    return name
+
+
+def _vit_of_transformers(tensors, *, layout):
+    found = {}
+    for name, values in tensors.items():
+        name = _renamed(name, _VIT_OF_TRANSFORMERS)
+        if "in_proj" in name:
+            for letter, part in zip("qkv", np.split(values, 3), strict=True):
+                found[name.replace("in_proj", f"{letter}_proj")] = part
+        else:
+            found[name] = values
+    if layout == "transformers, image":
+        return {name.removeprefix("vision_model."): values for name, values in found.items()}
+    return found | {
+        "vision_model.embeddings.position_ids": np.arange(197)[None],
+        "text_model.embeddings.token_embedding.weight": np.ones((9, 8), np.float32),
+        "text_model.encoder.layers.0.self_attn.q_proj.weight": np.ones((8, 8), np.float32),
+        "text_projection.weight": np.ones((8, 8), np.float32),
+        "visual_projection.weight": np.ones((8, 64), np.float32),
+        "logit_scale": np.ones((), np.float32),
+    }
+
+
 def vit(layout="clip", *, width=64, depth=12, tokens=197):
-    """ViT-B/16; layout is clip, with two tensors of its tower of texts, or timm."""
+    """ViT-B/16; layout is clip or transformers, with some of their text encoder, or timm, or
+    "transformers, image" without any."""
     drawn = Drawn()
     drawn.add("visual.class_embedding", width)
     drawn.add("visual.positional_embedding", tokens, width)
@@ -111,10 +154,11 @@ def vit(layout="clip", *, width=64, depth=12, tokens=197):
         drawn.add("logit_scale")
         drawn.add("transformer.resblocks.0.attn.in_proj_weight", 24, 8)
         return drawn.tensors
+    if layout.startswith("transformers"):
+        return _vit_of_transformers(drawn.tensors, layout=layout)
     found = {}
     for name, values in drawn.tensors.items():
-        for before, after in _TIMM_VIT:
-            name = name.replace(before, after)
+        name = _renamed(name, _TIMM_VIT)
         found[name] = values[None] if name == "pos_embed" else values
         found[name] = values[None, None] if name == "cls_token" else found[name]
     return found | {

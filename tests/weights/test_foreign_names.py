@@ -23,6 +23,8 @@ STATES = {
     "vgg16, caffe": ("vgg16", {"width": 1 / 64}, vgg("caffe")),
     "vit_b16, clip": ("vit_b16", {"width": 1 / 12}, vit()),
     "vit_b16, timm": ("vit_b16", {"width": 1 / 12}, vit("timm")),
+    "vit_b16, transformers": ("vit_b16", {"width": 1 / 12}, vit("transformers")),
+    "vit_b16, its image half": ("vit_b16", {"width": 1 / 12}, vit("transformers, image")),
 }
 
 
@@ -111,6 +113,86 @@ def test_vits_two_layouts_are_one_network():
     assert timms_head == ["head.weight", "head.bias"]
 
 
+LAYER = "vision_model.encoder.layers.3"
+
+
+def test_transformers_layout_is_the_same_network():
+    clip, _ = ours(vit(), "vit_b16")
+    whole, left_out = ours(vit("transformers"), "vit_b16")
+    image, nothing = ours(vit("transformers, image"), "vit_b16")
+    assert clip.keys() == whole.keys() == image.keys()
+    for path, values in clip.items():
+        np.testing.assert_array_equal(whole[path], values)
+        np.testing.assert_array_equal(image[path], values)
+    assert left_out == [
+        "vision_model.embeddings.position_ids",
+        "visual_projection.weight",
+        "4 not of the image encoder",
+    ]
+    assert nothing == []
+    # As its image encoder alone was saved before version 5, with and without the projection.
+    for name in ("position_ids", "visual_projection.weight"):
+        kept = {n: v for n, v in vit("transformers").items() if n.startswith("vision") or name in n}
+        assert ours(kept, "vit_b16")[0].keys() == clip.keys()
+
+
+def test_queries_keys_and_values_are_joined_in_this_order():
+    theirs = vit("transformers", depth=4)
+    for k, letter in enumerate("vqk"):  # whatever the order in the file
+        weight = np.full((64, 64), k, np.float32)
+        weight[5, 7] = 10 + k  # output 5, input 7
+        del theirs[f"{LAYER}.self_attn.{letter}_proj.weight"]
+        theirs[f"{LAYER}.self_attn.{letter}_proj.weight"] = weight
+        theirs[f"{LAYER}.self_attn.{letter}_proj.bias"] = np.full(64, 20 + k, np.float32)
+    found, _ = ours(theirs, "vit_b16")
+    kernel = found["params/trunk/block_3/qkv/kernel"]
+    assert kernel.shape == (64, 192)
+    assert kernel[0, [0, 63, 64, 127, 128, 191]].tolist() == [1, 1, 2, 2, 0, 0]
+    assert kernel[7, [5, 69, 133]].tolist() == [11, 12, 10]
+    bias = found["params/trunk/block_3/qkv/bias"]
+    assert bias[[0, 63, 64, 127, 128, 191]].tolist() == [21, 21, 22, 22, 20, 20]
+
+
+@pytest.mark.parametrize("letter", ["q", "k", "v"])
+@pytest.mark.parametrize(("part", "ours_is"), [("weight", "kernel"), ("bias", "bias")])
+def test_a_missing_query_key_or_value_is_refused(letter, part, ours_is):
+    theirs = vit("transformers", depth=4)
+    del theirs[f"{LAYER}.self_attn.{letter}_proj.{part}"]
+    with pytest.raises(InputError, match=f"block_3/qkv/{ours_is} is made of .*: {letter} missing$"):
+        ours(theirs, "vit_b16")
+
+
+@pytest.mark.parametrize("shape", [(), (32, 64), (64,), (64, 64, 1, 1)])
+def test_queries_keys_and_values_of_unlike_shapes_are_refused(shape):
+    theirs = vit("transformers", depth=4)
+    theirs[f"{LAYER}.self_attn.k_proj.weight"] = np.ones(shape, np.float32)
+    with pytest.raises(InputError, match=r"block_3/qkv/kernel .* have the shapes \(64, 64\), "):
+        ours(theirs, "vit_b16")
+
+
+def test_what_only_looks_like_transformers_layout_is_refused():
+    theirs = vit("transformers") | {f"{LAYER}.mlp.gate.weight": np.ones(1, np.float32)}
+    with pytest.raises(InputError, match=r"no place in vit_b16: vision_model.*mlp\.gate\.weight$"):
+        ours(theirs, "vit_b16")
+    with pytest.raises(InputError, match=r"no place in vit_b16: head\.weight$"):
+        ours(vit("transformers") | {"head.weight": np.ones(1, np.float32)}, "vit_b16")
+
+
+def test_what_farl_predicts_masked_patches_with_is_left_out():
+    extras = (
+        "visual.mask_token",
+        "visual.mim_head.weight",
+        "visual.lm_transformer.resblocks.0.attn.in_proj_weight",
+        "visual.lm_head.weight",
+        "visual.ln_lm.bias",
+    )
+    found, left_out = ours(vit() | {n: np.ones(1, np.float32) for n in extras}, "vit_b16")
+    assert found.keys() == ours(vit(), "vit_b16")[0].keys()
+    assert left_out[-1] == "5 of masked images"
+    with pytest.raises(InputError, match=r"no place in vit_b16: visual\.other$"):
+        ours(vit() | {"visual.other": np.ones(1, np.float32)}, "vit_b16")
+
+
 def test_the_first_kernel_is_turned_to_the_channels_it_will_see():
     weight = resnet()["conv1.weight"].transpose(2, 3, 1, 0)
     path = "params/trunk/conv1/kernel"
@@ -163,6 +245,8 @@ def test_a_prefix_of_some_names_is_not():
         (vgg(), "resnet18", "vgg16"),
         (vgg("caffe"), "vit_b16", "vgg16"),
         (vit(), "resnet50", "vit_b16"),
+        (vit("transformers"), "resnet50", "vit_b16"),
+        (vit("transformers, image"), "vgg16", "vit_b16"),
         (resnet(), "levi_hassner", "resnet18"),
         ({"features.0.weight": np.ones((2, 3, 3, 3)), "features.34.weight": np.ones((2, 2, 3, 3))},
          "vgg16", "vgg19"),
@@ -196,3 +280,7 @@ def test_tensors_of_absurd_shapes_are_passed_on_for_the_comparison_of_shapes():
     for name in ("visual.positional_embedding", "visual.class_embedding"):
         for shape in ((), (1,), (1, 1, 1), (2, 197, 64)):
             ours(vit(depth=1) | {name: np.ones(shape, np.float32)}, "vit_b16")
+    q, k, v = (f"encoder.layers.0.self_attn.{letter}_proj.weight" for letter in "qkv")
+    for shape in ((1,), (0, 0), (2, 3, 4), (2, 3, 4, 5)):
+        alike = dict.fromkeys((q, k, v), np.ones(shape, np.float32))
+        ours(vit("transformers, image", depth=1) | alike, "vit_b16")

@@ -1,0 +1,198 @@
+"""What other frameworks call the tensors of our networks, and where each belongs.
+
+Each network is described by a list of (pattern, replacement): the first pattern that matches a name
+whole says where the tensor goes.
+
+References: torchvision's resnet.py and vgg.py; timm's vgg.py and vision_transformer.py; OpenAI's CLIP,
+  model.py, whose names FaRL keeps; FaRL, farl/network/farl/model.py; transformers'
+  modeling_clip.py; Caffe's VGG_ILSVRC_16_layers, whose names VGG-Face and DEX keep.
+"""
+
+import re
+from typing import NamedTuple
+
+DROPPED = ""  # in place of a path: left out, and reported by name: a classifier of other classes
+COUNTED = "="  # likewise, reported as one group of so many
+
+
+class Layout(NamedTuple):
+    """One way in which a network's tensors are named.
+
+    Attributes:
+      marks: names that a file in this layout has.
+      first: our path of the kernel that sees the image.
+      rules: name to path.
+      bgr: whether it was trained on BGR, as Caffe's networks are.
+    """
+
+    marks: tuple[str, ...]
+    first: str
+    rules: tuple[tuple[str, str], ...]
+    bgr: bool = False
+
+
+_NORM = (
+    (r"{}\.weight", r"params/trunk/{}/scale"),
+    (r"{}\.bias", r"params/trunk/{}/bias"),
+    (r"{}\.running_mean", r"batch_stats/trunk/{}/mean"),
+    (r"{}\.running_var", r"batch_stats/trunk/{}/var"),
+)
+
+
+def _norm(pattern: str, path: str) -> tuple[tuple[str, str], ...]:
+    return tuple((p.replace("{}", pattern), r.replace("{}", path)) for p, r in _NORM)
+
+
+def _dense(pattern: str, path: str) -> tuple[tuple[str, str], ...]:
+    return (
+        (rf"{pattern}\.weight", f"params/trunk/{path}/kernel"),
+        (rf"{pattern}\.bias", f"params/trunk/{path}/bias"),
+    )
+
+
+def _layer_norm(pattern: str, path: str) -> tuple[tuple[str, str], ...]:
+    return _norm(pattern, path)[:2]
+
+
+_BLOCK = r"layer(\d)\.(\d+)\."
+_RESNET = Layout(
+    ("conv1.weight", "layer1.0.conv1.weight"),
+    "params/trunk/conv1/kernel",
+    (
+        *_dense(r"conv1", "conv1"),
+        *_norm(r"bn1", "bn1"),
+        *_dense(_BLOCK + r"conv(\d)", r"layer\1_\2/conv\3"),
+        *_norm(_BLOCK + r"bn(\d)", r"layer\1_\2/bn\3"),
+        *_dense(_BLOCK + r"downsample\.0", r"layer\1_\2/downsample_conv"),
+        *_norm(_BLOCK + r"downsample\.1", r"layer\1_\2/downsample_bn"),
+        (r".*\.num_batches_tracked", COUNTED + "num_batches_tracked"),
+        (r"fc\..*", DROPPED),
+    ),
+)
+_VGG_FEATURES = {
+    0: "conv1_1", 2: "conv1_2", 5: "conv2_1", 7: "conv2_2", 10: "conv3_1", 12: "conv3_2",
+    14: "conv3_3", 17: "conv4_1", 19: "conv4_2", 21: "conv4_3", 24: "conv5_1", 26: "conv5_2",
+    28: "conv5_3",
+}  # fmt: skip
+_VGG_CONVOLUTIONS = tuple(
+    rule for k, name in _VGG_FEATURES.items() for rule in _dense(rf"features\.{k}", name)
+)
+_VGG = (
+    Layout(
+        ("features.0.weight", "classifier.0.weight"),
+        "params/trunk/conv1_1/kernel",
+        (
+            *_VGG_CONVOLUTIONS,
+            *_dense(r"classifier\.0", "fc6"),
+            *_dense(r"classifier\.3", "fc7"),
+            (r"classifier\.6\..*", DROPPED),
+        ),
+    ),
+    Layout(
+        ("features.0.weight", "pre_logits.fc1.weight"),
+        "params/trunk/conv1_1/kernel",
+        (
+            *_VGG_CONVOLUTIONS,
+            *_dense(r"pre_logits\.fc1", "fc6"),
+            *_dense(r"pre_logits\.fc2", "fc7"),
+            (r"head\.fc\..*", DROPPED),
+        ),
+    ),
+    Layout(
+        ("conv1_1.weight", "fc6.weight"),
+        "params/trunk/conv1_1/kernel",
+        (
+            *_dense(r"(conv\d_\d|fc6|fc7)", r"\1"),
+            (r"fc8[^.]*\..*", DROPPED),
+        ),
+        bgr=True,
+    ),
+)
+
+
+def _vit_of_transformers(prefix: str) -> Layout:
+    """Its CLIPModel and CLIPVisionModel; queries, keys and values lie apart, and are joined later."""
+    before = re.escape(prefix)
+    layer = before + r"encoder\.layers\.(\d+)\."
+    return Layout(
+        (f"{prefix}embeddings.class_embedding", f"{prefix}pre_layrnorm.weight"),
+        "params/trunk/patch_embedding/kernel",
+        (
+            (
+                before + r"embeddings\.patch_embedding\.weight",
+                "params/trunk/patch_embedding/kernel",
+            ),
+            (before + r"embeddings\.class_embedding", "params/trunk/class_token"),
+            (before + r"embeddings\.position_embedding\.weight", "params/trunk/position_embedding"),
+            (before + r"embeddings\.position_ids", DROPPED),  # 0, 1, ... 196
+            *_layer_norm(before + r"pre_layrnorm", "pre_norm"),  # spelt so
+            *_layer_norm(before + r"post_layernorm", "post_norm"),
+            *_dense(layer + r"self_attn\.([qkv])_proj", r"block_\1/\2"),
+            *_dense(layer + r"self_attn\.out_proj", r"block_\1/projection"),
+            *_layer_norm(layer + r"layer_norm(\d)", r"block_\1/norm\2"),
+            *_dense(layer + r"mlp\.fc(\d)", r"block_\1/fc\2"),
+            (r"visual_projection\.weight", DROPPED),  # to the space shared with texts
+            (
+                r"text_model\..*|text_projection\.weight|logit_scale",
+                COUNTED + "not of the image encoder",
+            ),
+        ),
+    )
+
+
+_VIT = (
+    Layout(
+        ("visual.conv1.weight", "visual.class_embedding"),
+        "params/trunk/patch_embedding/kernel",
+        (
+            (r"visual\.conv1\.weight", "params/trunk/patch_embedding/kernel"),
+            (r"visual\.class_embedding", "params/trunk/class_token"),
+            (r"visual\.positional_embedding", "params/trunk/position_embedding"),
+            *_layer_norm(r"visual\.ln_pre", "pre_norm"),
+            *_layer_norm(r"visual\.ln_post", "post_norm"),
+            (
+                r"visual\.transformer\.resblocks\.(\d+)\.attn\.in_proj_weight",
+                r"params/trunk/block_\1/qkv/kernel",
+            ),
+            (
+                r"visual\.transformer\.resblocks\.(\d+)\.attn\.in_proj_bias",
+                r"params/trunk/block_\1/qkv/bias",
+            ),
+            *_dense(
+                r"visual\.transformer\.resblocks\.(\d+)\.attn\.out_proj", r"block_\1/projection"
+            ),
+            *_layer_norm(r"visual\.transformer\.resblocks\.(\d+)\.ln_(\d)", r"block_\1/norm\2"),
+            *_dense(r"visual\.transformer\.resblocks\.(\d+)\.mlp\.c_fc", r"block_\1/fc1"),
+            *_dense(r"visual\.transformer\.resblocks\.(\d+)\.mlp\.c_proj", r"block_\1/fc2"),
+            (r"visual\.proj", DROPPED),  # to the space shared with texts
+            # What FaRL predicts masked patches with, where a copy still has it.
+            (r"visual\.(mim|lm_|ln_lm\.).*|visual\.mask_token", COUNTED + "of masked images"),
+            (r"(?!visual\.).*", COUNTED + "not of the image encoder"),
+        ),
+    ),
+    Layout(
+        ("patch_embed.proj.weight", "norm_pre.weight"),
+        "params/trunk/patch_embedding/kernel",
+        (
+            (r"patch_embed\.proj\.weight", "params/trunk/patch_embedding/kernel"),
+            (r"cls_token", "params/trunk/class_token"),
+            (r"pos_embed", "params/trunk/position_embedding"),
+            *_layer_norm(r"norm_pre", "pre_norm"),
+            *_layer_norm(r"norm", "post_norm"),
+            *_dense(r"blocks\.(\d+)\.attn\.qkv", r"block_\1/qkv"),
+            *_dense(r"blocks\.(\d+)\.attn\.proj", r"block_\1/projection"),
+            *_layer_norm(r"blocks\.(\d+)\.norm(\d)", r"block_\1/norm\2"),
+            *_dense(r"blocks\.(\d+)\.mlp\.fc(\d)", r"block_\1/fc\2"),
+            (r"head\..*", DROPPED),
+        ),
+    ),
+    _vit_of_transformers("vision_model."),
+    _vit_of_transformers(""),  # the image encoder alone, as its version 5 saves it
+)
+LAYOUTS: dict[str, tuple[Layout, ...]] = {
+    "resnet18": (_RESNET,),
+    "resnet34": (_RESNET,),
+    "resnet50": (_RESNET,),
+    "vgg16": _VGG,
+    "vit_b16": _VIT,
+}

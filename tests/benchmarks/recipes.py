@@ -1,0 +1,471 @@
+"""How fast the recipes of configs/ train on this machine: steps of the real programs, on real faces.
+
+    python -m tests.benchmarks.recipes --manual_dir=FOLDER [--configs=levi,resnet34] [--output=FILE.json]
+
+README.md says what is measured, and what is not.
+"""
+
+import argparse
+import dataclasses
+import datetime
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from ageflax import __version__, command, files, initial, placement, program
+from ageflax import config as configuration
+from ageflax.config import Config
+from ageflax.data import build, pipeline
+from ageflax.data.dataset import StoredDataset, table
+from ageflax.data.order import ShuffledRows
+from ageflax.data.splits import Split
+from ageflax.errors import InputError, RunError
+from ageflax.progress import say
+from ageflax.sharding import make_mesh
+from ageflax.structs import Batch, TrainState
+
+_CONFIGS = Path(__file__).parents[2] / "configs"
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
+# Decoding more faces would take longer and change no step.
+_FACES = 256
+# States that together fill at most this share of the memory are held at once.
+_MEMORY_SHARE = 0.6
+
+Result = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Prepared:
+    """A config's program, compiled for its batch; no weights are drawn yet.
+
+    Attributes:
+      config: resolved.
+      program: of the config.
+      placement: where the decoded faces are.
+      split: all of them, to train on.
+      train_step: compiled; the phase's at step 0.
+      feature_step: compiled; None unless the config caches features.
+      state_bytes: of the state.
+      temporary_bytes: of the larger of the steps, while it runs.
+    """
+
+    config: Config
+    program: program.Program
+    placement: placement.Placement
+    split: Split
+    train_step: Any
+    feature_step: Any
+    state_bytes: int
+    temporary_bytes: int
+
+    @property
+    def batch(self) -> Batch:
+        """Faces for the feature step, and as many as a training step takes."""
+        size = self.config.data.batch_size
+        return next(iter(self.placement.eval_batches(self.split.train[:size], size)))
+
+
+def _config(name: str, options: argparse.Namespace, overrides: Sequence[str], mesh: Mesh) -> Config:
+    """A config file's values on the benchmark's faces, without the weights it would start from."""
+    path = str(_CONFIGS / f"{name}.py")
+    wanted = configuration.load(path, overrides)
+    multiple = math.lcm(wanted.optim.accumulate, mesh.devices.size)
+    batch_size = min(wanted.data.batch_size, options.max_batch) // multiple * multiple
+    if not batch_size:
+        raise InputError(
+            f"--max_batch={options.max_batch}: a batch here has a multiple of {multiple} faces"
+        )
+    policy = "intervals" if wanted.data.intervals else "nearest"
+    words = [
+        f"--config.data.name={options.dataset}",
+        f"--config.data.label_policy={policy}",
+        f"--config.data.batch_size={batch_size}",
+        *(f"--config.transfer.{key}=" for key in ("weights", "revision", "sha256")),
+    ]
+    if wanted.transfer.weights:
+        # Chosen for weights that know something; drawn ones it could drive to infinity.
+        words.append(f"--config.optim.learning_rate={wanted.optim.learning_rate / 1000}")
+    return configuration.load(path, [*overrides, *words])
+
+
+def _place(
+    config: Config, stored: StoredDataset, count: int, mesh: Mesh
+) -> tuple[placement.Placement, Split]:
+    """The first faces of a dataset, where a run would keep them; streamed ones in host memory."""
+    data, rows = config.data, np.arange(count)
+    decoding = pipeline.Decoding(data.resize, data.interpolation)
+    pixels, usable = pipeline.StoredPixels(stored, decoding)(rows)
+    faces = table(stored.examples(rows), [stored.fold_of(row) for row in rows.tolist()])
+    intervals = configuration.intervals(config)
+    targets = {
+        task: faces.target(task, policy=data.label_policy, intervals=intervals)
+        for task in configuration.tasks(config)
+    }
+    usable &= np.any([target.known for target in targets.values()], axis=0)
+    if not usable.any():
+        raise InputError(f"none of the first {count} faces has a label for {config.task}")
+    placed = placement.choose(
+        data.placement,
+        pixel_bytes=len(stored) * data.resize**2 * 3,
+        share=data.memory_share,
+        mesh=mesh,
+    )
+    kind = placement.OnDevice if placed == "device" else placement.OnHost
+    classes = {task: target.labels for task, target in targets.items()}
+    nothing = np.zeros(0, np.int64)
+    split = Split(0, np.flatnonzero(usable), nothing, nothing, leaks=0)
+    return kind(pixels, classes, mesh), split
+
+
+def _inputs(
+    config: Config, placed: placement.Placement, rows: np.ndarray, steps: int
+) -> list[tuple[Any, ...]]:
+    """What each step takes after the state, made beforehand."""
+    order = ShuffledRows(rows, (config.seed, 0))
+    return list(placed.train_inputs(order, 0, steps, config.data.batch_size))
+
+
+def _gflop(made: program.Program, state: TrainState) -> float | None:
+    """Of one image through the network as at test, a multiplication and an addition being two."""
+    params = {name: tree for name, tree in state.params.items() if name != "balance"}
+    variables = {"params": params, "batch_stats": state.batch_stats}
+
+    def forward(variables: Any, view: jax.Array) -> Any:
+        return made.network.apply(variables, view, train=False)
+
+    view = jax.ShapeDtypeStruct(made.recipe.preprocessing.shape, np.float32)
+    cost: Any = jax.jit(forward).lower(variables, view).cost_analysis()
+    return cost["flops"] / 1e9 if cost and "flops" in cost else None
+
+
+def _size(tree: Any) -> int:
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
+
+
+def _bytes(tree: Any) -> int:
+    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def _temporary_bytes(*compiled: Any) -> int:
+    analyses = [step.memory_analysis() for step in compiled if step is not None]
+    return max((a.temp_size_in_bytes for a in analyses if a is not None), default=0)
+
+
+def _described(name: str, config: Config, prepared: _Prepared, state: TrainState) -> Result:
+    """What a row says of a recipe before it is measured."""
+    made, data = prepared.program, config.data
+    phase = made.phase(0)
+    network = {key: tree for key, tree in made.shapes.items() if key != "balance"}
+    leaves = jax.tree_util.tree_flatten_with_path(network)[0]
+    named = {jax.tree_util.keystr(k, simple=True, separator="/"): leaf for k, leaf in leaves}
+    learning = [leaf for path, leaf in named.items() if path not in phase.frozen.paths]
+    return {
+        "network": config.model.name,
+        "dtype": config.model.dtype,
+        "task": config.task,
+        "crop": data.crop,
+        "channels": data.channels,
+        "batch_size": data.batch_size,
+        "batch_size_of_file": configuration.load(str(_CONFIGS / f"{name}.py")).data.batch_size,
+        "parameters": _size(network),
+        "learning_at_step_0": _size(learning),
+        "phases": [p.start for p in made.phases],
+        "cached_features": made.recipe.cached,
+        "placement": prepared.placement.name,
+        "gflop_per_image": _gflop(made, state),
+        "state_bytes": prepared.state_bytes,
+        "temporary_bytes": prepared.temporary_bytes,
+    }
+
+
+def _prepare(
+    name: str,
+    options: argparse.Namespace,
+    overrides: Sequence[str],
+    stored: StoredDataset,
+    mesh: Mesh,
+) -> tuple[_Prepared, Result]:
+    """Builds and compiles a config's program, as a run of it would."""
+    config = _config(name, options, overrides, mesh)
+    count = min(len(stored), max(_FACES, options.max_batch))
+    placed, split = _place(config, stored, count, mesh)
+    # Four of five folds, which is what a run trains on; decides the length of the schedule.
+    made = program.build(config, mesh, training_faces=0.8 * len(stored))
+    state = jax.eval_shape(lambda: initial.state(made, config, 0, placed, split))
+    draft = _Prepared(config, made, placed, split, None, None, _bytes(state), 0)
+    started = time.perf_counter()
+    phase, feature_step = made.phase(0), None
+    if made.recipe.cached:
+        batch, jitted = draft.batch, made.feature_step
+        feature_step = jitted.lower(state, batch).compile()  # type: ignore[attr-defined]
+        features = jax.eval_shape(jitted, state, batch)
+        arguments = (batch.replace(images=features),)  # type: ignore[attr-defined]
+        step: Any = phase.train_step
+    else:
+        arguments = _inputs(config, placed, split.train, 1)[0]
+        resident = placed.name == "device"
+        step = phase.resident_train_step if resident else phase.train_step
+    train_step = step.lower(state, *arguments).compile()
+    seconds = time.perf_counter() - started
+    prepared = dataclasses.replace(
+        draft,
+        train_step=train_step,
+        feature_step=feature_step,
+        temporary_bytes=_temporary_bytes(train_step, feature_step),
+    )
+    described = _described(name, config, prepared, state)
+    return prepared, {"config": name, **described, "compile_seconds": seconds}
+
+
+class _Running:
+    """A config in training: its state, and the seconds its steps took.
+
+    Args:
+      prepared: what runs. Weights are drawn, and one step that is not timed is taken.
+      steps: so many will be timed.
+    """
+
+    def __init__(self, prepared: _Prepared, steps: int):
+        self._prepared = prepared
+        config, split = prepared.config, prepared.split
+        self._state = initial.state(prepared.program, config, 0, prepared.placement, split)
+        self._batch, placed, rows = None, prepared.placement, split.train
+        if prepared.feature_step is not None:
+            self._batch = prepared.batch
+            rows = rows[: config.data.batch_size]
+            found = np.asarray(prepared.feature_step(self._state, self._batch))[: len(rows)]
+            labels = {task: values[rows] for task, values in placed.labels.items()}
+            placed = placement.OnHost(found, labels, prepared.program.mesh)
+            rows = np.arange(len(rows))
+        self._inputs = iter(_inputs(config, placed, rows, steps + 1))
+        self._seconds: list[float] = []
+        self._trunk_seconds: list[float] = []
+        self._first_loss = self._loss = self._step()
+
+    def _step(self) -> float:
+        self._state, metrics = self._prepared.train_step(self._state, *next(self._inputs))
+        jax.block_until_ready((self._state, metrics))
+        for name in ("loss", "update_norm"):
+            if not math.isfinite(metrics[name]):
+                raise RunError(f"{name} is {metrics[name]} after {int(self._state.step)} steps")
+        return float(metrics["loss"])
+
+    def take(self) -> None:
+        """One timed step; of a cached trunk too."""
+        if self._batch is not None:
+            started = time.perf_counter()
+            jax.block_until_ready(self._prepared.feature_step(self._state, self._batch))
+            self._trunk_seconds.append(time.perf_counter() - started)
+        started = time.perf_counter()
+        self._loss = self._step()
+        self._seconds.append(time.perf_counter() - started)
+
+    def figures(self) -> Result:
+        """Faces a second, by the median step, and the losses of the first and the last step."""
+        size = self._prepared.config.data.batch_size
+        figures: Result = {
+            "images_per_second": size / float(np.median(self._seconds)),
+            "seconds": self._seconds,
+            "first_loss": self._first_loss,
+            "last_loss": self._loss,
+        }
+        if self._trunk_seconds:
+            figures["trunk_images_per_second"] = size / float(np.median(self._trunk_seconds))
+            figures["trunk_seconds"] = self._trunk_seconds
+        return figures
+
+
+def _failure(error: Exception) -> str:
+    first = (str(error).strip().splitlines() or [""])[0]
+    return first if isinstance(error, InputError | RunError) else f"{type(error).__name__}: {first}"
+
+
+def _memory() -> int:
+    """Bytes of the memory that states lie in: a device's, or the host's."""
+    statistics = jax.devices()[0].memory_stats() or {}
+    return statistics.get("bytes_limit") or (
+        os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    )
+
+
+def _groups(prepared: dict[str, _Prepared], memory: float) -> list[list[str]]:
+    """Names of configs whose states fit into the memory together, beside the largest step."""
+    groups: list[list[str]] = []
+    for name in prepared:
+        together = [prepared[other] for other in [*groups[-1], name]] if groups else []
+        needed = sum(p.state_bytes for p in together)
+        needed += max((p.temporary_bytes for p in together), default=0)
+        if groups and needed <= memory:
+            groups[-1].append(name)
+        else:
+            groups.append([name])
+    return groups
+
+
+def _measure(group: Sequence[str], prepared: dict[str, _Prepared], steps: int) -> dict[str, Result]:
+    """Steps of some configs, each in turn, so that a slow minute of the machine hits all alike."""
+    running: dict[str, _Running] = {}
+    found: dict[str, Result] = {}
+    for number in range(steps + 1):
+        say(f"{', '.join(group)}: round {number} of {steps}")
+        for name in group:
+            if name in found:
+                continue
+            try:
+                if number:
+                    running[name].take()
+                else:
+                    running[name] = _Running(prepared[name], steps)
+            except Exception as error:  # whatever it is, the others go on
+                found[name] = {"error": _failure(error)}
+                running.pop(name, None)
+    return found | {name: run.figures() for name, run in running.items()}
+
+
+def _run(options: argparse.Namespace, overrides: Sequence[str], words: Sequence[str]) -> None:
+    known = sorted(path.stem for path in _CONFIGS.glob("*.py"))
+    names = list(dict.fromkeys(options.configs.split(","))) if options.configs else known
+    if unknown := [name for name in names if name not in known]:
+        raise InputError(f"--configs: {', '.join(unknown)} not among {', '.join(known)}")
+    if min(options.steps, options.max_batch) < 1:
+        raise InputError("--steps and --max_batch are at least 1")
+    mesh, machine = make_mesh(), _machine(words)
+    stored = build.open_dataset(
+        options.dataset, directory=options.data_dir, manual_dir=options.manual_dir, say=say
+    )
+    prepared: dict[str, _Prepared] = {}
+    results: dict[str, Result] = {}
+    for name in names:
+        try:
+            prepared[name], results[name] = _prepare(name, options, overrides, stored, mesh)
+            say(f"{name}: compiled in {results[name]['compile_seconds']:.1f} s")
+        except Exception as error:  # whatever it is, the others go on
+            results[name] = {"config": name, "error": _failure(error)}
+            say(f"{name}: {results[name]['error']}")
+    for number, group in enumerate(_groups(prepared, _MEMORY_SHARE * _memory())):
+        for name, figures in _measure(group, prepared, options.steps).items():
+            results[name] |= {"group": number, **figures}
+    found = list(results.values())
+    written = {"machine": machine, "dataset": stored.name, "steps": options.steps, "recipes": found}
+    print(_table(written))
+    if options.output:
+        files.write_json(options.output, written)
+    else:
+        print(f"\n```json\n{json.dumps(written, indent=2)}\n```")
+    if failed := [result["config"] for result in found if "error" in result]:
+        raise RunError(f"{len(failed)} of {len(found)} configs failed: {', '.join(failed)}")
+
+
+def _processor() -> str:
+    """Model of the CPU, where the system tells."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.is_file() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()
+
+
+def _machine(words: Sequence[str]) -> dict[str, Any]:
+    versions = {"ageflax": __version__, "python": platform.python_version()}
+    kinds = [device.device_kind for device in jax.devices()]
+    return {
+        "cpu": _processor(),
+        "cores": os.cpu_count(),
+        "memory_gb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9,
+        "load_before": os.getloadavg()[0],
+        "platform": jax.default_backend(),
+        "devices": {kind: kinds.count(kind) for kind in sorted(set(kinds))},
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "versions": versions | {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "command": ["python", "-m", "tests.benchmarks.recipes", *words],
+    }
+
+
+def _notes(result: Result) -> str:
+    notes = []
+    if result["batch_size"] != result["batch_size_of_file"]:
+        notes.append(f"batch {result['batch_size_of_file']} in the file")
+    if result["learning_at_step_0"] < result["parameters"]:
+        notes.append(f"{result['learning_at_step_0']:,} learn")
+    if len(result["phases"]) > 1:
+        notes.append(f"until step {result['phases'][1]}")
+    return ", ".join(notes)
+
+
+def _row(result: Result) -> list[list[str]]:
+    """A config's lines in the table: one, or two where it trains on cached features."""
+    if "error" in result:
+        reason = result["error"].replace("|", "\\|")
+        return [[result["config"], *[""] * 7, f"failed: {reason}"]]
+    gflop = result["gflop_per_image"]
+    cells = [
+        result["network"],
+        str(result["crop"]),
+        f"{result['parameters'] / 1e6:.2f}",
+        "" if gflop is None else f"{gflop:.2f}",
+        str(result["batch_size"]),
+    ]
+    loss = f"{result['first_loss']:.3f} to {result['last_loss']:.3f}"
+    rate, notes = f"{result['images_per_second']:.3g}", _notes(result)
+    if not result["cached_features"]:
+        return [[result["config"], *cells, rate, loss, notes]]
+    trunk = f"{result['trunk_images_per_second']:.3g}"
+    return [
+        [f"{result['config']}, trunk", *cells, trunk, "", "features, once a face"],
+        [f"{result['config']}, head", *cells[:2], "", "", cells[-1], rate, loss, notes],
+    ]
+
+
+def _table(written: dict[str, Any]) -> str:
+    """The results as GitHub's Markdown."""
+    machine, rows = written["machine"], [row for r in written["recipes"] for row in _row(r)]
+    titles = ["config", "network", "crop", "M parameters", "GFLOP an image", "batch", "images/s",
+              "loss", ""]  # fmt: skip
+    devices = ", ".join(f"{count} {kind}" for kind, count in machine["devices"].items())
+    head = (
+        f"{machine['cpu']}, {machine['cores']} cores, load {machine['load_before']:.1f} before;"
+        f" devices: {devices}; {machine['date'][:10]}, ageflax {machine['versions']['ageflax']},"
+        f" jax {machine['versions']['jax']}; {written['dataset']}, median of {written['steps']} steps"
+    )
+    rule = ["---", "---", *["--:"] * 5, "---", "---"]
+    return "\n".join(
+        [head, "", *("| " + " | ".join(cells) + " |" for cells in [titles, rule, *rows])]
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks.recipes",
+        description=(__doc__ or "").splitlines()[0],
+        epilog="Any key of all these configs can be set besides: --config.KEY=VALUE.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--manual_dir", default="", metavar="FOLDER", help="labels.csv and faces")
+    parser.add_argument("--data_dir", default="", metavar="DIR", help="where datasets are built")
+    parser.add_argument("--dataset", default="labeled_faces/faces", metavar="NAME")
+    parser.add_argument("--configs", default="", metavar="A,B", help="default: all of configs/")
+    parser.add_argument("--steps", type=int, default=3, help="timed steps of each (default: 3)")
+    parser.add_argument("--max_batch", type=int, default=32, help="largest batch (default: 32)")
+    parser.add_argument("--output", type=Path, metavar="FILE.json", help="default: printed")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    options, overrides = _parser().parse_known_args(words)
+    return command.run("tests.benchmarks.recipes", lambda: _run(options, overrides, words))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
