@@ -1,13 +1,13 @@
 """The multi-task seed: age and gender from grey faces of IMDB-WIKI, two towers on shared convolutions.
 
-    python -m ageflax.main --config=configs/multitask.py                          # joint
-    python -m ageflax.main --config=configs/multitask.py --config.task=age --config.loss.balance=weights
-    python -m ageflax.main --config=configs/multitask.py --config.task=gender --config.loss.balance=weights
+    python -m ageflax.main --config=configs/multitask.py                 # joint
+    python -m ageflax.main --config=configs/multitask.py --config.loss.balance=weights --config.task=age
+    python -m ageflax.main --config=configs/multitask.py --config.loss.balance=weights --config.task=gender
 
 30,000 mostly frontal faces, four age intervals, 128x128 grey, L2 and early stopping. The two trainable
-parameters weigh the losses (Kendall et al. 2018); their course is in metrics.jsonl. The seed's figures are
-in a paper of its own that is not at hand, and so are the bounds of its intervals: these are quartiles of
-the wiki part, roughly. Blank images are washed out by the dataset's config.
+parameters weigh the losses (Kendall et al. 2018); their course is in metrics.jsonl. The seed's figures
+and the bounds of its intervals are in a paper of its own that is not at hand; the bounds here are ours.
+Blank images are washed out by the dataset's config. Not measured here on IMDB-WIKI.
 """
 
 from ml_collections import ConfigDict
