@@ -7,8 +7,9 @@ from pathlib import Path
 
 _EPILOG = """\
 Any key of the config can be set: --config.KEY=VALUE, such as --config.data.batch_size=64 or
---config.fold=3; ageflax/config/_keys.py lists them all. The same command again continues where it stopped;
-a finished fold is not redone. Exit codes: 0 done, 2 bad input, 1 failed run, 130 interrupted."""
+--config.fold=3; ageflax/config/_keys.py lists them all. The same command again continues where it
+stopped; a finished fold is not redone.
+Exit codes: 0 done, 2 bad input, 1 failed run, 130 interrupted."""
 
 
 def _parser() -> argparse.ArgumentParser:

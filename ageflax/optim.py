@@ -155,6 +155,20 @@ def _first_steps(params: Params, unfreeze: Sequence[tuple[str, int]], frozen: Se
     return jax.tree.map(first, paths)
 
 
+def _stays_frozen(
+    params: Params, frozen: Sequence[str], unfreeze: Sequence[tuple[str, int]]
+) -> Any:
+    """True for parameters that never learn; none where some are to thaw, whose state must be there."""
+    if unfreeze:
+        return jax.tree.map(lambda _: False, params)
+    return jax.tree.map(lambda p: any(re.fullmatch(f, p) for f in frozen), _paths(params))
+
+
+def _without(tree: Any, left_out: Any) -> Any:
+    """As optax.masked hides leaves from the rule within."""
+    return jax.tree.map(lambda leaf, out: optax.MaskedNode() if out else leaf, tree, left_out)
+
+
 def _adam_from(adam: optax.GradientTransformation, starts: Any) -> optax.GradientTransformation:
     """Adam that counts each parameter's steps from where it starts to learn.
 
@@ -181,8 +195,8 @@ def build(
     params: Params,
     *,
     steps: int,
+    frozen: Sequence[str] = (),
     unfreeze: Sequence[tuple[str, int]] = (),
-    frozen: Sequence[str] = (".*",),
 ) -> optax.GradientTransformation:
     """The optimiser a config's `optim` group describes.
 
@@ -198,35 +212,42 @@ def build(
       optim: the config group.
       params: the parameters, or their shapes; for their paths.
       steps: length of the run, for schedules that need it.
+      frozen: patterns of the parameters that are frozen to begin with. Those that stay so have no state.
       unfreeze: (pattern, step) pairs: a frozen parameter learns from the earliest step that a pattern
         gives it.
-      frozen: patterns of the parameters that are frozen to begin with, when `unfreeze` is given.
 
     Raises:
       InputError: a pattern matches no parameter (in `unfreeze`, none that is frozen).
     """
     factors = lr_multipliers(params, optim.lr_multipliers)
     mask = decay_mask(params, optim.decay_exempt)
+    stays = _stays_frozen(params, frozen, unfreeze)
+    if any(jax.tree.leaves(stays)):
+        factors, mask = _without(factors, stays), _without(mask, stays)
     rate = schedule(optim, steps)
     decay = optax.add_decayed_weights(optim.weight_decay, mask)
     starts = _first_steps(params, unfreeze, frozen) if unfreeze else None
     clip = (optax.clip_by_global_norm(optim.clip_norm),) if optim.clip_norm else ()
     if optim.name == "adamw":
         adam = optax.scale_by_adam(b1=optim.momentum)
-        return optax.chain(
+        rule = optax.chain(
             *clip,
             adam if starts is None else _adam_from(adam, starts),
             decay,
             _scale_each(factors),
             optax.scale_by_learning_rate(rate),
         )
-    return optax.chain(
-        *clip,
-        decay,
-        _scale_each(factors),
-        optax.scale_by_learning_rate(rate),
-        optax.trace(decay=optim.momentum),
-    )
+    else:
+        rule = optax.chain(
+            *clip,
+            decay,
+            _scale_each(factors),
+            optax.scale_by_learning_rate(rate),
+            optax.trace(decay=optim.momentum),
+        )
+    if not any(jax.tree.leaves(stays)):
+        return rule
+    return optax.masked(rule, jax.tree.map(lambda still: not still, stays))
 
 
 def moved_average(average: Params, params: Params, step: Int[Array, ""], decay: float) -> Params:

@@ -157,10 +157,10 @@ def build(config: Config, mesh: Mesh, *, training_faces: float) -> Program:
     late = [step for _, step in transfer.unfreeze if step >= count]
     if late:
         raise InputError(f"transfer.unfreeze: step {late[0]} is not before the end, {count}")
+    stretches = freezing.phases(shapes, transfer.frozen, transfer.unfreeze)
     tx = optim.build(
         config.optim, shapes, steps=count, unfreeze=transfer.unfreeze, frozen=transfer.frozen
     )
-    stretches = freezing.phases(shapes, transfer.frozen, transfer.unfreeze)
     if recipe.cached and not stretches[0][1].whole_trunk:
         raise InputError(
             'transfer.cache_features: part of the trunk is not frozen; freeze "trunk/.*"'

@@ -1,8 +1,7 @@
 """The multi-task seed: age and gender from grey faces of IMDB-WIKI, two towers on shared convolutions.
 
     python -m ageflax.main --config=configs/multitask.py                 # joint
-    python -m ageflax.main --config=configs/multitask.py --config.loss.balance=weights --config.task=age
-    python -m ageflax.main --config=configs/multitask.py --config.loss.balance=weights --config.task=gender
+    python -m ageflax.main --config=configs/multitask.py --config.task=age --config.loss.balance=weights
 
 30,000 mostly frontal faces, four age intervals, 128x128 grey, L2 and early stopping. The two trainable
 parameters weigh the losses (Kendall et al. 2018); their course is in metrics.jsonl. The seed's figures

@@ -356,7 +356,7 @@ def test_a_late_parameter_learns_as_if_the_run_had_begun_with_it(name: str) -> N
 @pytest.mark.usefixtures("loose_promotion")
 def test_the_rate_of_a_late_parameter_is_the_runs() -> None:
     group = _group(name="adamw", weight_decay=0.0, lr_multipliers=(), schedule="cosine")
-    tx = optim.build(group, PARAMS, steps=8, unfreeze=(("trunk/.*/kernel", 4),))
+    tx = optim.build(group, PARAMS, steps=8, unfreeze=(("trunk/.*/kernel", 4),), frozen=(".*",))
     found = _take_late(tx, 5)
     step = np.abs(found[4]["trunk"]["conv1"]["kernel"] - found[3]["trunk"]["conv1"]["kernel"])
     np.testing.assert_allclose(step, 5e-4, 1e-3)  # Adam's first, half-way down the cosine
@@ -367,7 +367,9 @@ def test_the_rate_of_a_late_parameter_is_the_runs() -> None:
 def test_late_parameters_leave_the_shape_of_the_state_alone(name: str) -> None:
     group = _group(name=name)
     plain = optim.build(group, PARAMS, steps=8).init(PARAMS)
-    late = optim.build(group, PARAMS, steps=8, unfreeze=(("trunk/.*", 4),)).init(PARAMS)
+    late = optim.build(group, PARAMS, steps=8, unfreeze=(("trunk/.*", 4),), frozen=(".*",)).init(
+        PARAMS
+    )
     assert jax.tree.structure(plain) == jax.tree.structure(late)
 
 
@@ -379,7 +381,7 @@ def test_what_was_never_frozen_cannot_be_unfrozen() -> None:
     with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
         optim.build(_group(), PARAMS, steps=8, unfreeze=(("heads/.*", 4),), frozen=("trunk/.*",))
     with pytest.raises(InputError, match=r"^transfer\.unfreeze: 'trunc/\.\*' matches no parameter"):
-        optim.build(_group(), PARAMS, steps=8, unfreeze=(("trunc/.*", 4),))
+        optim.build(_group(), PARAMS, steps=8, unfreeze=(("trunc/.*", 4),), frozen=(".*",))
 
 
 def test_the_average_warms_up_and_then_keeps_its_decay() -> None:
@@ -407,3 +409,25 @@ def test_the_average_of_what_stands_still_stands_still_and_is_float32() -> None:
         optim.moved_average(params, halves, jnp.asarray(7, jnp.int32), 0.9)["w"].dtype
         == jnp.float32
     )
+
+
+@pytest.mark.usefixtures("loose_promotion")
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_what_stays_frozen_has_no_optimiser_state_and_the_rest_is_updated_as_without_it(name):
+    group = _group(name=name, learning_rate=0.1, weight_decay=0.01)
+    whole = optim.build(group, PARAMS, steps=8)
+    part = optim.build(group, PARAMS, steps=8, frozen=("trunk/.*",))
+    gradients: Any = jax.tree.map(jnp.ones_like, PARAMS)
+    expected: Any
+    found: Any
+    expected, _ = whole.update(gradients, whole.init(PARAMS), PARAMS)
+    gradients["trunk"] = jax.tree.map(jnp.zeros_like, gradients["trunk"])
+    found, state = part.update(gradients, part.init(PARAMS), PARAMS)
+    for one, other in zip(
+        jax.tree.leaves(found["heads"]), jax.tree.leaves(expected["heads"]), strict=True
+    ):
+        np.testing.assert_allclose(one, other)
+    assert not any(leaf.any() for leaf in jax.tree.leaves(found["trunk"]))
+    held = sum(leaf.size for leaf in jax.tree.leaves(state) if leaf.ndim)
+    own = sum(leaf.size for leaf in jax.tree.leaves(PARAMS["heads"]))
+    assert held == own * (1 if name == "sgd" else 2)

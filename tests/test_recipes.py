@@ -81,6 +81,7 @@ def test_years_reach_every_output(run, small_faces, loss):
         assert aged.deviation is None
         assert "years_probability_0" not in columns
     else:
+        assert aged.deviation is not None
         np.testing.assert_allclose(
             aged.deviation, [float(r["years_deviation"]) for r in predictions(fold)], rtol=1e-3
         )
