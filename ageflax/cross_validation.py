@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from ageflax import __version__, files, metrics, placement, program, train
+from ageflax import __version__, files, placement, program, summary, train
 from ageflax import config as configuration
 from ageflax.config import Config
 from ageflax.data import build, pipeline, splits
@@ -236,49 +236,6 @@ def _make_workdir(workdir: Path) -> None:
         raise InputError(f"--workdir={workdir}: cannot be written: {error.strerror}") from error
 
 
-def summarise(results: list[dict[str, Any]]) -> dict[str, Any]:
-    """summary.json: per task, mean and sample deviation over the folds that are done."""
-    tasks: dict[str, Any] = {}
-    for task in results[0]["tasks"]:
-        per_fold = [result["tasks"][task] for result in results]
-        shares = ("exact", "majority_floor", "one_off", "one_off_floor", "mae_classes")
-        summary: dict[str, Any] = {
-            name: metrics.mean_and_deviation([figures[name] for figures in per_fold])
-            for name in shares
-            if name in per_fold[0]
-        }
-        if all("years" in figures for figures in per_fold):
-            for name in ("mae", "mae_floor", "cs5", "cs5_floor"):
-                summary[name] = metrics.mean_and_deviation(
-                    [figures["years"][name] for figures in per_fold]
-                )
-        pooled = np.sum([figures["confusion"] for figures in per_fold], axis=0)
-        summary["faces"] = int(pooled.sum())
-        summary["confusion"] = pooled.tolist()
-        summary["per_class"] = {
-            name: {
-                "faces": int(pooled[k].sum()),
-                "correct": int(pooled[k, k]),
-                "recall": float(pooled[k, k] / pooled[k].sum()) if pooled[k].sum() else None,
-            }
-            for k, name in enumerate(per_fold[0]["per_class"])
-        }
-        tasks[task] = summary
-    return {
-        "folds": [result["fold"] for result in results],
-        "protocol": results[0]["protocol"],
-        "data": results[0]["data"],
-        "seconds": sum(result["seconds"] for result in results),
-        "tasks": tasks,
-    }
-
-
-def finished(workdir: Path) -> list[dict[str, Any]]:
-    """Results of the folds that are done, in order."""
-    results = [files.read_json(workdir / f"fold_{k}" / "result.json") for k in range(5)]
-    return [result for result in results if result is not None]
-
-
 @dataclasses.dataclass(frozen=True)
 class Outcome:
     """What a run leaves besides its files.
@@ -321,7 +278,7 @@ def run(
     mesh = make_mesh()
     check_divides(config.data.batch_size, mesh, "data.batch_size")
     wanted = [number for number in config.folds if number in _protocol_folds(config)]
-    done = {result["fold"] for result in finished(workdir)}
+    done = {result["fold"] for result in summary.finished(workdir)}
     weights = transfer.of_config(config)  # before the long reading of pixels, should it be absent
     data = _read(config, mesh, pixels=not done.issuperset(wanted), say=say)
     source = data.source()
@@ -351,18 +308,7 @@ def run(
                 say=say,
             )
         )
-        say(_fold_line(result, time.monotonic() - started))
-    summary = summarise(finished(workdir))
-    files.write_json(workdir / "summary.json", summary)
-    return Outcome(summary, data.stored, data.faces)
-
-
-def _fold_line(result: dict[str, Any], seconds: float) -> str:
-    parts = [f"fold {result['fold']}:"]
-    for task, figures in result["tasks"].items():
-        parts.append(f"{task} {100 * (figures['exact'] or 0):.1f} % exact")
-        if figures.get("one_off") is not None:
-            parts.append(f"{100 * figures['one_off']:.1f} % one-off")
-        if figures.get("years"):
-            parts.append(f"{figures['years']['mae']:.2f} years off")
-    return "  ".join([*parts, f"({result['faces']['test']} faces, {seconds:.0f} s)"])
+        say(summary.fold_line(result, time.monotonic() - started))
+    figures = summary.summarise(summary.finished(workdir))
+    files.write_json(workdir / "summary.json", figures)
+    return Outcome(figures, data.stored, data.faces)

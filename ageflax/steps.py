@@ -1,6 +1,5 @@
 """The jitted training and evaluation steps: the only jit of training."""
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,65 +10,18 @@ from flax import linen as nn
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from ageflax import losses, optim
+from ageflax import optim
+from ageflax.batch_loss import BatchLoss, Recipe, Targets, gradients, variables
 from ageflax.data import augment, mixing
-from ageflax.freezing import Frozen, statistics_kept
+from ageflax.freezing import Frozen
 from ageflax.sharding import batched, replicated
-from ageflax.structs import AnyArray, Batch, Metrics, Params, TrainState
+from ageflax.structs import AnyArray, Batch, Metrics, TrainState
 
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 ResidentTrainStep = Callable[[TrainState, Batch, Any], tuple[TrainState, Metrics]]
 # Tells the draw of partners apart from those of the views, which augment.py numbers up to four.
 _MIXING = 5
 EvalStep = Callable[[TrainState, Batch], dict[str, jax.Array]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    """What a training step does, besides the network and the optimiser.
-
-    Attributes:
-      preprocessing: how pixels become views.
-      objectives: per task, what its head learns.
-      weights: per task, the factor of its loss.
-      balanced: weigh the tasks by trainable parameters instead (params["balance"]).
-      mixup: alpha of Beta for blends of two faces; 0 is off.
-      cutmix: alpha of Beta for patches of another face; 0 is off.
-      parts: a batch is computed in so many parts, one after another.
-      average: decay of the weights' moving average; 0 keeps none.
-      cached: batches hold a frozen trunk's features, not pixels.
-    """
-
-    preprocessing: augment.Preprocessing
-    objectives: Mapping[str, losses.Objective]
-    weights: Mapping[str, float]
-    balanced: bool = False
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    parts: int = 1
-    average: float = 0.0
-    cached: bool = False
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class _Targets:
-    """What a batch, or a part of it, is to be taken for: its own labels, or its partners' of a mix.
-
-    Attributes:
-      labels: as in Batch.
-      mask: as in Batch.
-      share: what each face's labels weigh.
-    """
-
-    labels: Mapping[str, AnyArray]
-    mask: AnyArray
-    share: jax.Array
-
-
-def _variables(params: Params, batch_stats: Params) -> dict[str, Params]:
-    params = {name: tree for name, tree in params.items() if name != "balance"}
-    return {"params": params, "batch_stats": batch_stats} if batch_stats else {"params": params}
 
 
 def init_state(
@@ -97,11 +49,11 @@ def init_state(
     """
 
     def init(key: jax.Array, mean: jax.Array, deviation: jax.Array, weights: Any) -> TrainState:
-        variables = network.init(key, jnp.zeros(recipe.preprocessing.shape))
-        params = dict(variables["params"])
+        drawn = network.init(key, jnp.zeros(recipe.preprocessing.shape))
+        params = dict(drawn["params"])
         if recipe.balanced:
             params["balance"] = {task: jnp.zeros(()) for task in recipe.objectives}
-        batch_stats = variables.get("batch_stats", {})
+        batch_stats = drawn.get("batch_stats", {})
         average = {"params": params, "batch_stats": batch_stats} if recipe.average else {}
         return TrainState(
             step=jnp.zeros((), jnp.int32),
@@ -123,149 +75,6 @@ def init_state(
     )
 
 
-def _task_metrics(
-    objective: losses.Objective, task: str, scores: jax.Array, labels: AnyArray, mask: AnyArray
-) -> Metrics:
-    """Sums over a part's labelled faces: how many are right, or how many years they are off."""
-    labelled = jnp.asarray(mask) & losses.known(labels)
-    probabilities = objective.probabilities(scores)
-    found = {f"{task}_labelled": labelled.sum(dtype=jnp.float32)}
-    if jnp.issubdtype(labels.dtype, jnp.integer):
-        correct = labelled & (probabilities.argmax(-1) == labels)
-        return found | {f"{task}_correct": correct.sum(dtype=jnp.float32)}
-    error = jnp.abs(losses.expected(probabilities) - labels)
-    return found | {f"{task}_error": jnp.where(labelled, error, 0.0).sum()}
-
-
-def _parts(tree: Any, parts: int) -> Any:
-    """[b, ...] as [parts, b / parts, ...]; each takes every parts-th row, so shards stay in place."""
-
-    def split(leaf: jax.Array) -> jax.Array:
-        return jnp.moveaxis(leaf.reshape(-1, parts, *leaf.shape[1:]), 1, 0)
-
-    return jax.tree.map(split, tree)
-
-
-class _Objective:
-    """The loss of a batch, or of a part of it, as a function of the parameters.
-
-    Args:
-      network: as in make_train_step.
-      recipe: likewise.
-      frozen: likewise.
-      state: of the step; gives what does not change within it.
-    """
-
-    def __init__(self, network: nn.Module, recipe: Recipe, frozen: Frozen, state: TrainState):
-        self._network, self._recipe, self._frozen = network, recipe, frozen
-        self._class_weights = state.class_weights
-
-    def _face_weights(self, task: str, targets: _Targets) -> jax.Array:
-        objective, labels = self._recipe.objectives[task], targets.labels[task]
-        weights = losses.face_weights(
-            objective, labels, targets.mask, self._class_weights.get(task)
-        )
-        return weights * targets.share
-
-    def totals(self, targets: list[_Targets]) -> dict[str, jax.Array]:
-        """Weight of all counted faces per task; at least a little, so that none divides by zero."""
-        return {
-            task: jnp.maximum(sum(self._face_weights(task, t).sum() for t in targets), 1e-6)
-            for task in self._recipe.objectives
-        }
-
-    def _scores(
-        self, params: Params, batch_stats: Params, views: jax.Array, key: jax.Array
-    ) -> tuple[dict[str, jax.Array], Params]:
-        params = self._frozen.stop(params)
-        variables, rngs = _variables(params, batch_stats), {"dropout": key}
-        if self._recipe.cached:
-            scores: Any = self._network.apply(
-                variables, views, train=True, rngs=rngs, method="classify"
-            )
-            return scores, batch_stats
-        with statistics_kept(self._frozen):
-            scores, updated = self._network.apply(
-                variables,
-                views,
-                train=True,
-                train_trunk=not self._frozen.whole_trunk,
-                rngs=rngs,
-                mutable=["batch_stats"],
-            )
-        return scores, updated.get("batch_stats", batch_stats)
-
-    def __call__(
-        self,
-        params: Params,
-        batch_stats: Params,
-        views: jax.Array,
-        targets: list[_Targets],
-        key: jax.Array,
-        totals: Mapping[str, jax.Array],
-    ) -> tuple[jax.Array, tuple[Metrics, Params]]:
-        """This part's share of the batch's loss; its sums, and the batch statistics after it."""
-        recipe = self._recipe
-        scores, batch_stats = self._scores(params, batch_stats, views, key)
-        per_task, metrics = {}, {}
-        for task, objective in recipe.objectives.items():
-            weighted = [
-                jnp.where(weights > 0, weights * objective.loss(scores[task], t.labels[task]), 0.0)
-                for t in targets
-                for weights in [self._face_weights(task, t)]
-            ]
-            per_task[task] = jnp.stack([w.sum() for w in weighted]).sum() / totals[task]
-            metrics[f"{task}_loss"] = per_task[task]
-            own = targets[0]
-            metrics |= _task_metrics(objective, task, scores[task], own.labels[task], own.mask)
-        if recipe.balanced:
-            loss = losses.balanced(
-                per_task, params["balance"], regression=losses.regressions(recipe.objectives)
-            )
-            # Of what is added once a batch and not once a face, each part adds its share.
-            loss = loss - (1 - 1 / recipe.parts) * losses.balance_terms(params["balance"])
-        else:
-            loss = losses.combined(per_task, recipe.weights)
-        metrics["loss"] = loss
-        return loss, (metrics, batch_stats)
-
-
-def _gradients(
-    objective: _Objective,
-    recipe: Recipe,
-    state: TrainState,
-    views: jax.Array,
-    targets: list[_Targets],
-    key: jax.Array,
-) -> tuple[Params, Metrics, Params]:
-    """Gradients of a batch's loss, its metrics, and the batch statistics after it."""
-    totals = objective.totals(targets)
-    differentiate = jax.grad(objective, has_aux=True)
-    if recipe.parts == 1:
-        gradients, (metrics, batch_stats) = differentiate(
-            state.params, state.batch_stats, views, targets, key, totals
-        )
-        return gradients, metrics, batch_stats
-
-    def add(carry: Any, part: Any) -> tuple[Any, None]:
-        gradients, metrics, batch_stats = carry
-        number, views, targets = part
-        more, (more_metrics, batch_stats) = differentiate(
-            state.params, batch_stats, views, targets, jax.random.fold_in(key, number), totals
-        )
-        total = jax.tree.map(jnp.add, (gradients, metrics), (more, more_metrics))
-        return (*total, batch_stats), None
-
-    parts = (jnp.arange(recipe.parts), *_parts((views, targets), recipe.parts))
-    first = jax.tree.map(lambda leaf: leaf[0], parts)
-    shapes = jax.eval_shape(
-        lambda: differentiate(state.params, state.batch_stats, first[1], first[2], key, totals)
-    )
-    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), (shapes[0], shapes[1][0]))
-    (gradients, metrics, batch_stats), _ = jax.lax.scan(add, (*zeros, state.batch_stats), parts)
-    return gradients, metrics, batch_stats
-
-
 def _train_step(
     network: nn.Module, tx: optax.GradientTransformation, recipe: Recipe, frozen: Frozen
 ) -> TrainStep:
@@ -281,7 +90,7 @@ def _train_step(
                 view_key, batch.images, state.mean, recipe.preprocessing, deviation=state.deviation
             )
         faces = jnp.ones(batch.mask.shape, jnp.float32)
-        targets = [_Targets(batch.labels, batch.mask, faces)]
+        targets = [Targets(batch.labels, batch.mask, faces)]
         if recipe.mixup or recipe.cutmix:
             mix_key = jax.random.fold_in(view_key, _MIXING)
             views, partner, share = mixing.mix(
@@ -289,14 +98,14 @@ def _train_step(
             )
             labels, mask = jax.tree.map(lambda leaf: leaf[partner], (batch.labels, batch.mask))
             targets = [
-                _Targets(batch.labels, batch.mask, share), _Targets(labels, mask, 1.0 - share)
+                Targets(batch.labels, batch.mask, share), Targets(labels, mask, 1.0 - share)
             ]  # fmt: skip
-        objective = _Objective(network, recipe, frozen, state)
-        gradients, metrics, batch_stats = _gradients(
-            objective, recipe, state, views, targets, dropout_key
+        loss = BatchLoss(network, recipe, frozen, state)
+        found, metrics, batch_stats = gradients(
+            loss, state, views, targets, dropout_key, parts=recipe.parts
         )
         # Zero in place of what is frozen: it has no gradient, does not decay, leaves no momentum.
-        updates, opt_state = tx.update(gradients, state.opt_state, frozen.zeroed(state.params))
+        updates, opt_state = tx.update(found, state.opt_state, frozen.zeroed(state.params))
         params = optax.apply_updates(state.params, updates)
         # Tells of weights that are about to be spoiled, one step before the loss does.
         metrics["update_norm"] = optax.tree.norm(updates)
@@ -375,9 +184,9 @@ def make_eval_step(network: nn.Module, recipe: Recipe, mesh: Mesh, *, crops: str
     """
 
     def step(state: TrainState, batch: Batch) -> dict[str, jax.Array]:
-        variables = _variables(*state.tested)
+        tested = variables(*state.tested)
         if recipe.cached:
-            scores: Any = network.apply(variables, batch.images[:, 0], method="classify")
+            scores: Any = network.apply(tested, batch.images[:, 0], method="classify")
             faces, per_face = len(batch.mask), 1
         else:
             views = augment.eval_views(
@@ -386,7 +195,7 @@ def make_eval_step(network: nn.Module, recipe: Recipe, mesh: Mesh, *, crops: str
             )  # fmt: skip
             faces, per_face = views.shape[:2]
             flat = views.reshape(faces * per_face, *views.shape[2:])
-            scores = network.apply(variables, flat, train=False)
+            scores = network.apply(tested, flat, train=False)
         return {
             task: recipe.objectives[task].probabilities(values).reshape(faces, per_face, -1).mean(1)
             for task, values in scores.items()
@@ -409,7 +218,7 @@ def make_feature_step(network: nn.Module, recipe: Recipe, mesh: Mesh) -> Callabl
         )
         flat = views.reshape(-1, *views.shape[2:])
         features: Any = network.apply(
-            _variables(state.params, state.batch_stats), flat, method="features"
+            variables(state.params, state.batch_stats), flat, method="features"
         )
         return features.reshape(*views.shape[:2], -1).astype(jnp.float32)
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from tensorboardX import SummaryWriter
 
 from ageflax import bundle, evaluate, files, initial
 from ageflax.checkpoint import Checkpoints
@@ -19,6 +18,7 @@ from ageflax.data.dataset import Faces, Target
 from ageflax.data.order import ShuffledRows
 from ageflax.data.splits import Split
 from ageflax.errors import RunError
+from ageflax.metrics_log import MetricsLog
 from ageflax.placement import Placement
 from ageflax.program import Program
 from ageflax.progress import Progress
@@ -59,38 +59,6 @@ class Fold:
     source: dict[str, Any]
     weights: Loaded | None
     say: Callable[[str], None]
-
-
-class _Log:
-    """metrics.jsonl and TensorBoard events, cut back to the step a run goes on from."""
-
-    def __init__(self, directory: Path, step: int):
-        self._path = directory / "metrics.jsonl"
-        kept = []
-        if self._path.is_file():
-            for line in self._path.read_text().splitlines():
-                try:
-                    if json.loads(line)["step"] <= step:
-                        kept.append(line + "\n")
-                except (json.JSONDecodeError, KeyError):
-                    break  # a line cut short by a kill; what followed is lost with it
-        temporary = self._path.with_name("metrics.jsonl.partial")
-        temporary.write_text("".join(kept))
-        temporary.replace(self._path)
-        self._file = self._path.open("a", buffering=1)
-        self._events = SummaryWriter(
-            str(directory / "tensorboard"), purge_step=step + 1 if step else None
-        )
-
-    def write(self, record: dict[str, Any]) -> None:
-        self._file.write(json.dumps(record) + "\n")
-        for key, value in record.items():
-            if key not in ("step", "epoch") and isinstance(value, int | float):
-                self._events.add_scalar(key, value, record["step"])
-
-    def close(self) -> None:
-        self._file.close()
-        self._events.close()
 
 
 def _ranking(figures: dict[str, dict[str, Any]], chosen: str) -> float | None:
@@ -204,7 +172,7 @@ def _train(
     order = ShuffledRows(fold.split.train, (config.seed, fold.number))
     inputs = placement.train_inputs(order, start, stop, batch_size)
     resident = placement.name == "device"
-    log = _Log(fold.directory, start)
+    log = MetricsLog(fold.directory, start)
     pending: list[Metrics] = []
     since, logged = time.monotonic(), start
     label = f"fold {fold.number}"

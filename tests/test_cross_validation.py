@@ -124,14 +124,14 @@ class StoppedError(Exception):
 
 def _stop_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next run ends as if killed when it logs this step."""
-    write = train._Log.write
+    write = train.MetricsLog.write
 
     def stopping(self, record):
         if record["step"] == step:
             raise StoppedError
         write(self, record)
 
-    monkeypatch.setattr(train._Log, "write", stopping)
+    monkeypatch.setattr(train.MetricsLog, "write", stopping)
 
 
 PLACEMENTS = ("host", "device", "stream")

@@ -196,6 +196,23 @@ def test_training_stops_when_validation_no_longer_improves_and_tests_the_best(ru
 
 
 @pytest.mark.parametrize(
+    ("chosen", "figures", "expected"),
+    [
+        ("auto", {"age": {"exact": 0.4}, "gender": {"exact": 0.8}}, 0.6),
+        ("auto", {"years": {"exact": 0.4, "years": {"mae": 7.0}}, "gender": {"exact": 0.8}}, -7.0),
+        ("mae", {"age": {"exact": 0.4, "years": {"mae": 9.0}}}, -9.0),
+        ("one_off", {"age": {"exact": 0.4, "one_off": 0.9}, "gender": {"exact": 0.8}}, 0.9),
+        ("exact", {"age": {"exact": None}}, None),
+        ("mae", {"gender": {"exact": 0.8}}, None),
+    ],
+)
+def test_the_figure_that_ranks_checkpoints(chosen, figures, expected):
+    assert train._ranking(figures, chosen) == (
+        None if expected is None else pytest.approx(expected)
+    )
+
+
+@pytest.mark.parametrize(
     "words",
     [
         ("--config.data.mixup=0.4", "--config.data.cutmix=0.4"),
@@ -265,6 +282,13 @@ def test_the_folds_as_one_model_average_their_probabilities(data_dir, small_face
             "part of the trunk is not frozen",
         ),
         (["--config.transfer.weights=nothing.safetensors"], "no such file"),
+        (
+            [
+                "--config.data.label_policy=intervals",
+                "--config.data.intervals=((120, 125), (126, 130))",
+            ],
+            "task age: no face of .* has a label for it",
+        ),
         (
             ["--config.loss.years=l1", "--config.task=years", "--config.loss.expectation=1"],
             "loss.years",

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ageflax import cross_validation, labels, metrics, published, report
+from ageflax import labels, metrics, published, report, summary
 from ageflax.errors import InputError
 
 _VOID = {"meta", "img", "br", "wbr", "link", "use", "path"}
@@ -147,10 +147,10 @@ def finish(
     config: dict[str, Any] | None = None,
 ) -> None:
     """summary.json of the folds written, and config.json where one is given."""
-    summary = cross_validation.summarise(cross_validation.finished(workdir))
+    figures = summary.summarise(summary.finished(workdir))
     if data:
-        summary["data"] |= {"name": data, "edition": edition}
-    (workdir / "summary.json").write_text(json.dumps(summary))
+        figures["data"] |= {"name": data, "edition": edition}
+    (workdir / "summary.json").write_text(json.dumps(figures))
     if config is not None:
         (workdir / "config.json").write_text(json.dumps(config))
 

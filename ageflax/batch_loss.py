@@ -1,0 +1,217 @@
+"""The loss of a batch over all tasks, and its gradients: what a training step differentiates."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from ageflax import losses
+from ageflax.data import augment
+from ageflax.freezing import Frozen, statistics_kept
+from ageflax.structs import AnyArray, Metrics, Params, TrainState
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What a training step does, besides the network and the optimiser.
+
+    Attributes:
+      preprocessing: how pixels become views.
+      objectives: per task, what its head learns.
+      weights: per task, the factor of its loss.
+      balanced: weigh the tasks by trainable parameters instead (params["balance"]).
+      mixup: alpha of Beta for blends of two faces; 0 is off.
+      cutmix: alpha of Beta for patches of another face; 0 is off.
+      parts: a batch is computed in so many parts, one after another.
+      average: decay of the weights' moving average; 0 keeps none.
+      cached: batches hold a frozen trunk's features, not pixels.
+    """
+
+    preprocessing: augment.Preprocessing
+    objectives: Mapping[str, losses.Objective]
+    weights: Mapping[str, float]
+    balanced: bool = False
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    parts: int = 1
+    average: float = 0.0
+    cached: bool = False
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Targets:
+    """What a batch, or a part of it, is to be taken for: its own labels, or its partners' of a mix.
+
+    Attributes:
+      labels: as in Batch.
+      mask: as in Batch.
+      share: what each face's labels weigh.
+    """
+
+    labels: Mapping[str, AnyArray]
+    mask: AnyArray
+    share: jax.Array
+
+
+def variables(params: Params, batch_stats: Params) -> dict[str, Params]:
+    """What the network is applied with; the balance of the losses is no part of it."""
+    params = {name: tree for name, tree in params.items() if name != "balance"}
+    return {"params": params, "batch_stats": batch_stats} if batch_stats else {"params": params}
+
+
+def _task_metrics(
+    objective: losses.Objective, task: str, scores: jax.Array, labels: AnyArray, mask: AnyArray
+) -> Metrics:
+    """Sums over a part's labelled faces: how many are right, or how many years they are off."""
+    labelled = jnp.asarray(mask) & losses.known(labels)
+    probabilities = objective.probabilities(scores)
+    found = {f"{task}_labelled": labelled.sum(dtype=jnp.float32)}
+    if jnp.issubdtype(labels.dtype, jnp.integer):
+        correct = labelled & (probabilities.argmax(-1) == labels)
+        return found | {f"{task}_correct": correct.sum(dtype=jnp.float32)}
+    error = jnp.abs(losses.expected(probabilities) - labels)
+    return found | {f"{task}_error": jnp.where(labelled, error, 0.0).sum()}
+
+
+def _parts(tree: Any, parts: int) -> Any:
+    """[b, ...] as [parts, b / parts, ...]; each takes every parts-th row, so shards stay in place."""
+
+    def split(leaf: jax.Array) -> jax.Array:
+        return jnp.moveaxis(leaf.reshape(-1, parts, *leaf.shape[1:]), 1, 0)
+
+    return jax.tree.map(split, tree)
+
+
+class BatchLoss:
+    """The loss of a batch, or of a part of it, as a function of the parameters.
+
+    Args:
+      network: maps float images to scores per task.
+      recipe: objectives, their weights or balance.
+      frozen: what does not learn.
+      state: of the step; gives what does not change within it.
+    """
+
+    def __init__(self, network: nn.Module, recipe: Recipe, frozen: Frozen, state: TrainState):
+        self._network, self._recipe, self._frozen = network, recipe, frozen
+        self._class_weights = state.class_weights
+
+    def _face_weights(self, task: str, targets: Targets) -> jax.Array:
+        objective, labels = self._recipe.objectives[task], targets.labels[task]
+        weights = losses.face_weights(
+            objective, labels, targets.mask, self._class_weights.get(task)
+        )
+        return weights * targets.share
+
+    def totals(self, targets: list[Targets]) -> dict[str, jax.Array]:
+        """Weight of all counted faces per task; at least a little, so that none divides by zero."""
+        return {
+            task: jnp.maximum(sum(self._face_weights(task, t).sum() for t in targets), 1e-6)
+            for task in self._recipe.objectives
+        }
+
+    def _scores(
+        self, params: Params, batch_stats: Params, views: jax.Array, key: jax.Array
+    ) -> tuple[dict[str, jax.Array], Params]:
+        params = self._frozen.stop(params)
+        trained, rngs = variables(params, batch_stats), {"dropout": key}
+        if self._recipe.cached:
+            scores: Any = self._network.apply(
+                trained, views, train=True, rngs=rngs, method="classify"
+            )
+            return scores, batch_stats
+        with statistics_kept(self._frozen):
+            scores, updated = self._network.apply(
+                trained,
+                views,
+                train=True,
+                train_trunk=not self._frozen.whole_trunk,
+                rngs=rngs,
+                mutable=["batch_stats"],
+            )
+        return scores, updated.get("batch_stats", batch_stats)
+
+    def __call__(
+        self,
+        params: Params,
+        batch_stats: Params,
+        views: jax.Array,
+        targets: list[Targets],
+        key: jax.Array,
+        totals: Mapping[str, jax.Array],
+    ) -> tuple[jax.Array, tuple[Metrics, Params]]:
+        """This part's share of the batch's loss; its sums, and the batch statistics after it."""
+        recipe = self._recipe
+        scores, batch_stats = self._scores(params, batch_stats, views, key)
+        per_task, metrics = {}, {}
+        for task, objective in recipe.objectives.items():
+            weighted = [
+                jnp.where(weights > 0, weights * objective.loss(scores[task], t.labels[task]), 0.0)
+                for t in targets
+                for weights in [self._face_weights(task, t)]
+            ]
+            per_task[task] = jnp.stack([w.sum() for w in weighted]).sum() / totals[task]
+            metrics[f"{task}_loss"] = per_task[task]
+            own = targets[0]
+            metrics |= _task_metrics(objective, task, scores[task], own.labels[task], own.mask)
+        if recipe.balanced:
+            loss = losses.balanced(
+                per_task, params["balance"], regression=losses.regressions(recipe.objectives)
+            )
+            # Of what is added once a batch and not once a face, each part adds its share.
+            loss = loss - (1 - 1 / recipe.parts) * losses.balance_terms(params["balance"])
+        else:
+            loss = losses.combined(per_task, recipe.weights)
+        metrics["loss"] = loss
+        return loss, (metrics, batch_stats)
+
+
+def gradients(
+    loss: BatchLoss,
+    state: TrainState,
+    views: jax.Array,
+    targets: list[Targets],
+    key: jax.Array,
+    *,
+    parts: int,
+) -> tuple[Params, Metrics, Params]:
+    """Gradients of a batch's loss, its metrics, and the batch statistics after it.
+
+    Args:
+      loss: of the step.
+      state: its parameters are differentiated for.
+      views: what the network sees.
+      targets: what the views are to be taken for.
+      key: of the dropout.
+      parts: into how many the batch is cut, to be computed one after another; the sum of their
+        gradients is the batch's own, but that batch norm sees a part at a time.
+    """
+    totals = loss.totals(targets)
+    differentiate = jax.grad(loss, has_aux=True)
+    if parts == 1:
+        found, (metrics, batch_stats) = differentiate(
+            state.params, state.batch_stats, views, targets, key, totals
+        )
+        return found, metrics, batch_stats
+
+    def add(carry: Any, part: Any) -> tuple[Any, None]:
+        found, metrics, batch_stats = carry
+        number, views, targets = part
+        more, (more_metrics, batch_stats) = differentiate(
+            state.params, batch_stats, views, targets, jax.random.fold_in(key, number), totals
+        )
+        total = jax.tree.map(jnp.add, (found, metrics), (more, more_metrics))
+        return (*total, batch_stats), None
+
+    pieces = (jnp.arange(parts), *_parts((views, targets), parts))
+    first = jax.tree.map(lambda leaf: leaf[0], pieces)
+    shapes = jax.eval_shape(
+        lambda: differentiate(state.params, state.batch_stats, first[1], first[2], key, totals)
+    )
+    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), (shapes[0], shapes[1][0]))
+    (found, metrics, batch_stats), _ = jax.lax.scan(add, (*zeros, state.batch_stats), pieces)
+    return found, metrics, batch_stats

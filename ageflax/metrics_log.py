@@ -1,0 +1,46 @@
+"""What a fold logs while it trains."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tensorboardX import SummaryWriter
+
+
+class MetricsLog:
+    """metrics.jsonl and TensorBoard events, cut back to the step a run goes on from.
+
+    Args:
+      directory: of the fold.
+      step: what was written of later ones is dropped.
+    """
+
+    def __init__(self, directory: Path, step: int):
+        self._path = directory / "metrics.jsonl"
+        kept = []
+        if self._path.is_file():
+            for line in self._path.read_text().splitlines():
+                try:
+                    if json.loads(line)["step"] <= step:
+                        kept.append(line + "\n")
+                except (json.JSONDecodeError, KeyError):
+                    break  # a line cut short by a kill; what followed is lost with it
+        temporary = self._path.with_name("metrics.jsonl.partial")
+        temporary.write_text("".join(kept))
+        temporary.replace(self._path)
+        self._file = self._path.open("a", buffering=1)
+        self._events = SummaryWriter(
+            str(directory / "tensorboard"), purge_step=step + 1 if step else None
+        )
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Adds a line; `record` has its `step`."""
+        self._file.write(json.dumps(record) + "\n")
+        for key, value in record.items():
+            if key not in ("step", "epoch") and isinstance(value, int | float):
+                self._events.add_scalar(key, value, record["step"])
+
+    def close(self) -> None:
+        """Closes both."""
+        self._file.close()
+        self._events.close()
