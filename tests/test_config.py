@@ -193,6 +193,7 @@ def test_options_of_the_trunks_are_their_attributes_with_their_defaults():
         (["--config.task=years+ages"], "expected age, years or gender"),
         (["--config.task=age+age"], "expected age, years or gender"),
         (["--config.loss.balance=uncertainty"], "use task=joint"),
+        (["--config.loss.label_smoothing=0.1", "--config.loss.age=corn"], "no task is trained by"),
         (["--config.loss.weights=(('gender', 2),)"], "'gender' is not trained"),
         (["--config.optim.accumulate=7"], "does not divide into optim.accumulate = 7 parts"),
         (["--config.optim.schedule=one_cycle", "--config.optim.warmup_steps=9"], "set optim.rise"),

@@ -152,6 +152,9 @@ def _loss(loss: Any, task: str) -> None:
             raise InputError(f"loss.weights: {name!r} is not trained{nearest(name, trained)}")
         if factor < 0:
             raise InputError(f"loss.weights: {name} = {factor}: must not be negative")
+    smoothed = [name for name in trained if name == "gender" or loss[name] == "cross_entropy"]
+    if loss.label_smoothing and not smoothed:
+        raise InputError("loss.label_smoothing is of cross_entropy, which no task is trained by")
     if loss.balance == "uncertainty":
         if len(trained) < 2:
             raise InputError("loss.balance = 'uncertainty' balances tasks against each other, and"

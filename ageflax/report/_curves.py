@@ -120,6 +120,8 @@ def learning_curves(
 ) -> list[Curve]:
     """Training loss, then per task the exact accuracy on validation faces where it was measured.
 
+    Of years also the mean absolute error.
+
     Args:
       logs: per fold, what read_log gives.
       floors: per task, exact accuracy of the best constant answer, drawn as a dashed line.
@@ -128,10 +130,15 @@ def learning_curves(
     for task, floor in floors.items():
         title = f"Validation, {task}: exact accuracy"
         panels.append((task, f"validation_{task}_exact", title, floor))
+    if "years" in floors:
+        title = "Validation, years: mean absolute error, years"
+        panels.append(("mae", "validation_years_mae", title, None))
     curves = []
     for name, key, title, floor in panels:
         lines = {fold: _points(log, key) for fold, log in logs.items()}
         lines = {fold: points for fold, points in lines.items() if points[0]}
         if lines:
-            curves.append(_draw(lines, name=name, title=title, share=name != "loss", floor=floor))
+            curves.append(
+                _draw(lines, name=name, title=title, share=key.endswith("exact"), floor=floor)
+            )
     return curves

@@ -9,31 +9,34 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ageflax.data import images
+from ageflax.report import _wording as wording
 
 _SIDE = 96  # pixels of a picture's longer side
 
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Mistake:
-    """A test face; the lower the probability of its true class, the earlier it sorts.
+    """A test face; the more wrong, the earlier it sorts.
 
     Attributes:
-      probability: of the true class.
+      order: probability of the true class; of years, the error, negative.
       fold: it was tested in.
       key: of the face.
       subject: the person.
-      true: class.
-      predicted: class.
-      confidence: probability of the predicted class.
+      true: class, or years.
+      predicted: class, or years.
+      truth: what the model thought of the true class, in words.
+      guess: what it thought of the predicted one.
     """
 
-    probability: float
+    order: float
     fold: int
     key: str
     subject: str
     true: str
     predicted: str
-    confidence: float
+    truth: str
+    guess: str
 
 
 def _faces(path: Path, fold: int, task: str) -> Iterator[Mistake]:
@@ -45,23 +48,32 @@ def _faces(path: Path, fold: int, task: str) -> Iterator[Mistake]:
             true, predicted = row.get(f"{task}_true"), row.get(f"{task}_predicted")
             if not true or not predicted or true == predicted:
                 continue
+            if task == "years":
+                error = abs(float(predicted) - float(true))
+                yield Mistake(
+                    -error, fold, row["key"], row["subject"], f"{float(true):.0f}",
+                    f"{float(predicted):.0f}", "", f"({error:.0f} years off)",
+                )  # fmt: skip
+                continue
             probability = row.get(f"{task}_probability_{true}")
             confidence = row.get(f"{task}_probability_{predicted}")
             if not probability or not confidence:
                 continue
             yield Mistake(
                 float(probability), fold, row["key"], row["subject"], true, predicted,
-                float(confidence),
+                wording.probability(float(probability)), wording.probability(float(confidence)),
             )  # fmt: skip
 
 
 def worst(workdir: Path, folds: list[int], task: str, *, count: int) -> list[Mistake]:
     """The misclassified test faces whose true class got the lowest probability, worst first.
 
+    Of years, the faces furthest off.
+
     Args:
       workdir: of a run; predictions are read from its fold folders.
       folds: which.
-      task: "age" or "gender".
+      task: "age", "years" or "gender".
       count: how many at most.
     """
     found = (

@@ -65,7 +65,7 @@ def _published_rows(run: Run, task: str) -> list[dict[str, Any]]:
     return [
         {
             "method": entry.method,
-            "shares": [pair(entry.exact), *([pair(entry.one_off)] if task == "age" else [])],
+            "shares": [pair(entry.exact), *([pair(entry.one_off)] if task != "gender" else [])],
             "source": entry.source,
         }
         for entry in published.of_task(task)
@@ -103,8 +103,6 @@ def _wall(run: Run, task: str, thumbnails: Thumbnails | None) -> list[dict[str, 
         wall.append(
             {
                 **dataclasses.asdict(mistake),
-                "probability": wording.probability(mistake.probability),
-                "confidence": wording.probability(mistake.confidence),
                 "picture": mistakes.picture(content) if content else None,
             }
         )
