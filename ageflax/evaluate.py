@@ -122,8 +122,8 @@ def figures(
       targets: classes per task.
     """
     result = {}
-    for task, probabilities in predictions.probabilities.items():
-        target = targets[task]
+    for task, target in targets.items():
+        probabilities = predictions.probabilities[task]
         true = target.classes[predictions.rows]
         known = true >= 0
         aged = ages(probabilities, target) if target.centres else None
@@ -178,7 +178,7 @@ def write_predictions(
     TASK_probability_CLASS a class; of years, true and predicted are ages, and years_deviation is the
     predicted distribution's. Probabilities have nine significant digits: float32 exactly.
     """
-    shown = {task: (targets[task], p) for task, p in predictions.probabilities.items()}
+    shown = {task: (target, predictions.probabilities[task]) for task, target in targets.items()}
     aged = {task: ages(p, target) for task, (target, p) in shown.items() if target.centres}
     header = ["key", "subject"]
     for task, (target, probabilities) in shown.items():

@@ -20,8 +20,11 @@ from ageflax.data.dataset import StoredDataset
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
-# Many tests train the same small program: it is compiled once a session.
-jax.config.update("jax_compilation_cache_dir", tempfile.mkdtemp(prefix="ageflax-tests-"))
+# Many tests train the same small program: it is compiled once a session, whichever process needs it.
+_session = os.environ.get("PYTEST_XDIST_TESTRUNUID") or f"{os.getpid()}"
+_compiled = Path(tempfile.gettempdir()) / f"ageflax-tests-{_session}"
+_compiled.mkdir(exist_ok=True)
+jax.config.update("jax_compilation_cache_dir", str(_compiled))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
