@@ -277,6 +277,9 @@ def run(
     _make_workdir(workdir)
     mesh = make_mesh()
     check_divides(config.data.batch_size, mesh, "data.batch_size")
+    if config.optim.accumulate > 1:
+        part = config.data.batch_size // config.optim.accumulate
+        check_divides(part, mesh, "data.batch_size / optim.accumulate")
     wanted = [number for number in config.folds if number in _protocol_folds(config)]
     done = {result["fold"] for result in summary.finished(workdir)}
     weights = transfer.of_config(config)  # before the long reading of pixels, should it be absent

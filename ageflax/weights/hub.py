@@ -13,7 +13,8 @@ _FILE = "model.safetensors"
 _TIMEOUT = 10.0  # seconds to wait for the hub's first answer
 
 # Commit and sha256 of model.safetensors where none is asked for, so that a name means the same weights
-# tomorrow: torchvision's IMAGENET1K_V1 in timm's copies.
+# tomorrow: torchvision's IMAGENET1K_V1 in timm's copies. The values are those that other public projects
+# pin; a file that differs is refused, and an explicit revision goes by what the hub states instead.
 PINNED: dict[str, tuple[str, str]] = {
     "timm/resnet18.tv_in1k": (
         "bbd144b3e5565108aad885f145491d11bc6ce807",
