@@ -113,7 +113,8 @@ def test_bad_input_is_exit_code_2_and_a_line_on_standard_error(
 
 
 def test_ctrl_c_is_exit_code_130(command, tmp_path):
-    running = start(command, tmp_path / "run")
+    # Far more steps than are waited for, so that a slow machine cannot miss the run.
+    running = start([*command, "--config.steps=20000"], tmp_path / "run")
     deadline = time.monotonic() + 120
     while steps_logged(tmp_path / "run") < 50 and time.monotonic() < deadline:
         time.sleep(0.01)
