@@ -5,6 +5,8 @@ import os
 # Before anything imports jax.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+import atexit
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -21,10 +23,11 @@ jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 # Many tests train the same small program: it is compiled once a session, whichever process needs it.
-_session = os.environ.get("PYTEST_XDIST_TESTRUNUID") or f"{os.getpid()}"
-_compiled = Path(tempfile.gettempdir()) / f"ageflax-tests-{_session}"
-_compiled.mkdir(exist_ok=True)
-jax.config.update("jax_compilation_cache_dir", str(_compiled))
+# Processes that this one starts inherit the variable; this one removes the folder at its end.
+if "AGEFLAX_TESTS_COMPILED" not in os.environ:
+    os.environ["AGEFLAX_TESTS_COMPILED"] = tempfile.mkdtemp(prefix="ageflax-tests-")
+    atexit.register(shutil.rmtree, os.environ["AGEFLAX_TESTS_COMPILED"], ignore_errors=True)
+jax.config.update("jax_compilation_cache_dir", os.environ["AGEFLAX_TESTS_COMPILED"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
