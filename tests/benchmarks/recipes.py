@@ -7,12 +7,8 @@ README.md says what is measured, and what is not.
 
 import argparse
 import dataclasses
-import datetime
-import importlib.metadata
 import json
 import math
-import os
-import platform
 import sys
 import time
 from collections.abc import Sequence
@@ -23,7 +19,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from ageflax import __version__, command, files, initial, placement, program
+from ageflax import command, files, initial, placement, program
 from ageflax import config as configuration
 from ageflax.config import Config
 from ageflax.data import build, pipeline
@@ -34,9 +30,9 @@ from ageflax.errors import InputError, RunError
 from ageflax.progress import say
 from ageflax.sharding import make_mesh
 from ageflax.structs import Batch, TrainState
+from tests.benchmarks import machine, recipes_table
 
 _CONFIGS = Path(__file__).parents[2] / "configs"
-_PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 # Decoding more faces would take longer and change no step.
 _FACES = 256
 # States that together fill at most this share of the memory are held at once.
@@ -291,14 +287,6 @@ def _failure(error: Exception) -> str:
     return first if isinstance(error, InputError | RunError) else f"{type(error).__name__}: {first}"
 
 
-def _memory() -> int:
-    """Bytes of the memory that states lie in: a device's, or the host's."""
-    statistics = jax.devices()[0].memory_stats() or {}
-    return statistics.get("bytes_limit") or (
-        os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    )
-
-
 def _groups(prepared: dict[str, _Prepared], memory: float) -> list[list[str]]:
     """Names of configs whose states fit into the memory together, beside the largest step."""
     groups: list[list[str]] = []
@@ -340,7 +328,7 @@ def _run(options: argparse.Namespace, overrides: Sequence[str], words: Sequence[
         raise InputError(f"--configs: {', '.join(unknown)} not among {', '.join(known)}")
     if min(options.steps, options.max_batch) < 1:
         raise InputError("--steps and --max_batch are at least 1")
-    mesh, machine = make_mesh(), _machine(words)
+    mesh, described = make_mesh(), machine.describe("tests.benchmarks.recipes", words)
     stored = build.open_dataset(
         options.dataset, directory=options.data_dir, manual_dir=options.manual_dir, say=say
     )
@@ -353,94 +341,23 @@ def _run(options: argparse.Namespace, overrides: Sequence[str], words: Sequence[
         except Exception as error:  # whatever it is, the others go on
             results[name] = {"config": name, "error": _failure(error)}
             say(f"{name}: {results[name]['error']}")
-    for number, group in enumerate(_groups(prepared, _MEMORY_SHARE * _memory())):
+    for number, group in enumerate(_groups(prepared, _MEMORY_SHARE * machine.memory())):
         for name, figures in _measure(group, prepared, options.steps).items():
             results[name] |= {"group": number, **figures}
     found = list(results.values())
-    written = {"machine": machine, "dataset": stored.name, "steps": options.steps, "recipes": found}
-    print(_table(written))
+    written = {
+        "machine": described,
+        "dataset": stored.name,
+        "steps": options.steps,
+        "recipes": found,
+    }
+    print(recipes_table.markdown(written))
     if options.output:
         files.write_json(options.output, written)
     else:
         print(f"\n```json\n{json.dumps(written, indent=2)}\n```")
     if failed := [result["config"] for result in found if "error" in result]:
         raise RunError(f"{len(failed)} of {len(found)} configs failed: {', '.join(failed)}")
-
-
-def _processor() -> str:
-    """Model of the CPU, where the system tells."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.is_file() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or platform.machine()
-
-
-def _machine(words: Sequence[str]) -> dict[str, Any]:
-    versions = {"ageflax": __version__, "python": platform.python_version()}
-    kinds = [device.device_kind for device in jax.devices()]
-    return {
-        "cpu": _processor(),
-        "cores": os.cpu_count(),
-        "memory_gb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9,
-        "load_before": os.getloadavg()[0],
-        "platform": jax.default_backend(),
-        "devices": {kind: kinds.count(kind) for kind in sorted(set(kinds))},
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "versions": versions | {name: importlib.metadata.version(name) for name in _PACKAGES},
-        "command": ["python", "-m", "tests.benchmarks.recipes", *words],
-    }
-
-
-def _notes(result: Result) -> str:
-    notes = []
-    if result["batch_size"] != result["batch_size_of_file"]:
-        notes.append(f"batch {result['batch_size_of_file']} in the file")
-    if result["learning_at_step_0"] < result["parameters"]:
-        notes.append(f"{result['learning_at_step_0']:,} learn")
-    if len(result["phases"]) > 1:
-        notes.append(f"until step {result['phases'][1]}")
-    return ", ".join(notes)
-
-
-def _row(result: Result) -> list[list[str]]:
-    """A config's lines in the table: one, or two where it trains on cached features."""
-    if "error" in result:
-        reason = result["error"].replace("|", "\\|")
-        return [[result["config"], *[""] * 7, f"failed: {reason}"]]
-    gflop = result["gflop_per_image"]
-    cells = [
-        result["network"],
-        str(result["crop"]),
-        f"{result['parameters'] / 1e6:.2f}",
-        "" if gflop is None else f"{gflop:.2f}",
-        str(result["batch_size"]),
-    ]
-    loss = f"{result['first_loss']:.3f} to {result['last_loss']:.3f}"
-    rate, notes = f"{result['images_per_second']:.3g}", _notes(result)
-    if not result["cached_features"]:
-        return [[result["config"], *cells, rate, loss, notes]]
-    trunk = f"{result['trunk_images_per_second']:.3g}"
-    return [
-        [f"{result['config']}, trunk", *cells, trunk, "", "features, once a face"],
-        [f"{result['config']}, head", *cells[:2], "", "", cells[-1], rate, loss, notes],
-    ]
-
-
-def _table(written: dict[str, Any]) -> str:
-    """The results as GitHub's Markdown."""
-    machine, rows = written["machine"], [row for r in written["recipes"] for row in _row(r)]
-    titles = ["config", "network", "crop", "M parameters", "GFLOP an image", "batch", "images/s",
-              "loss", ""]  # fmt: skip
-    devices = ", ".join(f"{count} {kind}" for kind, count in machine["devices"].items())
-    head = (
-        f"{machine['cpu']}, {machine['cores']} cores, load {machine['load_before']:.1f} before;"
-        f" devices: {devices}; {machine['date'][:10]}, ageflax {machine['versions']['ageflax']},"
-        f" jax {machine['versions']['jax']}; {written['dataset']}, median of {written['steps']} steps"
-    )
-    rule = ["---", "---", *["--:"] * 5, "---", "---"]
-    return "\n".join(
-        [head, "", *("| " + " | ".join(cells) + " |" for cells in [titles, rule, *rows])]
-    )
 
 
 def _parser() -> argparse.ArgumentParser:
