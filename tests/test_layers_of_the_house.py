@@ -49,6 +49,9 @@ LAYERS = {
 
 
 def part_of(path: Path) -> str:
+    """The module or package; a package's command stands as high as main."""
+    if path.name == "__main__.py":
+        return "main"
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
