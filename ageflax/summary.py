@@ -118,9 +118,11 @@ def summarise(results: list[dict[str, Any]], workdir: Path) -> dict[str, Any]:
         per_fold = [result["tasks"][task] for result in results]
         answers = [_read(workdir, result, task) for result in results]
         tasks[task] = _means(per_fold) | _counts(per_fold) | _pooled(answers, per_fold)
+    leaks = [result["protocol"]["validation_persons_in_training"] for result in results]
     return {
         "folds": [result["fold"] for result in results],
-        "protocol": results[0]["protocol"],
+        # Of each fold's validation faces; a person counts in every fold that they leak in.
+        "protocol": results[0]["protocol"] | {"validation_persons_in_training": sum(leaks)},
         "data": results[0]["data"],
         "seconds": sum(result["seconds"] for result in results),
         "tasks": tasks,
