@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 from sklearn.calibration import calibration_curve
@@ -39,6 +39,7 @@ def test_a_bin_holds_its_upper_edge_and_certainty_lies_in_the_last():
     assert rounded_up["bins"][14]["faces"] == 1
 
 
+@settings(max_examples=50, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), faces=st.integers(2, 200), classes=st.integers(2, 9))
 def test_against_scikit_learn(seed, faces, classes):
     true, probabilities = drawn(seed, faces, classes)
@@ -89,6 +90,7 @@ def test_the_temperature_of_overconfident_answers_is_found():
     np.testing.assert_array_equal(scaled.argmax(1), overconfident.argmax(1))
 
 
+@settings(max_examples=50, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), temperature=st.floats(0.05, 20.0))
 def test_no_other_temperature_is_more_likely(seed, temperature):
     true, probabilities = drawn(seed, 40, 4)
