@@ -26,6 +26,8 @@ def paired(
 
     The interval of a difference is a bootstrap by person over the faces' own differences, so what
     makes a face hard for both cancels out. Where it holds zero, neither model is shown to be better.
+    McNemar's test takes faces for independent, which photographs of one person are not: where persons
+    have many faces, the interval is the one to believe.
 
     Args:
       first: answers of one model.
