@@ -58,6 +58,11 @@ def describe(config: Config, result: dict[str, Any]) -> dict[str, Any]:
             "weights": result.get("weights"),
         },
         "protocol": result["protocol"],
+        # Divide the logarithms of a task's probabilities by it to make them as sure as they are right.
+        "calibration": {
+            task: figures.get("calibration", {}).get("temperature")
+            for task, figures in result["tasks"].items()
+        },
         "figures": result["tasks"],
     }
 

@@ -312,6 +312,6 @@ def run(
             )
         )
         say(summary.fold_line(result, time.monotonic() - started))
-    figures = summary.summarise(summary.finished(workdir))
+    figures = summary.summarise(summary.finished(workdir), workdir)
     files.write_json(workdir / "summary.json", figures)
     return Outcome(figures, data.stored, data.faces)

@@ -6,7 +6,7 @@ protocol one reproduces, so the decision is taken when labels are read, by a nam
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 # Adience's eight groups, in order. Papers print the third as 8-13; the files say (8, 12).
 AGE_GROUPS = ("0-2", "4-6", "8-12", "15-20", "25-32", "38-43", "48-53", "60-100")
@@ -114,6 +114,19 @@ YEARS = tuple(str(year) for year in range(101))
 def group_names(intervals: Intervals = ADIENCE) -> tuple[str, ...]:
     """Names of age groups, such as "25-32"."""
     return tuple(f"{low}-{high}" for low, high in intervals)
+
+
+def intervals_of(names: Sequence[str]) -> Intervals:
+    """The bounds that names such as "25-32" give: the inverse of `group_names`.
+
+    Raises:
+      ValueError: one names no bounds.
+    """
+    bounds = []
+    for name in names:
+        low, high = name.split("-")
+        bounds.append((int(low), int(high)))
+    return tuple(bounds)
 
 
 def class_names(task: str, intervals: Intervals = ADIENCE) -> tuple[str, ...]:

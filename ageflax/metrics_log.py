@@ -1,6 +1,7 @@
 """What a fold logs while it trains."""
 
 import json
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -44,3 +45,10 @@ class MetricsLog:
         """Closes both."""
         self._file.close()
         self._events.close()
+
+
+def images_per_second(directory: Path) -> float | None:
+    """Median over a fold's log lines, so that a pause or a restart does not count."""
+    lines = (directory / "metrics.jsonl").read_text().splitlines()
+    rates = [json.loads(line)["images_per_second"] for line in lines]
+    return float(statistics.median(rates)) if rates else None

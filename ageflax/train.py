@@ -1,7 +1,6 @@
 """One fold: train, validate, save, test."""
 
 import dataclasses
-import json
 import math
 import time
 from collections.abc import Callable
@@ -12,13 +11,14 @@ import jax
 import numpy as np
 
 from ageflax import bundle, evaluate, files, initial
+from ageflax import config as configuration
 from ageflax.checkpoint import Checkpoints
 from ageflax.config import Config
 from ageflax.data.dataset import Faces, Target
 from ageflax.data.order import ShuffledRows
 from ageflax.data.splits import Split
 from ageflax.errors import RunError
-from ageflax.metrics_log import MetricsLog
+from ageflax.metrics_log import MetricsLog, images_per_second
 from ageflax.placement import Placement
 from ageflax.program import Program
 from ageflax.progress import Progress
@@ -89,7 +89,7 @@ def _validate(
         return {}, float(state.step)
     batches = placement.eval_batches(rows, _eval_batch_size(fold))
     predictions = evaluate.predict(fold.program.quick_eval_step, state, batches, rows)
-    figures = evaluate.figures(predictions, fold.faces, fold.targets)
+    figures = evaluate.scores(predictions, fold.faces, fold.targets)
     record = {
         f"validation_{task}_{name}": values[name]
         for task, values in figures.items()
@@ -245,6 +245,27 @@ def _tested_state(
     return checkpoints.restore(best, state).state, best
 
 
+def _test(fold: Fold, state: TrainState) -> tuple[evaluate.Predictions, dict[str, dict[str, Any]]]:
+    """Predictions of the test faces, and figures, at temperatures that the validation faces give."""
+
+    def predicted(rows: np.ndarray) -> evaluate.Predictions:
+        batches = fold.placement.eval_batches(rows, _eval_batch_size(fold))
+        return evaluate.predict(fold.program.eval_step, state, batches, rows)
+
+    faces, targets, temperatures = fold.faces, fold.targets, {}
+    if len(fold.split.validation):
+        temperatures = evaluate.temperatures(predicted(fold.split.validation), faces, targets)
+    age_groups = faces.target(
+        "age",
+        policy=fold.config.data.label_policy,
+        intervals=configuration.intervals(fold.config),
+    )
+    predictions = predicted(fold.split.test)
+    return predictions, evaluate.figures(
+        predictions, faces, targets, temperatures=temperatures, age_groups=age_groups
+    )
+
+
 def _result(
     fold: Fold, figures: dict[str, Any], predictions: evaluate.Predictions, **more: Any
 ) -> dict[str, Any]:
@@ -275,13 +296,6 @@ def _result(
         "tasks": figures,
         **more,
     }
-
-
-def _images_per_second(path: Path) -> float | None:
-    """Median over the fold's log lines, so that a pause or a restart does not count."""
-    lines = path.read_text().splitlines()
-    rates = [json.loads(line)["images_per_second"] for line in lines]
-    return float(np.median(rates)) if rates else None
 
 
 def run(fold: Fold) -> dict[str, Any]:
@@ -320,10 +334,7 @@ def run(fold: Fold) -> dict[str, Any]:
     finally:
         checkpoints.close()
 
-    rows = fold.split.test
-    batches = fold.placement.eval_batches(rows, _eval_batch_size(fold))
-    predictions = evaluate.predict(fold.program.eval_step, state, batches, rows)
-    figures = evaluate.figures(predictions, fold.faces, fold.targets)
+    predictions, figures = _test(fold, state)
     evaluate.write_predictions(
         fold.directory / "predictions.csv", predictions, fold.faces, fold.targets
     )
@@ -333,7 +344,7 @@ def run(fold: Fold) -> dict[str, Any]:
         predictions,
         tested_step=tested_step,
         steps=steps,
-        images_per_second=_images_per_second(fold.directory / "metrics.jsonl"),
+        images_per_second=images_per_second(fold.directory),
         seconds=time.monotonic() - started,
     )
     bundle.save(fold.directory / "bundle", state, fold.config, result)

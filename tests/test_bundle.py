@@ -54,6 +54,12 @@ def test_the_card_states_figures_classes_and_limits(trained):
     assert f"| age | 32 | {exact:.1f} % |" in card
     assert "0-2, 4-6, 8-12, 15-20, 25-32, 38-43, 48-53, 60-100" in card
     assert "Not for age verification" in card
+    calibration = result["tasks"]["gender"]["calibration"]
+    assert (
+        f"expected calibration error {100 * calibration['ece']:.1f} % on the test faces as the"
+        f" probabilities come, {100 * calibration['ece_scaled']:.1f} % at temperature"
+        f" {calibration['temperature']:.2f}, fitted on validation faces"
+    ) in " ".join(card.split())
     assert not re.search(r"{{|{%", card)
 
 

@@ -147,7 +147,7 @@ def finish(
     config: dict[str, Any] | None = None,
 ) -> None:
     """summary.json of the folds written, and config.json where one is given."""
-    figures = summary.summarise(summary.finished(workdir))
+    figures = summary.summarise(summary.finished(workdir), workdir)
     if data:
         figures["data"] |= {"name": data, "edition": edition}
     (workdir / "summary.json").write_text(json.dumps(figures))

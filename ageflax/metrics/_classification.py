@@ -5,7 +5,20 @@ from typing import Any
 
 import numpy as np
 
+from ageflax.errors import InputError
 from ageflax.metrics._folds import ratio
+
+
+def check_numbers(values: np.ndarray, what: str) -> None:
+    """Raises InputError where a face's values are not finite: figures would be silently false."""
+    bad = ~np.isfinite(values)
+    if values.ndim > 1:
+        bad = bad.any(-1)
+    if bad.any():
+        raise InputError(
+            f"{what} of {int(bad.sum())} of {len(values)} faces are not finite; the first is face"
+            f" {int(bad.argmax())}"
+        )
 
 
 def confusion(true: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
@@ -24,11 +37,29 @@ def constant_floor(matrix: np.ndarray, *, off_by: int = 0) -> float | None:
 def classification(
     true: np.ndarray, probabilities: np.ndarray, names: Sequence[str], *, ordered: bool
 ) -> dict[str, Any]:
-    """Figures of one task on labelled faces.
+    """Figures of one task on labelled faces; see accuracies.
 
     Args:
       true: int[n], class per face, none negative.
-      probabilities: float[n, classes].
+      probabilities: float[n, classes]; the most probable class is the answer.
+      names: of the classes.
+      ordered: whether a neighbouring class is nearly right.
+
+    Raises:
+      InputError: a probability is not finite.
+    """
+    check_numbers(probabilities, "probabilities")
+    return accuracies(true, probabilities.argmax(-1), names, ordered=ordered)
+
+
+def accuracies(
+    true: np.ndarray, predicted: np.ndarray, names: Sequence[str], *, ordered: bool
+) -> dict[str, Any]:
+    """Figures of one task on labelled faces, from the answered classes.
+
+    Args:
+      true: int[n], class per face, none negative.
+      predicted: int[n], class.
       names: of the classes.
       ordered: whether a neighbouring class is nearly right; adds one-off accuracy and the mean
         distance in classes.
@@ -39,7 +70,6 @@ def classification(
       `confusion` (rows are true classes); with `ordered` also `one_off` (|predicted - true| <= 1,
       not "top two"), `one_off_floor` and `mae_classes`. A share of nothing is null.
     """
-    predicted = probabilities.argmax(-1)
     matrix = confusion(true, predicted, len(names))
     correct, faces = np.diag(matrix), int(matrix.sum())
     figures: dict[str, Any] = {

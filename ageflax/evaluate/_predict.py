@@ -1,0 +1,57 @@
+"""Every face of a split through the network once."""
+
+import collections
+import dataclasses
+from collections.abc import Iterable
+
+import jax
+import numpy as np
+
+from ageflax.steps import EvalStep
+from ageflax.structs import Batch, TrainState
+
+# Batches dispatched before the first one's result is waited for.
+_IN_FLIGHT = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+    """Probabilities of every evaluated face.
+
+    Attributes:
+      rows: int[n], rows of the dataset, each once.
+      probabilities: float32[n, classes] per task.
+      unreadable: int[m], rows whose image does not decode; they have no probabilities.
+    """
+
+    rows: np.ndarray
+    probabilities: dict[str, np.ndarray]
+    unreadable: np.ndarray
+
+
+def predict(
+    eval_step: EvalStep, state: TrainState, batches: Iterable[Batch], rows: np.ndarray
+) -> Predictions:
+    """Runs every batch; padding and unreadable images are dropped by their mask.
+
+    Args:
+      eval_step: see steps.make_eval_step.
+      state: whose weights and mean are used.
+      batches: the faces of `rows` in order, the last batch padded.
+      rows: int[n], what the batches hold.
+    """
+    waiting, fetched = collections.deque(), []
+    for batch in batches:
+        # The device computes while the next batch is made; a few in flight, so that batches do not
+        # pile up in its memory.
+        output = eval_step(state, batch)
+        waiting.append((output, batch.mask))
+        if len(waiting) > _IN_FLIGHT:
+            fetched.append(jax.device_get(waiting.popleft()))
+    fetched += [jax.device_get(pair) for pair in waiting]
+    readable = np.concatenate([mask for _, mask in fetched])[: len(rows)]
+    probabilities = {
+        task: np.concatenate([output[task] for output, _ in fetched])[: len(rows)][readable]
+        for task in fetched[0][0]
+    }
+    return Predictions(rows[readable], probabilities, rows[~readable])
