@@ -3,7 +3,9 @@
     python -m ageflax.main --config=configs/levi_selu.py --config.task=gender
 
 The seed reports 2 % more for gender than with ReLU (its own hold-out). It keeps LRN and the ordinary
-dropout and changes the activation alone; so does this, and LeCun's initialisation goes with it.
+dropout and changes the activation alone; so does this, and LeCun's initialisation goes with it, which expects
+inputs of unit deviation: with pixels up to 255 as they are, or the paper's multipliers, the loss runs off
+within 5 steps. 200 steps on 6,656 real faces, 71 pixels: loss 0.70 to 0.56, gender 74.4 % (floor 51.3).
 """
 
 from ml_collections import ConfigDict
@@ -20,6 +22,7 @@ def get_config() -> ConfigDict:
     data.resize = 256
     data.crop = 227
     data.mean = "image"
+    data.deviation = "channel"
     data.channels = "bgr"
     data.batch_size = 50
 
@@ -38,11 +41,7 @@ def get_config() -> ConfigDict:
     optim.schedule = "step"
     optim.decay_every = 10_000
     optim.decay_factor = 0.1
-    optim.lr_multipliers = (
-        ("heads/.*/kernel", 10.0),
-        ("heads/.*/bias", 20.0),
-        (".*/bias", 2.0),
-    )
+    optim.lr_multipliers = ()
     optim.decay_exempt = (".*/bias",)
 
     config.eval = evaluation = ConfigDict()
