@@ -1,7 +1,6 @@
 """All folds of a run: the same protocol K times, and the figures over them."""
 
 import dataclasses
-import hashlib
 import importlib.metadata
 import platform
 import time
@@ -51,19 +50,8 @@ class _Data:
             **self.left_out,
             "edition": metadata.get("edition"),
             "licence": metadata.get("licence"),
-            "fingerprint": _fingerprint(self.faces),
+            "fingerprint": self.faces.fingerprint,
         }
-
-
-def _fingerprint(faces: Faces) -> str:
-    """Hash of keys, persons, folds and raw labels: the data a figure was measured on."""
-    columns = (
-        faces.keys, faces.subjects, faces.folds, faces.age_labels, faces.ages, faces.genders,
-    )  # fmt: skip
-    digest = hashlib.sha256()
-    for row in zip(*(column.tolist() for column in columns), strict=True):
-        digest.update(repr(row).encode())
-    return digest.hexdigest()[:16]
 
 
 def _read(config: Config, mesh: Mesh, *, pixels: bool, say: Callable[[str], None]) -> _Data:
