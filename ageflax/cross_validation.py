@@ -172,14 +172,16 @@ def _check_weights(
 ) -> None:
     """Weights of one fold of a dataset have seen the faces that its other folds test."""
     trained_on = weights.provenance.get("trained_on") if weights else None
-    if trained_on and trained_on["fingerprint"] == source["fingerprint"]:
-        seen = [number for number in wanted if number != trained_on["fold"]]
-        if seen:
+    while isinstance(trained_on, dict):  # and what those weights started from, however far back
+        kept = trained_on.get("fold")
+        seen = [number for number in wanted if number != kept]
+        if seen and trained_on.get("fingerprint") == source["fingerprint"]:
             raise InputError(
-                f"transfer.weights were trained on these very data, fold {trained_on['fold']} kept for"
-                f" testing: they have seen the faces of fold {seen[0]}. Run fold {trained_on['fold']}"
+                f"transfer.weights were trained on these very data, fold {kept} kept for"
+                f" testing: they have seen the faces of fold {seen[0]}. Run fold {kept}"
                 " alone, or start from weights of other faces"
             )
+        trained_on = trained_on.get("before")
 
 
 def _claim(

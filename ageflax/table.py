@@ -13,14 +13,14 @@ def _cell(figure: dict[str, Any], scale: float, unit: str) -> str:
 
 
 _COLUMNS = (
-    ("exact", "exact", 100, " %"),
-    ("majority_floor", "floor", 100, " %"),
-    ("one_off", "one-off", 100, " %"),
-    ("one_off_floor", "floor", 100, " %"),
-    ("mae", "MAE, years", 1, ""),
-    ("mae_floor", "floor", 1, ""),
-    ("cs5", "CS@5", 100, " %"),
-    ("cs5_floor", "floor", 100, " %"),
+    ("exact", "exact", 100.0, " %"),
+    ("majority_floor", "floor", 100.0, " %"),
+    ("one_off", "one-off", 100.0, " %"),
+    ("one_off_floor", "floor", 100.0, " %"),
+    ("mae", "MAE, years", 1.0, ""),
+    ("mae_floor", "floor", 1.0, ""),
+    ("cs5", "CS@5", 100.0, " %"),
+    ("cs5_floor", "floor", 100.0, " %"),
 )
 
 

@@ -3,7 +3,7 @@
 import collections
 import csv
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,7 @@ import numpy as np
 
 from ageflax import metrics
 from ageflax.data.dataset import Faces, Target
-from ageflax.steps import EvalStep
-from ageflax.structs import Batch, TrainState
+from ageflax.structs import AnyArray, Batch
 
 # Batches dispatched before the first one's result is waited for.
 _IN_FLIGHT = 3
@@ -35,13 +34,16 @@ class Predictions:
 
 
 def predict(
-    eval_step: EvalStep, state: TrainState, batches: Iterable[Batch], rows: np.ndarray
+    eval_step: Callable[[Any, Batch], dict[str, AnyArray]],
+    state: Any,
+    batches: Iterable[Batch],
+    rows: np.ndarray,
 ) -> Predictions:
     """Runs every batch; padding and unreadable images are dropped by their mask.
 
     Args:
-      eval_step: see steps.make_eval_step.
-      state: whose weights and mean are used.
+      eval_step: see steps.make_eval_step; or whatever else makes probabilities of a batch.
+      state: its first argument, whose weights and mean are used.
       batches: the faces of `rows` in order, the last batch padded.
       rows: int[n], what the batches hold.
     """
