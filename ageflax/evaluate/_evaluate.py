@@ -34,7 +34,7 @@ class Predictions:
 
 
 def predict(
-    eval_step: Callable[[Any, Batch], dict[str, AnyArray]],
+    eval_step: Callable[[Any, Batch], Mapping[str, AnyArray]],
     state: Any,
     batches: Iterable[Batch],
     rows: np.ndarray,

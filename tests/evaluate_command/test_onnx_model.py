@@ -8,11 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ageflax import bundle, cross_validation, onnx_model
-from ageflax import config as configuration
-from ageflax.evaluate import __main__ as command
-from tests.conftest import small_values
-from tests.test_evaluate_command import same, table
+from ageflax import bundle, onnx_model
+from tests.evaluate_command.runs import same, table, trained
 
 
 @pytest.fixture(scope="module")
@@ -20,9 +17,7 @@ def fold(tmp_path_factory, data_dir, small_faces):
     """A fold with heads for years, without a distribution, and gender."""
     workdir = tmp_path_factory.mktemp("runs") / "years"
     overrides = ["--config.task=years+gender", "--config.loss.years=l1", "--config.fold=2"]
-    config = configuration.resolve(small_values(data_dir), overrides)
-    cross_validation.run(config, workdir, say=lambda line: None)
-    return workdir / "fold_2"
+    return trained(workdir, data_dir, *overrides) / "fold_2"
 
 
 class FakeSession:
@@ -81,28 +76,17 @@ def exported(fold, tmp_path, monkeypatch):
     return write
 
 
-@pytest.fixture
-def run(data_dir, tmp_path, capsys):
-    def ran(model, *words):
-        words = [f"--model={model}", f"--config.data.dir={data_dir}", *words]
-        code = command.main([*words, f"--output={tmp_path / 'out'}"])
-        return code, tmp_path / "out", capsys.readouterr()
-
-    return ran
-
-
 def test_an_exported_model_gives_what_its_bundle_gives(fold, exported, run):
-    code, output, _ = run(exported())
+    code, result, predictions, _ = run(exported())
     assert code == 0
-    same(output / "predictions.csv", fold / "predictions.csv", atol=1e-4)
-    result = json.loads((output / "result.json").read_text())
+    same(predictions, fold / "predictions.csv", atol=1e-4)
     assert result["fold"] == 2
     assert result["model"]["kind"] == "onnx"
     assert len(result["model"]["sha256"]) == 64
 
 
 def test_it_has_seen_what_its_bundle_has_seen(exported, run):
-    code, _, printed = run(exported(), "--config.fold=1")
+    code, _, _, printed = run(exported(), "--config.fold=1")
     assert code == 2
     assert "fold 1 included: figures on faces that it has seen say nothing" in printed.err
 
@@ -129,11 +113,11 @@ def images(shape, name="images", kind="tensor(uint8)"):
     ],
 )  # fmt: skip
 def test_files_of_another_contract_are_one_line_and_exit_code_2(changes, message, exported, run):
-    code, output, printed = run(exported(**changes))
+    code, result, _, printed = run(exported(**changes))
     assert code == 2
     assert message in printed.err
     assert len(printed.err.splitlines()) == 1
-    assert not (output / "result.json").exists()
+    assert result is None
 
 
 @pytest.mark.parametrize(
@@ -147,14 +131,14 @@ def test_files_of_another_contract_are_one_line_and_exit_code_2(changes, message
     ],
 )
 def test_what_fails_while_it_runs_is_exit_code_1(changes, message, exported, run):
-    code, output, printed = run(exported(**changes))
+    code, result, _, printed = run(exported(**changes))
     assert code == 1
     assert message in printed.err
-    assert not (output / "result.json").exists()
+    assert result is None
 
 
 def test_its_crop_is_inside_so_others_are_refused(exported, run):
-    code, _, printed = run(exported(), "--config.eval.crops=ten")
+    code, _, _, printed = run(exported(), "--config.eval.crops=ten")
     assert code == 2
     assert "eval.crops = 'ten': an .onnx file has its centre crop inside" in printed.err
 
@@ -174,7 +158,7 @@ def test_a_file_that_is_no_onnx_is_told_as_such(exported, run, tmp_path):
     exported()
     path = tmp_path / "damaged.onnx"
     path.write_bytes(b"\x08\x07garbage")
-    code, _, printed = run(path)
+    code, _, _, printed = run(path)
     assert code == 2
     assert "damaged.onnx: not a readable ONNX file: " in printed.err
 
@@ -182,7 +166,7 @@ def test_a_file_that_is_no_onnx_is_told_as_such(exported, run, tmp_path):
 def test_without_onnxruntime_it_says_how_to_get_it(exported, run, monkeypatch):
     path = exported()
     monkeypatch.setitem(sys.modules, "onnxruntime", None)  # importing it fails
-    code, _, printed = run(path)
+    code, _, _, printed = run(path)
     assert code == 2
     assert "uv run --extra onnx python -m" in printed.err
     assert len(printed.err.splitlines()) == 1
@@ -216,10 +200,10 @@ def test_onnxruntime_itself(fold, run, small_faces, tmp_path):
     helper.set_model_props(made, {"ageflax.config": json.dumps(described)})
     path = tmp_path / "colour.onnx"
     onnx.save(made, path)
-    code, output, _ = run(path)
+    code, _, predictions, _ = run(path)
     assert code == 0
     model = bundle.load(fold / "bundle")
-    rows = table(output / "predictions.csv")
+    rows = table(predictions)
     by_key = {e["key"].decode(): e for e in small_faces.examples(range(len(small_faces)))}
     faces = np.stack([model.prepare(by_key[row["key"]]["image"]) for row in rows])
     scores = np.exp(faces.mean((1, 2), dtype=np.float64) @ weights)
@@ -227,6 +211,6 @@ def test_onnxruntime_itself(fold, run, small_faces, tmp_path):
     written = [[float(row[f"gender_probability_{g}"]) for g in ("female", "male")] for row in rows]
     np.testing.assert_allclose(written, expected, atol=1e-5)
     (tmp_path / "cut.onnx").write_bytes(path.read_bytes()[:100])
-    code, _, printed = run(tmp_path / "cut.onnx")
+    code, _, _, printed = run(tmp_path / "cut.onnx")
     assert code == 2
     assert "cut.onnx: not a readable ONNX file: " in printed.err
