@@ -58,9 +58,8 @@ class Settings:
 
 def _refuse(key: str, known: Sequence[str]) -> None:
     """Raises InputError for a key that a run has and a test has not."""
-    if (
-        key in _ACCEPTED or key not in known
-    ):  # unknown ones are told by the config, with the nearest
+    # Unknown ones are told by the config, with the nearest.
+    if key in _ACCEPTED or key not in known:
         return
     group, _, leaf = key.partition(".")
     if group == "model" or (group == "data" and leaf in _OF_THE_MODEL):
