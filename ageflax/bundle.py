@@ -241,6 +241,23 @@ def ensemble(run: Path | str | Sequence[Path]) -> Ensemble:
     return Ensemble(members)
 
 
+def _model(config: dict[str, Any], tensors: dict[str, np.ndarray]) -> Model:
+    """The network that a bundle's config describes, with its weights; any damage raises something."""
+    loss = ConfigDict(config.get("loss") or configuration.defaults().loss)
+    objectives = {
+        task: losses.build(task, loss, len(names)) for task, names in config["heads"].items()
+    }
+    tree = unflatten_dict({tuple(path.split("/")): value for path, value in tensors.items()})
+    return Model(
+        config=config,
+        network=program.network_of(config["architecture"], objectives),
+        objectives=objectives,
+        variables={name: tree[name] for name in ("params", "batch_stats") if name in tree},
+        mean=tree["mean"],
+        deviation=tree.get("deviation", np.ones((1, 1, 3), np.float32)),
+    )
+
+
 def load(directory: Path | str) -> Model:
     """Reads a bundle.
 
@@ -264,19 +281,15 @@ def load(directory: Path | str) -> Model:
         ) from error
     except Exception as error:
         raise InputError(f"{directory}: not a readable bundle: {error}") from error
+    if not isinstance(config, dict):
+        raise InputError(f"{directory}: not a readable bundle: config.json is no JSON object")
     if config.get("format") not in (1, _FORMAT):
         raise InputError(f"{directory}: bundle format {config.get('format')!r} is not known")
     config.setdefault("age_groups", [list(pair) for pair in labels.ADIENCE])
-    loss = ConfigDict(config.get("loss") or configuration.defaults().loss)
-    objectives = {
-        task: losses.build(task, loss, len(names)) for task, names in config["heads"].items()
-    }
-    tree = unflatten_dict({tuple(path.split("/")): value for path, value in tensors.items()})
-    return Model(
-        config=config,
-        network=program.network_of(config["architecture"], objectives),
-        objectives=objectives,
-        variables={name: tree[name] for name in ("params", "batch_stats") if name in tree},
-        mean=tree["mean"],
-        deviation=tree.get("deviation", np.ones((1, 1, 3), np.float32)),
-    )
+    try:
+        return _model(config, tensors)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{directory}: not a readable bundle: config.json or a tensor is damaged or absent:"
+            f" {type(error).__name__}: {error}"
+        ) from error

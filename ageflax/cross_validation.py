@@ -1,7 +1,6 @@
 """All folds of a run: the same protocol K times, and the figures over them."""
 
 import dataclasses
-import hashlib
 import importlib.metadata
 import platform
 import time
@@ -51,19 +50,8 @@ class _Data:
             **self.left_out,
             "edition": metadata.get("edition"),
             "licence": metadata.get("licence"),
-            "fingerprint": _fingerprint(self.faces),
+            "fingerprint": self.faces.fingerprint,
         }
-
-
-def _fingerprint(faces: Faces) -> str:
-    """Hash of keys, persons, folds and raw labels: the data a figure was measured on."""
-    columns = (
-        faces.keys, faces.subjects, faces.folds, faces.age_labels, faces.ages, faces.genders,
-    )  # fmt: skip
-    digest = hashlib.sha256()
-    for row in zip(*(column.tolist() for column in columns), strict=True):
-        digest.update(repr(row).encode())
-    return digest.hexdigest()[:16]
 
 
 def _read(config: Config, mesh: Mesh, *, pixels: bool, say: Callable[[str], None]) -> _Data:
@@ -184,14 +172,16 @@ def _check_weights(
 ) -> None:
     """Weights of one fold of a dataset have seen the faces that its other folds test."""
     trained_on = weights.provenance.get("trained_on") if weights else None
-    if trained_on and trained_on["fingerprint"] == source["fingerprint"]:
-        seen = [number for number in wanted if number != trained_on["fold"]]
-        if seen:
+    while isinstance(trained_on, dict):  # and what those weights started from, however far back
+        kept = trained_on.get("fold")
+        seen = [number for number in wanted if number != kept]
+        if seen and trained_on.get("fingerprint") == source["fingerprint"]:
             raise InputError(
-                f"transfer.weights were trained on these very data, fold {trained_on['fold']} kept for"
-                f" testing: they have seen the faces of fold {seen[0]}. Run fold {trained_on['fold']}"
+                f"transfer.weights were trained on these very data, fold {kept} kept for"
+                f" testing: they have seen the faces of fold {seen[0]}. Run fold {kept}"
                 " alone, or start from weights of other faces"
             )
+        trained_on = trained_on.get("before")
 
 
 def _claim(

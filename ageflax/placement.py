@@ -207,13 +207,24 @@ class Streamed(Placement):
       pixels: decodes rows.
       labels: int32[n] per task.
       mesh: where batches go.
-      workers: processes to decode in; 0 decodes in threads.
+      workers: processes to decode training batches in; 0 decodes in threads.
+      eval_workers: likewise of evaluation batches. Starting processes costs more than most
+        evaluations, so that validation during training keeps to threads.
     """
 
     name = "stream"
 
-    def __init__(self, pixels: StoredPixels, labels: Labels, mesh: Mesh, *, workers: int):
-        self._pixels, self.labels, self._mesh, self._workers = pixels, labels, mesh, workers
+    def __init__(
+        self,
+        pixels: StoredPixels,
+        labels: Labels,
+        mesh: Mesh,
+        *,
+        workers: int,
+        eval_workers: int = 0,
+    ):
+        self._pixels, self.labels, self._mesh = pixels, labels, mesh
+        self._workers, self._eval_workers = workers, eval_workers
 
     def train_inputs(
         self, order: ShuffledRows, start: int, stop: int, batch_size: int
@@ -225,8 +236,7 @@ class Streamed(Placement):
 
     def _pieces(self, rows: np.ndarray, batch_size: int) -> Iterator[Batch]:
         load_piece = _StreamedPiece(self._pixels, self.labels, rows, batch_size)
-        # Threads, not workers: starting processes costs more than most evaluations.
-        return stream(load_piece, 0, -(-len(rows) // batch_size), workers=0)
+        return stream(load_piece, 0, -(-len(rows) // batch_size), workers=self._eval_workers)
 
     def eval_batches(self, rows: np.ndarray, batch_size: int) -> Iterator[Batch]:
         """See Placement."""

@@ -243,8 +243,16 @@ def test_a_share_of_the_training_persons(run):
     assert few["validation"] == result(whole)["faces"]["validation"]
 
 
-def test_weights_that_saw_the_test_faces_are_refused(run, data_dir, tmp_path):
+@pytest.mark.parametrize("between", [False, True])
+def test_weights_that_saw_the_test_faces_are_refused(between, run, data_dir, tmp_path):
     start = run("--config.steps=2", name="first")
+    if between:  # the weights were trained on other data since; who was seen before counts as well
+        path = start / "bundle" / "config.json"
+        described = json.loads(path.read_text())
+        before = {"fingerprint": described["data"]["fingerprint"], "fold": 0, "before": None}
+        described["source"] |= {"fold": 3, "weights": {"trained_on": before}}
+        described["data"]["fingerprint"] = "other data"
+        path.write_text(json.dumps(described))
     config = configuration.resolve(
         small_values(data_dir), ["--config.fold=1", f"--config.transfer.weights={start}"]
     )

@@ -53,6 +53,7 @@ def load(
     dataset: StoredDataset,
     decoding: Decoding | None,
     *,
+    wanted: np.ndarray | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> LoadedFaces:
     """Reads every label, and with `decoding` every image, on all cores.
@@ -62,6 +63,8 @@ def load(
     Args:
       dataset: what to read.
       decoding: None reads labels only.
+      wanted: bool[n], images to decode; the pixels of others stay zero, and take no memory. Every
+        one where not given.
       progress: called with the number of faces each finished piece held.
     """
     count = len(dataset)
@@ -73,7 +76,7 @@ def load(
     def read(rows: range) -> Faces:
         examples = dataset.examples(rows)
         for row, example in zip(rows, examples, strict=True):
-            if decoding is not None and pixels is not None:
+            if decoding is not None and pixels is not None and (wanted is None or wanted[row]):
                 try:
                     pixels[row] = decoding(example["image"])
                 except images.BadImageError as error:

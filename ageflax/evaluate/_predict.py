@@ -2,13 +2,13 @@
 
 import collections
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import jax
 import numpy as np
 
-from ageflax.steps import EvalStep
-from ageflax.structs import Batch, TrainState
+from ageflax.structs import AnyArray, Batch
 
 # Batches dispatched before the first one's result is waited for.
 _IN_FLIGHT = 3
@@ -30,13 +30,16 @@ class Predictions:
 
 
 def predict(
-    eval_step: EvalStep, state: TrainState, batches: Iterable[Batch], rows: np.ndarray
+    eval_step: Callable[[Any, Batch], Mapping[str, AnyArray]],
+    state: Any,
+    batches: Iterable[Batch],
+    rows: np.ndarray,
 ) -> Predictions:
     """Runs every batch; padding and unreadable images are dropped by their mask.
 
     Args:
-      eval_step: see steps.make_eval_step.
-      state: whose weights and mean are used.
+      eval_step: see steps.make_eval_step; or whatever else makes probabilities of a batch.
+      state: its first argument, whose weights and mean are used.
       batches: the faces of `rows` in order, the last batch padded.
       rows: int[n], what the batches hold.
     """

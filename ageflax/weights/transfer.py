@@ -230,13 +230,18 @@ def _stated(described: Any, group: str, key: str) -> str | None:
 
 
 def _trained_on(described: Any) -> dict[str, Any] | None:
-    """Fingerprint of the data that a bundle is of, and the fold that was kept for testing."""
+    """Fingerprint of the data that a bundle is of, and the fold that was kept for testing.
+
+    `before` is the same of the weights that its own training started from, where they were a bundle's.
+    """
     fingerprint = _stated(described, "data", "fingerprint")
     source = described.get("source") if isinstance(described, dict) else None
     fold = source.get("fold") if isinstance(source, dict) else None
-    if fingerprint is None or not isinstance(fold, int):
+    if fingerprint is None or not isinstance(source, dict) or not isinstance(fold, int):
         return None
-    return {"fingerprint": fingerprint, "fold": fold}
+    weights = source.get("weights")
+    before = weights.get("trained_on") if isinstance(weights, dict) else None
+    return {"fingerprint": fingerprint, "fold": fold, "before": before}
 
 
 def _check_description(described: Any, source: str, *, model_name: str, channels: str) -> None:

@@ -1,0 +1,280 @@
+"""Any model on any dataset: which faces, in which classes, and the figures that come of them."""
+
+import collections
+import dataclasses
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from ageflax import evaluate, files, metrics, model_files, placement, unseen
+from ageflax.data import images, pipeline
+from ageflax.errors import InputError, RunError
+from ageflax.evaluate.settings import Settings
+from ageflax.progress import Progress
+from ageflax.sharding import make_mesh
+from ageflax.structs import Batch
+from ageflax.trial import Say, Trial, prepare, tell
+
+
+@dataclasses.dataclass(frozen=True)
+class Tested:
+    """What a test leaves.
+
+    Attributes:
+      summary: its figures in the shape of summary.json, for table.text.
+      directory: where predictions.csv and result.json are.
+    """
+
+    summary: dict[str, Any]
+    directory: Path
+
+
+def _placed(
+    trial: Trial, rows: np.ndarray, given: Settings, mesh: Mesh
+) -> tuple[placement.Placement, dict[int, str]]:
+    """A source of the tested faces, and those known already to be unreadable, with their reasons."""
+    if given.placement in ("auto", "stream"):
+        pixels = pipeline.StoredPixels(trial.stored, trial.decoding)
+        return placement.Streamed(pixels, {}, mesh, workers=0, eval_workers=given.workers), {}
+    wanted = np.isin(np.arange(len(trial.faces)), rows)
+    with Progress(len(trial.faces), unit="face", label=f"reading {trial.stored.name}") as progress:
+        loaded = pipeline.load(
+            trial.stored, trial.decoding, wanted=wanted, progress=progress.update
+        )
+    assert loaded.pixels is not None  # since a decoding was given
+    return placement.OnHost(loaded.pixels, {}, mesh), loaded.unreadable
+
+
+def _reasons(trial: Trial, rows: Iterable[int]) -> dict[int, str]:
+    """Why images that do not decode do not; rows are few, and decoded once more."""
+    found = {}
+    for row in rows:
+        try:
+            trial.decoding(trial.stored.examples([row])[0]["image"])
+        except images.BadImageError as error:
+            found[row] = error.reason
+    return found
+
+
+def _counted(
+    batches: Iterable[Batch], progress: Progress, count: int, size: int
+) -> Iterator[Batch]:
+    """The same batches, each told to the progress bar when the next is asked for."""
+    for start, batch in zip(range(0, count, size), batches, strict=True):
+        yield batch
+        progress.update(min(size, count - start))
+
+
+def _predict(
+    trial: Trial, given: Settings, mesh: Mesh
+) -> tuple[list[evaluate.Predictions], dict[int, str]]:
+    """Predictions of each part of the plan; and rows whose image does not decode, with the reason."""
+    devices = mesh.devices.size
+    size = -(-given.batch_size // devices) * devices
+    rows = trial.rows(trial.plan.folds)
+    source, unreadable = _placed(trial, rows, given, mesh)
+    answers = model_files.Answers(trial.opened, mesh, crops=trial.crops)
+    found = []
+    with Progress(len(rows), unit="face", label=f"testing on {trial.stored.name}") as progress:
+        for part in trial.plan.parts:
+            of_part = trial.rows(part.folds)
+            of_part = of_part[~np.isin(of_part, list(unreadable))]
+            if not len(of_part):
+                continue
+            step, state = answers.of(part.members)
+            batches = source.eval_batches(of_part, size)
+            counted = _counted(batches, progress, len(of_part), size)
+            found.append(evaluate.predict(step, state, counted, of_part))
+    late = [row for predictions in found for row in predictions.unreadable.tolist()]
+    unreadable |= _reasons(trial, late)
+    if not any(len(predictions.rows) for predictions in found):
+        raise InputError(f"none of the {len(rows)} images to test on can be read")
+    return found, unreadable
+
+
+def _joined(parts: Sequence[evaluate.Predictions]) -> evaluate.Predictions:
+    """All parts as one, in the dataset's order."""
+    rows = np.concatenate([part.rows for part in parts])
+    order = np.argsort(rows)
+    return evaluate.Predictions(
+        rows[order],
+        {
+            task: np.concatenate([part.probabilities[task] for part in parts])[order]
+            for task in parts[0].probabilities
+        },
+        np.sort(np.concatenate([part.unreadable for part in parts])),
+    )
+
+
+def _check_finite(predictions: evaluate.Predictions, trial: Trial) -> None:
+    for task, values in predictions.probabilities.items():
+        bad = np.flatnonzero(~np.isfinite(values).all(-1))
+        if bad.size:
+            key = trial.faces.keys[predictions.rows[bad[0]]]
+            raise RunError(
+                f"the model's answers for {task} are not finite for {bad.size} of {len(values)} faces,"
+                f" the first {key}: its weights are damaged"
+            )
+
+
+def _described(
+    trial: Trial, predictions: evaluate.Predictions, unreadable: Mapping[int, str]
+) -> dict[str, Any]:
+    """result.json but for the figures; keys are those of a fold's, as far as they have a meaning."""
+    metadata, own, plan = trial.stored.metadata, trial.opened.config["protocol"], trial.plan
+    config = trial.opened.config
+    kept = ("validation", "validation_persons_in_training", "checkpoint", "train_share")
+    return {
+        "model": trial.opened.described(),
+        "fold": plan.folds[0] if len(plan.folds) == 1 else None,
+        "folds": list(plan.folds),
+        "protocol": {
+            # On the model's own data a test is that of its training; else it is an external one.
+            "name": own.get("name") if plan.own else "external",
+            "label_policy": trial.policy,
+            "most_frontal": trial.most_frontal,
+            "resize": config["input"]["resize"],
+            "crop": config["input"]["crop"],
+            "crops": trial.crops,
+            **{key: own.get(key) for key in kept},
+        },
+        "notices": list(plan.notices),
+        "data": {
+            "name": trial.stored.name,
+            "faces": len(trial.faces),
+            **trial.left_out,
+            "unreadable": len(unreadable),
+            "edition": metadata.get("edition"),
+            "licence": metadata.get("licence"),
+            "fingerprint": trial.faces.fingerprint,
+        },
+        "weights": config["source"].get("weights"),
+        "faces": {
+            "train": None,
+            "validation": None,
+            "test": len(predictions.rows) + len(unreadable),
+            "test_unreadable": len(unreadable),
+        },
+        "unreadable": dict(sorted(collections.Counter(unreadable.values()).items())),
+        "tested_step": config["source"].get("step"),
+    }
+
+
+def _summary(result: Mapping[str, Any], per_part: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Figures in the shape of summary.json: mean and deviation over the folds that models share out."""
+    tasks = {}
+    for task, pooled in result["tasks"].items():
+        each = [figures[task] for figures in per_part]
+        flat = [
+            figures | figures.get("years", {}) | {"faces": figures["faces"]} for figures in each
+        ]
+        shown = ("exact", "majority_floor", "one_off", "one_off_floor", "mae_classes",
+                 "mae", "mae_floor", "cs5", "cs5_floor")  # fmt: skip
+        tasks[task] = pooled | {
+            name: metrics.mean_and_deviation([figures[name] for figures in flat])
+            for name in shown
+            if all(name in figures for figures in flat)
+        }
+    return {
+        "folds": result["folds"],
+        "protocol": result["protocol"],
+        "data": result["data"],
+        "seconds": result["seconds"],
+        "tasks": tasks,
+    }
+
+
+def _default_output(model: Path, dataset: str) -> Path:
+    """Such as runs/evaluate/levi_fold_0_on_adience_aligned."""
+    path = model.resolve()
+    path = path.with_suffix("") if path.suffix == ".onnx" else path
+    words = [part for part in path.parts if part not in ("/", "runs", "bundle")][-2:]
+    name = "_".join([*words, "on", *unseen.without_version(dataset).split("/")])
+    return Path("runs") / "evaluate" / re.sub(r"[^\w.-]", "_", name)
+
+
+def _claim(directory: Path) -> None:
+    """Makes the folder of results.
+
+    Raises:
+      InputError: it cannot be written, or holds what a training run left.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        probe = directory / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"--output={directory}: cannot be written: {error.strerror}") from error
+    before = files.read_json(directory / "result.json")
+    of_a_run = ("config.json", "checkpoints", "bundle")
+    if (before is not None and "model" not in before) or any(
+        (directory / name).exists() for name in of_a_run
+    ):
+        raise InputError(
+            f"--output={directory}: holds a training run, which stays as it is; name another folder"
+        )
+
+
+def run(
+    path: Path, given: Settings, output: Path | None, *, say: Say, command: Sequence[str] = ()
+) -> Tested:
+    """Tests a model on the faces of a dataset that it was not trained on.
+
+    Args:
+      path: a bundle, a run's fold, a run, or an .onnx file.
+      given: dataset and protocol.
+      output: where predictions.csv and result.json go; None is runs/evaluate/MODEL_on_DATASET.
+      say: takes lines for the user.
+      command: the words of the command that asks for it, for result.json.
+
+    Raises:
+      InputError: the model or the dataset cannot be read, the model has seen the faces that are asked
+        for, or they have no label for any of its heads.
+      RunError: the model's answers are not finite, or the device fails.
+    """
+    started = time.monotonic()
+    opened = model_files.open_model(path)
+    if output is not None:
+        _claim(output)  # before anything long, should it not be possible
+    trial = prepare(opened, given, say)
+    directory = output or _default_output(path, trial.stored.name)
+    _claim(directory)
+    tell(trial, say)
+    since = time.monotonic()
+    try:
+        parts, unreadable = _predict(trial, given, make_mesh())
+    except jax.errors.JaxRuntimeError as error:
+        first = str(error).splitlines()[0]
+        raise RunError(
+            f"the device failed: {first}. If memory ran out, lower eval.batch_size"
+        ) from error
+    seconds = time.monotonic() - since
+    if unreadable:
+        row, reason = next(iter(sorted(unreadable.items())))
+        say(
+            f"{len(unreadable)} images do not decode and are left out; the first:"
+            f" {trial.faces.keys[row]} ({reason})"
+        )
+    predictions = _joined(parts)
+    _check_finite(predictions, trial)
+    per_part = [evaluate.figures(part, trial.faces, trial.labelled) for part in parts]
+    result = _described(trial, predictions, unreadable) | {
+        "tasks": evaluate.figures(predictions, trial.faces, trial.labelled),
+        "command": list(command),
+        "images_per_second": len(predictions.rows) / max(seconds, 1e-9),
+        "seconds": time.monotonic() - started,
+    }
+    # Gone first and written last: a result is never beside another one's predictions.
+    (directory / "result.json").unlink(missing_ok=True)
+    evaluate.write_predictions(
+        directory / "predictions.csv", predictions, trial.faces, trial.targets
+    )
+    files.write_json(directory / "result.json", result)
+    return Tested(_summary(result, per_part), directory)

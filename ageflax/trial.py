@@ -1,0 +1,191 @@
+"""What a model is tested on, and how: which faces, in which classes, seen in which way."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from ageflax import labels, unseen
+from ageflax.data import build, pipeline
+from ageflax.data.dataset import Faces, StoredDataset, Target
+from ageflax.data.frontal import most_frontal
+from ageflax.errors import InputError
+from ageflax.evaluate.settings import Settings
+from ageflax.model_files import Opened
+from ageflax.progress import Progress
+
+Say = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """What is tested, and how.
+
+    Attributes:
+      opened: the model or models.
+      stored: the dataset.
+      faces: its labels.
+      plan: who is tested on which folds.
+      policy: of labels.
+      most_frontal: faces kept by their score; 0 is all.
+      crops: views a face.
+      targets: classes per head.
+      usable: bool[n], faces that count.
+      left_out: how many do not, by reason.
+    """
+
+    opened: Opened
+    stored: StoredDataset
+    faces: Faces
+    plan: unseen.Plan
+    policy: str
+    most_frontal: int
+    crops: str
+    targets: dict[str, Target]
+    usable: np.ndarray
+    left_out: dict[str, int]
+
+    @property
+    def decoding(self) -> pipeline.Decoding:
+        """The model's own."""
+        spec = self.opened.config["input"]
+        return pipeline.Decoding(spec["resize"], spec["interpolation"])
+
+    def rows(self, folds: Sequence[int]) -> np.ndarray:
+        """Those of some folds that count, ascending."""
+        return np.flatnonzero(self.usable & np.isin(self.faces.folds, folds))
+
+    @property
+    def labelled(self) -> dict[str, Target]:
+        """Heads for which some tested face has a label: those that can be measured."""
+        rows = self.rows(self.plan.folds)
+        return {task: target for task, target in self.targets.items() if _known(target)[rows].any()}
+
+
+def _known(target: Target) -> np.ndarray:
+    """bool[n], faces by which a head can be measured.
+
+    Where no face has its age in years, a head for years is measured by the age groups its years add up
+    to; where some have, by those, as in training.
+    """
+    return target.known if target.known.any() else target.classes >= 0
+
+
+def _intervals(opened: Opened) -> labels.Intervals:
+    return tuple((low, high) for low, high in opened.config["age_groups"])
+
+
+def _policy(opened: Opened, given: str | None) -> str:
+    """The label policy: as given, else that of the model's training."""
+    own = _intervals(opened) != labels.ADIENCE
+    policy = given or opened.config["protocol"].get("label_policy")
+    if policy not in labels.LABEL_POLICIES:
+        policy = "intervals" if own else "strict"
+    if own and policy in ("strict", "mivolo"):
+        names = ", ".join(labels.group_names(_intervals(opened)))
+        raise InputError(
+            f"data.label_policy = {policy!r} is of Adience's eight groups, and the model's are {names};"
+            " set it to nearest or intervals"
+        )
+    return policy
+
+
+def _crops(opened: Opened, given: str | None, say: Say) -> str:
+    """Views a face: as given, else those of the model's own test."""
+    if not opened.is_onnx:
+        own = opened.config["protocol"].get("crops")
+        return given or (own if own in ("center", "mirror", "ten") else "center")
+    if given not in (None, "center"):
+        raise InputError(
+            f"eval.crops = {given!r}: an .onnx file has its centre crop inside; test the bundle"
+        )
+    if opened.config["protocol"].get("crops") not in (None, "center"):
+        say("an .onnx file sees the centre crop alone; its bundle was tested with more crops")
+    return "center"
+
+
+def _labels(stored: StoredDataset) -> Faces:
+    with Progress(len(stored), unit="face", label=f"labels of {stored.name}") as progress:
+        return pipeline.load(stored, None, progress=progress.update).faces
+
+
+def _dataset_name(opened: Opened, given: str | None) -> str:
+    """As given, else of the data that the model was trained on."""
+    name = given or opened.config["data"].get("name")
+    if not isinstance(name, str) or not name:
+        raise InputError(
+            "the model does not say what it was trained on: name a dataset, --config.data.name=NAME"
+        )
+    return name if given else unseen.without_version(name)
+
+
+def _usable(
+    targets: Mapping[str, Target], faces: Faces, frontal: int, policy: str, name: str
+) -> tuple[np.ndarray, dict[str, int]]:
+    """bool[n], faces that count; and how many do not, by reason."""
+    usable = np.any([_known(target) for target in targets.values()], axis=0)
+    if not usable.any():
+        heads = " or ".join(targets)
+        aged = set(targets) - {"gender"}
+        by = f" under data.label_policy={policy}; nearest takes any age or range" if aged else ""
+        raise InputError(f"no face of {name} has a label for {heads}{by}")
+    left_out = {"without_label": int((~usable).sum())}
+    if frontal:
+        kept = most_frontal(faces.keys, np.where(usable, faces.scores, np.nan), frontal)
+        left_out["not_frontal"] = int((usable & ~kept).sum())
+        usable &= kept
+    return usable, left_out
+
+
+def prepare(opened: Opened, given: Settings, say: Say) -> Trial:
+    """Opens (or builds) the dataset, and settles what of it is tested and how.
+
+    Args:
+      opened: the model or models.
+      given: dataset and protocol, where they are not to be the model's own.
+      say: takes lines for the user.
+
+    Raises:
+      InputError: the dataset cannot be opened, the model has seen what is asked for, a setting does not
+        fit the model, or there is no label to test by.
+    """
+    policy, crops = _policy(opened, given.label_policy), _crops(opened, given.crops, say)
+    stored = build.open_dataset(
+        _dataset_name(opened, given.name),
+        directory=given.directory,
+        manual_dir=given.manual_dir,
+        say=say,
+    )
+    faces = _labels(stored)
+    configs = [member.config for member in opened.members]
+    plan = unseen.plan(configs, stored.name, faces.fingerprint, given.folds)
+    frontal = given.most_frontal
+    if frontal is None:
+        frontal = opened.config["protocol"].get("most_frontal") or 0 if plan.own else 0
+    targets = {
+        task: faces.target(task, policy=policy, intervals=_intervals(opened))
+        for task in opened.config["heads"]
+    }
+    usable, left_out = _usable(targets, faces, frontal, policy, stored.name)
+    counts = {fold: int((usable & (faces.folds == fold)).sum()) for fold in plan.folds}
+    empty = [fold for fold, count in counts.items() if not count]
+    if len(empty) == len(counts) or (given.folds and empty):
+        raise InputError(f"fold {empty[0]} of {stored.name} has no face with a label to test")
+    return Trial(opened, stored, faces, plan, policy, frontal, crops, targets, usable, left_out)
+
+
+def tell(trial: Trial, say: Say) -> None:
+    """What a reader of the figures has to know before them."""
+    for notice in trial.plan.notices:
+        say(notice)
+    for task in trial.targets:
+        if task not in trial.labelled:
+            say(f"no tested face of {trial.stored.name} has a label for {task}: it has no figures")
+    count = trial.left_out["without_label"]
+    if count:
+        say(
+            f"{count} of {len(trial.faces)} faces have no label that counts"
+            f" (data.label_policy={trial.policy}) and are left out"
+        )
+    if trial.most_frontal:
+        say(f"of the others, the {trial.most_frontal} of the highest face_score are kept")

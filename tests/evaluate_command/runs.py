@@ -1,0 +1,34 @@
+"""What these tests share: training a run, and comparing what was predicted."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from ageflax import config as configuration
+from ageflax import cross_validation
+from tests.conftest import small_values
+
+
+def trained(workdir, data_dir, *overrides):
+    config = configuration.resolve(small_values(data_dir), overrides)
+    cross_validation.run(config, workdir, say=lambda line: None)
+    return workdir
+
+
+def table(path):
+    with Path(path).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def same(path, expected, *, atol=1e-6):
+    """Asserts that two predictions.csv are of the same faces, and agree."""
+    here, there = table(path), table(expected)
+    assert [row.keys() for row in here] == [row.keys() for row in there]
+    for column in here[0]:
+        left, right = ([row[column] for row in rows] for rows in (here, there))
+        if "_probability_" in column or column.startswith("years_"):
+            left, right = (np.array(values, np.float64) for values in (left, right))
+            np.testing.assert_allclose(left, right, atol=atol)
+        else:
+            assert left == right
