@@ -112,6 +112,14 @@ def _joined(parts: Sequence[evaluate.Predictions]) -> evaluate.Predictions:
     )
 
 
+def _temperatures(trial: Trial) -> dict[str, float | None]:
+    """Those that the model's own validation faces gave it; of several models as one there are none."""
+    members = {member for part in trial.plan.parts for member in part.members}
+    if len(members) > 1:
+        return {}
+    return trial.opened.members[members.pop()].config.get("calibration") or {}
+
+
 def _check_finite(predictions: evaluate.Predictions, trial: Trial) -> None:
     for task, values in predictions.probabilities.items():
         bad = np.flatnonzero(~np.isfinite(values).all(-1))
@@ -264,9 +272,16 @@ def run(
         )
     predictions = _joined(parts)
     _check_finite(predictions, trial)
-    per_part = [evaluate.figures(part, trial.faces, trial.labelled) for part in parts]
+    per_part = [evaluate.scores(part, trial.faces, trial.labelled) for part in parts]
+    figures = evaluate.figures(
+        predictions,
+        trial.faces,
+        trial.labelled,
+        temperatures=_temperatures(trial),
+        age_groups=trial.age_groups,
+    )
     result = _described(trial, predictions, unreadable) | {
-        "tasks": evaluate.figures(predictions, trial.faces, trial.labelled),
+        "tasks": figures,
         "command": list(command),
         "images_per_second": len(predictions.rows) / max(seconds, 1e-9),
         "seconds": time.monotonic() - started,

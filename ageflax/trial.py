@@ -30,6 +30,7 @@ class Trial:
       most_frontal: faces kept by their score; 0 is all.
       crops: views a face.
       targets: classes per head.
+      age_groups: the model's age groups, by which figures of gender are given too.
       usable: bool[n], faces that count.
       left_out: how many do not, by reason.
     """
@@ -42,6 +43,7 @@ class Trial:
     most_frontal: int
     crops: str
     targets: dict[str, Target]
+    age_groups: Target
     usable: np.ndarray
     left_out: dict[str, int]
 
@@ -162,16 +164,30 @@ def prepare(opened: Opened, given: Settings, say: Say) -> Trial:
     frontal = given.most_frontal
     if frontal is None:
         frontal = opened.config["protocol"].get("most_frontal") or 0 if plan.own else 0
-    targets = {
+    heads = opened.config["heads"]
+    classes = {
         task: faces.target(task, policy=policy, intervals=_intervals(opened))
-        for task in opened.config["heads"]
+        for task in {"age", *heads}
     }
+    targets = {task: classes[task] for task in heads}
     usable, left_out = _usable(targets, faces, frontal, policy, stored.name)
     counts = {fold: int((usable & (faces.folds == fold)).sum()) for fold in plan.folds}
     empty = [fold for fold, count in counts.items() if not count]
     if len(empty) == len(counts) or (given.folds and empty):
         raise InputError(f"fold {empty[0]} of {stored.name} has no face with a label to test")
-    return Trial(opened, stored, faces, plan, policy, frontal, crops, targets, usable, left_out)
+    return Trial(
+        opened,
+        stored,
+        faces,
+        plan,
+        policy,
+        frontal,
+        crops,
+        targets,
+        classes["age"],
+        usable,
+        left_out,
+    )
 
 
 def tell(trial: Trial, say: Say) -> None:
