@@ -20,6 +20,7 @@ LAYERS = {
     "command": 0,
     "table": 0,
     "published": 0,
+    "record": 0,
     "models": 1,
     "losses": 1,
     "metrics": 1,

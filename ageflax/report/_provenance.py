@@ -4,7 +4,7 @@ import shlex
 from typing import Any
 
 from ageflax.report import _wording as wording
-from ageflax.report._record import Run
+from ageflax.record import Run
 
 _POLICIES = {
     "strict": "strict: the eight labels as they stand, every other one dropped",
