@@ -149,6 +149,7 @@ def _predictions(path: Path, tasks: Sequence[str], drawn: Mapping[str, np.ndarra
     for task in tasks:
         header += [f"{task}_true", f"{task}_predicted"]
         if task == "years":
+            header += ["years_group_true", "years_group_predicted"]
             columns.append((drawn["years"], drawn["estimate"], None))
             continue
         true, scores = probabilities(drawn, task)
@@ -163,7 +164,9 @@ def _predictions(path: Path, tasks: Sequence[str], drawn: Mapping[str, np.ndarra
             row = [f"face_{int(drawn['row'][k]):04d}", f"person_{person}"]
             for task, (true, guess, scores) in zip(tasks, columns, strict=True):
                 if scores is None:
-                    row += [f"{true[k]:.9g}", f"{guess[k]:.9g}"]
+                    groups = labels.AGE_GROUPS
+                    row += [f"{true[k]:.9g}", f"{guess[k]:.9g}", groups[group(true)[k]]]
+                    row.append(groups[group(guess)[k]])
                     continue
                 row += [header_of[task][true[k]], header_of[task][guess[k]]]
                 if task == "age":

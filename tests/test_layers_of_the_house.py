@@ -38,6 +38,7 @@ LAYERS = {
     "initial": 6,
     "summary": 6,
     "bundle": 6,
+    "comparison": 6,
     "train": 7,
     "cross_validation": 8,
     "predict": 9,
@@ -46,6 +47,7 @@ LAYERS = {
     "demo": 9,
     "main": 10,
     "wash": 10,
+    "compare": 10,
 }
 
 

@@ -41,13 +41,9 @@ def words(calibration: dict[str, Any], folds: Sequence[dict[str, Any]]) -> list[
     if scaled:
         low, high = min(f["temperature"] for f in scaled), max(f["temperature"] for f in scaled)
         between = f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to {high:.2f}"
-        after = [f["ece_scaled"] for f in scaled if f.get("ece_scaled") is not None]
         text = f"Temperature fitted on validation faces: {between}"
-        if after:
-            text += (
-                f"; dividing the logits by it leaves an error of"
-                f" {100 * sum(after) / len(after):.1f} points (mean over {wording.counted(len(after), 'fold')})"
-            )
+        if calibration.get("ece_scaled") is not None:
+            text += f"; at it the error is {100 * calibration['ece_scaled']:.1f} points"
         said.append(text + ".")
     return said
 
