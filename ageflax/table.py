@@ -70,7 +70,8 @@ def compared(comparison: dict[str, Any]) -> str:
             counts = [str(len(folds)), str(figures["faces"])]
             rows.append([name, *counts, *_cells(figures, shown)])
         lines += ["", *_laid_out(rows)]
-        lines += [said["text"] for pair in question["pairs"] for said in pair["statements"]]
+        said = [said for pair in question["pairs"] for said in pair["statements"]]
+        lines += [sentence["text"] for sentence in said if sentence["figure"] != "one_off"]
     missing = [
         f"{run['name']}: fold {fold} missing: {why}"
         for run in comparison["runs"]

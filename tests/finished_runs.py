@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 
 from ageflax import labels, metrics
 
+SHARES = ("exact", "one_off", "cs5")
 FIGURES = ("exact", "majority_floor", "one_off", "one_off_floor", "mae_classes")
 
 
@@ -139,7 +140,7 @@ def _intervals(found: Mapping[str, Any], persons: int) -> dict[str, Any]:
     """Of no bootstrap: the figure and 3 % to both sides."""
     values = {k: found[k] for k in ("exact", "one_off", "mae_classes") if k in found}
     values |= {k: found["years"][k] for k in ("mae", "cs5") if "years" in found}
-    ends = {k: [0.97 * value, 1.03 * value] for k, value in values.items()}
+    ends = {k: [0.97 * value, min(1.03 * value, 1.0) if k in SHARES else 1.03 * value] for k, value in values.items()}
     return {"level": 0.95, "persons": persons, "resamples": 2000, "seed": 0, **ends}
 
 

@@ -120,7 +120,6 @@ def _questions(entries: Sequence[Compared]) -> dict[str, dict[int, str]]:
     }
     if having["age"] and having["years"].keys() - having["age"].keys():
         having["age"] = having["years"] | having["age"]
-        # Those that have years alone were just asked; years among themselves need two more.
     asked = {task: tasks for task, tasks in having.items() if tasks}
     if len(asked.get("years", {})) < 2 and "age" in asked:
         asked.pop("years", None)
@@ -138,11 +137,15 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def differences(settings: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Keys of the config that are not the same in all runs, and their values; null where not set."""
+    """Keys of the config that are not the same in all runs, and their values; null where not set.
+
+    A run that was never begun has no config, and differs in nothing.
+    """
     flat = [_flat(values) for values in settings]
     keys = dict.fromkeys(key for values in flat for key in values if key not in _NO_RECIPE)
+    known = [values for values in flat if values]
     return {
         key: [values.get(key) for values in flat]
         for key in keys
-        if any(values.get(key) != flat[0].get(key) for values in flat)
+        if any(values.get(key) != known[0].get(key) for values in known)
     }

@@ -11,7 +11,9 @@ from ageflax.report import _page as pages
 from ageflax.report import _provenance as provenance
 from ageflax.report import _wording as wording
 
-_FOREST = 100.0  # width of the axis of differences, in percent of its cell
+# Headings of columns, by key in summary.json.
+_SHORT = {"exact": "exact %", "one_off": "one-off %", "mae": "MAE, years", "cs5": "CS@5 %",
+          "mae_classes": "distance, groups"}  # fmt: skip
 
 Comparison = Mapping[str, Any]
 
@@ -87,7 +89,7 @@ def _forest(pairs: Sequence[Mapping[str, Any]]) -> list[dict[str, str] | None]:
     reach = max(ends, default=0.0) or 1.0
 
     def place(value: float) -> float:
-        return _FOREST * (0.5 + 0.48 * value / reach)
+        return 50 + 48 * value / reach
 
     drawn: list[dict[str, str] | None] = []
     for entry in found:
@@ -262,14 +264,20 @@ def _question(comparison: Comparison, question: Mapping[str, Any]) -> dict[str, 
     return {
         "title": {"age": "Age groups", "years": "Age in years", "gender": "Gender"}[name],
         "mixed": len(set(tasks.values())) > 1,
-        "columns": [{"name": c[1], "unit": c[4]} for c in columns],
+        "columns": [_SHORT[c[0]] for c in columns],
         "rows": rows,
         "published": tables.published_rows(name) if question["published"] else [],
         "own": own,
         "share_names": [columns[k][0].replace("_", "-") for k in shares],
         "pairs": _pairs(question),
         "has": {key: any(key in pair for pair in question["pairs"]) for key in ("one_off", "mae")},
-        "statements": [said for pair in question["pairs"] for said in pair["statements"]],
+        # One-off stands in the table: two sentences a pair are enough.
+        "statements": [
+            said
+            for pair in question["pairs"]
+            for said in pair["statements"]
+            if said["figure"] != "one_off"
+        ],
         "left_out": _left_out(question),
         "groups": _groups(runs, tasks),
     }
@@ -310,7 +318,9 @@ def _run_rows(comparison: Comparison) -> list[dict[str, str]]:
                 "name": run["name"],
                 "model": run["model"] or "–",
                 "parameters": "–" if count is None else _millions(count),
-                "weights": wording.without_folders(run["weights"] or "drawn at random"),
+                "weights": wording.without_folders(run["weights"] or "drawn at random")
+                if run["model"]
+                else "–",
                 "folds": f"{len(run['folds'])} of {len(run['folds']) + len(run['missing'])}",
                 "steps": wording.listed(f"{n:,}" for n in run["steps"]) if run["folds"] else "–",
                 "rate": wording.number(run.get("images_per_second")),
@@ -350,7 +360,11 @@ def write(comparison: Comparison, workdirs: Sequence[Path], path: Path) -> None:
         "comparable": comparison["comparable"],
         "common": comparison["common"],
         "several": pairs > 1,
-        "marks": [pages.mark(place, name) for place, name in enumerate(names)],
+        "marks": [
+            pages.mark(place, run["name"])
+            for place, run in enumerate(comparison["runs"])
+            if run["folds"]
+        ],
         "curves": _curves(comparison, workdirs),
         "differences": [
             (key, [_setting(value) for value in row])
