@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 
-def _cell(figure: dict[str, Any], scale: float, unit: str) -> str:
+def _cell(figure: dict[str, Any], scale: int, unit: str) -> str:
     if figure["mean"] is None:
         return "-"
     text = f"{scale * figure['mean']:.1f}"
@@ -34,7 +34,7 @@ def _laid_out(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def _cells(figures: dict[str, Any], columns: Sequence[tuple[str, str, float, str]]) -> list[str]:
+def _cells(figures: dict[str, Any], columns: Sequence[tuple[str, str, int, str]]) -> list[str]:
     return [_cell(figures[key], s, u) if key in figures else "" for key, _, s, u in columns]
 
 

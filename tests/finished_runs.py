@@ -81,7 +81,10 @@ def years_figures(true: np.ndarray, estimate: np.ndarray) -> dict[str, Any]:
 def _of_some(task: str, held: np.ndarray, drawn: Mapping[str, np.ndarray]) -> dict[str, Any]:
     true, scores = probabilities(drawn, task)
     off = np.abs(scores.argmax(1) - true)[held]
-    figures: dict[str, Any] = {"faces": int(held.sum()), "exact": metrics.ratio((off == 0).sum(), held.sum())}
+    figures: dict[str, Any] = {
+        "faces": int(held.sum()),
+        "exact": metrics.ratio((off == 0).sum(), held.sum()),
+    }
     if task == "gender":
         return figures
     errors = (drawn["estimate"] - drawn["years"])[held]
@@ -129,7 +132,11 @@ def summarised(per_fold: Sequence[Mapping[str, Any]], pooled: Mapping[str, Any])
         "faces": int(matrix.sum()),
         "confusion": matrix.tolist(),
         "per_class": {
-            name: {"faces": int(matrix[k].sum()), "correct": int(matrix[k, k]), "recall": None}
+            name: {
+                "faces": int(matrix[k].sum()),
+                "correct": int(matrix[k, k]),
+                "recall": metrics.ratio(matrix[k, k], matrix[k].sum()),
+            }
             for k, name in enumerate(names)
         },
         **pooled,
@@ -140,7 +147,10 @@ def _intervals(found: Mapping[str, Any], persons: int) -> dict[str, Any]:
     """Of no bootstrap: the figure and 3 % to both sides."""
     values = {k: found[k] for k in ("exact", "one_off", "mae_classes") if k in found}
     values |= {k: found["years"][k] for k in ("mae", "cs5") if "years" in found}
-    ends = {k: [0.97 * value, min(1.03 * value, 1.0) if k in SHARES else 1.03 * value] for k, value in values.items()}
+    ends = {
+        k: [0.97 * value, min(1.03 * value, 1.0) if k in SHARES else 1.03 * value]
+        for k, value in values.items()
+    }
     return {"level": 0.95, "persons": persons, "resamples": 2000, "seed": 0, **ends}
 
 
@@ -183,8 +193,12 @@ def _log(path: Path, task: str, seed: int, skill: float) -> None:
             line = {"step": step, "loss": 3 * np.exp(-skill * step / 500) + rng.normal(0.3, 0.06),
                     "images_per_second": 480.0}  # fmt: skip
             if step % 100 == 0:
-                line[f"validation_{task}_exact"] = 0.3 + 0.3 * skill * step / 1000 + rng.normal(0, 0.02)
-                line["validation_gender_exact"] = 0.6 + 0.3 * skill * step / 1000 + rng.normal(0, 0.02)
+                line[f"validation_{task}_exact"] = (
+                    0.3 + 0.3 * skill * step / 1000 + rng.normal(0, 0.02)
+                )
+                line["validation_gender_exact"] = (
+                    0.6 + 0.3 * skill * step / 1000 + rng.normal(0, 0.02)
+                )
                 line["validation_years_mae"] = 12 - 6 * skill * step / 1000 + rng.normal(0, 0.3)
             file.write(json.dumps(line) + "\n")
 
@@ -225,7 +239,11 @@ def write_run(
         held = _some(drawn, drawn["fold"] == fold)
         found = {task: figures(task, held) for task in tasks}
         for task in found.values():
-            task["calibration"] |= {"temperature": 1.1 + fold / 20, "ece_scaled": 0.02, "nll_scaled": 0.9}
+            task["calibration"] |= {
+                "temperature": 1.1 + fold / 20,
+                "ece_scaled": 0.02,
+                "nll_scaled": 0.9,
+            }
         result = {
             "fold": fold, "protocol": protocol, "data": data, "weights": None,
             "faces": {"train": 4 * faces // 5, "validation": faces // 10, "test": len(held["row"]),

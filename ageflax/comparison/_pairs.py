@@ -110,7 +110,9 @@ def _shared(
     both, mine, theirs = np.intersect1d(*keys, return_indices=True)
     one_shared, other_shared = one.at(mine), other.at(theirs)
     same = np.asarray(one_shared.true) == np.asarray(other_shared.true)
-    same &= np.asarray(one_shared.persons).astype(str) == np.asarray(other_shared.persons).astype(str)
+    same &= np.asarray(one_shared.persons).astype(str) == np.asarray(other_shared.persons).astype(
+        str
+    )
     counts = {
         "only_in_first": len(one) - len(both),
         "only_in_second": len(other) - len(both),
@@ -169,7 +171,9 @@ def statements(pair: Mapping[str, Any], *, pairs: int) -> list[dict[str, Any]]:
         # No zero of either sign: -0.0 is 0.0.
         text = f"{opening}: {sign * scale * entry['difference'] + 0.0:+.{decimals}f} {unit}"
         if ends:
-            text += f", {100 * _LEVEL:g} % interval {ends[0]:.{decimals}f} to {ends[1]:.{decimals}f}"
+            text += (
+                f", {100 * _LEVEL:g} % interval {ends[0]:.{decimals}f} to {ends[1]:.{decimals}f}"
+            )
         else:
             text += ", of too few persons for an interval"
         text += _p_words(entry, pairs) if "mcnemar_p" in entry else ""

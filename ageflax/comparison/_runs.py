@@ -104,10 +104,8 @@ def _read(workdir: Path, name: str) -> Compared:
 def _missing(workdir: Path, run: Run | None, config: dict[str, Any]) -> dict[int, str]:
     finished = run.folds if run else []
     settings = config.get("config", {})
-    if run is not None and run.hold_out:
-        due = [4]
-    else:
-        due = settings.get("folds") or list(_FOLDS)
+    hold_out = run is not None and run.hold_out
+    due = [4] if hold_out else settings.get("folds") or list(_FOLDS)
     missing = {}
     for fold in _FOLDS:
         directory = workdir / f"fold_{fold}"
@@ -119,7 +117,7 @@ def _missing(workdir: Path, run: Run | None, config: dict[str, Any]) -> dict[int
         if isinstance(failure, dict) and failure.get("error"):
             missing[fold] = str(failure["error"]).strip().splitlines()[0]
         elif fold not in due:
-            if run is None or not run.hold_out:
+            if not hold_out:
                 missing[fold] = "not asked for by this run's config"
         elif directory.is_dir():
             missing[fold] = "begun and not finished"

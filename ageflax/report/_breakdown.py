@@ -47,7 +47,7 @@ def table(name: str, groups: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] 
 
 
 def band_name(band: str) -> str:
-    """ "75-130" as "75 and over"."""
+    """Such as "75 and over" for "75-130"."""
     low, _, high = band.partition("-")
     return f"{low} and over" if high.isdigit() and int(high) > 100 else f"{low} to {high}"
 

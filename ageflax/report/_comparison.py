@@ -177,7 +177,12 @@ def _side_by_side(
                 ],
             }
         )
-    return {"name": name, "heading": heading, "columns": [run["name"] for run in runs], "rows": rows}
+    return {
+        "name": name,
+        "heading": heading,
+        "columns": [run["name"] for run in runs],
+        "rows": rows,
+    }
 
 
 def _groups(runs: Sequence[Mapping[str, Any]], tasks: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -189,7 +194,10 @@ def _groups(runs: Sequence[Mapping[str, Any]], tasks: Mapping[str, str]) -> list
         return [(held.get("groups") or {}).get(grouping) for held in figures]
 
     bands = [
-        {breakdown.band_name(k): v for k, v in ((held.get("years") or {}).get("bands") or {}).items()}
+        {
+            breakdown.band_name(k): v
+            for k, v in ((held.get("years") or {}).get("bands") or {}).items()
+        }
         for held in figures
     ]
     ordered = any("one_off" in held for held in figures)
@@ -238,7 +246,9 @@ def _curves(comparison: Comparison, workdirs: Sequence[Path]) -> list[Any]:
         ]
         logs = _logs(runs, workdirs, tasks, name)
         found += curves.learning_curves(logs, {name: floors[0]}, loss=False)
-    same_loss = not any(key == "task" or key.startswith("loss.") for key in comparison["differences"])
+    same_loss = not any(
+        key == "task" or key.startswith("loss.") for key in comparison["differences"]
+    )
     if same_loss:
         everything = _logs(runs, workdirs, {run["name"]: "" for run in runs}, "")
         found += curves.learning_curves(everything, {}, loss=True)
@@ -270,7 +280,10 @@ def _question(comparison: Comparison, question: Mapping[str, Any]) -> dict[str, 
         "own": own,
         "share_names": [columns[k][0].replace("_", "-") for k in shares],
         "pairs": _pairs(question),
-        "has": {key: any(key in pair for pair in question["pairs"]) for key in ("one_off", "mae")},
+        "has": {
+            key: any(pair.get(key, {}).get("difference") is not None for pair in question["pairs"])
+            for key in ("exact", "one_off", "mae")
+        },
         # One-off stands in the table: two sentences a pair are enough.
         "statements": [
             said

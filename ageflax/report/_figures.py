@@ -52,8 +52,8 @@ def interval_note(figures: Mapping[str, Any]) -> dict[str, str] | None:
         return {"level": level, "words": f"No interval can be told from {persons}."}
     return {
         "level": level,
-        "words": f"The interval is of the figure over all faces together, by bootstrap: {persons}, each with all"
-        f" of their faces, are drawn with replacement {intervals['resamples']:,} times.",
+        "words": f"The interval is of the figure over all faces together, by bootstrap: {persons}, each"
+        f" with all of their faces, are drawn with replacement {intervals['resamples']:,} times.",
     }
 
 

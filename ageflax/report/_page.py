@@ -105,9 +105,7 @@ def _page(run: Run, thumbnails: Thumbnails | None) -> dict[str, Any]:
     data = summary["data"]
     name, policy = data["name"], summary["protocol"]["label_policy"]
     comparable = published.comparable(name, data["edition"], policy)
-    tasks = {
-        task: _task(run, task, thumbnails, comparable=comparable) for task in summary["tasks"]
-    }
+    tasks = {task: _task(run, task, thumbnails, comparable=comparable) for task in summary["tasks"]}
     return {
         "title": f"{wording.listed(summary['tasks']).capitalize()} on {name}",
         "folds": run.folds,

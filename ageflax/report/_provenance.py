@@ -3,8 +3,8 @@
 import shlex
 from typing import Any
 
-from ageflax.report import _wording as wording
 from ageflax.record import Run
+from ageflax.report import _wording as wording
 
 _POLICIES = {
     "strict": "strict: the eight labels as they stand, every other one dropped",

@@ -94,7 +94,9 @@ def sample(place: int) -> str:
         "*": "12,1 13.4,4.4 17,4.7 14.2,7 15.1,10.6 12,8.7 8.9,10.6 9.8,7 7,4.7 10.6,4.4",
     }  # fmt: skip
     drawn = (
-        '<circle cx="12" cy="6" r="3.8"/>' if shape == "o" else f'<polygon points="{points[shape]}"/>'
+        '<circle cx="12" cy="6" r="3.8"/>'
+        if shape == "o"
+        else f'<polygon points="{points[shape]}"/>'
     )
     return (
         f'<svg class="sample" viewBox="0 0 24 12" aria-hidden="true" fill="{colour}">'

@@ -44,9 +44,9 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def interval(ends: Sequence[float] | None, scale: int = 1, decimals: int = 0) -> str:
+def interval(ends: Sequence[float | None] | None, scale: int = 1, decimals: int = 0) -> str:
     """Both ends; a dash where there is none."""
-    if ends is None or any(end is None for end in ends):
+    if ends is None or None in ends:
         return "–"
     low, high = ends
     return f"{number(low, scale, decimals)} to {number(high, scale, decimals)}"
