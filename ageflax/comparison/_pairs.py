@@ -106,8 +106,9 @@ def _shared(
     one: metrics.Answers, other: metrics.Answers
 ) -> tuple[metrics.Answers, metrics.Answers, dict[str, Any]]:
     """Both over the faces that both have, alike labelled, and how many were left out."""
-    keys = [np.asarray(answers.keys).astype(str) for answers in (one, other)]
-    both, mine, theirs = np.intersect1d(*keys, return_indices=True)
+    both, mine, theirs = np.intersect1d(
+        np.asarray(one.keys).astype(str), np.asarray(other.keys).astype(str), return_indices=True
+    )
     one_shared, other_shared = one.at(mine), other.at(theirs)
     same = np.asarray(one_shared.true) == np.asarray(other_shared.true)
     same &= np.asarray(one_shared.persons).astype(str) == np.asarray(other_shared.persons).astype(

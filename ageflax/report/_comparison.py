@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ageflax.report import _breakdown as breakdown
 from ageflax.report import _curves as curves
 from ageflax.report import _figures as tables
 from ageflax.report import _page as pages
 from ageflax.report import _provenance as provenance
+from ageflax.report import _side_by_side as side_by_side
 from ageflax.report import _wording as wording
 
 # Headings of columns, by key in summary.json.
@@ -142,78 +142,6 @@ def _left_out(question: Mapping[str, Any]) -> list[str]:
     return said
 
 
-def _side_by_side(
-    name: str,
-    heading: str,
-    groups: Sequence[Mapping[str, Any] | None],
-    runs: Sequence[Mapping[str, Any]],
-    *,
-    key: str,
-    scale: int,
-    decimals: int,
-) -> dict[str, Any] | None:
-    """Rows by group, a bar a run; None where no run has the figure."""
-    labels = dict.fromkeys(label for held in groups if held for label in held)
-    values = {
-        label: [((held or {}).get(label) or {}).get(key) for held in groups] for label in labels
-    }
-    known = [value for row in values.values() for value in row if value is not None]
-    if not known:
-        return None
-    whole = 1.0 if scale == 100 else max(max(known), 1e-9)
-    rows = []
-    for label, row in values.items():
-        faces = [((held or {}).get(label) or {}).get("faces") for held in groups]
-        rows.append(
-            {
-                "label": label,
-                "faces": wording.number(max((n for n in faces if n is not None), default=None)),
-                "cells": [
-                    {
-                        "text": wording.number(value, scale, decimals),
-                        "bar": f"{100 * (value or 0.0) / whole:.1f}",
-                    }
-                    for value in row
-                ],
-            }
-        )
-    return {
-        "name": name,
-        "heading": heading,
-        "columns": [run["name"] for run in runs],
-        "rows": rows,
-    }
-
-
-def _groups(runs: Sequence[Mapping[str, Any]], tasks: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Tables of one question by gender, age group and age in years."""
-    asked = [run for run in runs if run["name"] in tasks]
-    figures = [run["tasks"][tasks[run["name"]]] for run in asked]
-
-    def of(grouping: str) -> list[Any]:
-        return [(held.get("groups") or {}).get(grouping) for held in figures]
-
-    bands = [
-        {
-            breakdown.band_name(k): v
-            for k, v in ((held.get("years") or {}).get("bands") or {}).items()
-        }
-        for held in figures
-    ]
-    ordered = any("one_off" in held for held in figures)
-    found = [
-        _side_by_side("gender", "exact %", of("gender"), asked, key="exact", scale=100, decimals=1),
-        _side_by_side("gender", "MAE, years", of("gender"), asked, key="mae", scale=1, decimals=2),
-        _side_by_side("age group", "exact %", of("age"), asked, key="exact", scale=100, decimals=1),
-        _side_by_side(
-            "age group" if ordered else "gender", "recall %",
-            [held["per_class"] for held in figures], asked, key="recall", scale=100, decimals=1,
-        ),
-        _side_by_side("age in years", "MAE, years", bands, asked, key="mae", scale=1, decimals=2),
-    ]  # fmt: skip
-    return [table for table in found if table]
-
-
 def _logs(
     runs: Sequence[Mapping[str, Any]], workdirs: Sequence[Path], tasks: Mapping[str, str], name: str
 ) -> list[curves.Log]:
@@ -292,7 +220,7 @@ def _question(comparison: Comparison, question: Mapping[str, Any]) -> dict[str, 
             if said["figure"] != "one_off"
         ],
         "left_out": _left_out(question),
-        "groups": _groups(runs, tasks),
+        "groups": side_by_side.tables(runs, tasks),
     }
 
 

@@ -67,7 +67,7 @@ def _task(run: Run, task: str, thumbnails: Thumbnails | None, *, comparable: boo
     figures = run.summary["tasks"][task]
     years, rows = figures.get("years") or {}, tables.headline(figures)
     groups = [
-        breakdown.table({"age": "age group"}.get(name, name), grouped)
+        breakdown.table("age group" if name == "age" else name, grouped)
         for name, grouped in (figures.get("groups") or {}).items()
     ]
     shown = [table for table in [*groups, breakdown.bands(years)] if table]
