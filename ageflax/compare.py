@@ -72,11 +72,11 @@ def write(
 
 
 def _run(runs: Sequence[Path], names: str | None, output: Path, *, common: bool) -> None:
-    from ageflax import table
+    from ageflax import comparison
     from ageflax.progress import say
 
     found = write(runs, output, names=names.split(",") if names else None, common=common)
-    print(table.compared(found))
+    print(comparison.text(found))
     say(f"page: {output}")
 
 

@@ -2,5 +2,6 @@
 
 from ageflax.comparison._compare import compare
 from ageflax.comparison._pairs import holm
+from ageflax.comparison._text import text
 
-__all__ = ["compare", "holm"]
+__all__ = ["compare", "holm", "text"]

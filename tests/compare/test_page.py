@@ -158,3 +158,19 @@ def test_the_differences_are_those_of_the_faces(runs, beside):
     assert exact["only_first"] == int((right[0] & ~right[1]).sum())
     assert exact["only_second"] == int((right[1] & ~right[0]).sum())
     assert exact["difference"] == pytest.approx(right[1].mean() - right[0].mean())
+
+
+def test_the_table_on_the_terminal(tmp_path, runs, capsys):
+    _, found = compared(tmp_path, runs["weak"], runs["again"])
+    lines = capsys.readouterr().out.splitlines()
+    start = lines.index(next(line for line in lines if line.startswith("gender")))
+    assert lines[start].split() == ["gender", "folds", "faces", "exact,", "%"]
+    figures = found["runs"][0]["tasks"]["gender"]
+    exact, (low, high) = figures["exact"], figures["intervals"]["exact"]
+    assert lines[start + 1].split() == [
+        "weak", "5", "240", f"{100 * exact['mean']:.1f}", "+-", f"{100 * exact['std']:.1f}",
+        f"[{100 * low:.1f},", f"{100 * high:.1f}]",
+    ]  # fmt: skip
+    floor = figures["majority_floor"]["mean"]
+    assert lines[start + 3].split()[:4] == ["best", "constant", "answer", f"{100 * floor:.1f}"]
+    assert lines[start + 4] == found["questions"][1]["pairs"][0]["statements"][0]["text"]
