@@ -20,6 +20,7 @@ LAYERS = {
     "command": 0,
     "table": 0,
     "published": 0,
+    "record": 0,
     "models": 1,
     "losses": 1,
     "metrics": 1,
@@ -39,6 +40,7 @@ LAYERS = {
     "bundle": 6,
     "onnx_model": 6,
     "unseen": 6,
+    "comparison": 6,
     "train": 7,
     "model_files": 7,
     "cross_validation": 8,
@@ -50,6 +52,7 @@ LAYERS = {
     "demo": 9,
     "main": 10,
     "wash": 10,
+    "compare": 10,
 }
 
 

@@ -3,8 +3,8 @@
 import shlex
 from typing import Any
 
+from ageflax.record import Run
 from ageflax.report import _wording as wording
-from ageflax.report._record import Run
 
 _POLICIES = {
     "strict": "strict: the eight labels as they stand, every other one dropped",
@@ -74,6 +74,11 @@ def _not_learned(run: Run) -> list[str]:
     return found
 
 
+def policy_name(policy: str) -> str:
+    """How labels became classes."""
+    return _POLICIES.get(policy, policy)
+
+
 def protocol_name(run: Run) -> str:
     """Which folds train and which are tested."""
     name: str = run.summary["protocol"]["name"]
@@ -124,7 +129,7 @@ def protocol(run: Run) -> list[tuple[str, str]]:
         ("Dataset", f"{data['name']}, {data['faces']:,} faces"),
         ("Edition", data["edition"] or "not recorded"),
         ("Fingerprint of the labels", data["fingerprint"]),
-        ("Label policy", _POLICIES.get(policy, policy)),
+        ("Label policy", policy_name(policy)),
         ("Faces left out", _left_out(data)),
         ("Weights at first", _weights(run)),
         ("Protocol", protocol_name(run)),

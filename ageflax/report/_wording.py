@@ -1,14 +1,17 @@
 """Numbers, lists and paths as a reader wants them."""
 
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 
 def number(value: float | int | None, scale: int = 1, decimals: int = 0) -> str:
-    """With thousands apart; a dash where there is none."""
-    return "–" if value is None else f"{scale * value:,.{decimals}f}"
+    """With thousands apart; a dash where there is none, or no finite one."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{scale * value:,.{decimals}f}"
 
 
 def probability(value: float) -> str:
@@ -34,6 +37,19 @@ def listed(items: Iterable[Any]) -> str:
     """A, B and C."""
     *first, last = [str(item) for item in items]
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def counted(count: int, noun: str) -> str:
+    """1 fold, 2 folds."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def interval(ends: Sequence[float | None] | None, scale: int = 1, decimals: int = 0) -> str:
+    """Both ends; a dash where there is none."""
+    if ends is None or None in ends:
+        return "–"
+    low, high = ends
+    return f"{number(low, scale, decimals)} to {number(high, scale, decimals)}"
 
 
 def without_folders(text: str) -> str:

@@ -19,14 +19,17 @@ class Run:
 
     @property
     def folds(self) -> list[int]:
+        """The finished ones, in order."""
         return self.summary["folds"]
 
     @property
     def settings(self) -> dict[str, Any]:
+        """The resolved config; empty where config.json is gone."""
         return self.config.get("config", {})
 
     @property
     def hold_out(self) -> bool:
+        """Whether fold 4 alone is tested."""
         return self.summary["protocol"]["name"] == "hold_out"
 
 

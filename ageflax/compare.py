@@ -1,0 +1,95 @@
+"""Compares runs over the same test faces on one page: is one better, or was it only lucky?
+
+Figures with their intervals, differences between pairs of runs with a paired bootstrap by person and
+McNemar's test, learning curves, groups of people side by side, and what sets the recipes apart.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+_EPILOG = """\
+A RUN is a workdir of ageflax.main. Unfinished runs are compared over the folds that both have. FILE.json
+is written beside FILE.html with the same figures.
+Exit codes: 0 done, 2 bad input, 1 failed, 130 interrupted."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m ageflax.compare",
+        description=__doc__,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="two or more workdirs")
+    parser.add_argument(
+        "--names", metavar="A,B", help="how the runs are called (default: as their folders)"
+    )
+    parser.add_argument(
+        "--output", metavar="FILE.html", type=Path, required=True, help="the page to write"
+    )
+    parser.add_argument(
+        "--common",
+        action="store_true",
+        help="compare the faces that both runs have, where their faces or label policies differ",
+    )
+    return parser
+
+
+def write(
+    runs: Sequence[Path], output: Path, *, names: Sequence[str] | None = None, common: bool = False
+) -> dict:
+    """Writes the page and, beside it, the JSON.
+
+    Args:
+      runs: workdirs of two or more.
+      output: ends in .html; its folder is made.
+      names: of the runs; without, as their folders.
+      common: see ageflax.comparison.compare.
+
+    Returns:
+      The JSON's content.
+
+    Raises:
+      InputError: the runs do not compare, or the page cannot be written there.
+      RunError: a predictions.csv is damaged.
+    """
+    from ageflax import comparison, files, report
+    from ageflax.errors import InputError
+
+    if output.suffix not in (".html", ".htm"):
+        raise InputError(f"--output={output}: expected a name that ends in .html")
+    found = comparison.compare(runs, names=names, common=common)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--output={output}: cannot be written: {error.strerror}") from error
+    files.write_json(output.with_suffix(".json"), found)
+    report.write_comparison(found, runs, output)
+    return found
+
+
+def _run(runs: Sequence[Path], names: str | None, output: Path, *, common: bool) -> None:
+    from ageflax import comparison
+    from ageflax.progress import say
+
+    found = write(runs, output, names=names.split(",") if names else None, common=common)
+    print(comparison.text(found))
+    say(f"page: {output}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    from ageflax import command
+
+    words = _parser().parse_args(arguments)
+    return command.run(
+        "ageflax.compare",
+        lambda: _run(words.runs, words.names, words.output, common=words.common),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
