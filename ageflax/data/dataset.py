@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -69,6 +70,16 @@ class Faces:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def fingerprint(self) -> str:
+        """Hash of keys, persons, folds and raw labels: the data a figure was measured on."""
+        columns = (
+            self.keys, self.subjects, self.folds, self.age_labels, self.ages, self.genders,
+        )  # fmt: skip
+        digest = hashlib.sha256()
+        for row in zip(*(column.tolist() for column in columns), strict=True):
+            digest.update(repr(row).encode())
+        return digest.hexdigest()[:16]
 
     def target(
         self, task: str, *, policy: str, intervals: labels.Intervals = labels.ADIENCE

@@ -1,6 +1,7 @@
 """report.html: what a run found, on one page that needs nothing else."""
 
 import dataclasses
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,6 @@ def write(workdir: Path, *, thumbnails: Thumbnails | None = None) -> None:
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     page = environment.get_template("report.html.jinja").render(_page(run, thumbnails))
-    temporary = workdir / "report.html.partial"
+    temporary = workdir / f"report.html.{os.getpid()}.partial"  # folds may end at once
     temporary.write_text(page, encoding="utf-8")
     temporary.replace(workdir / "report.html")
