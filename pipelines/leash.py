@@ -24,6 +24,8 @@ _LINUX = sys.platform == "linux"
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
+_adopting: list[int] = []  # the process that has called adopt; not its forks
+
 
 class _Stopped(BaseException):
     """Told to stop, or the parent is gone."""
@@ -65,13 +67,26 @@ def _kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def end_session(session: int) -> None:
-    """Kills what is left of a session whose leash was killed itself. On Linux."""
-    if _LINUX:
-        for pid in _processes():
-            fields = _stat(pid)
-            if fields and int(fields[3]) == session:
-                _kill(pid)
+def adopt() -> None:
+    """Orphans of a leash that is killed itself come to this process, for `end_orphans`. On Linux."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    _adopting.append(os.getpid())
+
+
+def end_orphans(leashes: set[int]) -> None:
+    """Kills whatever is below this process and not one of these leashes or below them."""
+    if os.getpid() not in _adopting or not _LINUX:
+        return
+    while True:
+        parents = {pid: int(fields[1]) for pid in _processes() if (fields := _stat(pid))}
+        orphans = [
+            pid for pid, parent in parents.items() if parent == os.getpid() and pid not in leashes
+        ]
+        if not orphans:
+            return
+        for orphan in orphans:
+            _kill(orphan)
+            os.waitpid(orphan, 0)  # what was below it comes here next
 
 
 def _end_all(child: int) -> None:

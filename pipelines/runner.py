@@ -110,6 +110,8 @@ class Runner:
                         if entry.process.poll() is not None:
                             self._drain(entry, output)
                             del running[key]
+                            if entry.process.returncode < 0:  # the leash itself was killed
+                                leash.end_orphans({e.process.pid for e in running.values()})
                             self._ended(entry, statuses[key])
                     self.view.tick(jobs, statuses)
             finally:
@@ -204,9 +206,7 @@ class Runner:
 
     def _ended(self, entry: _Running, status: Status) -> None:
         job, code = entry.job, entry.process.returncode
-        if code < 0:  # the leash itself was killed
-            leash.end_session(entry.process.pid)
-            code = 128 - code
+        code = 128 - code if code < 0 else code
         status.exit_code, status.seconds = code, round(time.monotonic() - entry.started, 1)
         if code == 0 and (job.done is None or job.done.exists()):
             status.state, status.error = DONE, None
@@ -238,13 +238,13 @@ class Runner:
             except subprocess.TimeoutExpired:
                 entry.process.kill()
                 entry.process.wait()
-                leash.end_session(entry.process.pid)
             if entry.process.stdout is not None:
                 entry.process.stdout.close()
             if entry.log is not None:
                 entry.log.close()
             statuses[key].state = WAITING
             self.record.set_job(key, statuses[key])
+        leash.end_orphans(set())
 
 
 def _error(code: int, tail: bytes) -> str:

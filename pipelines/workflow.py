@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ageflax import files
 from ageflax.errors import InputError
-from pipelines import dataset, fingerprint, runner, state, view
+from pipelines import dataset, fingerprint, leash, runner, state, view
 from pipelines.dataset import Source
 from pipelines.plan import Plan, Run
 from pipelines.runner import Job, Runner
@@ -290,6 +290,7 @@ def engine(options: Options, runs: Mapping[str, Run]) -> Iterator[Engine]:
       InputError: another pipeline is at work there.
     """
     shown = view.make(options.retries, runs)
+    leash.adopt()
     with state.locked(options.workdir) as lock, runner.interruptible():
         record = Record(options.workdir, list(options.command), shown.say)
         per_slot = [
