@@ -93,10 +93,9 @@ def _finish(
     for page in pages:
         print(page, file=sys.stderr)
     if lines:
-        total = len(lines)
         raise RunError(
-            f"{total} of the lines above {'is' if total == 1 else 'are'} missing in {workdir}; the same"
-            " command goes on with them and redoes nothing"
+            f"{workdir} is not complete, see above; the same command goes on with what is missing and"
+            " redoes nothing"
         )
 
 
@@ -116,9 +115,21 @@ def run(words: argparse.Namespace, common: Sequence[str], command: Sequence[str]
     retries = _whole("retries", words.retries, 0)
     plan = planning.make(words.configs, common, words.own)
     if words.engine == "flyte":
-        from pipelines import cluster
+        from pipelines import launch
 
-        cluster.launch(plan, words, at_once=at_once, retries=retries)
+        request = launch.Launch(
+            workdir=words.workdir,
+            device=words.device,
+            endpoint=words.endpoint,
+            project=words.project,
+            domain=words.domain,
+            image=words.image,
+            archives=words.archives,
+            dry_run=words.dry_run,
+            at_once=at_once,
+            retries=retries,
+        )
+        launch.submit(plan, common, words.own, request)
         return
     gpus = tuple(filter(None, words.gpus.split(",")))
     options = workflow.Options(words.workdir, at_once, retries, gpus, tuple(command))

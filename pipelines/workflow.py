@@ -119,32 +119,55 @@ def data_job(source: Source, workdir: Path) -> Job:
     )
 
 
-def place(plan: Plan, sources: Mapping[str, Source], workdir: Path) -> tuple[list[Placed], dict]:
+def fingerprints(plan: Plan, data: Mapping[str, str]) -> dict[str, str]:
+    """Of each run whose dataset, and that of what it starts from, is known.
+
+    Args:
+      plan: the runs, in order.
+      data: fingerprint of each run's dataset, by the run's name.
+    """
+    found: dict[str, str] = {}
+    for run in plan.runs:
+        if run.start is None:
+            weights = fingerprint.of_weights(run.config.transfer.weights)
+        elif run.start.name in found:
+            words = (found[run.start.name], str(run.start.fold))
+            weights = fingerprint.digest(word.encode() for word in words)
+        else:
+            continue
+        if run.name in data:
+            found[run.name] = fingerprint.of_run(run.config, data=data[run.name], weights=weights)
+    return found
+
+
+def place(
+    plan: Plan, sources: Mapping[str, Source], workdir: Path
+) -> tuple[list[Placed], dict[str, str]]:
     """Gives runs their folders, once their datasets are there.
 
     Returns:
       The runs, and name to message of those whose dataset is not to be had.
     """
+    described = {
+        name: dataset.told(description_of(source, workdir)) for name, source in sources.items()
+    }
+    totals = fingerprints(plan, {n: d["fingerprint"] for n, d in described.items() if d})
     placed: dict[str, Placed] = {}
     without: dict[str, str] = {}
     for run in plan.runs:
         source = sources[run.name]
-        described = dataset.told(description_of(source, workdir))
-        if described is None:
+        if described[run.name] is None:
             without[run.name] = f"dataset {source.name} could not be built or read"
             continue
-        word = ""
-        if run.start is None:
-            weights = fingerprint.of_weights(run.config.transfer.weights)
-        elif run.start.name in without:
-            without[run.name] = f"it starts from run {run.start.name!r}, which has no dataset"
+        if run.name not in totals:
+            without[run.name] = "what it starts from has no dataset"
             continue
-        else:
-            before = placed[run.start.name]
+        word = ""
+        if run.start is not None:
             number = "{fold}" if run.start.fold is None else run.start.fold
-            weights = fingerprint.digest([before.fingerprint.encode(), str(number).encode()])
-            word = f"--config.transfer.weights={before.workdir.absolute()}/fold_{number}"
-        total = fingerprint.of_run(run.config, data=described["fingerprint"], weights=weights)
+            before = placed[run.start.name].workdir.absolute()
+            word = f"--config.transfer.weights={before}/fold_{number}"
+        total = totals[run.name]
         folder = workdir / f"{run.name}-{total[:12]}"
         placed[run.name] = Placed(run, source, total, folder, word)
     return list(placed.values()), without
@@ -231,10 +254,7 @@ class Engine:
                 done,
             ]:
                 continue
-            config = files.read_json(entry.workdir / "config.json")
-            if config is not None and self.options.command:
-                config["command"] = list(self.options.command)
-                files.write_json(entry.workdir / "config.json", config)
+            _name_command(entry, self.options.command)
             jobs.append(
                 Job(
                     key=f"{entry.run.name} report",
@@ -266,6 +286,22 @@ class Engine:
         )
         status = self.run([job])[job.key]
         return [f"comparison: {page}"] if status.state == DONE else []
+
+
+def _name_command(entry: Placed, command: Sequence[str]) -> None:
+    """Has a run's config.json name the pipeline's command, which its report shows.
+
+    What it starts from may have been elsewhere when it was trained, in a container; the fingerprint
+    says that it is the same.
+    """
+    path = entry.workdir / "config.json"
+    record = files.read_json(path)
+    if record is None:
+        return
+    record["command"] = list(command)
+    if entry.weights:
+        record["config"]["transfer"]["weights"] = entry.weights.partition("=")[2]
+    files.write_json(path, record)
 
 
 def _environment(workdir: Path) -> dict[str, str]:
