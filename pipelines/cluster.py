@@ -1,6 +1,6 @@
 """The workflows on Flyte 2: the engine's side, thin; what a task does is in `pipelines.pods`.
 
-    python -m pipelines.compare --configs=levi,resnet34 --workdir=runs/x --engine=flyte \\
+    python -m pipelines.compare --configs=levi,resnet34 --workdir=runs/x --engine=flyte
       --endpoint=dns:///flyte.example.org --device=tpu-v5e-8 --archives=s3://bucket/adience
 
 `compare_folds` is the workflow: datasets, folds (N at a time, each with the device asked for), pages.
@@ -82,6 +82,11 @@ pages = flyte.TaskEnvironment(
 )
 
 
+def _scratch() -> Path:
+    """A folder of a task's own. It goes with its container; in this process, with launch's folder."""
+    return Path(tempfile.mkdtemp())
+
+
 @dataclasses.dataclass
 class Dataset:
     """A built dataset on its way between tasks."""
@@ -93,10 +98,11 @@ class Dataset:
 @on_cpu.task
 async def build_dataset(name: str, archives: Dir | None) -> Dataset:
     """Builds a dataset from archives, or from nothing where its builder needs none."""
-    manual = await archives.download() if archives is not None else ""
-    with tempfile.TemporaryDirectory() as folder:
-        found = await asyncio.to_thread(pods.build, Source(name, folder, manual))
-        return Dataset(await Dir.from_local(folder), found)
+    folder = _scratch()
+    manual = await archives.download(folder / "archives") if archives is not None else ""
+    built = folder / "datasets"
+    found = await asyncio.to_thread(pods.build, Source(name, str(built), manual))
+    return Dataset(await Dir.from_local(built), found)
 
 
 def dataset_task(name: str, where: str, *, retries: int) -> Any:
@@ -107,19 +113,18 @@ def dataset_task(name: str, where: str, *, retries: int) -> Any:
 
 
 async def _fold(request: str, name: str, fold: int, data: Dir, start: Dir | None) -> Dir:
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        made = plan.make(*pods.Request.from_text(request).words(folder / "configs"))
-        run = next(run for run in made.runs if run.name == name)
-        held = await data.download(folder / "data")
-        before = None
-        if start is not None and run.start is not None:
-            number = fold if run.start.fold is None else run.start.fold
-            before = Path(await start.download(folder / "before")) / f"fold_{number}"
-        left = await asyncio.to_thread(
-            pods.train, run, fold, data=Path(held), start=before, workdir=folder / "work"
-        )
-        return await Dir.from_local(left)
+    folder = _scratch()
+    made = plan.make(*pods.Request.from_text(request).words(folder / "configs"))
+    run = next(run for run in made.runs if run.name == name)
+    held = await data.download(folder / "data")
+    before = None
+    if start is not None and run.start is not None:
+        number = fold if run.start.fold is None else run.start.fold
+        before = Path(await start.download(folder / "before")) / f"fold_{number}"
+    left = await asyncio.to_thread(
+        pods.train, run, fold, data=Path(held), start=before, workdir=folder / "work"
+    )
+    return await Dir.from_local(left)
 
 
 @on_cpu.task
@@ -179,25 +184,23 @@ class Fold:
 @on_cpu.task
 async def make_pages(request: str, folders: list[str], folds: list[Fold], data: list[Dir]) -> Dir:
     """Puts the folds together, and makes tables, reports and the comparison."""
-    asked = pods.Request.from_text(request)
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        work = folder / "work"
-        runs = dict(zip(asked.configs, (work / name for name in folders), strict=True))
-        came, errors = {}, {}
-        for number, entry in enumerate(folds):
-            if entry.folder is None:
-                errors[entry.name, entry.fold] = entry.error
-            else:
-                held = await entry.folder.download(folder / "folds" / str(number))
-                came[entry.name, entry.fold] = Path(held)
-        for part in data:
-            await part.download(folder / "data")
-        pods.assemble(came, runs, errors)
-        await asyncio.to_thread(
-            pods.compare, asked, data=folder / "data", workdir=work, files=folder / "configs"
-        )
-        return await Dir.from_local(work)
+    asked, folder = pods.Request.from_text(request), _scratch()
+    work = folder / "work"
+    runs = {name: work / below for name, below in zip(asked.configs, folders, strict=True)}
+    came, errors = {}, {}
+    for number, entry in enumerate(folds):
+        if entry.folder is None:
+            errors[entry.name, entry.fold] = entry.error
+        else:
+            held = await entry.folder.download(folder / "folds" / str(number))
+            came[entry.name, entry.fold] = Path(held)
+    for part in data:
+        await part.download(folder / "data")
+    pods.assemble(came, runs, errors)
+    await asyncio.to_thread(
+        pods.compare, asked, data=folder / "data", workdir=work, files=folder / "configs"
+    )
+    return await Dir.from_local(work)
 
 
 @pages.task
@@ -213,8 +216,8 @@ async def compare_folds(
       at_once: folds at a time.
       retries: of each.
     """
-    with tempfile.TemporaryDirectory() as temporary:
-        made = plan.make(*pods.Request.from_text(request).words(Path(temporary)))
+    asked = pods.Request.from_text(request)
+    made = plan.make(*asked.words(_scratch()))
     wanted = devices.parse(device)
     names = list(dict.fromkeys(run.config.data.name for run in made.runs))
     where = str(archives.path) if archives is not None else ""
@@ -252,6 +255,5 @@ async def compare_folds(
         else Fold(name, fold, came, "")
         for (name, fold), came in zip(pending, ended, strict=True)
     ]
-    order = pods.Request.from_text(request).configs
-    folders = [f"{name}-{versions[name][:12]}" for name in order]
+    folders = [f"{name}-{versions[name][:12]}" for name in asked.configs]
     return await make_pages(request, folders, folds, [found.folder for found in data.values()])

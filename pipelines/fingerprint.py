@@ -5,6 +5,7 @@ installed packages and the device are not in it; config.json of a run records th
 """
 
 import ast
+import functools
 import hashlib
 import json
 from collections.abc import Iterable
@@ -25,17 +26,26 @@ def _file(module: str) -> Path | None:
     return next((p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()), None)
 
 
-def _imported(path: Path) -> set[str]:
-    """Modules that a file imports anywhere, at its top or late; `from a import b` may mean a.b."""
+@functools.lru_cache(maxsize=1024)
+def _imported(content: bytes, package: str) -> frozenset[str]:
+    """Modules that a file imports anywhere, at its top or late; `from a import b` may mean a.b.
+
+    Args:
+      content: of the file.
+      package: that it is in, for relative imports.
+    """
     found = set()
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    for node in ast.walk(ast.parse(content)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.add(node.module)
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1]
+            module = ".".join([*(above if node.level else []), *filter(None, [node.module])])
+            found |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
     # Importing a.b.c runs a and a.b.
-    return {".".join(name.split(".")[:n]) for name in found for n in range(1, name.count(".") + 2)}
+    return frozenset(
+        ".".join(name.split(".")[:n]) for name in found for n in range(1, name.count(".") + 2)
+    )
 
 
 def sources(dataset: str) -> list[Path]:
@@ -46,17 +56,18 @@ def sources(dataset: str) -> list[Path]:
     Args:
       dataset: builder[/config].
     """
-    builder = ROOT / "tfds_builders" / dataset.partition("/")[0]
-    start = _file(_TRAINING)
-    remaining = [path for path in builder.rglob("*.py") if not path.name.endswith("_test.py")]
-    remaining += [] if start is None else [start]
-    found: set[Path] = set()
+    builder = dataset.partition("/")[0]
+    remaining = {_TRAINING, f"tfds_builders.{builder}.{builder}_dataset_builder"}
+    found: dict[str, Path] = {}
     while remaining:
-        path = remaining.pop()
-        if path not in found:
-            found.add(path)
-            remaining += [file for name in _imported(path) if (file := _file(name)) is not None]
-    return sorted(found)
+        module = remaining.pop()
+        path = _file(module)
+        if path is None or module in found:
+            continue
+        found[module] = path
+        package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+        remaining |= _imported(path.read_bytes(), package)
+    return sorted(set(found.values()))
 
 
 def digest(parts: Iterable[bytes]) -> str:

@@ -1,6 +1,7 @@
 """Hands a plan to Flyte: compiled only, run in this process, or submitted to a cluster."""
 
 import dataclasses
+import logging
 import os
 import tempfile
 from collections.abc import Sequence
@@ -130,12 +131,27 @@ def submit(plan: Plan, common: Sequence[str], own: Sequence[str], asked: Launch)
             run.wait()
             run.outputs()[0].download_sync(asked.workdir)
         else:
-            flyte.init(**place)
-            with tempfile.TemporaryDirectory(dir=asked.workdir) as raw:
-                run = flyte.with_runcontext(mode="local", raw_data_path=raw).run(
-                    cluster.compare_folds, **inputs
-                )
-                run.outputs()[0].download_sync(asked.workdir)
+            _run_here(cluster.compare_folds, inputs, asked.workdir, place)
     except flyte.errors.BaseRuntimeError as error:
         raise RunError(str(error).splitlines()[0]) from error
     print(f"{asked.workdir}: what the workflow made; compare.html is its page")
+
+
+def _run_here(task: Any, inputs: dict[str, Any], workdir: Path, place: dict[str, Any]) -> None:
+    """Flyte's local mode: the tasks as on a cluster, in this process. For trying, not for working.
+
+    Its cache would be in the home directory, and is off; what tasks leave is under the workdir, and
+    removed. A failed attempt is told by the page, not by Flyte's log of tracebacks.
+    """
+    import flyte
+
+    flyte.init(log_level=logging.CRITICAL, **place)
+    with tempfile.TemporaryDirectory(dir=workdir) as raw:
+        before, tempfile.tempdir = tempfile.tempdir, raw
+        try:
+            run: Any = flyte.with_runcontext(
+                mode="local", raw_data_path=raw, disable_run_cache=True
+            ).run(task, **inputs)
+            run.outputs()[0].download_sync(workdir)
+        finally:
+            tempfile.tempdir = before

@@ -12,6 +12,7 @@ from ageflax.errors import InputError
 from pipelines.fingerprint import ROOT
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_WEIGHTS = "--config.transfer.weights="
 _START = re.compile(r"run:(?P<name>[^/]+)(/(?P<fold>[0-4]))?")
 
 
@@ -102,19 +103,17 @@ def _own_words(words: Sequence[str], names: Sequence[str]) -> dict[str, list[str
     return own
 
 
-def _start(words: list[str]) -> tuple[list[str], Start | None]:
-    """Takes the last `transfer.weights=run:NAME[/K]` out of a run's words."""
-    key = "--config.transfer.weights="
-    given = [word for word in words if word.startswith(key)]
-    if not given or not given[-1].startswith(f"{key}run:"):
-        return words, None
-    value = given[-1].removeprefix(key)
+def _start(words: Sequence[str]) -> Start | None:
+    """Of the last `transfer.weights=run:NAME[/K]` among a run's words."""
+    given = [word.removeprefix(_WEIGHTS) for word in words if word.startswith(_WEIGHTS)]
+    if not given or not given[-1].startswith("run:"):
+        return None
+    value = given[-1]
     match = _START.fullmatch(value)
     if match is None:
         raise InputError(f"transfer.weights={value}: expected run:NAME or run:NAME/FOLD, 0 to 4")
     fold = match["fold"]
-    start = Start(match["name"], None if fold is None else int(fold))
-    return [word for word in words if not word.startswith(key)], start
+    return Start(match["name"], None if fold is None else int(fold))
 
 
 def _ordered(runs: dict[str, Run], refused: dict[str, str]) -> list[Run]:
@@ -156,7 +155,8 @@ def make(configs: str, common: Sequence[str], own: Sequence[str]) -> Plan:
     runs: dict[str, Run] = {}
     refused: dict[str, str] = {}
     for name, file in files.items():
-        words, start = _start([*common, *words_of[name]])
+        words = [*common, *words_of[name]]
+        start = _start(words)
         if start is not None and start.name not in files:
             known = ", ".join(files)
             raise InputError(f"--set={name}:transfer.weights=run:{start.name}: named are {known}")
@@ -166,6 +166,7 @@ def make(configs: str, common: Sequence[str], own: Sequence[str]) -> Plan:
             refused[name] = str(error)
             continue
         fixed = ("--config.fold=", "--config.folds=", "--config.data.dir=")
+        fixed += () if start is None else (_WEIGHTS,)
         kept = tuple(word for word in words if not word.startswith(fixed))
         runs[name] = Run(name, file, kept, config, start)
     placed = _ordered(runs, refused)

@@ -12,7 +12,7 @@ from ageflax.errors import RunError
 from pipelines import dataset
 from pipelines.dataset import Source
 from pipelines.plan import Plan, Run
-from pipelines.workflow import Placed
+from pipelines.workflow import Placed, environment
 
 _DESCRIPTION = "dataset.json"
 
@@ -58,9 +58,15 @@ class Request:
         return configs, list(self.common), list(self.own)
 
 
-def _call(command: Sequence[str]) -> None:
+def _call(command: Sequence[str], scratch: Path) -> None:
     """Runs a command and shows what it prints; a RunError with its last line where it fails."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment(scratch),
+    )
     last = ""
     assert process.stdout is not None
     for line in process.stdout:
@@ -73,7 +79,7 @@ def _call(command: Sequence[str]) -> None:
 def build(source: Source) -> str:
     """Builds a dataset in `source.directory`, and leaves its description there; its fingerprint."""
     output = Path(source.directory) / _DESCRIPTION
-    _call(dataset.command(source, output))
+    _call(dataset.command(source, output), Path(source.directory))
     return json.loads(output.read_text())["fingerprint"]
 
 
@@ -99,7 +105,7 @@ def train(run: Run, fold: int, *, data: Path, start: Path | None, workdir: Path)
         weights = f"--config.transfer.weights={held}/fold_{number}"
     source = Source(run.config.data.name, str(data), "")
     placed = Placed(run, source, "", workdir / run.name, weights)
-    _call(placed.command([fold]))
+    _call(placed.command([fold]), workdir)
     return placed.workdir
 
 

@@ -304,7 +304,7 @@ def _name_command(entry: Placed, command: Sequence[str]) -> None:
     files.write_json(path, record)
 
 
-def _environment(workdir: Path) -> dict[str, str]:
+def environment(workdir: Path) -> dict[str, str]:
     """Of the children: what libraries would keep in the home directory goes into the workdir.
 
     The compiled steps are kept there too: five folds of one config run the same program.
@@ -345,7 +345,7 @@ def engine(options: Options, runs: Mapping[str, Run]) -> Iterator[Engine]:
                     options.retries,
                     record,
                     shown,
-                    _environment(options.workdir),
+                    environment(options.workdir),
                     lock,
                     per_slot,
                 ),

@@ -36,7 +36,8 @@ def test_a_failure_stops_no_other_and_is_noted_with_its_last_line(tmp_path):
 
 
 def test_what_fails_once_is_tried_again_and_bad_input_is_not(tmp_path):
-    runner = fakes.runner(tmp_path, retries=1)
+    runner, seen = fakes.runner(tmp_path, retries=1), fakes.Watched()
+    runner.view = seen
     statuses = runner.run(
         [fakes.job("once", tmp_path, fakes.FAIL_ONCE), fakes.job("bad", tmp_path, fakes.BAD_INPUT)]
     )
@@ -45,7 +46,7 @@ def test_what_fails_once_is_tried_again_and_bad_input_is_not(tmp_path):
     assert (statuses["bad"].state, statuses["bad"].attempts) == (FAILED, 1)
     assert (statuses["bad"].exit_code, statuses["bad"].error) == (2, "no such key")
     assert not (tmp_path / "fold_once" / "failure.json").exists()
-    changes = [change for key, change in runner.view.changes if key == "once"]
+    changes = [change for key, change in seen.changes if key == "once"]
     assert changes == [RUNNING, WAITING, RUNNING, DONE]
 
 
@@ -71,9 +72,7 @@ def test_n_at_a_time_in_their_order(tmp_path, at_once):
         running += 1 if line.startswith("start") else -1
         most = max(most, running)
     assert most == at_once
-    assert set(fakes.journal(tmp_path)[:at_once]) == {
-        f"start {name}" for name in "abcd"[:at_once]
-    }
+    assert set(fakes.journal(tmp_path)[:at_once]) == {f"start {name}" for name in "abcd"[:at_once]}
 
 
 def test_a_job_waits_for_what_it_needs_and_fails_with_it(tmp_path):
