@@ -24,9 +24,8 @@ def test_the_books_of_a_clean_dataset(small_faces):
 def test_what_is_wrong_is_said_on_the_page(small_faces):
     found = leaks.find(small_faces)
     washed = found.as_json() | {"unusable": {"unreadable": 3, "blank": 1}}
-    washed["pairs"]["same file"] = {
-        "pairs": 2, "across_folds": 2, "across_subjects": 1, "with_different_labels": 1,
-    }  # fmt: skip
+    twice = {"pairs": 2, "across_folds": 2, "across_subjects": 1, "with_different_labels": 1}
+    washed["pairs"] = {**washed["pairs"], "same file": twice}
     metadata = {"rejected": {"no face": 7}, "edition": "server <1>", "licence": None}
     report = quality.report(found.faces, name="x/y/1.0.0", metadata=metadata, washed=washed)
     page = quality.page(report)
