@@ -108,6 +108,7 @@ def run(words: argparse.Namespace, common: Sequence[str], command: Sequence[str]
       command: all words.
       compare: whether a quality report comes before the folds, and a page over the runs after them.
     """
+    from ageflax import command as command_line
     from pipelines import plan as planning
     from pipelines import slurm, workflow
 
@@ -136,15 +137,18 @@ def run(words: argparse.Namespace, common: Sequence[str], command: Sequence[str]
     with workflow.engine(options, {run.name: run for run in plan.runs}) as engine:
         for name, reason in plan.refused.items():
             engine.shown.say(f"{name} cannot be run, the others are: {reason}")
-        sources = engine.find_data(plan)
-        placed, without = workflow.place(plan, sources, words.workdir)
+        sources, found = engine.find_data(plan)
+        placed, without = workflow.place(plan, sources, words.workdir, found)
         refused = {**plan.refused, **without}
         for entry in placed:
             engine.record.set_run(
                 entry.run.name, workdir=entry.workdir.name, fingerprint=entry.fingerprint
             )
         if not placed:
-            raise RunError("; ".join(f"{name}: {reason}" for name, reason in refused.items()))
+            bad = any(status.exit_code == command_line.INPUT for status in found.values())
+            raise (InputError if bad else RunError)(
+                "; ".join(f"{name}: {reason}" for name, reason in refused.items())
+            )
         jobs = workflow.fold_jobs(placed, words.workdir)
         if words.slurm:
             again = shlex.join(word for word in command if word != "--slurm")

@@ -137,4 +137,6 @@ def compare(request: Request, *, data: Path, workdir: Path, files: Path) -> None
     command = [sys.executable, "-m", "pipelines.compare", f"--configs={configs}", "--collect"]
     command += [f"--set={word}" for word in own]
     command += [*common, f"--config.data.dir={data}", f"--workdir={workdir}"]
-    subprocess.run(command, check=False)
+    code = subprocess.run(command, check=False, env=environment(workdir)).returncode
+    if code not in (0, 1):  # 1: some folds are missing, which the pages say
+        raise RunError(f"pages could not be made: exit code {code}")

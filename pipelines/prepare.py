@@ -42,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(words: argparse.Namespace, command: Sequence[str]) -> None:
+    from ageflax import command as ending
     from ageflax.errors import InputError, RunError
     from pipelines import preparation, workflow
     from pipelines.state import FAILED
@@ -64,9 +65,12 @@ def _run(words: argparse.Namespace, command: Sequence[str]) -> None:
         engine.shown.close()
     for page in made.pages:
         print(page)
-    failed = [f"{key}: {s.error}" for key, s in statuses.items() if s.state == FAILED]
+    failed = {key: status for key, status in statuses.items() if status.state == FAILED}
     if failed:
-        raise RunError("; ".join(failed))
+        bad = all(status.exit_code == ending.INPUT for status in failed.values())
+        raise (InputError if bad else RunError)(
+            "; ".join(f"{key}: {status.reason}" for key, status in failed.items())
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -56,7 +56,7 @@ def missing(
             status = statuses.get(key)
             if entry.result(fold).exists() or (status and status.state == DONE):
                 continue
-            reason = "not started" if status is None else status.error or status.state
+            reason = "not started" if status is None else status.reason
             where = f" (log: {status.log})" if status and status.log else ""
             lines.append(f"{key}: {reason}{where}")
     return lines

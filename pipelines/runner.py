@@ -19,7 +19,7 @@ from pipelines.state import DONE, FAILED, RUNNING, WAITING, Record, Status
 # A command's word for "what you gave cannot be used": the same again would end the same.
 _BAD_INPUT = 2
 _TICK = 0.2  # seconds between two looks at the processes
-_LAST_WORDS = 400  # characters of an error that are kept
+_LAST_WORDS = 1500  # characters of an error that are kept
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,7 +211,7 @@ class Runner:
         if code == 0 and (job.done is None or job.done.exists()):
             status.state, status.error = DONE, None
         else:
-            status.error = _error(code, entry.tail)
+            status.error = _error(code, entry.tail, job.command)
             again = code != _BAD_INPUT and status.attempts <= self.retries
             status.state = WAITING if again else FAILED
         self._note(job, status)
@@ -222,7 +222,7 @@ class Runner:
             with self.record.tolerant():
                 if status.state == FAILED:
                     job.failure.parent.mkdir(parents=True, exist_ok=True)
-                    files.write_json(job.failure, {"error": status.error})
+                    files.write_json(job.failure, {"error": status.reason})
                 elif status.state == DONE:
                     job.failure.unlink(missing_ok=True)
         self.record.set_job(job.key, status)
@@ -247,10 +247,15 @@ class Runner:
         leash.end_orphans(set())
 
 
-def _error(code: int, tail: bytes) -> str:
-    """What is told of a failure: how it was killed, or its last line."""
-    lines = [line.strip() for line in tail.decode(errors="replace").splitlines()]
-    last = next((line for line in reversed(lines) if line), "")[:_LAST_WORDS]
+def _error(code: int, tail: bytes, command: Sequence[str]) -> str:
+    """What is told of a failure: how it was killed, or what the command said of it.
+
+    ageflax's commands end with "NAME: what is wrong", and may go on with how to mend it; of others the
+    last line is taken.
+    """
+    lines = [line.rstrip() for line in tail.decode(errors="replace").splitlines()]
+    lines = [line for line in lines if line]
+    last = lines[-1].strip()[:_LAST_WORDS] if lines else ""
     if code > 128:
         try:
             name = signal.Signals(code - 128).name
@@ -258,6 +263,11 @@ def _error(code: int, tail: bytes) -> str:
             name = f"signal {code - 128}"
         hint = " (out of memory?)" if name == "SIGKILL" else ""
         return f"killed by {name}{hint}" + (f"; its last line: {last}" if last else "")
+    if "-m" in command:
+        prefix = f"{command[command.index('-m') + 1]}: "
+        for number in reversed(range(len(lines))):
+            if lines[number].startswith(prefix):
+                return "\n".join(lines[number:]).removeprefix(prefix)[:_LAST_WORDS]
     return last or f"exit code {code}, without a word"
 
 

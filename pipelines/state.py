@@ -28,7 +28,7 @@ class Status:
       state: waiting, running, done or failed.
       attempts: how often it was started by this pipeline.
       exit_code: of the last attempt; above 128 it was killed by signal exit_code - 128.
-      error: its last line, where it failed.
+      error: what it said, where it failed; a line, or a few.
       seconds: of the last attempt.
       log: everything it printed, relative to the workdir.
     """
@@ -39,6 +39,11 @@ class Status:
     error: str | None = None
     seconds: float | None = None
     log: str | None = None
+
+    @property
+    def reason(self) -> str:
+        """The first line of the error."""
+        return (self.error or self.state).splitlines()[0]
 
 
 class Record:

@@ -106,13 +106,18 @@ def description_of(source: Source, workdir: Path) -> Path:
     return workdir / "data" / f"{source.name.replace('/', '-')}-{where}.json"
 
 
+def data_key(source: Source) -> str:
+    """Names the job of a dataset."""
+    return f"data {source.name}"
+
+
 def data_job(source: Source, workdir: Path) -> Job:
     """Builds a dataset if need be, and describes it."""
     output = description_of(source, workdir)
     if dataset.told(output) is None:  # absent, or of other files
         output.unlink(missing_ok=True)
     return Job(
-        key=f"data {source.name}",
+        key=data_key(source),
         command=dataset.command(source, output),
         log=workdir / "logs" / f"data-{output.stem}.log",
         done=output,
@@ -141,9 +146,15 @@ def fingerprints(plan: Plan, data: Mapping[str, str]) -> dict[str, str]:
 
 
 def place(
-    plan: Plan, sources: Mapping[str, Source], workdir: Path
+    plan: Plan, sources: Mapping[str, Source], workdir: Path, statuses: Mapping[str, Status]
 ) -> tuple[list[Placed], dict[str, str]]:
     """Gives runs their folders, once their datasets are there.
+
+    Args:
+      plan: the runs.
+      sources: the dataset of each, by the run's name.
+      workdir: of the pipeline.
+      statuses: how the jobs of the datasets ended, by key.
 
     Returns:
       The runs, and name to message of those whose dataset is not to be had.
@@ -157,7 +168,7 @@ def place(
     for run in plan.runs:
         source = sources[run.name]
         if described[run.name] is None:
-            without[run.name] = f"dataset {source.name} could not be built or read"
+            without[run.name] = statuses[data_key(source)].reason
             continue
         if run.name not in totals:
             without[run.name] = "what it starts from has no dataset"
@@ -229,16 +240,15 @@ class Engine:
         """As `Runner.run`."""
         return self.runner.run(jobs)
 
-    def find_data(self, plan: Plan) -> dict[str, Source]:
-        """Builds what the runs need, once; gives each run's dataset."""
+    def find_data(self, plan: Plan) -> tuple[dict[str, Source], dict[str, Status]]:
+        """Builds what the runs need, once; gives each run's dataset, and how the jobs ended."""
         workdir = self.options.workdir
         sources = {}
         for run in plan.runs:
             data = run.config.data
             sources[run.name] = source_of(data.name, data.dir, data.manual_dir, workdir)
         unique = {description_of(s, workdir): s for s in sources.values()}
-        self.run([data_job(source, workdir) for source in unique.values()])
-        return sources
+        return sources, self.run([data_job(source, workdir) for source in unique.values()])
 
     def collect(self, placed: Sequence[Placed]) -> None:
         """summary.json and report.html of each run, from all its finished folds at once.

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import random
@@ -113,6 +114,22 @@ def test_started_again_only_what_is_missing_runs(tmp_path):
     assert {status.state for status in again.values()} == {DONE}
     assert again["a"] == first["a"]  # with the seconds that it took then
     assert not (tmp_path / "fold_b" / "failure.json").exists()
+
+
+def test_what_a_command_says_is_kept_with_how_to_mend_it(tmp_path):
+    (tmp_path / "tool.py").write_text(
+        "import sys\nprint('reading')\nsys.exit('tool: no faces\\nput some there\\n  like this')\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    job = dataclasses.replace(
+        fakes.job("a", tmp_path, ""), command=(sys.executable, "-m", "tool", "--x")
+    )
+    runner = fakes.runner(tmp_path, retries=0, environment=environment)
+    status = runner.run([job])["a"]
+    assert status.error == "no faces\nput some there\n  like this"
+    assert status.reason == "no faces"
+    failure = json.loads((tmp_path / "fold_a" / "failure.json").read_text())
+    assert failure == {"error": "no faces"}
 
 
 def test_a_job_without_its_result_is_not_done_whatever_its_exit_code(tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from pipelines import cross_validate, plan, workflow
+from pipelines import cross_validate, plan, prepare, workflow
 from pipelines.dataset import Source
 from tests.conftest import SMALL_FACES
 
@@ -72,9 +72,9 @@ def test_a_fold_that_fails_is_told_and_the_next_call_does_only_that(call, tmp_pa
     lines = first.stdout.splitlines()
     assert lines[1].split()[:5] == ["good", "age", "1", "of", "2"]
     assert lines[2].split() == ["bad", "0", "of", "1"]
-    assert lines[4].startswith("  good fold 1: ageflax.main: ")
+    assert lines[4].startswith("  good fold 1: ")
     assert "fold_1/checkpoints" in lines[4]
-    assert lines[5].startswith("  bad fold 0: ageflax.main: data.batch_size = 5000 is larger than")
+    assert lines[5].startswith("  bad fold 0: data.batch_size = 5000 is larger than")
     assert (folder / "fold_1" / "failure.json").exists()
     failure = next((tmp_path / "cv").glob("bad-*/fold_0/failure.json"))
     assert "data.batch_size = 5000" in json.loads(failure.read_text())["error"]
@@ -183,3 +183,28 @@ def test_where_datasets_lie(variable, built, expected, tmp_path, monkeypatch):
     found = workflow.source_of("adience/aligned", "", "", work)
     assert found.directory == expected.format(home=home, work=work)
     assert workflow.source_of("adience/aligned", "/mine", "", work).directory == "/mine"
+
+
+def test_archives_that_are_not_there_are_asked_for(tmp_path, capsys):
+    words = ["--data.name=adience/aligned", f"--workdir={tmp_path}", f"--data.dir={tmp_path / 'd'}"]
+    assert prepare.main(words) == 2
+    errors = capsys.readouterr().err
+    assert "dataset adience/aligned is not built, and what it is built from is not in" in errors
+    assert "fold_0_data.txt" in errors  # how to get it
+    assert errors.splitlines()[-1].startswith("pipelines.prepare: data adience/aligned: dataset")
+    assert "Traceback" not in errors
+
+
+def test_prepare_leaves_a_page_and_the_second_time_nothing_to_do(
+    tmp_path, data_dir, small_faces, capsys
+):
+    words = [f"--data.name={SMALL_FACES}", f"--workdir={tmp_path}", f"--data.dir={data_dir}"]
+    assert prepare.main(words) == 0
+    captured = capsys.readouterr()
+    page = Path(captured.out.removeprefix("quality: ").strip())
+    assert small_faces.name in page.read_text()
+    assert json.loads((page.parent / "quality.json").read_text())["faces"] == 160
+    assert captured.err.count(": done in ") == 3
+    assert prepare.main(words) == 0
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == (f"quality: {page}\n", "")
