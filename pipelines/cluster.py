@@ -22,7 +22,7 @@ from flyte.clustered import ClusteredTaskEnvironment, JaxRun
 from flyte.io import Dir
 
 from ageflax.errors import RunError
-from pipelines import devices, fingerprint, plan, pods, workflow
+from pipelines import devices, fingerprint, folders, plan, pods
 from pipelines.dataset import Source
 from pipelines.devices import Device
 from pipelines.fingerprint import ROOT
@@ -225,7 +225,7 @@ async def compare_folds(
         *(dataset_task(name, where, retries=retries)(name, archives) for name in names)
     )
     data = dict(zip(names, built, strict=True))
-    versions = workflow.fingerprints(
+    versions = folders.fingerprints(
         made, {run.name: data[run.config.data.name].fingerprint for run in made.runs}
     )
     places = asyncio.Semaphore(at_once)
@@ -255,5 +255,5 @@ async def compare_folds(
         else Fold(name, fold, came, "")
         for (name, fold), came in zip(pending, ended, strict=True)
     ]
-    folders = [f"{name}-{versions[name][:12]}" for name in asked.configs]
-    return await make_pages(request, folders, folds, [found.folder for found in data.values()])
+    below = [f"{name}-{versions[name][:12]}" for name in asked.configs]
+    return await make_pages(request, below, folds, [found.folder for found in data.values()])

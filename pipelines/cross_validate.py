@@ -109,8 +109,8 @@ def run(words: argparse.Namespace, common: Sequence[str], command: Sequence[str]
       compare: whether a quality report comes before the folds, and a page over the runs after them.
     """
     from ageflax import command as command_line
+    from pipelines import folders, slurm, workflow
     from pipelines import plan as planning
-    from pipelines import slurm, workflow
 
     at_once = _whole("jobs", words.jobs, 1)
     retries = _whole("retries", words.retries, 0)
@@ -138,7 +138,7 @@ def run(words: argparse.Namespace, common: Sequence[str], command: Sequence[str]
         for name, reason in plan.refused.items():
             engine.shown.say(f"{name} cannot be run, the others are: {reason}")
         sources, found = engine.find_data(plan)
-        placed, without = workflow.place(plan, sources, words.workdir, found)
+        placed, without = folders.place(plan, sources, words.workdir, found)
         refused = {**plan.refused, **without}
         for entry in placed:
             engine.record.set_run(

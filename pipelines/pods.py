@@ -11,8 +11,9 @@ from pathlib import Path
 from ageflax.errors import RunError
 from pipelines import dataset
 from pipelines.dataset import Source
+from pipelines.folders import Placed
 from pipelines.plan import Plan, Run
-from pipelines.workflow import Placed, environment
+from pipelines.workflow import environment
 
 _DESCRIPTION = "dataset.json"
 
@@ -93,7 +94,7 @@ def train(run: Run, fold: int, *, data: Path, start: Path | None, workdir: Path)
       start: the fold of another run whose weights it starts from.
       workdir: an empty one.
     """
-    # Named as in `workflow.place`, so that all folds of a run have the same config.
+    # Named as in `folders.place`, so that all folds of a run have the same config.
     weights = ""
     if start is not None:
         assert run.start is not None

@@ -8,9 +8,10 @@ from pathlib import Path
 from ageflax.data.wash_report import REPORT as WASHED
 from pipelines import dataset, quality
 from pipelines.dataset import Source
+from pipelines.folders import description_of
 from pipelines.runner import Job
 from pipelines.state import Status
-from pipelines.workflow import Engine, description_of
+from pipelines.workflow import Engine
 
 
 @dataclasses.dataclass(frozen=True)

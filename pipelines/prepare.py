@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
 def _run(words: argparse.Namespace, command: Sequence[str]) -> None:
     from ageflax import command as ending
     from ageflax.errors import InputError, RunError
-    from pipelines import preparation, workflow
+    from pipelines import folders, preparation, workflow
     from pipelines.state import FAILED
 
     names = [name.strip() for name in words.names.split(",")]
@@ -53,7 +53,7 @@ def _run(words: argparse.Namespace, command: Sequence[str]) -> None:
     options = workflow.Options(words.workdir, 1, 0, command=tuple(command))
     with workflow.engine(options, {}) as engine:
         sources = {
-            name: workflow.source_of(name, words.directory, words.manual_dir, words.workdir)
+            name: folders.source_of(name, words.directory, words.manual_dir, words.workdir)
             for name in names
         }
         statuses = engine.run(

@@ -68,9 +68,7 @@ def report(
         "ages": _by_fold(bands, folds, decades),
         "genders": {
             _GENDERS[int(number)]: counts
-            for number, counts in _by_fold(
-                faces.genders.tolist(), folds, sorted(_GENDERS, reverse=True)
-            ).items()
+            for number, counts in _by_fold(faces.genders.tolist(), folds, list(_GENDERS)).items()
         },
         "wash": dict(washed),
     }

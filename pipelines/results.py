@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ageflax import files
+from pipelines.folders import Placed
 from pipelines.state import DONE, Status
-from pipelines.workflow import Placed, fold_key
+from pipelines.workflow import fold_key
 
 _COLUMNS = (
     ("exact", "exact", 100, " %"),

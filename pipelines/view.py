@@ -195,7 +195,7 @@ class LiveTable:
             f"{found.step}/{about}{found.steps}",
             f"{found.loss:.3f}",
             f"{found.rate:.0f}",
-            duration(found.left),
+            duration(found.left) if found.step < found.steps else "testing",
         )
 
     def close(self) -> None:

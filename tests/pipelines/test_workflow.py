@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from pipelines import cross_validate, plan, prepare, workflow
+from pipelines import cross_validate, folders, plan, prepare, workflow
 from pipelines.dataset import Source
 from tests.conftest import SMALL_FACES
 
@@ -124,14 +124,12 @@ def test_help_needs_no_jax_and_no_flyte():
     assert done.stdout.count("130 interrupted.") == 3
 
 
-def placed(tmp_path: Path, configs: str, own: list[str]) -> list[workflow.Placed]:
+def placed(tmp_path: Path, configs: str, own: list[str]) -> list[folders.Placed]:
     """The runs of a plan in a workdir where every dataset has the same fingerprint."""
     made = plan.make(configs, ["--config.folds=(0,1)"], own)
-    totals = workflow.fingerprints(made, {run.name: "data" for run in made.runs})
+    totals = folders.fingerprints(made, {run.name: "data" for run in made.runs})
     source = Source("x", "d", "")
-    return [
-        workflow.Placed(run, source, totals[run.name], tmp_path / run.name) for run in made.runs
-    ]
+    return [folders.Placed(run, source, totals[run.name], tmp_path / run.name) for run in made.runs]
 
 
 def test_first_folds_come_first_and_wait_for_what_they_start_from(tmp_path):
@@ -180,9 +178,9 @@ def test_where_datasets_lie(variable, built, expected, tmp_path, monkeypatch):
         version = home / "tensorflow_datasets" / "adience" / "aligned" / "1.0.0"
         version.mkdir(parents=True)
         (version / "dataset_info.json").touch()
-    found = workflow.source_of("adience/aligned", "", "", work)
+    found = folders.source_of("adience/aligned", "", "", work)
     assert found.directory == expected.format(home=home, work=work)
-    assert workflow.source_of("adience/aligned", "/mine", "", work).directory == "/mine"
+    assert folders.source_of("adience/aligned", "/mine", "", work).directory == "/mine"
 
 
 def test_archives_that_are_not_there_are_asked_for(tmp_path, capsys):
