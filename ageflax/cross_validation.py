@@ -4,7 +4,7 @@ import dataclasses
 import importlib.metadata
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -167,21 +167,37 @@ def _environment() -> dict[str, Any]:
     }
 
 
-def _check_weights(
-    weights: transfer.Loaded | None, source: dict[str, Any], wanted: Sequence[int]
-) -> None:
+def _weights(
+    config: Config, wanted: Sequence[int], done: Collection[int]
+) -> dict[int, transfer.Loaded | None]:
+    """What each test fold starts from: the same for all, or with `{fold}` in its path its own."""
+    if "{fold}" not in config.transfer.weights:
+        return dict.fromkeys(wanted, transfer.of_config(config))
+    return {k: transfer.of_config(config, fold=k) for k in wanted if k not in done}
+
+
+def _shared(config: Config, weights_of: dict[int, transfer.Loaded | None]) -> dict[str, Any] | None:
+    """What config.json says of them; those of a single fold are in its result.json."""
+    if "{fold}" in config.transfer.weights:
+        return {"source": config.transfer.weights, "sha256": None}
+    weights = next(iter(weights_of.values()), None)
+    return weights.provenance if weights else None
+
+
+def _check_weights(weights_of: dict[int, transfer.Loaded | None], source: dict[str, Any]) -> None:
     """Weights of one fold of a dataset have seen the faces that its other folds test."""
-    trained_on = weights.provenance.get("trained_on") if weights else None
-    while isinstance(trained_on, dict):  # and what those weights started from, however far back
-        kept = trained_on.get("fold")
-        seen = [number for number in wanted if number != kept]
-        if seen and trained_on.get("fingerprint") == source["fingerprint"]:
-            raise InputError(
-                f"transfer.weights were trained on these very data, fold {kept} kept for"
-                f" testing: they have seen the faces of fold {seen[0]}. Run fold {kept}"
-                " alone, or start from weights of other faces"
-            )
-        trained_on = trained_on.get("before")
+    for number, weights in weights_of.items():
+        trained_on = weights.provenance.get("trained_on") if weights else None
+        while isinstance(trained_on, dict):  # and what those weights started from, however far back
+            kept = trained_on.get("fold")
+            if number != kept and trained_on.get("fingerprint") == source["fingerprint"]:
+                raise InputError(
+                    f"transfer.weights were trained on these very data, fold {kept} kept for testing:"
+                    f" they have seen the faces of fold {number}. Run fold {kept} alone, start each"
+                    " fold from that of its own number (.../fold_{fold}), or start from weights of"
+                    " other faces"
+                )
+            trained_on = trained_on.get("before")
 
 
 def _claim(
@@ -221,7 +237,8 @@ def _make_workdir(workdir: Path) -> None:
         workdir.mkdir(parents=True, exist_ok=True)
         probe = workdir / ".writable"
         probe.touch()
-        probe.unlink()
+        # Another process may try the same folder: several folds of one run at once.
+        probe.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"--workdir={workdir}: cannot be written: {error.strerror}") from error
 
@@ -272,11 +289,12 @@ def run(
         check_divides(part, mesh, "data.batch_size / optim.accumulate")
     wanted = [number for number in config.folds if number in _protocol_folds(config)]
     done = {result["fold"] for result in summary.finished(workdir)}
-    weights = transfer.of_config(config)  # before the long reading of pixels, should it be absent
+    # Before the long reading of pixels, should they be absent.
+    weights_of = _weights(config, wanted, done)
     data = _read(config, mesh, pixels=not done.issuperset(wanted), say=say)
     source = data.source()
-    _check_weights(weights, source, wanted)
-    _claim(workdir, config, source, weights.provenance if weights else None, command)
+    _check_weights(weights_of, source)
+    _claim(workdir, config, source, _shared(config, weights_of), command)
     split_of = _splits(config, data)
     training_faces = float(np.mean([len(split.train) for split in split_of.values()]))
     compiled = program.build(config, mesh, training_faces=training_faces)
@@ -297,7 +315,7 @@ def run(
                 config=config,
                 program=compiled,
                 source=source,
-                weights=weights,
+                weights=weights_of[number],
                 say=say,
             )
         )

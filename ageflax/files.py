@@ -1,6 +1,7 @@
 """Small files that are there whole or not at all."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ def read_json(path: Path) -> Any:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes a JSON file so that it is there whole or not at all."""
-    temporary = path.with_name(path.name + ".partial")
+    """Writes a JSON file so that it is there whole or not at all.
+
+    Several processes may write it at once, as folds of one run do: the last one's content stays.
+    """
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
     temporary.write_text(json.dumps(content, indent=2) + "\n")
     temporary.replace(path)

@@ -91,6 +91,24 @@ def test_imports_point_down(path):
             assert LAYERS[there] < LAYERS[here], f"{path.name} imports {there}"
 
 
+def test_ageflax_knows_no_workflows_and_only_the_engine_files_know_flyte():
+    for path in FILES:
+        assert "pipelines" not in _packages(path), path
+    knowing = {p.name for p in (ROOT / "pipelines").glob("*.py") if "flyte" in _packages(p)}
+    assert knowing == {"cluster.py", "launch.py"}
+
+
+def _packages(path: Path) -> set[str]:
+    """Top-level packages that a file imports."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.split(".")[0])
+    return found
+
+
 def test_configs_are_values_and_builders_need_no_jax():
     for path in (ROOT / "configs").glob("*.py"):
         assert not imported_parts(path), path

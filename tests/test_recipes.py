@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from ageflax import bundle, cross_validation, train
+from ageflax import bundle, cross_validation, report, train
 from ageflax import config as configuration
 from ageflax.errors import InputError
 from tests.conftest import small_values
@@ -258,6 +258,27 @@ def test_weights_that_saw_the_test_faces_are_refused(between, run, data_dir, tmp
     )
     with pytest.raises(InputError, match=r"they have seen the faces of fold 1. Run fold 0 alone"):
         cross_validation.run(config, tmp_path / "second", say=lambda line: None)
+
+
+def test_each_fold_starts_from_another_runs_fold_of_its_own_number(data_dir, small_faces, tmp_path):
+    def run(folds: str, folder: str, *words: str):
+        given = [f"--config.folds={folds}", "--config.steps=2", *words]
+        config = configuration.resolve(small_values(data_dir), given)
+        cross_validation.run(config, tmp_path / folder, say=lambda line: None)
+
+    run("(0, 1)", "base")
+    word = f"--config.transfer.weights={tmp_path / 'base'}/fold_{{fold}}"
+    run("(1,)", "tuned", word)  # in processes of their own, as a pipeline has them
+    run("(0, 1)", "tuned", word)
+    for fold in (0, 1):
+        weights = result(tmp_path / "tuned" / f"fold_{fold}")["weights"]
+        assert weights["trained_on"]["fold"] == fold
+        assert weights["source"].endswith(f"fold_{fold}/bundle")
+    record = json.loads((tmp_path / "tuned" / "config.json").read_text())
+    assert record["weights"] == {"source": f"{tmp_path / 'base'}/fold_{{fold}}", "sha256": None}
+    report.write(tmp_path / "tuned")
+    page = (tmp_path / "tuned" / "report.html").read_text()
+    assert "fold_{fold}: of each fold its own" in page
 
 
 def test_the_folds_as_one_model_average_their_probabilities(data_dir, small_faces, tmp_path):

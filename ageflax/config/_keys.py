@@ -119,7 +119,8 @@ def _model() -> ConfigDict:
 
 def _transfer() -> ConfigDict:
     transfer = ConfigDict()
-    # "" trains from scratch; FILE.safetensors, a bundle, or a hub name such as timm/resnet34.tv_in1k
+    # "" trains from scratch; FILE.safetensors, a bundle, or a hub name such as timm/resnet34.tv_in1k;
+    # `{fold}` in it is the test fold's number: RUN/fold_{fold} goes on from another run's fold.
     transfer.weights = ""
     # Of the hub's repository; "" is the pinned one where ageflax/weights/hub.py has it, else the newest.
     transfer.revision = ""

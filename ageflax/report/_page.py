@@ -1,6 +1,7 @@
 """report.html: what a run found, on one page that needs nothing else."""
 
 import dataclasses
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -142,7 +143,7 @@ def render(template: str, path: Path, values: dict[str, Any]) -> None:
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     page = environment.get_template(template).render(values)
-    temporary = path.with_name(path.name + ".partial")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")  # folds may end at once
     temporary.write_text(page, encoding="utf-8")
     temporary.replace(path)
 

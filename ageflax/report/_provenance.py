@@ -114,6 +114,8 @@ def _weights(run: Run) -> str:
     weights = run.config.get("weights")
     if not weights:
         return "drawn at random"
+    if not weights["sha256"]:
+        return f"{weights['source']}: of each fold its own"
     at = f", revision {weights['revision']}" if weights.get("revision") else ""
     return f"{weights['source']}{at}, sha256 {weights['sha256'][:16]}"
 

@@ -294,13 +294,19 @@ def load(
     return Loaded(kept, [], provenance)
 
 
-def of_config(config: Config) -> Loaded | None:
-    """What a config's `transfer` group starts from; None from scratch."""
+def of_config(config: Config, *, fold: int | None = None) -> Loaded | None:
+    """What a config's `transfer` group starts from; None from scratch.
+
+    Args:
+      config: resolved.
+      fold: the test fold, for weights whose path has `{fold}` in it.
+    """
     transfer = config.transfer
     if not transfer.weights:
         return None
+    weights = transfer.weights if fold is None else transfer.weights.replace("{fold}", str(fold))
     return load(
-        transfer.weights,
+        weights,
         model_name=config.model.name,
         channels=config.data.channels,
         revision=transfer.revision,

@@ -1,0 +1,6 @@
+"""Workflows over ageflax's commands: from archives to a page that compares, and back after a bad night.
+
+python -m pipelines.prepare --configs=levi --config.data.manual_dir=FOLDER --workdir=runs/adience
+python -m pipelines.cross_validate --configs=quickstart --workdir=runs/cv --jobs=1
+python -m pipelines.compare --configs=levi,resnet34 --workdir=runs/compared
+"""

@@ -1,0 +1,259 @@
+"""The workflows on Flyte 2: the engine's side, thin; what a task does is in `pipelines.pods`.
+
+    python -m pipelines.compare --configs=levi,resnet34 --workdir=runs/x --engine=flyte
+      --endpoint=dns:///flyte.example.org --device=tpu-v5e-8 --archives=s3://bucket/adience
+
+`compare_folds` is the workflow: datasets, folds (N at a time, each with the device asked for), pages.
+A fold's cache key is its fingerprint of code, config, data and weights, and nothing else.
+"""
+
+import asyncio
+import dataclasses
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+# Before flyte is imported: remote runs report to its makers by default.
+os.environ.setdefault("DO_NOT_TRACK", "1")
+
+import flyte
+from flyte.clustered import ClusteredTaskEnvironment, JaxRun
+from flyte.io import Dir
+
+from ageflax.errors import RunError
+from pipelines import devices, fingerprint, folders, plan, pods
+from pipelines.dataset import Source
+from pipelines.devices import Device
+from pipelines.fingerprint import ROOT
+
+# Set by --image, and handed on to every container, which imports this module too.
+_IMAGE = "AGEFLAX_IMAGE"
+VARIABLES = {"DO_NOT_TRACK": "1"} | {k: os.environ[k] for k in (_IMAGE,) if k in os.environ}
+_EXTRAS = {"cpu": "", "gpu": "--extra cuda", "tpu": "--extra tpu"}
+
+
+def _image(kind: str) -> str | flyte.Image:
+    """A ready one where it is named, else Debian with the project's dependencies for that kind."""
+    if _IMAGE in os.environ:
+        return os.environ[_IMAGE]
+    base = flyte.Image.from_debian_base(python_version=(3, 12))
+    return base.with_uv_project(ROOT / "pyproject.toml", extra_args=_EXTRAS[kind] or None)
+
+
+def resources(device: Device) -> flyte.Resources:
+    """What a fold asks Kubernetes for, on each of its hosts."""
+    if device.kind == "cpu":
+        return flyte.Resources(cpu=4, memory="16Gi", disk="50Gi")
+    if device.kind == "tpu":
+        # flyte.TPU() asks for one chip, whatever the slice; a Device says how many a host has.
+        chips: Any = flyte.Device(device.count, "TPU", device.model, device.topology)
+        return flyte.Resources(cpu=24, memory="48Gi", disk="50Gi", gpu=chips)
+    gpus: Any = f"{device.model}:{device.count}" if device.model else device.count
+    return flyte.Resources(cpu=8, memory="32Gi", disk="50Gi", shm="auto", gpu=gpus)
+
+
+def _environment(kind: str) -> flyte.TaskEnvironment:
+    usual = {"cpu": "cpu", "gpu": "gpu", "tpu": "tpu-v5e-4"}[kind]
+    return flyte.TaskEnvironment(
+        f"ageflax-{kind}",
+        image=_image(kind),
+        resources=resources(devices.parse(usual)),
+        env_vars=VARIABLES,
+    )
+
+
+on_cpu, on_gpu, on_tpu = map(_environment, _EXTRAS)
+on_v5e_16 = ClusteredTaskEnvironment(
+    name="ageflax-v5e-16",
+    image=_image("tpu"),
+    resources=resources(devices.TPUS["tpu-v5e-16"]),
+    env_vars=VARIABLES,
+    replicas=devices.TPUS["tpu-v5e-16"].hosts,
+    nproc_per_node=1,
+    runtime=JaxRun(),
+)
+pages = flyte.TaskEnvironment(
+    "ageflax",
+    image=_image("cpu"),
+    resources=resources(devices.parse("cpu")),
+    env_vars=VARIABLES,
+    depends_on=[on_cpu, on_gpu, on_tpu],
+)
+
+
+def _scratch() -> Path:
+    """A folder of a task's own. It goes with its container; in this process, with launch's folder."""
+    return Path(tempfile.mkdtemp())
+
+
+@dataclasses.dataclass
+class Dataset:
+    """A built dataset on its way between tasks."""
+
+    folder: Dir
+    fingerprint: str
+
+
+@on_cpu.task
+async def build_dataset(name: str, archives: Dir | None) -> Dataset:
+    """Builds a dataset from archives, or from nothing where its builder needs none."""
+    folder = _scratch()
+    manual = await archives.download(folder / "archives") if archives is not None else ""
+    built = folder / "datasets"
+    found = await asyncio.to_thread(pods.build, Source(name, str(built), manual))
+    return Dataset(await Dir.from_local(built), found)
+
+
+def dataset_task(name: str, where: str, *, retries: int) -> Any:
+    """`build_dataset`, cached by the builder's code, the dataset's name and its archives' place."""
+    version = fingerprint.digest([fingerprint.of_code(name).encode(), where.encode()])
+    cache = flyte.Cache(behavior="override", version_override=version, ignored_inputs=("archives",))
+    return build_dataset.override(cache=cache, retries=retries, short_name=f"data {name}")
+
+
+async def _fold(request: str, name: str, fold: int, data: Dir, start: Dir | None) -> Dir:
+    folder = _scratch()
+    made = plan.make(*pods.Request.from_text(request).words(folder / "configs"))
+    run = next(run for run in made.runs if run.name == name)
+    held = await data.download(folder / "data")
+    before = None
+    if start is not None and run.start is not None:
+        number = fold if run.start.fold is None else run.start.fold
+        before = Path(await start.download(folder / "before")) / f"fold_{number}"
+    left = await asyncio.to_thread(
+        pods.train, run, fold, data=Path(held), start=before, workdir=folder / "work"
+    )
+    return await Dir.from_local(left)
+
+
+@on_cpu.task
+async def fold_on_cpu(request: str, name: str, fold: int, data: Dir, start: Dir | None) -> Dir:
+    """Trains and tests one fold."""
+    return await _fold(request, name, fold, data, start)
+
+
+@on_gpu.task
+async def fold_on_gpu(request: str, name: str, fold: int, data: Dir, start: Dir | None) -> Dir:
+    """Trains and tests one fold on the GPUs of one machine."""
+    return await _fold(request, name, fold, data, start)
+
+
+@on_tpu.task
+async def fold_on_tpu(request: str, name: str, fold: int, data: Dir, start: Dir | None) -> Dir:
+    """Trains and tests one fold on the TPU chips of one machine."""
+    return await _fold(request, name, fold, data, start)
+
+
+@on_v5e_16.task
+async def fold_on_v5e_16(request: str, name: str, fold: int, data: Dir, start: Dir | None) -> Dir:
+    """One fold over four machines: asked for as it would have to be, refused before it starts."""
+    raise RunError("ageflax.main trains on one host")
+
+
+_FOLD_TASKS = {"cpu": fold_on_cpu, "gpu": fold_on_gpu, "tpu": fold_on_tpu}
+
+
+def fold_task(device: Device, *, version: str, retries: int, label: str = "fold") -> Any:
+    """The task of one fold with what is asked for.
+
+    Args:
+      device: that it runs on.
+      version: its fingerprint, the cache's whole key: the inputs only say where the same things lie.
+      retries: how often the cluster tries again.
+      label: in the console.
+    """
+    task = fold_on_v5e_16 if device.hosts > 1 else _FOLD_TASKS[device.kind]
+    ignored = ("request", "name", "fold", "data", "start")
+    cache = flyte.Cache(behavior="override", version_override=version, ignored_inputs=ignored)
+    return task.override(
+        resources=resources(device), cache=cache, retries=retries, short_name=label
+    )
+
+
+@dataclasses.dataclass
+class Fold:
+    """One fold that came, or did not."""
+
+    name: str
+    fold: int
+    folder: Dir | None
+    error: str
+
+
+@on_cpu.task
+async def make_pages(request: str, folders: list[str], folds: list[Fold], data: list[Dir]) -> Dir:
+    """Puts the folds together, and makes tables, reports and the comparison."""
+    asked, folder = pods.Request.from_text(request), _scratch()
+    work = folder / "work"
+    runs = {name: work / below for name, below in zip(asked.configs, folders, strict=True)}
+    came, errors = {}, {}
+    for number, entry in enumerate(folds):
+        if entry.folder is None:
+            errors[entry.name, entry.fold] = entry.error
+        else:
+            held = await entry.folder.download(folder / "folds" / str(number))
+            came[entry.name, entry.fold] = Path(held)
+    for part in data:
+        await part.download(folder / "data")
+    pods.assemble(came, runs, errors)
+    await asyncio.to_thread(
+        pods.compare, asked, data=folder / "data", workdir=work, files=folder / "configs"
+    )
+    return await Dir.from_local(work)
+
+
+@pages.task
+async def compare_folds(
+    request: str, device: str, archives: Dir | None, at_once: int, retries: int
+) -> Dir:
+    """The workflow; one failed fold does not stop the others.
+
+    Args:
+      request: pods.Request as text.
+      device: a name that pipelines.devices knows.
+      archives: what datasets are built from.
+      at_once: folds at a time.
+      retries: of each.
+    """
+    asked = pods.Request.from_text(request)
+    made = plan.make(*asked.words(_scratch()))
+    wanted = devices.parse(device)
+    names = list(dict.fromkeys(run.config.data.name for run in made.runs))
+    where = str(archives.path) if archives is not None else ""
+    built = await asyncio.gather(
+        *(dataset_task(name, where, retries=retries)(name, archives) for name in names)
+    )
+    data = dict(zip(names, built, strict=True))
+    versions = folders.fingerprints(
+        made, {run.name: data[run.config.data.name].fingerprint for run in made.runs}
+    )
+    places = asyncio.Semaphore(at_once)
+    pending: dict[tuple[str, int], asyncio.Task] = {}
+
+    async def one(run: plan.Run, fold: int) -> Dir:
+        start = None
+        if run.start is not None:
+            number = fold if run.start.fold is None else run.start.fold
+            start = await pending[run.start.name, number]
+        task = fold_task(
+            wanted,
+            version=f"{versions[run.name]}-{fold}",
+            retries=retries,
+            label=f"{run.name} fold {fold}",
+        )
+        async with places:
+            return await task(request, run.name, fold, data[run.config.data.name].folder, start)
+
+    for run in made.runs:
+        for fold in run.folds:
+            pending[run.name, fold] = asyncio.create_task(one(run, fold))
+    ended = await asyncio.gather(*pending.values(), return_exceptions=True)
+    folds = [
+        Fold(name, fold, None, str(came).splitlines()[0] if str(came) else type(came).__name__)
+        if isinstance(came, BaseException)
+        else Fold(name, fold, came, "")
+        for (name, fold), came in zip(pending, ended, strict=True)
+    ]
+    below = [f"{name}-{versions[name][:12]}" for name in asked.configs]
+    return await make_pages(request, below, folds, [found.folder for found in data.values()])

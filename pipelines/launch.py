@@ -1,0 +1,157 @@
+"""Hands a plan to Flyte: compiled only, run in this process, or submitted to a cluster."""
+
+import dataclasses
+import logging
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ageflax.errors import InputError, RunError
+from ageflax.progress import say
+from pipelines import devices
+from pipelines.fingerprint import ROOT
+from pipelines.plan import Plan
+from pipelines.pods import Request
+
+
+@dataclasses.dataclass(frozen=True)
+class Launch:
+    """How Flyte is to run it.
+
+    Attributes:
+      workdir: where the result is downloaded to.
+      device: that each fold asks for.
+      endpoint: of the cluster; "" runs in this process, as the cluster would, for trying.
+      project: of the cluster.
+      domain: of the cluster.
+      image: a ready container image; "" has one built.
+      archives: URI of the raw archives; "" where the builders need none.
+      dry_run: compile and show the tasks, submit nothing.
+      at_once: folds at a time.
+      retries: of each.
+    """
+
+    workdir: Path
+    device: str
+    endpoint: str
+    project: str
+    domain: str
+    image: str
+    archives: str
+    dry_run: bool
+    at_once: int
+    retries: int
+
+
+def _check(plan: Plan, asked: Launch) -> None:
+    if plan.refused:  # a cluster's time is not spent on half of what is asked for
+        raise InputError("; ".join(f"{name}: {reason}" for name, reason in plan.refused.items()))
+    if not (ROOT / "pyproject.toml").is_file():
+        raise InputError("--engine=flyte sends the project's code: run it from a checkout of it")
+    device = devices.parse(asked.device)
+    if device.hosts > 1 and not asked.dry_run:
+        raise InputError(
+            f"--device={device.name} is {device.hosts} hosts, and ageflax.main trains on one so far;"
+            " --dry-run shows what would be asked for"
+        )
+    for run in plan.runs:
+        weights = run.config.transfer.weights
+        if weights and run.start is None and Path(weights).expanduser().exists():
+            raise InputError(
+                f"{run.name}: transfer.weights={weights} lies on this machine; on a cluster give a name"
+                " of the Hugging Face hub, or run:NAME"
+            )
+
+
+def compiled(task: Any, **inputs: Any) -> Any:
+    """The task as the cluster would get it (flyteidl2 TaskSpec), without a cluster."""
+    import flyte
+
+    runner = flyte.with_runcontext(mode="remote", dry_run=True, copy_style="all")
+    return runner.run(task, **inputs).task_spec  # type: ignore[attr-defined]
+
+
+def _show(plan: Plan, asked: Launch) -> None:
+    """Prints the container, resources and cache of a fold's task."""
+    from pipelines import cluster
+
+    task = cluster.fold_task(
+        devices.parse(asked.device), version="FINGERPRINT-FOLD", retries=asked.retries
+    )
+    name = plan.runs[0].name
+    spec = compiled(
+        task, request="{}", name=name, fold=0, data=cluster.Dir(path=str(ROOT)), start=None
+    )
+    template = spec.task_template
+    print(template.container.resources, template.extended_resources, sep="")
+    print(template.metadata)
+    if template.type == "clustered-task":
+        print(template.custom)
+
+
+def submit(plan: Plan, common: Sequence[str], own: Sequence[str], asked: Launch) -> None:
+    """Runs the workflow and brings what it made into the workdir.
+
+    Raises:
+      InputError: Flyte is not installed, or something asked for cannot be had.
+      RunError: the cluster says so.
+    """
+    _check(plan, asked)
+    os.environ["DO_NOT_TRACK"] = "1"
+    if asked.image:
+        os.environ["AGEFLAX_IMAGE"] = asked.image  # pipelines.cluster reads it
+    try:
+        import flyte
+    except ImportError:
+        raise InputError("--engine=flyte needs Flyte 2: pip install 'ageflax[pipelines]'") from None
+    from pipelines import cluster
+
+    place = {"root_dir": ROOT, "project": asked.project, "domain": asked.domain}
+    if asked.dry_run:
+        flyte.init(**place)
+        _show(plan, asked)
+        return
+    inputs = {
+        "request": Request.of(plan, common, own).to_text(),
+        "device": asked.device,
+        "archives": cluster.Dir(path=asked.archives) if asked.archives else None,
+        "at_once": asked.at_once,
+        "retries": asked.retries,
+    }
+    asked.workdir.mkdir(parents=True, exist_ok=True)
+    try:
+        if asked.endpoint:
+            flyte.init(endpoint=asked.endpoint, **place)
+            run: Any = flyte.with_runcontext(mode="remote", copy_style="all").run(
+                cluster.compare_folds, **inputs
+            )
+            say(f"{run.url}; it goes on without this command, which waits for it")
+            run.wait()
+            run.outputs()[0].download_sync(asked.workdir)
+        else:
+            _run_here(cluster.compare_folds, inputs, asked.workdir, place)
+    except flyte.errors.BaseRuntimeError as error:
+        raise RunError(str(error).splitlines()[0]) from error
+    print(f"{asked.workdir}: what the workflow made; compare.html is its page")
+
+
+def _run_here(task: Any, inputs: dict[str, Any], workdir: Path, place: dict[str, Any]) -> None:
+    """Flyte's local mode: the tasks as on a cluster, in this process. For trying, not for working.
+
+    Its cache would be in the home directory, and is off; what tasks leave is under the workdir, and
+    removed. A failed attempt is told by the page, not by Flyte's log of tracebacks.
+    """
+    import flyte
+
+    flyte.init(log_level=logging.CRITICAL, **place)
+    with tempfile.TemporaryDirectory(dir=workdir) as raw:
+        before, tempfile.tempdir = tempfile.tempdir, raw
+        try:
+            run: Any = flyte.with_runcontext(
+                mode="local", raw_data_path=raw, disable_run_cache=True
+            ).run(task, **inputs)
+            run.outputs()[0].download_sync(workdir)
+        finally:
+            tempfile.tempdir = before

@@ -1,0 +1,143 @@
+"""What a task does inside its container, engine-free: folders in, a folder out."""
+
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ageflax.errors import RunError
+from pipelines import dataset
+from pipelines.dataset import Source
+from pipelines.folders import Placed
+from pipelines.plan import Plan, Run
+from pipelines.workflow import environment
+
+_DESCRIPTION = "dataset.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What is asked for, as text that travels: a config is sent as its file's content.
+
+    Attributes:
+      configs: name to the content of its config file.
+      common: words for all configs.
+      own: "NAME:KEY=VALUE" words.
+    """
+
+    configs: dict[str, str]
+    common: tuple[str, ...]
+    own: tuple[str, ...]
+
+    @classmethod
+    def of(cls, plan: Plan, common: Sequence[str], own: Sequence[str]) -> "Request":
+        """Of the configs of a plan that can be used."""
+        names = {run.name for run in plan.runs}
+        kept = tuple(word for word in own if word.partition(":")[0] in names)
+        configs = {run.name: Path(run.file).read_text() for run in plan.runs}
+        return cls(configs, tuple(common), kept)
+
+    def to_text(self) -> str:
+        """JSON."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_text(cls, text: str) -> "Request":
+        """From `to_text`."""
+        fields = json.loads(text)
+        return cls(fields["configs"], tuple(fields["common"]), tuple(fields["own"]))
+
+    def words(self, folder: Path) -> tuple[str, list[str], list[str]]:
+        """Writes the config files, and gives --configs and the words of all and of each."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in self.configs.items():
+            (folder / f"{name}.py").write_text(content)
+        configs = ",".join(f"{name}={folder / name}.py" for name in self.configs)
+        return configs, list(self.common), list(self.own)
+
+
+def _call(command: Sequence[str], scratch: Path) -> None:
+    """Runs a command and shows what it prints; a RunError with its last line where it fails."""
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment(scratch),
+    )
+    last = ""
+    assert process.stdout is not None
+    for line in process.stdout:
+        print(line, end="", flush=True)
+        last = line.strip() or last
+    if process.wait():
+        raise RunError(last or f"exit code {process.returncode}")
+
+
+def build(source: Source) -> str:
+    """Builds a dataset in `source.directory`, and leaves its description there; its fingerprint."""
+    output = Path(source.directory) / _DESCRIPTION
+    _call(dataset.command(source, output), Path(source.directory))
+    return json.loads(output.read_text())["fingerprint"]
+
+
+def train(run: Run, fold: int, *, data: Path, start: Path | None, workdir: Path) -> Path:
+    """Trains and tests one fold; the folder that holds config.json and fold_K.
+
+    Args:
+      run: with its config file on this disk.
+      fold: to test.
+      data: the folder of built datasets.
+      start: the fold of another run whose weights it starts from.
+      workdir: an empty one.
+    """
+    # Named as in `folders.place`, so that all folds of a run have the same config.
+    weights = ""
+    if start is not None:
+        assert run.start is not None
+        number = "{fold}" if run.start.fold is None else run.start.fold
+        held = workdir / "start" / run.start.name
+        link = held / f"fold_{fold if run.start.fold is None else run.start.fold}"
+        held.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(start, link, dirs_exist_ok=True)
+        weights = f"--config.transfer.weights={held}/fold_{number}"
+    source = Source(run.config.data.name, str(data), "")
+    placed = Placed(run, source, "", workdir / run.name, weights)
+    _call(placed.command([fold]), workdir)
+    return placed.workdir
+
+
+def assemble(
+    folds: Mapping[tuple[str, int], Path],
+    runs: Mapping[str, Path],
+    errors: Mapping[tuple[str, int], str],
+) -> None:
+    """Puts folds that were trained apart into their runs' folders.
+
+    Args:
+      folds: (name, fold) to the folder that `train` gave.
+      runs: name to the run's folder.
+      errors: (name, fold) to the reason of those that are missing.
+    """
+    for (name, fold), folder in folds.items():
+        runs[name].mkdir(parents=True, exist_ok=True)
+        shutil.copy(folder / "config.json", runs[name] / "config.json")
+        shutil.copytree(folder / f"fold_{fold}", runs[name] / f"fold_{fold}", dirs_exist_ok=True)
+    for (name, fold), error in errors.items():
+        target = runs[name] / f"fold_{fold}" / "failure.json"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(json.dumps({"error": error}))
+
+
+def compare(request: Request, *, data: Path, workdir: Path, files: Path) -> None:
+    """Tables, reports and the page over assembled runs; a missing fold is told and is no error."""
+    configs, common, own = request.words(files)
+    command = [sys.executable, "-m", "pipelines.compare", f"--configs={configs}", "--collect"]
+    command += [f"--set={word}" for word in own]
+    command += [*common, f"--config.data.dir={data}", f"--workdir={workdir}"]
+    code = subprocess.run(command, check=False, env=environment(workdir)).returncode
+    if code not in (0, 1):  # 1: some folds are missing, which the pages say
+        raise RunError(f"pages could not be made: exit code {code}")

@@ -1,0 +1,90 @@
+"""From archives to a dataset that one knows: builds it, washes it, and writes a page about it.
+
+Whatever is done already, for the same faces, is not done again.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+_EPILOG = """\
+DIR/datasets/            the dataset, unless --data.dir or TFDS_DATA_DIR names another folder
+DIR/quality/NAME-.../    quality.html, quality.json, and the lists of python -m ageflax.wash
+Exit codes: 0 done, whatever was found, 1 a step failed, 2 bad input, 130 interrupted."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.prepare",
+        description=__doc__,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--data.name",
+        dest="names",
+        metavar="NAME,...",
+        required=True,
+        help="builder[/config], such as adience/aligned; several with commas",
+    )
+    parser.add_argument(
+        "--data.dir", dest="directory", metavar="DIR", default="", help="where datasets lie"
+    )
+    parser.add_argument(
+        "--data.manual_dir", dest="manual_dir", metavar="DIR", default="", help="the archives"
+    )
+    parser.add_argument(
+        "--workdir", metavar="DIR", type=Path, required=True, help="where everything goes"
+    )
+    return parser
+
+
+def _run(words: argparse.Namespace, command: Sequence[str]) -> None:
+    from ageflax import command as ending
+    from ageflax.errors import InputError, RunError
+    from pipelines import folders, preparation, workflow
+    from pipelines.state import FAILED
+
+    names = [name.strip() for name in words.names.split(",")]
+    if not all(names):
+        raise InputError(f"--data.name={words.names}: expected names such as adience/aligned")
+    options = workflow.Options(words.workdir, 1, 0, command=tuple(command))
+    with workflow.engine(options, {}) as engine:
+        sources = {
+            name: folders.source_of(name, words.directory, words.manual_dir, words.workdir)
+            for name in names
+        }
+        statuses = engine.run(
+            [workflow.data_job(source, words.workdir) for source in sources.values()]
+        )
+        made = preparation.quality_pages(engine, sources)
+        statuses |= made.statuses
+        engine.record.finish()
+        engine.shown.close()
+    for page in made.pages:
+        print(page)
+    failed = {key: status for key, status in statuses.items() if status.state == FAILED}
+    if failed:
+        bad = all(status.exit_code == ending.INPUT for status in failed.values())
+        raise (InputError if bad else RunError)(
+            "; ".join(f"{key}: {status.reason}" for key, status in failed.items())
+        )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    from ageflax import command
+
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    known = _parser().parse_args(words)
+    return command.run(
+        "pipelines.prepare",
+        lambda: _run(known, ["python", "-m", "pipelines.prepare", *words]),
+        interrupted="interrupted, nothing runs on; the same command goes on",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

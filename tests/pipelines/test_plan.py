@@ -1,0 +1,87 @@
+import re
+
+import pytest
+
+from ageflax.errors import InputError
+from pipelines import plan
+
+
+def refuses(message: str):
+    return pytest.raises(InputError, match=re.escape(message))
+
+
+def test_names_are_file_stems_or_labels_and_keys_are_for_all_or_for_one():
+    made = plan.make(
+        "quickstart,narrow=quickstart",
+        ["--config.seed=5", "--config.folds=(0,3)"],
+        ["narrow:model.width=0.1", "narrow:seed=6"],
+    )
+    assert [(run.name, run.file) for run in made.runs] == [
+        ("quickstart", "configs/quickstart.py"), ("narrow", "configs/quickstart.py"),
+    ]  # fmt: skip
+    first, second = made.runs
+    assert (first.config.seed, first.config.model.width) == (5, 0.35)
+    assert (second.config.seed, second.config.model.width) == (6, 0.1)
+    assert first.folds == second.folds == (0, 3)
+    # The fold is each job's own word.
+    assert second.overrides == ("--config.seed=5", "--config.model.width=0.1", "--config.seed=6")
+    assert made.refused == {}
+
+
+def test_hold_out_has_one_fold():
+    (run,) = plan.make("quickstart", ["--config.eval.protocol=hold_out"], []).runs
+    assert run.folds == (4,)
+
+
+@pytest.mark.parametrize(
+    ("configs", "common", "own", "message"),
+    [
+        ("quickstart,quickstart", [], [], "'quickstart' is named twice; give each a name of its own"),
+        ("quickstart,", [], [], "--configs=quickstart,: expected names"),
+        ("a/b=quickstart", [], [], "'a/b' is no name"),
+        ("levy", [], [], "no such file; did you mean 'configs/levi.py'?"),
+        ("quickstart", ["--job=3"], [], "'--job=3' is no argument of this command"),
+        ("quickstart", ["--config.sead=3"], [], "--config.sead: unknown key; did you mean 'seed'?"),
+        ("quickstart", [], ["levi:seed=1"], "no config is named 'levi'; named: quickstart"),
+        ("quickstart", [], ["seed=1"], "--set=seed=1: expected NAME:KEY=VALUE"),
+        ("quickstart", [], ["quickstart:transfer.weights=run:x"], "named are quickstart"),
+        ("quickstart", [], ["quickstart:transfer.weights=run:a/9"], "expected run:NAME or run:NAME/FOLD"),
+        ("quickstart", [], ["quickstart:transfer.weights=run:quickstart"], "cannot be run before it"),
+    ],
+)  # fmt: skip
+def test_what_means_nothing_is_refused(configs, common, own, message):
+    with refuses(message):
+        plan.make(configs, common, own)
+
+
+def test_a_config_that_cannot_be_used_does_not_stop_the_others():
+    made = plan.make("good=quickstart,bad=quickstart", [], ["bad:data.crop=999"])
+    assert [run.name for run in made.runs] == ["good"]
+    assert made.refused == {"bad": "data.crop = 999 is larger than data.resize = 64"}
+
+
+def test_a_run_that_starts_from_another_comes_after_it():
+    made = plan.make(
+        "tuned=quickstart,base=quickstart,fixed=quickstart",
+        [],
+        ["tuned:transfer.weights=run:base", "fixed:transfer.weights=run:base/2"],
+    )
+    assert [run.name for run in made.runs] == ["base", "tuned", "fixed"]
+    assert [run.start for run in made.runs] == [
+        None, plan.Start("base", None), plan.Start("base", 2),
+    ]  # fmt: skip
+    assert made.runs[1].config.transfer.weights == "run:base"
+    assert not any("weights" in word for run in made.runs for word in run.overrides)
+
+
+def test_what_starts_from_a_refused_run_is_refused_too():
+    made = plan.make(
+        "good=quickstart,base=quickstart,tuned=quickstart",
+        [],
+        ["base:data.crop=999", "tuned:transfer.weights=run:base"],
+    )
+    assert [run.name for run in made.runs] == ["good"]
+    assert set(made.refused) == {"base", "tuned"}
+    assert made.refused["tuned"] == (
+        "it starts from run 'base', which cannot be run before it"
+    )  # fmt: skip
