@@ -23,10 +23,13 @@ jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 # Many tests train the same small program: it is compiled once a session, whichever process needs it.
-# Processes that this one starts inherit the variable; this one removes the folder at its end.
+# Processes that this one starts inherit the variables; this one removes the folder at its end.
 if "AGEFLAX_TESTS_COMPILED" not in os.environ:
-    os.environ["AGEFLAX_TESTS_COMPILED"] = tempfile.mkdtemp(prefix="ageflax-tests-")
-    atexit.register(shutil.rmtree, os.environ["AGEFLAX_TESTS_COMPILED"], ignore_errors=True)
+    _compiled = tempfile.mkdtemp(prefix="ageflax-tests-")
+    os.environ["AGEFLAX_TESTS_COMPILED"] = os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "0"
+    atexit.register(shutil.rmtree, _compiled, ignore_errors=True)
 jax.config.update("jax_compilation_cache_dir", os.environ["AGEFLAX_TESTS_COMPILED"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
