@@ -7,6 +7,7 @@ README.md says what is measured, and what is not.
 
 import argparse
 import dataclasses
+import itertools
 import json
 import math
 import sys
@@ -37,6 +38,10 @@ _CONFIGS = Path(__file__).parents[2] / "configs"
 _FACES = 256
 # States that together fill at most this share of the memory are held at once.
 _MEMORY_SHARE = 0.6
+# Seconds that a config's turn takes, or one step where that is longer.
+_TURN = 3.0
+# Batches made beforehand, and taken over and over.
+_BATCHES = 4
 
 Result = dict[str, Any]
 
@@ -229,10 +234,9 @@ class _Running:
 
     Args:
       prepared: what runs. Weights are drawn, and one step that is not timed is taken.
-      steps: so many will be timed.
     """
 
-    def __init__(self, prepared: _Prepared, steps: int):
+    def __init__(self, prepared: _Prepared):
         self._prepared = prepared
         config, split = prepared.config, prepared.split
         self._state = initial.state(prepared.program, config, 0, prepared.placement, split)
@@ -244,7 +248,7 @@ class _Running:
             labels = {task: values[rows] for task, values in placed.labels.items()}
             placed = placement.OnHost(found, labels, prepared.program.mesh)
             rows = np.arange(len(rows))
-        self._inputs = iter(_inputs(config, placed, rows, steps + 1))
+        self._inputs = itertools.cycle(_inputs(config, placed, rows, _BATCHES))
         self._seconds: list[float] = []
         self._trunk_seconds: list[float] = []
         self._first_loss = self._loss = self._step()
@@ -258,14 +262,29 @@ class _Running:
         return float(metrics["loss"])
 
     def take(self) -> None:
-        """One timed step; of a cached trunk too."""
+        """A turn: one timed step; of quick ones several, after one that warms the memory up again."""
+        began = time.perf_counter()
+        first = self._timed()
+        if time.perf_counter() - began > _TURN:
+            self._keep(first)
+        while time.perf_counter() - began < _TURN:
+            self._keep(self._timed())
+
+    def _timed(self) -> tuple[float, float | None]:
+        """Seconds of a step, and of a cached trunk."""
+        trunk = None
         if self._batch is not None:
             started = time.perf_counter()
             jax.block_until_ready(self._prepared.feature_step(self._state, self._batch))
-            self._trunk_seconds.append(time.perf_counter() - started)
+            trunk = time.perf_counter() - started
         started = time.perf_counter()
         self._loss = self._step()
-        self._seconds.append(time.perf_counter() - started)
+        return time.perf_counter() - started, trunk
+
+    def _keep(self, seconds: tuple[float, float | None]) -> None:
+        self._seconds.append(seconds[0])
+        if seconds[1] is not None:
+            self._trunk_seconds.append(seconds[1])
 
     def figures(self) -> Result:
         """Faces a second, by the median step, and the losses of the first and the last step."""
@@ -301,12 +320,12 @@ def _groups(prepared: dict[str, _Prepared], memory: float) -> list[list[str]]:
     return groups
 
 
-def _measure(group: Sequence[str], prepared: dict[str, _Prepared], steps: int) -> dict[str, Result]:
-    """Steps of some configs, each in turn, so that a slow minute of the machine hits all alike."""
+def _measure(group: Sequence[str], prepared: dict[str, _Prepared], turns: int) -> dict[str, Result]:
+    """Turns of some configs, one after another, so that a slow minute of the machine hits all alike."""
     running: dict[str, _Running] = {}
     found: dict[str, Result] = {}
-    for number in range(steps + 1):
-        say(f"{', '.join(group)}: round {number} of {steps}")
+    for number in range(turns + 1):
+        say(f"{', '.join(group)}: turn {number} of {turns}")
         for name in group:
             if name in found:
                 continue
@@ -314,7 +333,7 @@ def _measure(group: Sequence[str], prepared: dict[str, _Prepared], steps: int) -
                 if number:
                     running[name].take()
                 else:
-                    running[name] = _Running(prepared[name], steps)
+                    running[name] = _Running(prepared[name])
             except Exception as error:  # whatever it is, the others go on
                 found[name] = {"error": _failure(error)}
                 running.pop(name, None)
@@ -326,8 +345,8 @@ def _run(options: argparse.Namespace, overrides: Sequence[str], words: Sequence[
     names = list(dict.fromkeys(options.configs.split(","))) if options.configs else known
     if unknown := [name for name in names if name not in known]:
         raise InputError(f"--configs: {', '.join(unknown)} not among {', '.join(known)}")
-    if min(options.steps, options.max_batch) < 1:
-        raise InputError("--steps and --max_batch are at least 1")
+    if min(options.turns, options.max_batch) < 1:
+        raise InputError("--turns and --max_batch are at least 1")
     mesh, described = make_mesh(), machine.describe("tests.benchmarks.recipes", words)
     stored = build.open_dataset(
         options.dataset, directory=options.data_dir, manual_dir=options.manual_dir, say=say
@@ -342,13 +361,13 @@ def _run(options: argparse.Namespace, overrides: Sequence[str], words: Sequence[
             results[name] = {"config": name, "error": _failure(error)}
             say(f"{name}: {results[name]['error']}")
     for number, group in enumerate(_groups(prepared, _MEMORY_SHARE * machine.memory())):
-        for name, figures in _measure(group, prepared, options.steps).items():
+        for name, figures in _measure(group, prepared, options.turns).items():
             results[name] |= {"group": number, **figures}
     found = list(results.values())
     written = {
         "machine": described,
         "dataset": stored.name,
-        "steps": options.steps,
+        "turns": options.turns,
         "recipes": found,
     }
     print(recipes_table.markdown(written))
@@ -371,7 +390,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data_dir", default="", metavar="DIR", help="where datasets are built")
     parser.add_argument("--dataset", default="labeled_faces/faces", metavar="NAME")
     parser.add_argument("--configs", default="", metavar="A,B", help="default: all of configs/")
-    parser.add_argument("--steps", type=int, default=3, help="timed steps of each (default: 3)")
+    parser.add_argument("--turns", type=int, default=3, help="of each config (default: 3)")
     parser.add_argument("--max_batch", type=int, default=32, help="largest batch (default: 32)")
     parser.add_argument("--output", type=Path, metavar="FILE.json", help="default: printed")
     return parser

@@ -49,7 +49,7 @@ def markdown(written: dict[str, Any]) -> str:
               "loss", ""]  # fmt: skip
     head = (
         f"{machine.headline(written['machine'])};"
-        f" {written['dataset']}, median of {written['steps']} steps"
+        f" {written['dataset']}, median step of {written['turns']} turns"
     )
     rule = ["---", "---", *["--:"] * 5, "---", "---"]
     return "\n".join(
