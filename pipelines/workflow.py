@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ageflax import files
 from ageflax.errors import InputError
@@ -146,21 +147,39 @@ class Engine:
                 self.record.set_run(entry.run.name, collected=note)
 
     def compare(self, placed: Sequence[Placed]) -> list[str]:
-        """compare.html over the runs that have a finished fold; lines that say where it is."""
-        workdir = self.options.workdir
-        runs = [entry for entry in placed if entry.done()]
-        if not runs:
-            return []
-        page = workdir / "compare.html"
-        names = ",".join(entry.run.name for entry in runs)
-        words = (sys.executable, "-m", "ageflax.compare", *(str(e.workdir) for e in runs))
-        job = Job(
-            key="comparison",
-            command=(*words, f"--names={names}", f"--output={page}"),
-            log=workdir / "logs" / "comparison.log",
-        )
-        status = self.run([job])[job.key]
-        return [f"comparison: {page}"] if status.state == DONE else []
+        """compare.html over the runs that have a finished fold; lines that say where it is.
+
+        Only runs over the same data in the same classes compare: others, such as one that was trained
+        to start from, get a page of their own where they are two or more, and are named.
+        """
+        groups: dict[tuple[Any, ...], list[Placed]] = {}
+        for entry in placed:
+            if entry.done():
+                groups.setdefault(_measure(entry), []).append(entry)
+        lines = []
+        ordered = sorted(groups.values(), key=len, reverse=True)
+        for number, runs in enumerate(ordered, 1):
+            names = ",".join(entry.run.name for entry in runs)
+            if number > 1 and len(runs) < 2:
+                lines.append(f"not compared, on other data or in other classes: {names}")
+                continue
+            tail = f"_{number}" if number > 1 else ""
+            page = self.options.workdir / f"compare{tail}.html"
+            words = (sys.executable, "-m", "ageflax.compare", *(str(e.workdir) for e in runs))
+            job = Job(
+                key=f"comparison{tail}",
+                command=(*words, f"--names={names}", f"--output={page}"),
+                log=self.options.workdir / "logs" / f"comparison{tail}.log",
+            )
+            if self.run([job])[job.key].state == DONE:
+                lines.append(f"comparison: {page}")
+        return lines
+
+
+def _measure(entry: Placed) -> tuple[Any, ...]:
+    """What two runs must share for their figures to compare."""
+    config = entry.run.config
+    return config.data.name, config.data.label_policy, tuple(config.data.intervals)
 
 
 def _name_command(entry: Placed, command: Sequence[str]) -> None:

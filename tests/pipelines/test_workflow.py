@@ -5,12 +5,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import pytest
 
 from pipelines import cross_validate, folders, plan, prepare, workflow
 from pipelines.dataset import Source
+from pipelines.state import DONE, Status
 from tests.conftest import SMALL_FACES
 
 CONFIG = f"""
@@ -147,6 +149,31 @@ def test_first_folds_come_first_and_wait_for_what_they_start_from(tmp_path):
     with pytest.raises(workflow.InputError, match="one fold 0 starts from base fold 4"):
         own[1] = "one:transfer.weights=run:base/4"
         workflow.fold_jobs(placed(tmp_path, configs, own), tmp_path)
+
+
+def test_only_runs_over_the_same_data_in_the_same_classes_are_compared(tmp_path):
+    own = ["base:data.name=labeled_faces/others", "coarse:data.label_policy=nearest"]
+    found = placed(tmp_path, "base=quickstart,one=quickstart,coarse=quickstart,two=quickstart", own)
+    for entry in found:
+        (entry.workdir / "fold_0").mkdir(parents=True)
+        entry.result(0).write_text("{}")
+    asked = []
+
+    def run(jobs):
+        asked.extend(jobs)
+        return {job.key: Status(state=DONE) for job in jobs}
+
+    engine = SimpleNamespace(options=SimpleNamespace(workdir=tmp_path), run=run)
+    lines = workflow.Engine.compare(engine, found)
+    assert lines == [
+        f"comparison: {tmp_path / 'compare.html'}",
+        "not compared, on other data or in other classes: base",
+        "not compared, on other data or in other classes: coarse",
+    ]
+    assert [job.command[3:] for job in asked] == [
+        (str(tmp_path / "one"), str(tmp_path / "two"), "--names=one,two",
+         f"--output={tmp_path / 'compare.html'}")
+    ]  # fmt: skip
 
 
 def test_what_a_run_starts_from_is_in_its_fingerprint(tmp_path):
