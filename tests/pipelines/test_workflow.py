@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import jax
 import pytest
@@ -163,7 +164,7 @@ def test_only_runs_over_the_same_data_in_the_same_classes_are_compared(tmp_path)
         asked.extend(jobs)
         return {job.key: Status(state=DONE) for job in jobs}
 
-    engine = SimpleNamespace(options=SimpleNamespace(workdir=tmp_path), run=run)
+    engine: Any = SimpleNamespace(options=SimpleNamespace(workdir=tmp_path), run=run)
     lines = workflow.Engine.compare(engine, found)
     assert lines == [
         f"comparison: {tmp_path / 'compare.html'}",
