@@ -20,6 +20,9 @@ from pipelines.state import DONE, FAILED, RUNNING, WAITING, Record, Status
 _BAD_INPUT = 2
 _TICK = 0.2  # seconds between two looks at the processes
 _LAST_WORDS = 1500  # characters of an error that are kept
+# Bytes of its output that are looked through for it: libraries' threads may print after a command's own
+# last line, by the page where a disk is full.
+_TAIL = 1 << 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,7 +188,7 @@ class Runner:
         if not text:
             output.unregister(stream)
             return False
-        entry.tail = (entry.tail + text)[-4096:]
+        entry.tail = (entry.tail + text)[-_TAIL:]
         if entry.log is not None:
             with self.record.tolerant():  # read on where the disk is full: its last line is wanted
                 entry.log.write(text)
