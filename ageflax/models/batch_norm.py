@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float
 
@@ -37,7 +38,7 @@ class BatchNorm(nn.BatchNorm):
         bias = self.param("bias", nn.initializers.zeros, features, jnp.float32)
         kept_mean = self.variable("batch_stats", "mean", jnp.zeros, features, jnp.float32)
         kept_var = self.variable("batch_stats", "var", jnp.ones, features, jnp.float32)
-        exact = x.astype(jnp.float32)
+        exact = x.astype(np.promote_types(x.dtype, np.float32))
         if average:
             mean, var = kept_mean.value, kept_var.value
         else:
