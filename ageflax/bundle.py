@@ -218,6 +218,14 @@ class Ensemble:
         return self.members[0].ages(probabilities)
 
 
+def check_alike(paths: Sequence[Path], configs: Sequence[dict[str, Any]]) -> None:
+    """Raises InputError where bundles differ in what must be one to answer together or be compared."""
+    for path, config in zip(paths, configs, strict=True):
+        for key in ("heads", "input", "age_groups"):
+            if config[key] != configs[0][key]:
+                raise InputError(f"{path}: its {key} differ from those of {paths[0]}")
+
+
 def ensemble(run: Path | str | Sequence[Path]) -> Ensemble:
     """The models of a run's folds, or several bundles, as one.
 
@@ -234,10 +242,7 @@ def ensemble(run: Path | str | Sequence[Path]) -> Ensemble:
     else:
         directories = list(run)
     members = tuple(load(directory) for directory in directories)
-    for member, directory in zip(members, directories, strict=True):
-        for key in ("heads", "input", "age_groups"):
-            if member.config[key] != members[0].config[key]:
-                raise InputError(f"{directory}: its {key} differ from those of {directories[0]}")
+    check_alike(directories, [member.config for member in members])
     return Ensemble(members)
 
 

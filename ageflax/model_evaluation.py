@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from ageflax import evaluate, files, metrics, model_files, placement, unseen
+from ageflax import evaluate, files, model_files, placement, summary, unseen
 from ageflax.data import images, pipeline
 from ageflax.errors import InputError, RunError
 from ageflax.evaluate.settings import Settings
@@ -117,7 +117,7 @@ def _temperatures(trial: Trial) -> dict[str, float | None]:
     members = {member for part in trial.plan.parts for member in part.members}
     if len(members) > 1:
         return {}
-    return trial.opened.members[members.pop()].config.get("calibration") or {}
+    return trial.opened.members[members.pop()].config["calibration"]
 
 
 def _check_finite(predictions: evaluate.Predictions, trial: Trial) -> None:
@@ -178,17 +178,7 @@ def _summary(result: Mapping[str, Any], per_part: Sequence[Mapping[str, Any]]) -
     """Figures in the shape of summary.json: mean and deviation over the folds that models share out."""
     tasks = {}
     for task, pooled in result["tasks"].items():
-        each = [figures[task] for figures in per_part]
-        flat = [
-            figures | figures.get("years", {}) | {"faces": figures["faces"]} for figures in each
-        ]
-        shown = ("exact", "majority_floor", "one_off", "one_off_floor", "mae_classes",
-                 "mae", "mae_floor", "cs5", "cs5_floor")  # fmt: skip
-        tasks[task] = pooled | {
-            name: metrics.mean_and_deviation([figures[name] for figures in flat])
-            for name in shown
-            if all(name in figures for figures in flat)
-        }
+        tasks[task] = pooled | summary.means_over_folds([figures[task] for figures in per_part])
     return {
         "folds": result["folds"],
         "protocol": result["protocol"],

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -125,12 +126,16 @@ def _check_described(config: dict[str, Any], path: Path) -> None:
     try:
         _check_heads(config.get("heads"), _check_groups(config.get("age_groups")))
         _check_input(config.get("input"))
-        for key in ("data", "source", "protocol"):
+        for key in ("data", "source", "protocol", "calibration"):
             config[key] = config.get(key) or {}
             if not isinstance(config[key], dict):
                 raise ValueError(f"{key}: expected an object")
         if type(config["protocol"].get("most_frontal") or 0) is not int:
             raise ValueError("protocol: most_frontal is no whole number")
+        for task, temperature in config["calibration"].items():
+            given = type(temperature) in (int, float)
+            if temperature is not None and not (given and 0 < temperature < math.inf):
+                raise ValueError(f"calibration: {task}: {temperature!r} is no temperature")
     except ValueError as error:
         raise InputError(f"{path}: its config is damaged: {error}") from error
 
@@ -216,10 +221,7 @@ def open_model(path: Path) -> Opened:
     if not path.is_dir():
         raise InputError(f"--model={path}: no such file or folder")
     members = tuple(_bundle(found) for found in _bundles(path))
-    for member in members:
-        for key in ("heads", "input", "age_groups"):
-            if member.config[key] != members[0].config[key]:
-                raise InputError(f"{member.path}: its {key} differ from those of {members[0].path}")
+    bundle.check_alike([member.path for member in members], [member.config for member in members])
     return Opened(path, members)
 
 

@@ -10,7 +10,7 @@ from ageflax import evaluate, files, metrics
 from ageflax.errors import RunError
 
 
-def _means(per_fold: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def means_over_folds(per_fold: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Mean and deviation over folds of every figure that each of them has."""
     shares = ("exact", "majority_floor", "one_off", "one_off_floor", "mae_classes")
     found = {
@@ -117,7 +117,7 @@ def summarise(results: list[dict[str, Any]], workdir: Path) -> dict[str, Any]:
     for task in results[0]["tasks"]:
         per_fold = [result["tasks"][task] for result in results]
         answers = [_read(workdir, result, task) for result in results]
-        tasks[task] = _means(per_fold) | _counts(per_fold) | _pooled(answers, per_fold)
+        tasks[task] = means_over_folds(per_fold) | _counts(per_fold) | _pooled(answers, per_fold)
     leaks = [result["protocol"]["validation_persons_in_training"] for result in results]
     return {
         "folds": [result["fold"] for result in results],

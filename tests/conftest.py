@@ -9,6 +9,7 @@ import atexit
 import shutil
 import signal
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -72,3 +73,10 @@ def small_config(data_dir: Path, small_faces: StoredDataset) -> Config:
     """The small config, resolved; its dataset is built."""
     del small_faces  # only needed to be there
     return configuration.resolve(small_values(data_dir))
+
+
+@pytest.fixture
+def loose_promotion() -> Iterator[None]:
+    """Optax's Adam and cosine mix types, which the tests' strict promotion refuses."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield

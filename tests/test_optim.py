@@ -2,7 +2,6 @@
 late parameters as if their run began late; the weights' average."""
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -27,13 +26,6 @@ def _group(**values: Any) -> Any:
     group = configuration.defaults().optim
     group.update(values)
     return group
-
-
-@pytest.fixture
-def loose_promotion() -> Iterator[None]:
-    """Optax's Adam and cosine mix types, which the tests' strict promotion refuses."""
-    with jax.numpy_dtype_promotion("standard"):
-        yield
 
 
 def _gradient(step: int) -> Any:

@@ -1,6 +1,5 @@
 """Learning rates at literal steps: Caffe's, the cosine, warm-up, and PyTorch's one cycle."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -17,13 +16,6 @@ def _group(**values: Any) -> Any:
     group = configuration.defaults().optim
     group.update(values)
     return group
-
-
-@pytest.fixture
-def loose_promotion() -> Iterator[None]:
-    """Optax's cosine mixes types, which the tests' strict promotion refuses."""
-    with jax.numpy_dtype_promotion("standard"):
-        yield
 
 
 def _rates(group: Any, counts: list[int], steps: int = 100) -> np.ndarray:

@@ -79,6 +79,10 @@ def damage(folder, kind):
         save_file(tensors | {"mean": np.zeros((5, 5, 3), np.float32)}, weights)
     elif kind == "data of another type":
         described["data"] = "Adience"
+    elif kind == "temperatures of another type":
+        described["calibration"] = [1.0]
+    elif kind == "a temperature of zero":
+        described["calibration"] = {"age": 0.0}
     config.write_text(json.dumps(described))
 
 
@@ -97,6 +101,8 @@ def damage(folder, kind):
         ("no heads", "not a readable bundle"),
         ("mean of another size", "its mean or deviation does not fit its input"),
         ("data of another type", "data: expected an object"),
+        ("temperatures of another type", "calibration: expected an object"),
+        ("a temperature of zero", "calibration: age: 0.0 is no temperature"),
     ],
 )
 def test_a_damaged_bundle_is_one_line_and_exit_code_2(kind, message, joint, run, tmp_path):
