@@ -6,7 +6,7 @@ the model card.
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from ageflax.config import Config
 from ageflax.data import augment, images
 from ageflax.data.dataset import Target
 from ageflax.errors import InputError
-from ageflax.structs import TrainState
+from ageflax.structs import AnyArray, TrainState
 
 _FORMAT = 2  # 1 had neither losses, nor age groups, nor a deviation
 
@@ -76,17 +76,38 @@ def save(directory: Path, state: TrainState, config: Config, result: dict[str, A
       config: of the run.
       result: of the fold, as in result.json.
     """
-    directory.mkdir(parents=True, exist_ok=True)
     params, batch_stats = state.tested
     # What balanced the losses is no part of the network.
     params = {name: value for name, value in params.items() if name != "balance"}
-    tree = {"params": params, "batch_stats": batch_stats}
-    tree |= {"mean": state.mean, "deviation": state.deviation}
+    variables = {"params": params, "batch_stats": batch_stats}
+    write(
+        directory, describe(config, result), variables, mean=state.mean, deviation=state.deviation
+    )
+
+
+def write(
+    directory: Path,
+    description: dict[str, Any],
+    variables: Mapping[str, Any],
+    *,
+    mean: AnyArray,
+    deviation: AnyArray,
+) -> None:
+    """Writes a bundle of any weights, trained here or not.
+
+    Args:
+      directory: made if absent; what is in it is replaced.
+      description: its config.json, with all keys of `describe`.
+      variables: "params" of the network, and "batch_stats" where it has some.
+      mean: float32[h, w, 3], RGB, of the decoded size or 1x1.
+      deviation: float32[1, 1, 3], RGB.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    tree = {**variables, "mean": mean, "deviation": deviation}
     tensors = {
         path: np.ascontiguousarray(jax.device_get(value))
         for path, value in flatten_dict(tree, sep="/").items()
     }
-    description = describe(config, result)
     temporary = directory / "model.safetensors.partial"
     save_file(tensors, temporary, metadata={"format": "ageflax"})
     temporary.replace(directory / "model.safetensors")
