@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from ageflax import bundle, cross_validation, files, train
+from ageflax import bundle, cross_validation, files, train, training_records
 from ageflax import config as configuration
 from ageflax.config import Config
 from ageflax.data import dataset, pipeline
@@ -215,14 +215,14 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
 def test_what_is_not_finite_stops_the_run_names_the_step_and_is_not_saved(
     name, words, data_dir, small_config, tmp_path, monkeypatch
 ):
-    fetch = train._fetch
+    means = training_records.means
 
-    def poisoned(pending, first_step, fold):
-        if first_step <= 8 < first_step + len(pending):
-            pending[8 - first_step][name] = np.float32("nan")
-        return fetch(pending, first_step, fold)
+    def poisoned(fetched, first_step, **more):
+        if first_step <= 8 < first_step + len(fetched[name]):
+            fetched[name][8 - first_step] = np.float32("nan")
+        return means(fetched, first_step, **more)
 
-    monkeypatch.setattr(train, "_fetch", poisoned)
+    monkeypatch.setattr(training_records, "means", poisoned)
     with pytest.raises(RunError, match=f"fold 0: the {words} is nan at step 8; checkpoints from"):
         run(small_values(data_dir), tmp_path, "--config.fold=0")
     assert (tmp_path / "fold_0" / "checkpoints" / "4").is_dir()
