@@ -152,6 +152,10 @@ class OnHost(Placement):
         return (self._pixels[rows[k : k + 256]] for k in range(0, len(rows), 256))
 
 
+# Images whose pixels are summed at once on a device: of so many, sums stay below 2^32.
+_SUMMED = 4096
+
+
 class OnDevice(Placement):
     """Decoded faces on every device, sent once; a step is told row numbers only.
 
@@ -168,6 +172,7 @@ class OnDevice(Placement):
         everything = Batch(images=pixels, labels=labels, mask=np.ones(len(pixels), bool))
         self._faces = jax.device_put(everything, replicated(mesh))
         self._gather = steps.make_gather(mesh)
+        self._sum = steps.make_pixel_sum(mesh)
 
     def train_inputs(
         self, order: ShuffledRows, pieces: Sequence[range], batch_size: int
@@ -181,6 +186,13 @@ class OnDevice(Placement):
         """See Placement; the faces are gathered on the devices, which are told row numbers only."""
         for piece, mask in _eval_pieces(rows, batch_size):
             yield self._gather(self._faces, piece.astype(np.int32), mask)
+
+    def mean(self, rows: np.ndarray) -> np.ndarray:
+        """See Placement; summed where the faces lie, in whole numbers, to the same last bit."""
+        total = np.zeros((), np.uint64)
+        for piece, mask in _eval_pieces(rows, min(len(rows), _SUMMED)):
+            total = total + np.asarray(self._sum(self._faces.images, piece.astype(np.int32), mask))
+        return (total / len(rows)).astype(np.float32)
 
     def _images(self, rows: np.ndarray) -> Iterator[np.ndarray]:
         return self._host._images(rows)

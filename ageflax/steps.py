@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 from jax.sharding import Mesh
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from ageflax import optim
 from ageflax.batch_loss import BatchLoss, Recipe, Targets, gradients, variables
@@ -196,6 +196,19 @@ def make_gather(mesh: Mesh) -> Callable[[Batch, AnyArray, AnyArray], Batch]:
 
     split = batched(mesh)
     return jax.jit(gather, in_shardings=(replicated(mesh), split, split), out_shardings=split)
+
+
+def make_pixel_sum(mesh: Mesh) -> Callable[[AnyArray, AnyArray, AnyArray], jax.Array]:
+    """(images, rows, mask) -> uint32[h, w, 3], the sum of some rows of images on the devices."""
+
+    def pixel_sum(
+        images: UInt8[Array, "n h w 3"], rows: Int[Array, " b"], mask: Bool[Array, " b"]
+    ) -> jax.Array:
+        counted = jnp.where(mask[:, None, None, None], images[rows], jnp.uint8(0))
+        return counted.sum(0, dtype=jnp.uint32)
+
+    whole = replicated(mesh)
+    return jax.jit(pixel_sum, in_shardings=whole, out_shardings=whole)
 
 
 def make_eval_step(network: nn.Module, recipe: Recipe, mesh: Mesh, *, crops: str) -> EvalStep:
