@@ -3,7 +3,7 @@
 import bisect
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -75,19 +75,19 @@ class Program:
         """The phase that the step after `step` steps belongs to."""
         return self.phases[bisect.bisect_right([p.start for p in self.phases], step) - 1]
 
-    def pieces(self, start: int, stop: int, *, multiple: int) -> list[range]:
-        """Steps start..stop-1 in stretches that one dispatch takes.
 
-        They end at multiples of `multiple`, counted from step 0, and wherever a phase does: a run that
-        goes on from the end of any of them is cut as the uninterrupted one was.
-        """
-        ends = {*range(start - start % multiple + multiple, stop, multiple), stop}
-        ends |= {phase.start for phase in self.phases if start < phase.start < stop}
-        found = []
-        for end in sorted(ends):
-            found.append(range(start, end))
-            start = end
-        return found
+def pieces(start: int, stop: int, *, multiple: int, breaks: Iterable[int] = ()) -> list[range]:
+    """Steps start..stop-1 in stretches that one dispatch takes.
+
+    They end at multiples of `multiple`, counted from step 0, and at `breaks`: a run that goes on from
+    the end of any of them is cut as the uninterrupted one was.
+    """
+    ends = {*range(start - start % multiple + multiple, stop, multiple), stop, *breaks}
+    found = []
+    for end in sorted(end for end in ends if start < end <= stop):
+        found.append(range(start, end))
+        start = end
+    return found
 
 
 def dispatch(data: Config, evaluation: Config, *, resident: bool, mesh: Mesh) -> int:

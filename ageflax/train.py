@@ -20,7 +20,7 @@ from ageflax.data.splits import Split
 from ageflax.errors import RunError
 from ageflax.metrics_log import MetricsLog, images_per_second
 from ageflax.placement import Placement
-from ageflax.program import Program, dispatch
+from ageflax.program import Program, dispatch, pieces
 from ageflax.progress import Progress
 from ageflax.structs import TrainState
 from ageflax.training_records import Records
@@ -123,13 +123,14 @@ class _Patience:
         return bool(self.limit) and self.waited >= self.limit
 
 
-def _pieces(fold: Fold, start: int, placement: Placement) -> list[range]:
+def _stretches(fold: Fold, start: int, placement: Placement) -> list[range]:
     """The steps from `start` on, in stretches that are dispatched as one."""
     config, program = fold.config, fold.program
     multiple = dispatch(
         config.data, config.eval, resident=placement.name == "device", mesh=program.mesh
     )
-    return program.pieces(start, program.steps, multiple=multiple)
+    breaks = [phase.start for phase in program.phases]
+    return pieces(start, program.steps, multiple=multiple, breaks=breaks)
 
 
 def _train(
@@ -144,8 +145,8 @@ def _train(
     config, program = fold.config, fold.program
     stop = program.steps
     order = ShuffledRows(fold.split.train, (config.seed, fold.number))
-    pieces = _pieces(fold, start, placement)
-    inputs = placement.train_inputs(order, pieces, config.data.batch_size)
+    stretches = _stretches(fold, start, placement)
+    inputs = placement.train_inputs(order, stretches, config.data.batch_size)
     resident = placement.name == "device"
     log = MetricsLog(fold.directory, start)
     records = Records(
@@ -159,7 +160,7 @@ def _train(
     label = f"fold {fold.number}"
     try:
         with Progress(stop, unit="step", label=label, initial=start) as progress:
-            for piece, arguments in zip(pieces, inputs, strict=True):
+            for piece, arguments in zip(stretches, inputs, strict=True):
                 phase = program.phase(piece.start)
                 take: Callable[..., Any] = (
                     phase.resident_train_step if resident else phase.train_step
@@ -195,6 +196,7 @@ def _train(
             " lower data.batch_size or set data.placement=host"
         ) from error
     finally:
+        records.close()
         log.close()
         checkpoints.finish()
     return state

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Collection
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -61,10 +62,22 @@ def means(
 
 @dataclasses.dataclass(frozen=True)
 class _Line:
-    """Steps whose metrics are still on the devices, up to and with `step`."""
+    """Steps whose metrics are still on the devices, up to and with `step`.
+
+    Attributes:
+      step: the last of them.
+      metrics: one entry a dispatch.
+      computed: when the devices had done them.
+    """
 
     step: int
     metrics: list[Metrics]
+    computed: Future[float]
+
+
+def _when_computed(metrics: Metrics) -> float:
+    jax.block_until_ready(metrics)
+    return time.monotonic()
 
 
 class Records:
@@ -96,6 +109,9 @@ class Records:
         self._training_faces, self._schedule = training_faces, schedule
         self._pending: list[Metrics] = []
         self._held: _Line | None = None
+        # A clock that waits beside the loop: neither when a dispatch returns nor when its metrics are
+        # fetched tells when the devices were done with it.
+        self._clock = ThreadPoolExecutor(1, thread_name_prefix="computed")
         self._since, self._logged = time.monotonic(), start
 
     def add(self, metrics: Metrics) -> dict[str, Any]:
@@ -116,7 +132,7 @@ class Records:
 
     def hold(self, step: int) -> None:
         """Ends a line at `step`, to be written after the next dispatch."""
-        self._held, self._pending = _Line(step, self._pending), []
+        self._held = self._line(step)
 
     def finish(self, step: int) -> dict[str, Any]:
         """Ends a line at `step` and fetches it; `write` is to follow.
@@ -124,13 +140,20 @@ class Records:
         Raises:
           RunError: as `means`; before the weights could be saved.
         """
-        line, self._pending = _Line(step, self._pending), []
-        return self._fetch(line)
+        return self._fetch(self._line(step))
 
     def write(self, record: dict[str, Any], validation: dict[str, float]) -> None:
         """Writes what `finish` gave, with validation figures; the time they took does not count."""
         self._log.write({**record, **validation})
         self._since = time.monotonic()
+
+    def close(self) -> None:
+        """Lets the clock go."""
+        self._clock.shutdown(wait=False, cancel_futures=True)
+
+    def _line(self, step: int) -> _Line:
+        metrics, self._pending = self._pending, []
+        return _Line(step, metrics, self._clock.submit(_when_computed, metrics[-1]))
 
     def _fetch(self, line: _Line) -> dict[str, Any]:
         fetched = jax.device_get(line.metrics)
@@ -139,7 +162,7 @@ class Records:
             for name in fetched[0]
         }
         found = means(columns, self._logged + 1, tasks=self._tasks, batch_size=self._batch_size)
-        now = time.monotonic()
+        now = line.computed.result()
         faces = (line.step - self._logged) * self._batch_size
         rate = faces / max(now - self._since, 1e-9)
         self._since, self._logged = now, line.step

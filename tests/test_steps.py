@@ -106,6 +106,24 @@ def test_resident_faces_take_the_same_step(mesh, train_step):
         np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-8)
 
 
+def test_many_steps_in_one_dispatch_are_the_same_steps(mesh):
+    everything = batch_of(40)
+    rows = np.random.default_rng(0).integers(0, 40, (3, 8)).astype(np.int32)
+    resident = steps.make_resident_train_step(NETWORK, TX, RECIPE, mesh)
+    together, metrics = resident(fresh(mesh), everything, rows)
+    assert int(together.step) == 3
+    state, losses = fresh(mesh), []
+    for k in range(3):
+        state, one = resident(state, everything, rows[k : k + 1])
+        losses.append(float(one["loss"][0]))
+    assert metrics["loss"].shape == (3,)
+    np.testing.assert_allclose(metrics["loss"], losses, rtol=1e-5)
+    for got, expected in zip(
+        jax.tree.leaves(together.params), jax.tree.leaves(state.params), strict=True
+    ):
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-7)
+
+
 def test_ten_crops_are_the_mean_of_ten_softmaxes(mesh):
     state, batch = fresh(mesh), batch_of(4)
     step = steps.make_eval_step(NETWORK, RECIPE, mesh, crops="ten")
