@@ -15,6 +15,7 @@ from ageflax import optim
 from ageflax.batch_loss import BatchLoss, Recipe, Targets, gradients, variables
 from ageflax.data import augment, mixing
 from ageflax.freezing import Frozen
+from ageflax.models.platform import traced_for
 from ageflax.sharding import batched, replicated
 from ageflax.structs import AnyArray, Batch, Metrics, TrainState
 
@@ -77,11 +78,20 @@ def init_state(
 
 
 def _train_step(
-    network: nn.Module, tx: optax.GradientTransformation, recipe: Recipe, frozen: Frozen
+    network: nn.Module,
+    tx: optax.GradientTransformation,
+    recipe: Recipe,
+    mesh: Mesh,
+    frozen: Frozen,
 ) -> TrainStep:
     """One optimiser step as a pure function; the caller jits it."""
+    platform = mesh.devices.flat[0].platform
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        with traced_for(platform):
+            return stepped(state, batch)
+
+    def stepped(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         # A function of (key, step), so that a resumed run draws what an uninterrupted one would.
         view_key, dropout_key = jax.random.split(jax.random.fold_in(state.key, state.step))
         if recipe.cached:
@@ -144,7 +154,7 @@ def make_train_step(
     its weights and its batch statistics, and is not differentiated.
     """
     return jax.jit(
-        _train_step(network, tx, recipe, frozen or Frozen()),
+        _train_step(network, tx, recipe, mesh, frozen or Frozen()),
         in_shardings=(replicated(mesh), batched(mesh)),
         out_shardings=replicated(mesh),
         donate_argnums=0,
@@ -165,7 +175,7 @@ def make_resident_train_step(
     the batch of each of k steps, and is split over the mesh along b. Every metric comes as float[k].
     The host is idle while they run. It compiles once for each k.
     """
-    inner = _train_step(network, tx, recipe, frozen or Frozen())
+    inner = _train_step(network, tx, recipe, mesh, frozen or Frozen())
     in_step = batched(mesh)
 
     def take(faces: Batch, state: TrainState, rows: Int[Array, " b"]) -> tuple[TrainState, Metrics]:

@@ -1,4 +1,4 @@
-"""Convolution as flax has it, computed in a form that suits the first layer of an image network."""
+"""Convolution as flax has it, in training computed in a form that suits its shape and the device."""
 
 from typing import Any
 
@@ -7,8 +7,13 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from ageflax.models.platform import platform
+from ageflax.models.winograd import winograd_convolution
+
 # Matrix units take 16 to 128 channels at once; up to here, more of them is no more work.
 _FEW_CHANNELS = 64
+# From here on, Winograd's additions are few beside the products it saves.
+_MANY_CHANNELS = 32
 
 
 def space_to_depth_convolution(
@@ -53,6 +58,40 @@ def space_to_depth_convolution(
     )
 
 
+def patch_convolution(
+    x: Float[Array, "b h w c"],
+    kernel: Float[Array, "k k c f"],
+    *,
+    stride: int,
+    padding: int,
+) -> Float[Array, "b h2 w2 f"]:
+    """A strided convolution as one matrix product with the image's patches.
+
+    The patches are kept for the derivative by the kernel, which is a matrix product again. On a CPU, of
+    three channels, both are much faster than XLA's convolutions; the patches cost memory.
+
+    Args:
+      x: images.
+      kernel: of the plain convolution.
+      stride: of both axes.
+      padding: zeros on each side.
+    """
+    (b, height, width, c), (size, _, _, features) = x.shape, kernel.shape
+    high, wide = ((n + 2 * padding - size) // stride + 1 for n in (height, width))
+    x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+
+    def shifted(values: jax.Array, count: int, axis: int) -> jax.Array:
+        span = stride * (count - 1) + 1
+        parts = [
+            jax.lax.slice_in_dim(values, k, k + span, stride=stride, axis=axis) for k in range(size)
+        ]
+        return jnp.concatenate(parts, axis=-1)
+
+    # Along rows, then along columns: fewer, longer copies than one a place of the kernel.
+    patches = shifted(shifted(x, wide, 2), high, 1).reshape(-1, size * size * c)
+    return (patches @ kernel.reshape(-1, features)).reshape(b, high, wide, features)
+
+
 class Conv(nn.Module):
     """nn.Conv with square kernels: the same parameters under the same names, drawn alike.
 
@@ -85,18 +124,25 @@ class Conv(nn.Module):
           train: compute in the form that is fast in training; without it the plain operation is left
             to be seen by exporters and compilers for inference.
         """
-        channels, size, stride = x.shape[-1], self.kernel_size, self.strides
-        shape = (size, size, channels, self.features)
+        shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32).astype(self.dtype)
         x = x.astype(self.dtype)
-        if train and 1 < stride < size and stride * stride * channels <= _FEW_CHANNELS:
-            y = space_to_depth_convolution(x, kernel, stride=stride, padding=self.padding)
-        else:
-            pads: Any = ((self.padding, self.padding),) * 2
-            y = jax.lax.conv_general_dilated(
-                x, kernel, (stride, stride), pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
-            )
+        y = self._convolved(x, kernel, train=train)
         if not self.use_bias:
             return y
         bias = self.param("bias", self.bias_init, (self.features,), jnp.float32)
         return y + bias.astype(self.dtype)
+
+    def _convolved(self, x: jax.Array, kernel: jax.Array, *, train: bool) -> jax.Array:
+        size, stride, channels = self.kernel_size, self.strides, x.shape[-1]
+        on_cpu = platform() == "cpu" and self.dtype == jnp.float32
+        if train and 1 < stride < size and stride * stride * channels <= _FEW_CHANNELS:
+            form = patch_convolution if on_cpu else space_to_depth_convolution
+            return form(x, kernel, stride=stride, padding=self.padding)
+        many = min(channels, self.features) >= _MANY_CHANNELS
+        if train and on_cpu and size == 5 and stride == 1 and many:
+            return winograd_convolution(x, kernel, padding=self.padding)
+        pads: Any = ((self.padding, self.padding),) * 2
+        return jax.lax.conv_general_dilated(
+            x, kernel, (stride, stride), pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )

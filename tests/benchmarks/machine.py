@@ -4,11 +4,13 @@ import datetime
 import importlib.metadata
 import os
 import platform
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from ageflax import __version__
 
@@ -29,6 +31,39 @@ def _processor() -> str:
     lines = path.read_text().splitlines() if path.is_file() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return models[0] if models else platform.processor() or platform.machine()
+
+
+def clock() -> float:
+    """Seconds, of a clock that no one sets."""
+    return time.perf_counter()
+
+
+def matrix_product_tflops(dtype: str, *, side: int = 0) -> float:
+    """The best rate of a large matrix product here, which no network can exceed.
+
+    Args:
+      dtype: of its operands.
+      side: of the square matrices; 0 is 2048 on a CPU, 8192 elsewhere.
+    """
+    side = side or (2048 if jax.default_backend() == "cpu" else 8192)
+    left, right = (
+        jax.random.normal(jax.random.key(k), (side, side)).astype(dtype) for k in range(2)
+    )
+    # Several in a row, so that the dispatch does not count; each needs the one before.
+    count = 1 if jax.default_backend() == "cpu" else 20
+    scale = np.asarray(side**-0.5, left.dtype)
+
+    def chain(left: jax.Array, right: jax.Array) -> jax.Array:
+        return jax.lax.fori_loop(0, count, lambda _, x: (x @ right) * scale, left)
+
+    product = jax.jit(chain)
+    jax.block_until_ready(product(left, right))
+    best = float("inf")
+    for _ in range(5):
+        started = clock()
+        jax.block_until_ready(product(left, right))
+        best = min(best, clock() - started)
+    return count * 2 * side**3 / best / 1e12
 
 
 def describe(module: str, words: Sequence[str]) -> dict[str, Any]:

@@ -1,0 +1,109 @@
+"""The networks of `tests.benchmarks.training_step` in PyTorch: one process, told by lines what to time.
+
+Runs on a Python of its own that has torch and torchvision, and imports nothing of this project. A line
+of JSON comes in on standard input, one goes out: {"open": {...}} builds a network and warms it up,
+{"time": steps} takes so many steps and answers the seconds of each.
+"""
+
+import json
+import sys
+import time
+from typing import Any
+
+import torch  # pyright: ignore[reportMissingImports]  not a dependency of the project
+import torchvision  # pyright: ignore[reportMissingImports]
+from torch import nn  # pyright: ignore[reportMissingImports]
+from torch.nn import functional  # pyright: ignore[reportMissingImports]
+
+
+class LeviHassner(nn.Module):
+    """The paper's network, as ageflax.models.levi_hassner has it."""
+
+    def __init__(self, classes: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 96, 7, stride=4)
+        self.conv2 = nn.Conv2d(96, 256, 5, padding=2)
+        self.conv3 = nn.Conv2d(256, 384, 3, padding=1)
+        self.fc6, self.fc7 = nn.Linear(384 * 7 * 7, 512), nn.Linear(512, 512)
+        self.fc8 = nn.Linear(512, classes)
+
+    def forward(self, x: Any) -> Any:
+        for k, conv in enumerate((self.conv1, self.conv2, self.conv3)):
+            x = functional.max_pool2d(functional.relu(conv(x)), 3, 2, ceil_mode=True)
+            if k < 2:
+                x = functional.local_response_norm(x, 5, 1e-4, 0.75, 1.0)
+        x = x.flatten(1)
+        for dense in (self.fc6, self.fc7):
+            x = functional.dropout(functional.relu(dense(x)), 0.5, self.training)
+        return self.fc8(x)
+
+
+NETWORKS = {
+    "levi": LeviHassner,
+    "resnet34": lambda classes: torchvision.models.resnet34(num_classes=classes),
+    "resnet18": lambda classes: torchvision.models.resnet18(num_classes=classes),
+    "vgg16_dex": lambda classes: torchvision.models.vgg16(num_classes=classes),
+    "vit": lambda classes: torchvision.models.vit_b_16(num_classes=classes),
+}
+
+
+class Training:
+    """A network in training on one batch that stays where it is.
+
+    Args:
+      name: of NETWORKS.
+      mode: "eager", "channels_last", or "compiled" (which is channels_last too).
+      batch: images a step.
+      crop: their side.
+      classes: of the last layer.
+      dtype: float32 or bfloat16 (autocast).
+    """
+
+    def __init__(self, name: str, mode: str, batch: int, crop: int, classes: int, dtype: str):
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        layout = torch.contiguous_format if mode == "eager" else torch.channels_last
+        torch.manual_seed(0)
+        model = NETWORKS[name](classes).to(self._device).to(memory_format=layout)
+        self._model = torch.compile(model) if mode == "compiled" else model
+        self._optimizer = torch.optim.SGD(model.parameters(), 1e-3, momentum=0.9, weight_decay=5e-4)
+        images = torch.randn(batch, 3, crop, crop)
+        self._images = images.to(self._device).to(memory_format=layout)
+        self._labels = torch.randint(0, classes, (batch,)).to(self._device)
+        self._low = dtype == "bfloat16"
+
+    def step(self) -> float:
+        """Seconds of a step, its end waited for."""
+        started = time.perf_counter()
+        self._optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(self._device, torch.bfloat16, enabled=self._low):
+            loss = functional.cross_entropy(self._model(self._images), self._labels)
+        loss.backward()
+        self._optimizer.step()
+        float(loss.detach())
+        if self._device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - started
+
+
+def _main() -> None:
+    torch.backends.cudnn.benchmark = True
+    torch.set_float32_matmul_precision("high")
+    training = None
+    for line in sys.stdin:
+        told = json.loads(line)
+        try:
+            if "open" in told:
+                training = Training(**told["open"])
+                for _ in range(2):
+                    training.step()
+                answer: dict[str, Any] = {"torch": torch.__version__}
+            else:
+                assert training is not None
+                answer = {"seconds": [training.step() for _ in range(told["time"])]}
+        except Exception as error:
+            answer = {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    _main()

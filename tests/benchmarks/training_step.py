@@ -1,0 +1,242 @@
+"""The training step of each trunk against PyTorch's, side by side on this machine.
+
+    python -m tests.benchmarks.training_step --torch_python=/path/to/python [--configs=levi,resnet34]
+
+README.md says what is measured, and what is not.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from ageflax import command, files, program, steps
+from ageflax import config as configuration
+from ageflax.config import Config
+from ageflax.errors import InputError, RunError
+from ageflax.progress import say
+from ageflax.sharding import make_mesh
+from ageflax.structs import Batch
+from tests.benchmarks import machine
+
+_CONFIGS = Path(__file__).parents[2] / "configs"
+_PEER = Path(__file__).with_name("torch_peer.py")
+# Forward GFLOP an image, a multiplication and an addition being two; a step is three times that.
+_NAMES = ("levi", "resnet34", "vgg16_dex", "vit")
+MODES = ("eager", "channels_last", "compiled")
+
+
+def _config(name: str, batch: int, dtype: str) -> Config:
+    """A config's network, trained whole and from scratch."""
+    plain = {
+        "data.batch_size": batch,
+        "model.dtype": dtype,
+        "transfer.weights": "",
+        "transfer.revision": "",
+        "transfer.sha256": "",
+        "transfer.frozen": "()",
+        "transfer.unfreeze": "()",
+        "transfer.cache_features": False,
+        "optim.accumulate": 1,
+        "optim.ema": 0.0,
+    }
+    words = [f"--config.{key}={value}" for key, value in plain.items()]
+    return configuration.load(str(_CONFIGS / f"{name}.py"), words)
+
+
+class Ours:
+    """The project's own step on faces that lie where it runs, augmentation included.
+
+    Args:
+      name: of a config.
+      batch: faces a step.
+      dtype: of the computation.
+      dispatch: steps in one dispatch.
+    """
+
+    def __init__(self, name: str, batch: int, dtype: str, *, dispatch: int):
+        config, mesh = _config(name, batch, dtype), make_mesh()
+        made = program.build(config, mesh, training_faces=15_000)
+        rng, count = np.random.default_rng(0), 4 * batch
+        side = config.data.resize
+        classes = {task: len(names) for task, names in configuration.class_names(config).items()}
+        labels = {
+            task: rng.uniform(0, 100, count).astype(np.float32)
+            if task == "years" and not made.recipe.objectives[task].outputs
+            else rng.integers(0, number, count).astype(np.int32)
+            for task, number in classes.items()
+        }
+        labels = {
+            task: values.astype(np.float32) if task == "years" else values
+            for task, values in labels.items()
+        }
+        images = rng.integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+        self._faces = jax.device_put(Batch(images, labels, np.ones(count, bool)))
+        mean = np.full((1, 1, 3), 120, np.float32)
+        self._state = steps.init_state(
+            made.network, made.tx, jax.random.key(0), made.recipe, mesh, mean=mean
+        )
+        rows = rng.integers(0, count, (dispatch, batch)).astype(np.int32)
+        self._rows, self._dispatch = jax.device_put(rows), dispatch
+        self._step: Any = made.phases[0].resident_train_step
+        self.crop, self.classes = config.data.crop, next(iter(classes.values()))
+        self.gflop = self._forward_gflop(made)
+
+    def _forward_gflop(self, made: program.Program) -> float:
+        """Of one image through the network at test, as the compiler counts."""
+        view = jax.ShapeDtypeStruct(made.recipe.preprocessing.shape, np.float32)
+        variables = {"params": self._state.params}
+        if self._state.batch_stats:
+            variables["batch_stats"] = self._state.batch_stats
+        lowered = jax.jit(lambda v, x: made.network.apply(v, x)).lower(variables, view)
+        cost: Any = lowered.cost_analysis()
+        return cost["flops"] / 1e9
+
+    def seconds(self, count: int) -> list[float]:
+        """Seconds of a step, `count` dispatches timed one by one."""
+        found = []
+        for _ in range(count):
+            started = machine.clock()
+            self._state, metrics = self._step(self._state, self._faces, self._rows)
+            jax.block_until_ready(metrics)
+            found.append((machine.clock() - started) / self._dispatch)
+        return found
+
+
+class Peer:
+    """torch_peer.py in a process of its own, idle between its turns."""
+
+    def __init__(self, python: str, **opened: Any):
+        self._process = subprocess.Popen(
+            [python, str(_PEER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.version = self._ask({"open": opened})["torch"]
+
+    def _ask(self, told: dict[str, Any]) -> dict[str, Any]:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(json.dumps(told) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        answer = json.loads(line) if line else {"error": "the process ended"}
+        if "error" in answer:
+            raise RunError(f"torch: {answer['error']}")
+        return answer
+
+    def seconds(self, count: int) -> list[float]:
+        """Seconds of `count` steps."""
+        return self._ask({"time": count})["seconds"]
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._process.kill()
+        self._process.wait()
+
+
+def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """A trunk's rates: ours and each of PyTorch's modes, turn by turn."""
+    ours = Ours(name, options.batch, options.dtype, dispatch=options.dispatch)
+    ours.seconds(1)
+    runners: dict[str, Any] = {"ageflax": ours}
+    failed = {}
+    if options.torch_python:
+        for mode in options.modes.split(","):
+            say(f"{name}: torch {mode}")
+            opened = {
+                "name": name, "mode": mode, "batch": options.batch, "crop": ours.crop,
+                "classes": ours.classes, "dtype": options.dtype,
+            }  # fmt: skip
+            try:
+                runners[f"torch {mode}"] = Peer(options.torch_python, **opened)
+            except RunError as error:
+                failed[f"torch {mode}"] = str(error)
+    seconds: dict[str, list[float]] = {key: [] for key in runners}
+    try:
+        for turn in range(options.turns):
+            say(f"{name}: turn {turn + 1} of {options.turns}")
+            for key, runner in runners.items():
+                seconds[key] += runner.seconds(options.steps)
+    finally:
+        for runner in runners.values():
+            if isinstance(runner, Peer):
+                runner.close()
+    rates = {key: options.batch / statistics.median(found) for key, found in seconds.items()}
+    best = max((rate for key, rate in rates.items() if key != "ageflax"), default=None)
+    return {
+        "config": name,
+        "batch": options.batch,
+        "dtype": options.dtype,
+        "gflop_per_step_image": 3 * ours.gflop,
+        "images_per_second": rates,
+        "tflops": 3 * ours.gflop * rates["ageflax"] / 1e3,
+        "over_best_torch": None if best is None else rates["ageflax"] / best,
+        "failed": failed,
+        "seconds": seconds,
+    }
+
+
+def markdown(written: dict[str, Any]) -> str:
+    """The results as GitHub's Markdown."""
+    keys = list(dict.fromkeys(k for r in written["trunks"] for k in r["images_per_second"]))
+    titles = ["config", "batch", *keys, "GFLOP/s", "share of peak", "over the best of torch"]
+    lines = [titles, ["---", *["--:"] * (len(titles) - 1)]]
+    for r in written["trunks"]:
+        rates = [r["images_per_second"].get(key) for key in keys]
+        ratio = r["over_best_torch"]
+        lines.append(
+            [
+                r["config"],
+                str(r["batch"]),
+                *("" if rate is None else f"{rate:.3g}" for rate in rates),
+                f"{r['tflops'] * 1e3:.0f}",
+                f"{r['tflops'] / written['peak_tflops']:.0%}",
+                "" if ratio is None else f"{ratio:.2f}",
+            ]
+        )
+    head = f"{machine.headline(written['machine'])}; images/s, {written['dtype']}"
+    head += f"; matrix product {written['peak_tflops'] * 1e3:.0f} GFLOP/s"
+    return "\n".join([head, "", *("| " + " | ".join(cells) + " |" for cells in lines)])
+
+
+def _run(options: argparse.Namespace, words: Sequence[str]) -> None:
+    names = options.configs.split(",")
+    if unknown := [name for name in names if not (_CONFIGS / f"{name}.py").is_file()]:
+        raise InputError(f"--configs: no configs/{unknown[0]}.py")
+    described = machine.describe("tests.benchmarks.training_step", words)
+    peak = machine.matrix_product_tflops(options.dtype)
+    results = [measure(name, options) for name in names]
+    written = {
+        "machine": described, "dtype": options.dtype, "peak_tflops": peak, "trunks": results,
+    }  # fmt: skip
+    if options.output:
+        files.write_json(Path(options.output), written)
+    print(markdown(written))
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--configs", default=",".join(_NAMES), help="names under configs/")
+    parser.add_argument("--torch_python", default="", help="a Python with torch and torchvision")
+    parser.add_argument("--modes", default=",".join(MODES), help="of PyTorch")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
+    parser.add_argument("--dispatch", type=int, default=1, help="our steps in one dispatch")
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=2, help="a turn")
+    parser.add_argument("--output", default="", help="a JSON file")
+    words = sys.argv[1:]
+    options = parser.parse_args(words)
+    return command.run("training_step", lambda: _run(options, words))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
