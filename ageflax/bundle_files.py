@@ -91,13 +91,20 @@ class Files:
         return tensors
 
 
-def _of_folder(directory: Path) -> Files:
+def _bundle_in(directory: Path) -> Path:
+    """The folder itself, or of a run's fold its bundle."""
     if next(directory.glob("fold_*/bundle"), None) is not None:
         raise InputError(
             f"{directory}: a run of several folds; give one fold's bundle, or use bundle.ensemble"
         )
-    if (directory / "bundle").is_dir():  # a run's fold
-        directory = directory / "bundle"
+    return directory / "bundle" if (directory / "bundle").is_dir() else directory
+
+
+def _of_folder(directory: Path) -> Files:
+    try:
+        directory = _bundle_in(directory)
+    except OSError as error:  # such as a name too long to be one
+        raise InputError(f"{str(directory)[:200]}: {error.strerror or error}") from error
 
     def get(name: str, most_bytes: int) -> Path:
         path = directory / name

@@ -49,11 +49,13 @@ def _results(description: Mapping[str, Any]) -> list[Any]:
         found += [
             EvalResult(
                 task_type="image-classification",
-                task_name=f"{task} from a face",
+                # One task and dataset are one entry there; ours are told apart by the metric's name.
+                task_name=f"{' and '.join(description['heads'])} from a face",
                 dataset_type=name.split("/")[0],
                 dataset_name=name,
                 dataset_split=None if fold is None else f"fold_{fold}",
                 metric_type=metric,
+                metric_name=f"{task}: {metric}",
                 metric_value=round(value, 6),
             )
             for metric, value in values.items()

@@ -133,13 +133,17 @@ def open_model(source: Path | str) -> Opened:
         repository = str(weights_hub.repository(str(source)))
         return Opened(repository, _members([repository]))
     path = Path(source)
-    if path.is_file():
+    try:
+        is_file, is_folder = path.is_file(), path.is_dir()
+    except OSError as error:  # such as a name too long to be one
+        raise InputError(f"--model={str(path)[:200]}: {error.strerror or error}") from error
+    if is_file:
         if path.suffix != ".onnx":
             raise InputError(
                 f"--model={path}: not an .onnx file; of a bundle, name the folder it is"
             )
         return Opened(str(path), (_onnx(path),))
-    if not path.is_dir():
+    if not is_folder:
         raise InputError(f"--model={path}: no such file or folder")
     members = _members(_bundles(path))
     bundle.check_alike([member.path for member in members], [member.config for member in members])
