@@ -104,7 +104,7 @@ def _recalls(figures: Mapping[str, Any]) -> str:
     if len(classes) > 20:
         return ""
     return ", ".join(
-        f"{name} {_percent(one['recall'])} of {one['faces']}"
+        f"{name}: {_percent(one['recall'])} of {one['faces']}"
         for name, one in classes.items()
         if one["faces"]
     )

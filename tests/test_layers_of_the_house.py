@@ -21,6 +21,7 @@ LAYERS = {
     "table": 0,
     "published": 0,
     "record": 0,
+    "compilation_cache": 0,
     "licences": 0,
     "bundle_description": 1,
     "model_card": 1,

@@ -48,7 +48,7 @@ def test_its_front_matter_is_what_the_hub_wants(tmp_path):
 )
 def test_its_licence_is_that_of_the_data(licence, expected, tmp_path):
     small_bundle.write(tmp_path, data={"name": "x: y", "licence": licence})
-    assert ModelCard.load(tmp_path / "README.md").data.license == expected
+    assert ModelCard.load(tmp_path / "README.md").data.to_dict()["license"] == expected
 
 
 def test_it_states_figures_calibration_classes_and_framing(tmp_path):
@@ -58,7 +58,7 @@ def test_it_states_figures_calibration_classes_and_framing(tmp_path):
     assert "6,290 parameters, trained with ageflax" in card
     assert "| gender | 90 | 87.5 % | - | 50.0 % |" in card
     assert "| age | 80 | 50.0 % | 75.0 % | - |" in card
-    assert 'Right answers by class of "gender": female 75.0 % of 40.' in card
+    assert 'Right answers by class of "gender": female: 75.0 % of 40.' in card
     assert "mean absolute error 5.12 years, 50.0 % within five. By age: 13-17: 4.2" in card
     assert "calibration error 6.2 % on the test faces as the probabilities come, 3.1 % at" in card
     assert (
@@ -125,4 +125,4 @@ def test_of_imported_weights_little_is_known_and_the_card_says_so(empty, tmp_pat
     assert "None were measured by this project." in card
     assert "The terms of the data, which the weights inherit, are not recorded." in card
     assert "None" not in card.replace("None were measured", "").replace("face[None]", "")
-    assert ModelCard.load(tmp_path / "README.md").data.license == "unknown"
+    assert ModelCard.load(tmp_path / "README.md").data.to_dict()["license"] == "unknown"

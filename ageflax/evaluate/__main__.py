@@ -47,9 +47,10 @@ def _run(model: str, output: Path | None, overrides: Sequence[str], words: Seque
 
     given = settings.of_words(overrides)
 
-    from ageflax import model_evaluation, table
+    from ageflax import compilation_cache, model_evaluation, table
     from ageflax.progress import say
 
+    compilation_cache.enable()
     tested = model_evaluation.run(
         model, given, output, say=say, command=["python", "-m", "ageflax.evaluate", *words]
     )
