@@ -4,8 +4,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from ageflax import files, licences
 
 # What a description may lack, as that of imported weights does.
@@ -39,7 +37,7 @@ def _tags(description: Mapping[str, Any]) -> list[str]:
 
 def _results(description: Mapping[str, Any]) -> list[Any]:
     """The test figures as the hub's own tables have them."""
-    from huggingface_hub import EvalResult  # late: half a second
+    from huggingface_hub import EvalResult  # late: a third of a second
 
     name, fold = description["data"].get("name"), description["source"].get("fold")
     found = []
@@ -130,6 +128,9 @@ def render(description: Mapping[str, Any]) -> str:
       description: config.json of the bundle; figures, protocol, and what is not known of data and source
         may be empty, as of imported weights.
     """
+    # Late, as above: who only loads a bundle writes no card.
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     complete = {"parameters": None, **description} | {
         group: dict.fromkeys(keys) | (description.get(group) or {}) for group, keys in _KEYS.items()
     }
