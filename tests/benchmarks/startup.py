@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ageflax import command, files
-from ageflax.errors import RunError
+from ageflax.errors import InputError, RunError
 from ageflax.progress import say
 from tests.benchmarks import machine
 
@@ -172,6 +172,8 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _run(given: argparse.Namespace, words: Sequence[str]) -> None:
+    if given.turns < 1:
+        raise InputError(f"--turns={given.turns}: at least one is needed")
     described = machine.describe("tests.benchmarks.startup", words)
     rows = _measure(given.config, given.turns)
     result = {"machine": described, "config": given.config, "rows": rows}
