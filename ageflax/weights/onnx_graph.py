@@ -36,6 +36,7 @@ class _Graph:
         self._inputs = {value.name for value in graph.input} - {p.name for p in graph.initializer}
         self.outputs = [value.name for value in graph.output]
         self._made: dict[bytes, Layer] = {}
+        self._constants: dict[bytes, np.ndarray | None] = {}
 
     def _attributes(self, node: Any) -> dict[str, Any]:
         found = {}
@@ -57,13 +58,19 @@ class _Graph:
         """A value that no image changes; None where it is not one."""
         if name in self.tensors:
             return self.tensors[name]
+        if name not in self._constants:
+            self._constants[name] = self._computed(name, depth)
+        return self._constants[name]
+
+    def _computed(self, name: bytes, depth: int) -> np.ndarray | None:
+        """Of the operators that lie between a stored tensor and the layer that uses it."""
         node = self._producers.get(name)
         if node is None or depth > 8:
             return None
         operator = text(node.op_type)
         if operator == "Constant":
             value = self._attributes(node).get("value")
-            return None if value is None or isinstance(value, list) else self.tensors.values(value)
+            return self.tensors.values(value) if hasattr(value, "dims") else None
         if operator in ("Identity", "Transpose") and node.input:
             values = self.constant(node.input[0], depth + 1)
             if values is None or operator == "Identity":

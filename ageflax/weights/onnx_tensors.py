@@ -21,6 +21,7 @@ _DTYPES = {
 _FLOATS = (1, 10, 11, 16)
 _MOST_AXES = 8
 _EXTERNAL = 1
+_SLACK = 1_000_000  # bytes; short lists of numbers take fewer in a file than in memory
 
 
 class Tensors:
@@ -38,7 +39,7 @@ class Tensors:
         self._path = path
         self._protos = {proto.name: proto for proto in initializers}
         self._read: dict[bytes, np.ndarray] = {}
-        self._left = path.stat().st_size
+        self._left = path.stat().st_size + _SLACK
         self._counted: set[Path] = set()
 
     def __contains__(self, name: bytes) -> bool:
