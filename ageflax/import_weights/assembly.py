@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from ageflax import __version__, bundle, losses, program
+from ageflax import __version__, bundle, bundle_description, losses, program
 from ageflax import config as configuration
 from ageflax.data.augment import Preprocessing
 from ageflax.data.images import INTERPOLATIONS
@@ -190,8 +190,8 @@ def _description(
 ) -> dict[str, Any]:
     """config.json, in all keys of a trained bundle's; of training, which was elsewhere, nothing."""
     names = heads.names
-    described = {
-        "format": bundle.FORMAT,
+    return {
+        "format": bundle_description.FORMAT,
         "architecture": architecture,
         "heads": names,
         "loss": configuration.defaults().loss.to_dict(),
@@ -225,8 +225,8 @@ def _description(
         "protocol": {},
         "calibration": dict.fromkeys(names),
         "figures": {},
+        "cross_validation": None,
     }
-    return described
 
 
 def _check_output(path: Path) -> None:
@@ -292,7 +292,9 @@ def _report(
     if left_out:
         say(f"not used: {', '.join(left_out[:6])}" + ", ..." * (len(left_out) > 6))
     if request.arch == "vit_b16":
-        say("taken to be trained with QuickGELU, as OpenAI's CLIP and FaRL were: the file cannot tell")
+        say(
+            "taken to be trained with QuickGELU, as OpenAI's CLIP and FaRL were: the file cannot tell"
+        )
     if request.licence is None:
         say("no licence is stated (--licence=TEXT): that of its data and of its authors holds")
     say(f"bundle: {request.output}")

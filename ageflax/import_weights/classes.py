@@ -35,7 +35,9 @@ def _ask(outputs: int) -> InputError:
         8: f"--classes={','.join(labels.AGE_GROUPS)} where they are Adience's groups in this order",
         101: "--classes=years where they are the years 0 to 100",
     }
-    hint = hints.get(outputs, "--classes=NAME,NAME,... in the file's order, - for one that is not used")
+    hint = hints.get(
+        outputs, "--classes=NAME,NAME,... in the file's order, - for one that is not used"
+    )
     return InputError(
         f"the file has {outputs} outputs and does not say what they are: {hint}; or --known names a"
         " published model, or --classes=none takes the trunk alone"
@@ -72,7 +74,9 @@ def _ages(names: dict[int, str]) -> tuple[tuple[int, ...], labels.Intervals]:
 
 
 def _genders(names: dict[int, str]) -> tuple[int, ...]:
-    rows = {gender: [row for row, name in names.items() if name == gender] for gender in labels.GENDERS}
+    rows = {
+        gender: [row for row, name in names.items() if name == gender] for gender in labels.GENDERS
+    }
     if any(len(found) != 1 for found in rows.values()):
         raise InputError("--classes: expected one output for female and one for male")
     return tuple(rows[gender][0] for gender in labels.GENDERS)
@@ -116,5 +120,7 @@ def heads_of(classes: str | None, outputs: int) -> Heads:
     if of_gender:
         rows["gender"] = _genders(of_gender)
     if not rows:
-        raise InputError("--classes: none of the outputs is used; --classes=none takes the trunk alone")
+        raise InputError(
+            "--classes: none of the outputs is used; --classes=none takes the trunk alone"
+        )
     return Heads(rows, groups)

@@ -52,9 +52,7 @@ KNOWN = {
         "none",
         crop_margin=0.4,
     ),
-    "dex_gender": Known(
-        "vgg16", "Female,Male", "bgr", "imdb_wiki", _DEX, "none", crop_margin=0.4
-    ),
+    "dex_gender": Known("vgg16", "Female,Male", "bgr", "imdb_wiki", _DEX, "none", crop_margin=0.4),
     "vgg_face": Known("vgg16", "none", "bgr", "VGG-Face", "VGG-Face: non-commercial research only"),
     # Its first seven outputs are none of ours. The authors' faces are dlib's chips, padded by 0.25.
     "fairface": Known(
@@ -62,7 +60,7 @@ KNOWN = {
         "-,-,-,-,-,-,-,Male,Female,0-2,3-9,10-19,20-29,30-39,40-49,50-59,60-69,70-100",
         "rgb",
         "FairFace",
-        "FairFace: CC BY 4.0",
+        "CC BY 4.0 (FairFace)",
         "imagenet",
         "imagenet",
         0.25,

@@ -128,7 +128,11 @@ def _layer(layer: Any, kind: str, inputs: tuple[Layer, ...], path: Path) -> Laye
         return Layer("dense", name, inputs, _weighted(layer, where, "dense"))
     if kind == "ReLU" and not layer.relu_param.negative_slope:
         return Layer("relu", name, inputs)
-    if kind == "Pooling" and not layer.pooling_param.pool and not layer.pooling_param.global_pooling:
+    if (
+        kind == "Pooling"
+        and not layer.pooling_param.pool
+        and not layer.pooling_param.global_pooling
+    ):
         return Layer("max_pool", name, inputs, {}, _pooling(layer.pooling_param))
     if kind == "LRN" and not layer.lrn_param.norm_region:
         return Layer("lrn", name, inputs, {}, _lrn(layer.lrn_param))
@@ -144,8 +148,7 @@ def _layers(path: Path) -> list[tuple[str, Any]]:
         raise InputError(f"{path}: layers of both V1 and V2: no caffemodel, or a damaged one")
     if any(layer.v0 for layer in net.layers):
         raise InputError(
-            f"{path}: of Caffe's first format, V0: upgrade it with Caffe's"
-            " upgrade_net_proto_binary"
+            f"{path}: of Caffe's first format, V0: upgrade it with Caffe's upgrade_net_proto_binary"
         )
     found = [(_V1_TYPES.get(layer.type, f"type {layer.type}"), layer) for layer in net.layers]
     found += [(text(layer.type), layer) for layer in net.layer]

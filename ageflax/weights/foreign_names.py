@@ -130,8 +130,7 @@ def _with_joined_qkv(found: Tensors, origin: str) -> Tensors:
         absent = [letter for letter in "qkv" if letter not in three]
         if absent:
             raise InputError(
-                f"{origin}: {path} is made of the file's q, k and v:"
-                f" {' and '.join(absent)} missing"
+                f"{origin}: {path} is made of the file's q, k and v: {' and '.join(absent)} missing"
             )
         shapes = [three[letter].shape for letter in "qkv"]
         if len(set(shapes)) > 1 or not shapes[0]:

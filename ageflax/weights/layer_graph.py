@@ -81,9 +81,7 @@ class Cursor:
 
     def conv(self, *, side: int, stride: int, pad: int) -> Layer:
         """A convolution of one group, its kernel, stride and padding as given."""
-        here = self.take(
-            "conv", stride=(stride, stride), pads=(pad,) * 4, dilation=(1, 1), group=1
-        )
+        here = self.take("conv", stride=(stride, stride), pads=(pad,) * 4, dilation=(1, 1), group=1)
         if here.tensors["kernel"].shape[2:] != (side, side):
             raise Mismatch(
                 f"convolution {here.name} of {here.tensors['kernel'].shape[2:]} pixels,"

@@ -124,9 +124,7 @@ def _conv_and_norm(cursor: Cursor, *, side: int, stride: int) -> tuple[Layer, La
     return cursor.conv(side=side, stride=stride, pad=(side - 1) // 2), norm
 
 
-def _main_path(
-    cursor: Cursor, layers: list[tuple[int, int]]
-) -> list[tuple[Layer, Layer | None]]:
+def _main_path(cursor: Cursor, layers: list[tuple[int, int]]) -> list[tuple[Layer, Layer | None]]:
     """Convolutions of a block, the first first."""
     path = []
     for k, (side, stride) in enumerate(reversed(layers)):

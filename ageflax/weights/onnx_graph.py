@@ -29,7 +29,9 @@ class _Graph:
         model = protobufs.read(path, "onnx", "ModelProto", "ONNX file")
         self.path, graph = path, model.graph
         if not graph.node or not graph.output:
-            raise InputError(f"{path}: no ONNX file of a network, or a damaged one: it has no nodes")
+            raise InputError(
+                f"{path}: no ONNX file of a network, or a damaged one: it has no nodes"
+            )
         self.tensors = Tensors(path, graph.initializer)
         self._producers = {name: node for node in graph.node for name in node.output if name}
         # Files of version 3 list every initializer among the inputs too.

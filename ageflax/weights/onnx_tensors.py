@@ -92,9 +92,9 @@ class Tensors:
     def _inside(self, proto: Any, dtype: np.dtype, where: str) -> np.ndarray:
         try:
             if proto.raw_data:
-                return protobufs.numbers(proto.raw_data, dtype.str if dtype.kind != "V" else "<u2").view(
-                    dtype
-                )
+                return protobufs.numbers(
+                    proto.raw_data, dtype.str if dtype.kind != "V" else "<u2"
+                ).view(dtype)
             if proto.float_data:
                 return protobufs.numbers(proto.float_data, "<f4")
             if proto.double_data:

@@ -124,9 +124,7 @@ def message_classes(schema: Schema, package: str) -> dict[str, Any]:
             if kind in schema:
                 added.type, added.type_name = proto.TYPE_MESSAGE, f".{package}.{kind}"
             else:
-                added.type = getattr(
-                    proto, f"TYPE_{'BYTES' if kind == 'data' else kind.upper()}"
-                )
+                added.type = getattr(proto, f"TYPE_{'BYTES' if kind == 'data' else kind.upper()}")
     pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(file.SerializeToString())
     return {

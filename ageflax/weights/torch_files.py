@@ -67,8 +67,12 @@ def _zipped(path: Path, file: BinaryIO, size: int) -> tuple[Any, _Read]:
     bounded.most = size
     pickles = [name for name in archive.NameToInfo if name.endswith("/data.pkl")]
     if len(pickles) != 1:
-        what = "TorchScript" if any(n.endswith("/constants.pkl") for n in archive.NameToInfo) else "a"
-        raise InputError(f"{path}: {what} zip archive, none of PyTorch's weights: no data.pkl in it")
+        what = (
+            "TorchScript" if any(n.endswith("/constants.pkl") for n in archive.NameToInfo) else "a"
+        )
+        raise InputError(
+            f"{path}: {what} zip archive, none of PyTorch's weights: no data.pkl in it"
+        )
     folder = pickles[0].removesuffix("data.pkl")
     if f"{folder}constants.pkl" in archive.NameToInfo:
         raise InputError(
@@ -218,15 +222,22 @@ def read(path: Path) -> dict[str, np.ndarray]:
                 raise InputError(f"{path}: {'an empty file' if not size else 'no file of PyTorch'}")
             return _read(_state(value, path), load, path, size)
     # All that zipfile raises of archives that are none.
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError,
-            struct.error, IndexError, OverflowError) as error:
+    except (
+        OSError,
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        ValueError,
+        RuntimeError,
+        struct.error,
+        IndexError,
+        OverflowError,
+    ) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else "damaged"
         raise InputError(f"{path}: cannot be read: {why}") from error
 
 
-def _read(
-    state: dict[str, Tensor], load: _Read, path: Path, size: int
-) -> dict[str, np.ndarray]:
+def _read(state: dict[str, Tensor], load: _Read, path: Path, size: int) -> dict[str, np.ndarray]:
     stored: dict[str, np.ndarray] = {}
     described: dict[str, tuple[int, str]] = {}
     found, numbers = {}, 0
@@ -243,7 +254,9 @@ def _read(
         found[name] = _array(tensor, stored[key], name, path)
     total = sum(values.size for values in found.values())
     if total > size:
-        raise InputError(f"{path}: refused: its tensors share their numbers, {total} in {size} bytes")
+        raise InputError(
+            f"{path}: refused: its tensors share their numbers, {total} in {size} bytes"
+        )
     for name, values in found.items():
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise InputError(f"{path}: {name} has values that are not finite")

@@ -64,7 +64,9 @@ class _Refused(Exception):
 
 def _is_shape(value: Any) -> bool:
     return (
-        isinstance(value, tuple) and len(value) <= 8 and all(type(n) is int and n >= 0 for n in value)
+        isinstance(value, tuple)
+        and len(value) <= 8
+        and all(type(n) is int and n >= 0 for n in value)
     )
 
 
