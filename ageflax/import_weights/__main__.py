@@ -1,8 +1,8 @@
 """Makes a bundle of somebody else's weights: python -m ageflax.import_weights --from=caffe ...
 
-For example, the networks of Levi and Hassner as their authors published them:
+For example, a network of Levi and Hassner as they published it:
 
-  python -m ageflax.import_weights --from=caffe --arch=levi_hassner --known=levi_gender \\
+  python -m ageflax.import_weights --from=caffe --arch=levi_hassner --known=levi_gender
     --input=gender_net.caffemodel --mean=mean.binaryproto --output=models/levi_gender
 """
 
@@ -12,23 +12,26 @@ from collections.abc import Sequence
 from pathlib import Path
 
 _EPILOG = """\
-FORMAT   caffe: a .caffemodel of V1 or V2; torch: .safetensors, .pth, .pt or .bin in torchvision's, timm's,
-         CLIP's or Caffe's names; onnx: what Caffe, MXNet and PyTorch export, its layers told by the graph.
-         Nothing in a file is ever run: a pickle is read as data.
-ARCH     levi_hassner, vgg16 (caffe, onnx; vgg16 torch too), resnet18, resnet34, resnet50 (torch, onnx),
-         vit_b16 (torch)
+FORMAT  caffe: a .caffemodel of V1 or V2; torch: .safetensors, .pth, .pt or .bin in the names of
+        torchvision, timm, CLIP or Caffe; onnx: its layers are told by the graph. Nothing in a file is
+        ever run: a pickle is read as data.
+ARCH    levi_hassner (caffe, onnx), vgg16 (all), resnet18, resnet34, resnet50 (torch, onnx), vit_b16
+        (torch)
 
 What the file does not say must be said; nothing of it is guessed.
---known     a published model, of which this is known: levi_age, levi_gender, dex_age, dex_apparent_age,
-            dex_gender, vgg_face, fairface; other flags go before it
---classes   the outputs in the file's order: Male,Female | 0-2,4-6,... | "years" for 0 to 100 | "-" for an
-            output that is no class of ours; "none" takes the trunk alone, as a start for training. The
-            bundle has them in this project's order, age groups from young to old, female before male.
---channels  rgb or bgr; Caffe's are bgr unless said otherwise
---mean      a mean.binaryproto, three numbers of 0-255 in the order of --channels, imagenet, clip or none
---deviation three numbers, imagenet, clip or none (default: that of the mean of imagenet or clip, else none)
---resize    side the face is resized to (default 256 of levi_hassner, else the crop), --crop: the side of
-            what the network sees (default 227 of levi_hassner, else 224)
+--known      a published model, of which this is known: levi_age, levi_gender, dex_age,
+             dex_apparent_age, dex_gender, vgg_face, fairface; what other flags say goes before it
+--classes    the outputs in the file's order: Male,Female | 0-2,4-6,... | "years" for 0 to 100 | "-"
+             for an output that is no class of ours; "none" takes the trunk alone, as a start for
+             training. The bundle has them in this project's order: age groups from young to old,
+             female before male.
+--channels   rgb or bgr; Caffe's are bgr unless said otherwise
+--mean       a mean.binaryproto, three numbers of 0-255 in the order of --channels, imagenet, clip or
+             none
+--deviation  three numbers, imagenet, clip or none (default: that of imagenet or clip where the mean
+             is, else none)
+--resize     side the face is resized to (default 256 of levi_hassner, else the crop)
+--crop       side of what the network sees (default 227 of levi_hassner, else 224)
 
 An earlier bundle in the output's place is replaced.
 Exit codes: 0 done, 2 bad input, 1 failed, 130 interrupted."""

@@ -163,7 +163,8 @@ def _check_shapes(request: Request, description: dict[str, Any], tensors: dict[s
     except Exception as error:  # widths and crops that no network has fail wherever they come up
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"--crop={crop}: no {request.arch} of these weights: {first}") from error
-    wanted = {path: leaf.shape for path, leaf in flatten_dict(drawn, sep="/").items()}
+    leaves: dict[str, Any] = flatten_dict(drawn, sep="/")
+    wanted = {path: leaf.shape for path, leaf in leaves.items()}
     given = {path: values.shape for path, values in tensors.items()}
     differing = sorted(
         path for path in wanted.keys() | given.keys() if wanted.get(path) != given.get(path)

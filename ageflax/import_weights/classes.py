@@ -1,6 +1,7 @@
 """Which output of a foreign network is which class of ours."""
 
 import dataclasses
+import itertools
 import re
 
 from ageflax import labels
@@ -65,7 +66,7 @@ def _ages(names: dict[int, str]) -> tuple[tuple[int, ...], labels.Intervals]:
     """Rows from the youngest group to the oldest, and the groups."""
     bounds = _intervals(names)
     rows = sorted(bounds, key=lambda row: bounds[row])
-    for before, after in zip(rows, rows[1:], strict=False):
+    for before, after in itertools.pairwise(rows):
         if bounds[before][1] >= bounds[after][0]:
             raise InputError(f"--classes: {names[before]} and {names[after]} overlap")
     if len(rows) == 1:

@@ -1,6 +1,6 @@
 """What the best-known published models leave unsaid in their files: classes, input and licence.
 
-References: Levi & Hassner, CVPRW 2015, and the authors' demo, whose gender list is Male, Female; Rothe et
+References: Levi & Hassner, CVPRW 2015, and the authors' demo, whose genders are Male, Female; Rothe et
   al., DEX, and the ONNX model zoo's age_gender page; Parkhi et al., BMVC 2015; Karkkainen & Joo,
   FairFace, WACV 2021, and the authors' predict.py.
 """

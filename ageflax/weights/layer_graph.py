@@ -30,7 +30,7 @@ class Layer:
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-class Mismatch(InputError):
+class MismatchError(InputError):
     """The graph is of another network than the one it is compared with."""
 
 
@@ -49,9 +49,11 @@ class Cursor:
         """Another at the same place."""
         return Cursor(self.layer, self.network)
 
-    def differs(self, what: str) -> Mismatch:
+    def differs(self, what: str) -> MismatchError:
         """What to raise where the layer is not the expected one."""
-        return Mismatch(f"{what} at {self.layer.name or self.layer.kind!r}: not {self.network}")
+        return MismatchError(
+            f"{what} at {self.layer.name or self.layer.kind!r}: not {self.network}"
+        )
 
     def at(self, kind: str) -> bool:
         """Whether a layer of this kind is here."""
@@ -61,7 +63,7 @@ class Cursor:
         """The layer here, of this kind and with these settings; steps to its first input.
 
         Raises:
-          Mismatch: it is of another kind, or has other settings.
+          MismatchError: it is of another kind, or has other settings.
         """
         here = self.layer
         if here.kind != kind:
@@ -83,7 +85,7 @@ class Cursor:
         """A convolution of one group, its kernel, stride and padding as given."""
         here = self.take("conv", stride=(stride, stride), pads=(pad,) * 4, dilation=(1, 1), group=1)
         if here.tensors["kernel"].shape[2:] != (side, side):
-            raise Mismatch(
+            raise MismatchError(
                 f"convolution {here.name} of {here.tensors['kernel'].shape[2:]} pixels,"
                 f" expected {side}x{side}: not {self.network}"
             )
@@ -112,7 +114,7 @@ class Cursor:
         """The network's input is here.
 
         Raises:
-          Mismatch: something is computed first: more layers, or preprocessing.
+          MismatchError: something is computed first: more layers, or preprocessing.
         """
         if not self.at("input"):
             raise self.differs(f"found {self.layer.kind} between the image and the first layer")

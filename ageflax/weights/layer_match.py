@@ -1,7 +1,7 @@
 """Which layer of a foreign graph is which of ours, told by the structure and by nothing else.
 
-A network is walked from its output to its input; each layer must be of the kind, with the stride, padding
-and rounding, that our network has there. Names and the order in the file play no part.
+A network is walked from its output to its input; each layer must be of the kind, with the stride,
+padding and rounding, that our network has there. Names and the order in the file play no part.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ageflax.errors import InputError
-from ageflax.weights.layer_graph import Cursor, Layer, Mismatch
+from ageflax.weights.layer_graph import Cursor, Layer, MismatchError
 
 Tensors = dict[str, np.ndarray]
 
@@ -50,7 +50,7 @@ class _Found:
         kernel = layer.tensors["kernel"]
         outputs, inputs = kernel.shape
         if inputs % side**2:
-            raise Mismatch(
+            raise MismatchError(
                 f"{layer.name} sees {inputs} values, which are no map of {side}x{side} pixels, as"
                 f" {network} has at this crop; --crop says what the network sees"
             )
@@ -144,7 +144,7 @@ def _block(cursor: Cursor, found: _Found, name: str, layers: list[tuple[int, int
     try:
         main, shortcut = _main_path(first, layers), second
         end = first
-    except Mismatch:
+    except MismatchError:
         main, shortcut = _main_path(second, layers), first
         end = second
     # A path that is found in the shortcut alone is refused below: it ends elsewhere.

@@ -202,7 +202,8 @@ def _norm(graph: _Graph, node: Any, given: dict, inputs: tuple[Layer, ...]) -> L
     found = graph.constants(node, 1)
     if len(found) != 4 or len({values.shape for values in found}) > 1 or found[0].ndim != 1:
         return None
-    tensors = dict(zip(("scale", "bias", "mean", "var"), found, strict=True))
+    scale, bias, mean, var = found
+    tensors = {"scale": scale, "bias": bias, "mean": mean, "var": var}
     settings = {"epsilon": float(given.get("epsilon", 1e-5))}
     return Layer("batch_norm", graph.name(node), inputs, tensors, settings)
 

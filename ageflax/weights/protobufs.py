@@ -1,4 +1,4 @@
-"""Protocol-buffer files of Caffe and ONNX, read by protobuf itself from the part of each schema used here.
+"""Protocol-buffer files of Caffe and ONNX, read by protobuf from the part of each schema used here.
 
 Numbers are those of caffe.proto and onnx.proto. What a schema here does not name, protobuf skips. Names
 are bytes, so that none can fail to decode. Packed numbers are declared as the bytes that they are on the

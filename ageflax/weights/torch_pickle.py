@@ -58,7 +58,7 @@ class _Name:
     name: str
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     """What the file asks for that is not done; the message says what."""
 
 
@@ -86,7 +86,7 @@ def _parameter(arguments: tuple) -> Tensor:
 
 def _empty(arguments: tuple) -> dict:
     if arguments:
-        raise _Refused("a collections.OrderedDict of given content")
+        raise _RefusedError("a collections.OrderedDict of given content")
     return {}
 
 
@@ -105,7 +105,7 @@ _MARK = object()
 def _named(module: Any, name: Any) -> _Name:
     full = f"{module}.{name}"
     if full not in _NAMES:
-        raise _Refused(f"the name {full[:100]!r}")
+        raise _RefusedError(f"the name {full[:100]!r}")
     return _Name(full)
 
 
@@ -120,7 +120,7 @@ class _Machine:
         """The pickled value, and where the pickle ends."""
         for count, (opcode, argument, at) in enumerate(_instructions(content)):
             if count > _MOST_INSTRUCTIONS:
-                raise _Refused(f"more than {_MOST_INSTRUCTIONS} instructions")
+                raise _RefusedError(f"more than {_MOST_INSTRUCTIONS} instructions")
             if opcode == "STOP":
                 return self.stack.pop(), at + 1
             if opcode in _PUSHED:
@@ -130,7 +130,7 @@ class _Machine:
             elif opcode in _DONE:
                 _DONE[opcode](self, argument)
             elif opcode not in ("PROTO", "FRAME"):
-                raise _Refused(f"the instruction {opcode}")
+                raise _RefusedError(f"the instruction {opcode}")
         raise ValueError("no end")
 
     def marked(self) -> list[Any]:
@@ -159,7 +159,7 @@ class _Machine:
         for key, value in zip(pairs[::2], pairs[1::2], strict=True):
             # Of nested tuples even the hash could take for ever.
             if type(key) not in (str, int):
-                raise _Refused(f"a dictionary with a key of type {type(key).__name__}")
+                raise _RefusedError(f"a dictionary with a key of type {type(key).__name__}")
             target[key] = value
 
     def append(self, values: list[Any]) -> None:
@@ -174,14 +174,14 @@ class _Machine:
         if not isinstance(function, _Name) or not isinstance(arguments, tuple):
             raise ValueError("a call of what is no function")
         if function.name not in _CALLS:
-            raise _Refused(f"a call of {function.name!r}")
+            raise _RefusedError(f"a call of {function.name!r}")
         self.stack.append(_CALLS[function.name](arguments))
 
     def build(self) -> None:
         """Drops attributes: a state dict's are versions of its modules."""
         self.stack.pop()
         if not isinstance(self.stack[-1], dict):
-            raise _Refused("an object with attributes")
+            raise _RefusedError("an object with attributes")
 
     def storage(self) -> None:
         """What a tensor names its storage by: ('storage', type, key, device, count)."""
@@ -193,7 +193,7 @@ class _Machine:
         if not known or type(key) is not str or type(count) is not int or count < 0:
             raise ValueError("no storage")
         if len(given) == 6 and given[5] is not None:
-            raise _Refused("a storage that is a part of another")
+            raise _RefusedError("a storage that is a part of another")
         self.stack.append(Storage(key, STORAGES[kind.name.removeprefix("torch.")], count))
 
 
@@ -249,7 +249,7 @@ def read(content: bytes, where: str) -> tuple[Any, int]:
     """
     try:
         return _Machine().run(content)
-    except _Refused as error:
+    except _RefusedError as error:
         raise InputError(
             f"{where}: refused, nothing in it was run: its pickle holds {error}, where a file of"
             " weights has tensors alone; with torch, where you trust the file, save them alone:"
