@@ -141,12 +141,12 @@ def _block(cursor: Cursor, found: _Found, name: str, layers: list[tuple[int, int
     cursor.take("add")
     first, second = (Cursor(layer, cursor.network) for layer in joined.inputs)
     strided = max(stride for _, stride in layers)
+    end, shortcut = first.copy(), second
     try:
-        main, shortcut = _main_path(first, layers), second
-        end = first
+        main = _main_path(end, layers)
     except MismatchError:
-        main, shortcut = _main_path(second, layers), first
-        end = second
+        end, shortcut = second, first
+        main = _main_path(end, layers)
     # A path that is found in the shortcut alone is refused below: it ends elsewhere.
     if shortcut.layer is not end.layer:
         pair = _conv_and_norm(shortcut, side=1, stride=strided)
