@@ -30,18 +30,18 @@ class Foreign:
 
 
 def _of_graph(path: Path, arch: str, *, crop: int, framework: str) -> Foreign:
-    if arch not in layer_match.MATCHED:
+    # Caffe's ResNets have the stride elsewhere.
+    networks = ("levi_hassner", "vgg16") if framework == "caffe" else layer_match.MATCHED
+    if arch not in networks:
         raise InputError(
-            f"--arch={arch}: from {framework}, weights are imported for"
-            f" {', '.join(layer_match.MATCHED)}"
+            f"--arch={arch}: from {framework}, weights are imported for {', '.join(networks)}"
         )
     output = (caffe if framework == "caffe" else onnx_graph).read_graph(path)
     try:
         trunk, last = layer_match.match(output, arch, crop=crop)
     except InputError as error:
         raise InputError(
-            f"{path}: {error}. Networks that can be imported from {framework}:"
-            f" {', '.join(layer_match.MATCHED)}"
+            f"{path}: {error}. Networks that can be imported from {framework}: {', '.join(networks)}"
         ) from error
     kernel = last.tensors["kernel"]
     bias = last.tensors.get("bias", np.zeros(len(kernel), np.float32))

@@ -137,8 +137,7 @@ def _main_path(cursor: Cursor, layers: list[tuple[int, int]]) -> list[tuple[Laye
 def _block(cursor: Cursor, found: _Found, name: str, layers: list[tuple[int, int]]) -> None:
     """A residual block; the two inputs of its sum come in either order."""
     cursor.take("relu")
-    joined = cursor.copy().layer
-    cursor.take("add")
+    joined = cursor.take("add")
     first, second = (Cursor(layer, cursor.network) for layer in joined.inputs)
     strided = max(stride for _, stride in layers)
     end, shortcut = first.copy(), second

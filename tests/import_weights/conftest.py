@@ -20,7 +20,13 @@ def run(tmp_path, capsys):
         output = tmp_path / "bundle"
         capsys.readouterr()
         code = command.main(
-            [f"--from={framework}", f"--arch={arch}", f"--input={path}", f"--output={output}", *words]
+            [
+                f"--from={framework}",
+                f"--arch={arch}",
+                f"--input={path}",
+                f"--output={output}",
+                *words,
+            ]
         )
         return code, output, capsys.readouterr().err
 

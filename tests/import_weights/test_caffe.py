@@ -121,7 +121,11 @@ def test_the_bundle_says_where_it_comes_from_and_on_what_terms(run, small_levi):
     assert code == 0, said
     described = json.loads((output / "config.json").read_text())
     origin = described["source"]["imported_from"]
-    assert (origin["format"], origin["file"], len(origin["sha256"])) == ("caffe", "weights.file", 64)
+    assert (origin["format"], origin["file"], len(origin["sha256"])) == (
+        "caffe",
+        "weights.file",
+        64,
+    )
     assert described["figures"] == {} and described["protocol"] == {}
     assert described["data"]["name"] == "adience"
     assert "no claim for commercial use" in (output / "README.md").read_text()

@@ -50,9 +50,7 @@ def by_opencv(model, images):
 def test_the_network_of_levi_and_hassner(run, given):
     old = given.pop("old", False) if given else False
     model = onnx_nets.levi(**given).model(227, old=old)
-    code, output, said = run(
-        model.SerializeToString(), *WORDS, "--resize=227", framework="onnx"
-    )
+    code, output, said = run(model.SerializeToString(), *WORDS, "--resize=227", framework="onnx")
     assert code == 0, said
     images = faces(227)
     expected = by_opencv(model, images)
@@ -80,7 +78,7 @@ def test_vgg16(run):
         ("resnet18", {}),
         ("resnet18", {"norm": False}),
         ("resnet18", {"swapped": True}),
-        ("resnet50", {"bottleneck": True, "blocks": (3, 4, 6, 3), "norm": False}),
+        ("resnet50", {"bottleneck": True, "blocks": (3, 4, 6, 3), "norm": False, "swapped": True}),
     ],
     ids=str,
 )
@@ -175,8 +173,18 @@ def test_a_googlenet_is_refused_with_what_can_be_imported(refused):
     writer.dense(2, 8)
     content = writer.model(224).SerializeToString()
     for arch in ("levi_hassner", "vgg16", "resnet18"):
-        line = refused(content, "--channels=bgr", "--mean=none", "--classes=Male,Female", framework="onnx", arch=arch)
-        assert "Networks that can be imported from onnx: levi_hassner, vgg16, resnet18, resnet34, resnet50" in line
+        line = refused(
+            content,
+            "--channels=bgr",
+            "--mean=none",
+            "--classes=Male,Female",
+            framework="onnx",
+            arch=arch,
+        )
+        assert (
+            "Networks that can be imported from onnx: levi_hassner, vgg16, resnet18, resnet34, resnet50"
+            in line
+        )
 
 
 def external(folder, location="weights.bin"):
@@ -224,7 +232,13 @@ def test_external_data_outside_the_models_folder_are_refused(refused, tmp_path, 
 
 @pytest.mark.parametrize(
     "values",
-    [{"offset": "-8"}, {"offset": str(2**62)}, {"length": str(2**62)}, {"length": "0"}, {"offset": "x"}],
+    [
+        {"offset": "-8"},
+        {"offset": str(2**62)},
+        {"length": str(2**62)},
+        {"length": "0"},
+        {"offset": "x"},
+    ],
 )
 def test_external_data_outside_their_file_are_refused(refused, tmp_path, values):
     model, path = external(tmp_path)

@@ -13,9 +13,15 @@ def levi(width=1 / 16, outputs=8, *, crop=227):
     """The authors' network: (type, name, settings)."""
     f = lambda n: max(round(n * width), 1)  # noqa: E731
     layers = [("Data", "data", {"crop": crop})]
-    for k, (features, side, stride, pad) in enumerate(((96, 7, 4, 0), (256, 5, 1, 2), (384, 3, 1, 1)), 1):
+    for k, (features, side, stride, pad) in enumerate(
+        ((96, 7, 4, 0), (256, 5, 1, 2), (384, 3, 1, 1)), 1
+    ):
         layers += [
-            ("Convolution", f"conv{k}", {"num_output": f(features), "kernel_size": side, "stride": stride, "pad": pad}),
+            (
+                "Convolution",
+                f"conv{k}",
+                {"num_output": f(features), "kernel_size": side, "stride": stride, "pad": pad},
+            ),
             ("ReLU", f"relu{k}", {}),
             ("Pooling", f"pool{k}", {"kernel_size": 3, "stride": 2}),
         ]
@@ -36,12 +42,20 @@ def vgg16(width=1 / 16, outputs=101, *, crop=224):
     for stage, (features, count) in enumerate(((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)), 1):
         for k in range(1, count + 1):
             layers += [
-                ("Convolution", f"conv{stage}_{k}", {"num_output": f(features), "kernel_size": 3, "stride": 1, "pad": 1}),
+                (
+                    "Convolution",
+                    f"conv{stage}_{k}",
+                    {"num_output": f(features), "kernel_size": 3, "stride": 1, "pad": 1},
+                ),
                 ("ReLU", f"relu{stage}_{k}", {}),
             ]
         layers.append(("Pooling", f"pool{stage}", {"kernel_size": 2, "stride": 2}))
     for k in (6, 7):
-        layers += [("InnerProduct", f"fc{k}", {"num_output": f(4096)}), ("ReLU", f"relu{k}", {}), ("Dropout", f"drop{k}", {})]
+        layers += [
+            ("InnerProduct", f"fc{k}", {"num_output": f(4096)}),
+            ("ReLU", f"relu{k}", {}),
+            ("Dropout", f"drop{k}", {}),
+        ]
     return [*layers, ("InnerProduct", "fc8-101", {"num_output": outputs}), ("Softmax", "prob", {})]
 
 
@@ -91,7 +105,10 @@ def _set_params(layer, kind, given):
         if "group" in given:
             param.group = given["group"]
     elif kind == "Pooling":
-        layer.pooling_param.kernel_size, layer.pooling_param.stride = given["kernel_size"], given["stride"]
+        layer.pooling_param.kernel_size, layer.pooling_param.stride = (
+            given["kernel_size"],
+            given["stride"],
+        )
         layer.pooling_param.pool = given.get("pool", 0)
     elif kind == "InnerProduct":
         layer.inner_product_param.num_output = given["num_output"]
@@ -128,7 +145,9 @@ def deploy(layers):
         top = blob if kind in ("ReLU", "Dropout") else name
         inside = " ".join(f"{key}: {value}" for key, value in given.items())
         inside = f"{param[kind]} {{ {inside} }}" if kind in param else ""
-        lines.append(f'layer {{ name: "{name}" type: "{kind}" bottom: "{blob}" top: "{top}" {inside} }}')
+        lines.append(
+            f'layer {{ name: "{name}" type: "{kind}" bottom: "{blob}" top: "{top}" {inside} }}'
+        )
         blob = top
     return "\n".join(lines)
 

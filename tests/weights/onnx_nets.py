@@ -29,17 +29,23 @@ class Writer:
         self._count += 1
         names = [*(inputs or [self.value]), *(self.constant(values) for values in constants)]
         self.value = f"v{self._count}"
-        self.nodes.append(helper.make_node(operator, names, [self.value], name=f"n{self._count}", **attributes))
+        self.nodes.append(
+            helper.make_node(operator, names, [self.value], name=f"n{self._count}", **attributes)
+        )
         return self.value
 
     def drawn(self, *shape, gain=1.0):
-        return (self.draw.normal(0, gain * np.sqrt(2 / np.prod(shape[1:])), shape)).astype(np.float32)
+        return (self.draw.normal(0, gain * np.sqrt(2 / np.prod(shape[1:])), shape)).astype(
+            np.float32
+        )
 
     def bias(self, outputs):
         return self.draw.normal(0, 0.1, outputs).astype(np.float32)
 
     def conv(self, outputs, inputs, side, stride, pad, *, bias=True, gain=1.0):
-        constants = [self.drawn(outputs, inputs, side, side, gain=gain)] + ([self.bias(outputs)] if bias else [])
+        constants = [self.drawn(outputs, inputs, side, side, gain=gain)] + (
+            [self.bias(outputs)] if bias else []
+        )
         self.node("Conv", *constants, kernel_shape=[side] * 2, strides=[stride] * 2, pads=[pad] * 4)
 
     def dense(self, outputs, inputs, *, how="Gemm", gain=1.0):
@@ -53,7 +59,14 @@ class Writer:
 
     def norm(self, features):
         uniform = lambda: self.draw.uniform(0.5, 1.5, features).astype(np.float32)  # noqa: E731
-        self.node("BatchNormalization", uniform(), self.bias(features), self.bias(features), uniform(), epsilon=2e-5)
+        self.node(
+            "BatchNormalization",
+            uniform(),
+            self.bias(features),
+            self.bias(features),
+            uniform(),
+            epsilon=2e-5,
+        )
 
     def model(self, side, *, old=False):
         """The file's message; an old one lists its initialisers among the inputs."""
@@ -62,7 +75,13 @@ class Writer:
         output = helper.make_tensor_value_info(self.value, TensorProto.FLOAT, [1, self.outputs])
         inputs = [image]
         if old:
-            inputs = [*(helper.make_tensor_value_info(t.name, t.data_type, list(t.dims)) for t in self.tensors), image]
+            inputs = [
+                *(
+                    helper.make_tensor_value_info(t.name, t.data_type, list(t.dims))
+                    for t in self.tensors
+                ),
+                image,
+            ]
         graph = helper.make_graph(self.nodes, "net", inputs, [output], self.tensors)
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=6)
 
@@ -129,7 +148,11 @@ def resnet(*, bottleneck=False, norm=True, swapped=False, blocks=(2, 2, 2, 2), *
         f = 4 * 2**stage
         for k in range(count):
             stride, start = (2 if stage and not k else 1), w.value
-            layers = [(f, 1, 1), (f, 3, stride), (4 * f, 1, 1)] if bottleneck else [(f, 3, stride), (f, 3, 1)]
+            layers = (
+                [(f, 1, 1), (f, 3, stride), (4 * f, 1, 1)]
+                if bottleneck
+                else [(f, 3, stride), (f, 3, 1)]
+            )
             features = inputs
             for place, (outputs, side, step) in enumerate(layers):
                 conv(outputs, features, side, step, 0.7)

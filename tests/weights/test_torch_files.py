@@ -14,10 +14,23 @@ import pytest
 
 from ageflax.errors import InputError
 from ageflax.weights import torch_files, torch_pickle
-from tests.weights.torch_writer import CONTAINERS, Global, Storage, View, legacy, pickled, stored, tensor, zipped
+from tests.weights.torch_writer import (
+    CONTAINERS,
+    Global,
+    Storage,
+    View,
+    legacy,
+    pickled,
+    stored,
+    tensor,
+    zipped,
+)
 
 DRAW = np.random.default_rng(0)
-STATE = {"a.weight": DRAW.normal(size=(3, 4)).astype(np.float32), "a.bias": DRAW.normal(size=3).astype(np.float32)}
+STATE = {
+    "a.weight": DRAW.normal(size=(3, 4)).astype(np.float32),
+    "a.bias": DRAW.normal(size=3).astype(np.float32),
+}
 
 
 @pytest.fixture
@@ -139,7 +152,12 @@ def evil_pickles(marker):
     yield "eval", pickle.dumps(Evil(eval, f"open({str(marker)!r}, 'w')"), 2)
     yield "exec by INST", f"(S'open({str(marker)!r}, \"w\")'\ni__builtin__\nexec\n.".encode()
     yield "NEWOBJ", b"\x80\x02ctorch._utils\n_rebuild_parameter\n)\x81."
-    yield "OBJ", f"(cos\nsystem\nX{struct.pack('<I', len(command)).decode('latin-1')}{command}o.".encode("latin-1")
+    yield (
+        "OBJ",
+        f"(cos\nsystem\nX{struct.pack('<I', len(command)).decode('latin-1')}{command}o.".encode(
+            "latin-1"
+        ),
+    )
     yield "a child's name", b"\x80\x02ctorch._utils\n_rebuild_tensor_v2.__globals__\n."
     yield "BUILD of a name", b"\x80\x02ccollections\nOrderedDict\n}b."
     yield "STACK_GLOBAL", pickle.dumps(os.system, 4)
@@ -170,7 +188,9 @@ def test_code_in_a_pickle_is_refused_and_not_run(read, tmp_path, number, kind):
 
 def test_the_refusal_names_what_was_asked_for(read):
     content = zipped(views(STATE), pickle_bytes=pickle.dumps(Evil(os.system, "true"), 2))
-    with pytest.raises(InputError, match=r"nothing in it was run: its pickle holds the name 'posix.system'"):
+    with pytest.raises(
+        InputError, match=r"nothing in it was run: its pickle holds the name 'posix.system'"
+    ):
         read(content)
     whole = Global("torchvision.models.resnet", "ResNet")
     with pytest.raises(InputError, match=r"ResNet'.*torch\.save\(model\.state_dict\(\), FILE\)"):

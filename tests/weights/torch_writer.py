@@ -45,7 +45,11 @@ class View:
 def stored(values):
     """A storage of an array's numbers, in its order."""
     values = np.ascontiguousarray(values)
-    kind = KINDS["bfloat16" if values.dtype.kind == "V" or values.dtype.name == "bfloat16" else values.dtype.str]
+    kind = KINDS[
+        "bfloat16"
+        if values.dtype.kind == "V" or values.dtype.name == "bfloat16"
+        else values.dtype.str
+    ]
     return Storage(values.tobytes(), values.size, kind)
 
 
@@ -120,7 +124,9 @@ def legacy(value, *, pickle_bytes=None, little=True):
     content, storages = pickled(value)
     parts = [pickle.dumps(0x1950A86A20F9469CFC6C, 2), pickle.dumps(1001, 2)]
     sizes = {"short": 2, "int": 4, "long": 4}
-    parts.append(pickle.dumps({"protocol_version": 1001, "little_endian": little, "type_sizes": sizes}, 2))
+    parts.append(
+        pickle.dumps({"protocol_version": 1001, "little_endian": little, "type_sizes": sizes}, 2)
+    )
     parts += [pickle_bytes or content, pickle.dumps(sorted(storages), 2)]
     for _, storage in sorted(storages.items()):
         parts += [struct.pack("<q", storage.count), storage.content]
