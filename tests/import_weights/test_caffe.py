@@ -94,7 +94,7 @@ def test_age_groups_come_out_from_young_to_old(run, tmp_path):
     code, output, _ = run(content, "--classes=40-100,0-17,18-39", "--mean=104,117,123")
     assert code == 0
     images = faces(256)
-    seen = centre(images[..., ::-1].astype(np.float32) - np.float32([104, 117, 123]), 227)
+    seen = centre(images[..., ::-1].astype(np.float32) - np.array([104, 117, 123], np.float32), 227)
     expected = by_opencv(tmp_path, layers, content, seen)[:, [1, 2, 0]]
     found = bundle.load(output)
     assert found.heads == {"age": ["0-17", "18-39", "40-100"]}

@@ -44,7 +44,7 @@ CONTENTS = {
 def test_each_container_of_torch_gives_the_same_bundle(run, tmp_path):
     state = resnet18()
     faces = np.random.default_rng(1).integers(0, 256, (2, 48, 48, 3), np.uint8)
-    answers = []
+    answers, model = [], None
     for make in CONTENTS.values():
         code, output, said = run(
             make(state),
@@ -59,6 +59,7 @@ def test_each_container_of_torch_gives_the_same_bundle(run, tmp_path):
         assert "not used: 20 num_batches_tracked" in said
         model = bundle.load(output)
         answers.append(np.asarray(model(faces)["age"]))
+    assert model is not None
     np.testing.assert_array_equal(answers[0], answers[1])
     np.testing.assert_array_equal(answers[0], answers[2])
     head = model.variables["params"]["heads"]["age"]
@@ -98,7 +99,7 @@ def test_vgg16_in_the_names_of_torchvision_and_timm(run):
 
 def test_a_clip_vit_has_no_classes_and_becomes_a_trunk(run):
     state = foreign_states.vit("clip", depth=2)
-    code, output, said = run(
+    code, _, said = run(
         save(state), "--channels=rgb", "--mean=clip", framework="torch", arch="vit_b16"
     )
     assert code == 0, said

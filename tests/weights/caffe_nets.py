@@ -1,5 +1,7 @@
 """Caffe's files written by protobuf with drawn weights, and the deploy text that OpenCV reads them by."""
 
+from typing import Any
+
 import numpy as np
 
 from ageflax.weights import protobufs
@@ -12,7 +14,7 @@ _V1 = {"Convolution": 4, "Dropout": 6, "InnerProduct": 14, "LRN": 15, "Pooling":
 def levi(width=1 / 16, outputs=8, *, crop=227):
     """The authors' network: (type, name, settings)."""
     f = lambda n: max(round(n * width), 1)  # noqa: E731
-    layers = [("Data", "data", {"crop": crop})]
+    layers: list[Any] = [("Data", "data", {"crop": crop})]
     for k, (features, side, stride, pad) in enumerate(
         ((96, 7, 4, 0), (256, 5, 1, 2), (384, 3, 1, 1)), 1
     ):
@@ -38,7 +40,7 @@ def levi(width=1 / 16, outputs=8, *, crop=227):
 
 def vgg16(width=1 / 16, outputs=101, *, crop=224):
     f = lambda n: max(round(n * width), 1)  # noqa: E731
-    layers = [("Data", "data", {"crop": crop})]
+    layers: list[Any] = [("Data", "data", {"crop": crop})]
     for stage, (features, count) in enumerate(((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)), 1):
         for k in range(1, count + 1):
             layers += [

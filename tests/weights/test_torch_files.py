@@ -132,7 +132,7 @@ def test_a_view_outside_its_storage_is_refused(read, container, view):
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_values_that_are_not_finite_are_refused(read, container, value):
     with pytest.raises(InputError, match=r"a\.bias has values that are not finite"):
-        read(container(views(STATE | {"a.bias": np.float32([0, value, 1])})))
+        read(container(views(STATE | {"a.bias": np.array([0, value, 1], np.float32)})))
 
 
 class Evil:

@@ -5,6 +5,7 @@ import io
 import pickle
 import struct
 import zipfile
+from typing import Any
 
 import numpy as np
 
@@ -36,10 +37,10 @@ class Storage:
 class View:
     """A tensor: any view of a storage; strides in numbers."""
 
-    storage: Storage
-    offset: int
-    shape: tuple
-    strides: tuple
+    storage: Any
+    offset: Any
+    shape: Any
+    strides: Any
 
 
 def stored(values):
@@ -59,7 +60,10 @@ def tensor(values):
     return View(stored(values), 0, values.shape, strides)
 
 
-class _Pickler(pickle._Pickler):
+_PythonPickler: Any = pickle._Pickler  # whose methods, unlike the other's, can be replaced
+
+
+class _Pickler(_PythonPickler):
     """Protocol 2, as PyTorch writes."""
 
     def __init__(self, file, storages):
