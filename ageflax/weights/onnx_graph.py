@@ -94,16 +94,24 @@ class _Graph:
                 kind = "input" if value in self._inputs else f"value {text(value)!r} from nowhere"
                 self._made[value] = Layer(kind, text(value))
                 continue
+            waiting += self._needed(value, node)
+            if len(waiting) > _DEEPEST:
+                raise InputError(f"{self.path}: its graph is a circle, or too deep for a network")
+        return self._made[name]
+
+    def _needed(self, value: bytes, node: Any) -> list[bytes]:
+        """Makes the layer of a value; or returns what has to be made before."""
+        try:
             needed = self._main_inputs(node)
             missing = [one for one in needed if one not in self._made]
             if not missing:
-                inputs = tuple(self._made[one] for one in needed)
-                self._made[value] = self._built(node, inputs)
-            elif len(waiting) > _DEEPEST:
-                raise InputError(f"{self.path}: its graph is a circle, or too deep for a network")
-            else:
-                waiting += missing
-        return self._made[name]
+                self._made[value] = self._built(node, tuple(self._made[one] for one in needed))
+        # Fewer inputs than its operator has, an attribute of another type, ...
+        except (TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
+            raise InputError(
+                f"{self.path}: damaged: {self.name(node)!r} is no {text(node.op_type)} as ONNX has it"
+            ) from error
+        return missing
 
     def _main_inputs(self, node: Any) -> list[bytes]:
         """Inputs that depend on the image."""
@@ -115,8 +123,7 @@ class _Graph:
 
     def _built(self, node: Any, inputs: tuple[Layer, ...]) -> Layer:
         operator = text(node.op_type)
-        where = text(node.name) or text(node.output[0])
-        unknown = Layer(operator, where, inputs)
+        unknown = Layer(operator, self.name(node), inputs)
         if node.domain not in (b"", b"ai.onnx") or operator not in _BUILT:
             return unknown
         return _BUILT[operator](self, node, self._attributes(node), inputs) or unknown

@@ -127,6 +127,10 @@ def preprocessed(graph):
     graph.node[1].input[0] = "centred"
 
 
+def no_inputs(graph):
+    del graph.node[0].input[1:]
+
+
 def circle(graph):
     graph.node[0].input[0] = graph.node[3].output[0]
 
@@ -148,6 +152,10 @@ def circle(graph):
         (replaced("LRN", "Concat"), "found Concat"),
         (preprocessed, "found Sub between the image and the first layer"),
         (circle, "a circle"),
+        (attribute("LRN", beta=[1, 2]), "damaged: .* is no LRN"),
+        (attribute("MaxPool", kernel_shape=3), "damaged: .* is no MaxPool"),
+        (attribute("MaxPool", pads=1.5), "damaged: .* is no MaxPool"),
+        (no_inputs, "damaged: 'n1' is no Conv"),
         (lambda graph: graph.initializer.pop(), r"nowhere|computed in the graph"),
         (lambda graph: graph.output.append(graph.output[0]), "one output"),
         (lambda graph: graph.ClearField("node"), "it has no nodes"),
