@@ -55,7 +55,7 @@ def _reject_others(path: Path, start: bytes) -> None:
     if torch_zip or (start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")):
         raise InputError(
             f"{path}: a pickle{' of PyTorch' * torch_zip}, not safetensors: it can run code when it is"
-            " read, so it is refused. PyTorch's weights are made a bundle, without running anything, by\n"
+            " read, so it is refused. PyTorch's weights are made a bundle, without running them, by\n"
             f"  python -m ageflax.import_weights --from=torch --classes=none --input={path.name} ..."
         )
     text = start.lstrip().lower()
