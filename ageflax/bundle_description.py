@@ -68,7 +68,12 @@ def _groups(groups: Any) -> labels.Intervals:
 
 
 def _check_heads(heads: Any, intervals: labels.Intervals) -> None:
-    if not isinstance(heads, dict) or not heads:
+    if heads == {}:
+        raise ValueError(
+            "a trunk without heads, which answers nothing: it is a start for training,"
+            " --config.transfer.weights=BUNDLE"
+        )
+    if not isinstance(heads, dict):
         raise ValueError("heads: expected the class names of each task")
     for task, names in heads.items():
         if task not in TASKS:

@@ -16,7 +16,7 @@ from ageflax.structs import TrainState
 from ageflax.weights import transfer
 
 # RGB mean and deviation, 0-255, that public weights were trained with.
-_FIXED = {
+FIXED = {
     "imagenet": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
     "clip": ((122.7709383, 116.7460125, 104.09373615), (68.5005327, 66.6321579, 70.32316335)),
 }
@@ -28,8 +28,8 @@ def _fixed(values: tuple[float, float, float]) -> np.ndarray:
 
 def _mean(config: Config, placement: Placement, rows: np.ndarray) -> np.ndarray:
     """float32, RGB: what is subtracted, from the fold's own training faces or as is usual."""
-    if config.data.mean in _FIXED:
-        return _fixed(_FIXED[config.data.mean][0])
+    if config.data.mean in FIXED:
+        return _fixed(FIXED[config.data.mean][0])
     if config.data.mean == "none":
         return np.zeros((1, 1, 3), np.float32)
     mean = placement.mean(rows)
@@ -37,8 +37,8 @@ def _mean(config: Config, placement: Placement, rows: np.ndarray) -> np.ndarray:
 
 
 def _deviation(config: Config, placement: Placement, rows: np.ndarray) -> np.ndarray:
-    if config.data.deviation in _FIXED:
-        return _fixed(_FIXED[config.data.deviation][1])
+    if config.data.deviation in FIXED:
+        return _fixed(FIXED[config.data.deviation][1])
     if config.data.deviation == "none":
         return np.ones((1, 1, 3), np.float32)
     # Images that are all one colour would divide by zero.

@@ -54,6 +54,7 @@ LAYERS = {
     "model_evaluation": 9,
     "predict": 9,
     "export": 9,
+    "import_weights": 9,
     "report": 9,
     "demo": 9,
     "main": 10,

@@ -55,10 +55,8 @@ def _reject_others(path: Path, start: bytes) -> None:
     if torch_zip or (start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")):
         raise InputError(
             f"{path}: a pickle{' of PyTorch' * torch_zip}, not safetensors: it can run code when it is"
-            " read, so it is refused. Where you trust it, convert it with torch:\n"
-            f'  state = torch.load({path.name!r}, map_location="cpu", weights_only=True)\n'
-            "  safetensors.torch.save_file("
-            f'state.get("state_dict", state), {path.stem + ".safetensors"!r})'
+            " read, so it is refused. PyTorch's weights are made a bundle, without running them, by\n"
+            f"  python -m ageflax.import_weights --from=torch --classes=none --input={path.name} ..."
         )
     text = start.lstrip().lower()
     for signature, kind in (

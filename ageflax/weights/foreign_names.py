@@ -15,6 +15,9 @@ from ageflax.weights.foreign_layouts import COUNTED, DROPPED, LAYOUTS, Layout
 
 Tensors = dict[str, np.ndarray]
 
+# A ResNet's, torchvision's VGG's, timm's, and Caffe's fc8, fc8-101, ...; alone or last of a sequence.
+CLASSIFIER = r"((?:fc|classifier\.6|head|head\.fc|fc8[\w-]*)(?:\.\d{1,2})?)\.(weight|bias)"
+
 
 # Blocks of each stage and whether they are bottlenecks; the last convolution's place in `features`.
 _RESNETS: dict[tuple[tuple[int, ...], bool], str] = {
@@ -110,7 +113,7 @@ def _ordered(kernel: np.ndarray, channels: str, *, bgr: bool) -> np.ndarray:
     return kernel if (channels == "bgr") == bgr else kernel[:, :, ::-1]
 
 
-def _with_joined_qkv(found: Tensors) -> Tensors:
+def _with_joined_qkv(found: Tensors, origin: str) -> Tensors:
     """Queries, keys and values that lie apart, as the one layer that computes all three.
 
     Raises:
@@ -127,13 +130,12 @@ def _with_joined_qkv(found: Tensors) -> Tensors:
         absent = [letter for letter in "qkv" if letter not in three]
         if absent:
             raise InputError(
-                f"transfer.weights: {path} is made of the file's q, k and v:"
-                f" {' and '.join(absent)} missing"
+                f"{origin}: {path} is made of the file's q, k and v: {' and '.join(absent)} missing"
             )
         shapes = [three[letter].shape for letter in "qkv"]
         if len(set(shapes)) > 1 or not shapes[0]:
             raise InputError(
-                f"transfer.weights: {path} is made of the file's q, k and v, which have the shapes"
+                f"{origin}: {path} is made of the file's q, k and v, which have the shapes"
                 f" {', '.join(map(str, shapes))}"
             )
         joined[path] = np.concatenate([three[letter] for letter in "qkv"], axis=-1)
@@ -154,7 +156,11 @@ def _outputs(tensors: Tensors, *names: str) -> int:
 
 
 def to_ours(
-    tensors: Mapping[str, np.ndarray], *, model_name: str, channels: str
+    tensors: Mapping[str, np.ndarray],
+    *,
+    model_name: str,
+    channels: str | None,
+    origin: str = "transfer.weights",
 ) -> tuple[Tensors, list[str]]:
     """Another project's tensors under our paths.
 
@@ -167,7 +173,8 @@ def to_ours(
         VGG-16, CLIP's, FaRL's, timm's and transformers' CLIP ViT-B/16, its texts' half there or not.
       model_name: the network that is asked for.
       channels: what it will see; networks in Caffe's names see BGR, the others RGB, and the first kernel
-        is turned to fit.
+        is turned to fit. None leaves it as it is.
+      origin: what to call the file in messages.
 
     Returns:
       By path, such as "params/trunk/conv1/kernel"; and the names that are left out: its classifier, or
@@ -181,7 +188,7 @@ def to_ours(
     looks_like = _resemblance(tensors)
     if looks_like != model_name or model_name not in LAYOUTS:
         raise InputError(
-            f"transfer.weights: model.name = {model_name!r}, but the file's network is {looks_like}"
+            f"{origin}: model.name = {model_name!r}, but the file's network is {looks_like}"
         )
     layout = max(LAYOUTS[model_name], key=lambda layout: len(tensors.keys() & set(layout.marks)))
     before_fc6 = _outputs(tensors, "features.28.weight", "conv5_3.weight")
@@ -203,10 +210,42 @@ def to_ours(
     if unknown:
         more = f" and {len(unknown) - 6} more" if len(unknown) > 6 else ""
         raise InputError(
-            f"transfer.weights: tensors that have no place in {model_name}:"
+            f"{origin}: tensors that have no place in {model_name}:"
             f" {', '.join(sorted(unknown)[:6])}{more}"
         )
-    found = _with_joined_qkv(found)
-    if layout.first in found:
+    found = _with_joined_qkv(found, origin)
+    if channels is not None and layout.first in found:
         found[layout.first] = _ordered(found[layout.first], channels, bgr=layout.bgr)
     return found, left_out + [f"{count} {what}" for what, count in groups.items()]
+
+
+def classifier(
+    tensors: Mapping[str, np.ndarray], *, origin: str
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """The last layer, which `to_ours` leaves out: its kernel, outputs x features, and its biases.
+
+    Args:
+      tensors: by their names there.
+      origin: what to call the file in messages.
+
+    Returns:
+      None where the file has none under a name that classifiers have.
+
+    Raises:
+      InputError: it has several, or one without a kernel or biases.
+    """
+    found: dict[str, Tensors] = {}
+    for name, values in _without_prefix(tensors).items():
+        if match := re.fullmatch(CLASSIFIER, name):
+            found.setdefault(match[1], {})[match[2]] = values
+    if not found:
+        return None
+    if len(found) > 1:
+        raise InputError(f"{origin}: classifiers of several layers: {', '.join(sorted(found)[:4])}")
+    (name, parts), *_ = found.items()
+    kernel, bias = parts.get("weight"), parts.get("bias")
+    if kernel is not None and kernel.ndim == 4 and kernel.shape[2:] == (1, 1):
+        kernel = kernel[:, :, 0, 0]  # as convolutions over one pixel
+    if kernel is None or kernel.ndim != 2 or bias is None or bias.shape != kernel.shape[:1]:
+        raise InputError(f"{origin}: {name}: expected a kernel of two axes, and a bias an output")
+    return kernel, bias

@@ -1,0 +1,68 @@
+"""What the best-known published models leave unsaid in their files: classes, input and licence.
+
+References: Levi & Hassner, CVPRW 2015, and the authors' demo, whose genders are Male, Female; Rothe et
+  al., DEX, and the ONNX model zoo's age_gender page; Parkhi et al., BMVC 2015; Karkkainen & Joo,
+  FairFace, WACV 2021, and the authors' predict.py.
+"""
+
+import dataclasses
+
+from ageflax.labels import AGE_GROUPS
+
+_LEVI = "released by its authors as is, for research; they make no claim for commercial use"
+_DEX = "IMDB-WIKI: academic research only"
+
+
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """A published model; what is None has to be said by whoever imports it.
+
+    Attributes:
+      arch: ours.
+      classes: as of --classes.
+      channels: that it sees.
+      mean: as of --mean.
+      deviation: as of --deviation.
+      crop_margin: share of a detected box's side that its faces have on each side.
+      data: what it was trained on.
+      licence: of that, and of the weights.
+    """
+
+    arch: str
+    classes: str
+    channels: str
+    data: str
+    licence: str
+    mean: str | None = None
+    deviation: str | None = None
+    crop_margin: float | None = None
+
+
+KNOWN = {
+    "levi_age": Known("levi_hassner", ",".join(AGE_GROUPS), "bgr", "adience", _LEVI),
+    "levi_gender": Known("levi_hassner", "Male,Female", "bgr", "adience", _LEVI),
+    # The model zoo's example subtracts no mean; 40 % of the face's size around it is the authors'.
+    "dex_age": Known("vgg16", "years", "bgr", "imdb_wiki", _DEX, "none", crop_margin=0.4),
+    "dex_apparent_age": Known(
+        "vgg16",
+        "years",
+        "bgr",
+        "ChaLearn LAP 2015 after IMDB-WIKI",
+        _DEX,
+        "none",
+        crop_margin=0.4,
+    ),
+    "dex_gender": Known("vgg16", "Female,Male", "bgr", "imdb_wiki", _DEX, "none", crop_margin=0.4),
+    "vgg_face": Known("vgg16", "none", "bgr", "VGG-Face", "VGG-Face: non-commercial research only"),
+    # Its first seven outputs are none of ours. The authors' faces are dlib's chips, padded by 0.25.
+    "fairface": Known(
+        "resnet34",
+        "-,-,-,-,-,-,-,Male,Female,0-2,3-9,10-19,20-29,30-39,40-49,50-59,60-69,70-100",
+        "rgb",
+        "FairFace",
+        "CC BY 4.0 (FairFace)",
+        "imagenet",
+        "imagenet",
+        0.25,
+    ),
+}

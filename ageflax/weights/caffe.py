@@ -1,0 +1,204 @@
+"""Caffe's .caffemodel files, V1 and V2, and its mean images, as a graph of layers.
+
+References: Jia et al., Caffe, 2014, caffe.proto and upgrade_proto.cpp, which settles the defaults.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ageflax.errors import InputError
+from ageflax.weights import protobufs
+from ageflax.weights.layer_graph import Layer
+from ageflax.weights.protobufs import text
+
+# V1 numbers its layer types; those that matter to a network at test.
+_V1_TYPES = {
+    1: "Accuracy", 4: "Convolution", 5: "Data", 6: "Dropout", 8: "Flatten", 9: "HDF5Data",
+    12: "ImageData", 14: "InnerProduct", 15: "LRN", 17: "Pooling", 18: "ReLU", 20: "Softmax",
+    21: "SoftmaxWithLoss", 22: "Split", 24: "WindowData", 29: "MemoryData", 3: "Concat", 25: "Eltwise",
+    19: "Sigmoid", 23: "TanH", 32: "DummyData", 33: "Slice",
+}  # fmt: skip
+_SOURCES = (
+    "Data", "HDF5Data", "ImageData", "WindowData", "MemoryData", "DummyData", "Input",
+)  # fmt: skip
+# What computes nothing at test, or only measures.
+_PASSED = ("Dropout", "Split", "Flatten")
+_MEASURES = ("Accuracy", "SoftmaxWithLoss", "Silence")
+_MOST_AXES = 8
+
+
+def _values(blob: Any, where: str) -> np.ndarray:
+    """A blob as float32 of its own shape.
+
+    Raises:
+      InputError: its numbers are not as many as its shape has.
+    """
+    if blob.HasField("shape"):
+        shape = tuple(blob.shape.dim)
+    else:
+        shape = (blob.num, blob.channels, blob.height, blob.width)
+    parts, dtype = (blob.data, "<f4") if blob.data else (blob.double_data, "<f8")
+    count = 1
+    for side in shape:
+        count *= max(side, 0)
+    size = sum(map(len, parts))
+    if len(shape) > _MOST_AXES or not count or size != count * int(dtype[-1]):
+        raise InputError(
+            f"{where}: damaged: {size} bytes of numbers, and the shape {shape[:_MOST_AXES]}"
+        )
+    with np.errstate(over="ignore"):
+        values = protobufs.numbers(parts, dtype).astype(np.float32, copy=False)
+    if not np.isfinite(values).all():
+        raise InputError(f"{where}: has values that are not finite")
+    return values.reshape(shape)
+
+
+def _pair(param: Any, name: str, default: int) -> tuple[int, int]:
+    """Height and width of a setting, which a file gives as one number, two, or a field each."""
+    one = {"kernel": "kernel_size"}.get(name, name)
+    high, wide = f"{name}_h", f"{name}_w"
+    if param.HasField(high) or param.HasField(wide):
+        return getattr(param, high), getattr(param, wide)
+    given = getattr(param, one)
+    if isinstance(given, int):
+        return (given, given) if param.HasField(one) else (default, default)
+    sides = list(given) or [default]
+    return sides[0], sides[-1]
+
+
+def _convolution(param: Any) -> dict[str, Any]:
+    (top, left), dilation = _pair(param, "pad", 0), list(param.dilation) or [1]
+    return {
+        "stride": _pair(param, "stride", 1),
+        "pads": (top, left, top, left),
+        "dilation": (dilation[0], dilation[-1]),
+        "group": param.group if param.HasField("group") else 1,
+    }
+
+
+def _pooling(param: Any) -> dict[str, Any]:
+    top, left = _pair(param, "pad", 0)
+    return {
+        "side": _pair(param, "kernel", 0),
+        "stride": _pair(param, "stride", 1),
+        "pads": (top, left, top, left),
+        "ceil": param.round_mode == 0,  # Caffe's own way, before it had a choice
+    }
+
+
+def _lrn(param: Any) -> dict[str, Any]:
+    return {
+        "size": param.local_size if param.HasField("local_size") else 5,
+        "alpha": param.alpha if param.HasField("alpha") else 1.0,
+        "beta": param.beta if param.HasField("beta") else 0.75,
+        "k": param.k if param.HasField("k") else 1.0,
+    }
+
+
+def _weighted(layer: Any, where: str, kind: str) -> dict[str, np.ndarray]:
+    """Kernel O, I, H, W or O, I, and bias."""
+    if len(layer.blobs) not in (1, 2):
+        raise InputError(f"{where}: {len(layer.blobs)} arrays of weights, expected two")
+    kernel = _values(layer.blobs[0], where)
+    if kind == "dense":
+        if layer.inner_product_param.transpose:
+            raise InputError(f"{where}: its weights are stored transposed, which is not imported")
+        if kernel.ndim == 4 and kernel.shape[:2] == (1, 1):
+            kernel = kernel[0, 0]  # how V1 writes outputs x inputs
+        kernel = kernel.reshape(len(kernel), -1)
+    elif kernel.ndim != 4:
+        raise InputError(f"{where}: a kernel of {kernel.ndim} axes, expected four")
+    tensors = {"kernel": kernel}
+    if len(layer.blobs) == 2:
+        tensors["bias"] = _values(layer.blobs[1], where).reshape(-1)
+        if tensors["bias"].size != len(kernel):
+            raise InputError(f"{where}: {tensors['bias'].size} biases of {len(kernel)} outputs")
+    return tensors
+
+
+def _layer(layer: Any, kind: str, inputs: tuple[Layer, ...], path: Path) -> Layer:
+    name = text(layer.name)
+    where = f"{path}: layer {name!r}"
+    if kind == "Convolution":
+        settings = _convolution(layer.convolution_param)
+        return Layer("conv", name, inputs, _weighted(layer, where, "conv"), settings)
+    if kind == "InnerProduct":
+        return Layer("dense", name, inputs, _weighted(layer, where, "dense"))
+    if kind == "ReLU" and not layer.relu_param.negative_slope:
+        return Layer("relu", name, inputs)
+    if (
+        kind == "Pooling"
+        and not layer.pooling_param.pool
+        and not layer.pooling_param.global_pooling
+    ):
+        return Layer("max_pool", name, inputs, {}, _pooling(layer.pooling_param))
+    if kind == "LRN" and not layer.lrn_param.norm_region:
+        return Layer("lrn", name, inputs, {}, _lrn(layer.lrn_param))
+    if kind == "Softmax":
+        return Layer("softmax", name, inputs)
+    return Layer(kind, name, inputs)
+
+
+def _layers(path: Path) -> list[tuple[str, Any]]:
+    """Type and message of each layer in the file's order, which is that of computing."""
+    net = protobufs.read(path, "caffe", "NetParameter", "caffemodel")
+    if net.layers and net.layer:
+        raise InputError(f"{path}: layers of both V1 and V2: no caffemodel, or a damaged one")
+    if any(layer.v0 for layer in net.layers):
+        raise InputError(
+            f"{path}: of Caffe's first format, V0: upgrade it with Caffe's upgrade_net_proto_binary"
+        )
+    found = [(_V1_TYPES.get(layer.type, f"type {layer.type}"), layer) for layer in net.layers]
+    found += [(text(layer.type), layer) for layer in net.layer]
+    if not any(layer.blobs for _, layer in found):
+        raise InputError(f"{path}: no layer in it has weights: no caffemodel, or a damaged one")
+    return found
+
+
+def read_graph(path: Path) -> Layer:
+    """A caffemodel's layers, from the last fully connected one, whose rows are the classes.
+
+    Raises:
+      InputError: it cannot be read, or has not one such layer at its end.
+    """
+    source = Layer("input", "data")
+    made: dict[bytes, Layer] = {}  # the latest layer that writes each blob: many write in place
+    dense: list[Layer] = []
+    consumed: set[int] = set()
+    for kind, layer in _layers(path):
+        inputs = tuple(made.get(bottom, source) for bottom in layer.bottom)
+        if kind in _SOURCES or kind in _MEASURES:
+            made |= dict.fromkeys(layer.top, source)
+            continue
+        built = inputs[0] if kind in _PASSED and inputs else _layer(layer, kind, inputs, path)
+        made |= dict.fromkeys(layer.top, built)
+        if kind in _PASSED:
+            continue
+        consumed |= {id(one) for one in inputs if built.kind != "softmax"}
+        if built.kind == "dense":
+            dense.append(built)
+    last = [layer for layer in dense if id(layer) not in consumed]
+    if len(last) != 1:
+        names = ", ".join(layer.name for layer in last[:4]) or "none"
+        raise InputError(
+            f"{path}: expected one fully connected layer at the end of the network; there are"
+            f" {len(last)}: {names}"
+        )
+    return last[0]
+
+
+def read_mean(path: Path) -> np.ndarray:
+    """A mean.binaryproto as float32[h, w, c], channels in the file's order, which Caffe's is BGR.
+
+    Raises:
+      InputError: it cannot be read, or is no image.
+    """
+    blob = protobufs.read(path, "caffe", "BlobProto", "mean.binaryproto")
+    values = _values(blob, str(path))
+    while values.ndim > 3 and len(values) == 1:
+        values = values[0]
+    if values.ndim != 3 or len(values) not in (1, 3):
+        raise InputError(f"{path}: of shape {values.shape}, expected a mean image of 3 x h x w")
+    return np.ascontiguousarray(values.transpose(1, 2, 0))

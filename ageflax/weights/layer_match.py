@@ -1,0 +1,212 @@
+"""Which layer of a foreign graph is which of ours, told by the structure and by nothing else.
+
+A network is walked from its output to its input; each layer must be of the kind, with the stride,
+padding and rounding, that our network has there. Names and the order in the file play no part.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ageflax.errors import InputError
+from ageflax.weights.layer_graph import Cursor, Layer, MismatchError
+
+Tensors = dict[str, np.ndarray]
+
+_RESNETS = {
+    "resnet18": ((2, 2, 2, 2), False),
+    "resnet34": ((3, 4, 6, 3), False),
+    "resnet50": ((3, 4, 6, 3), True),
+}
+_VGG_STAGES = (2, 2, 3, 3, 3)  # convolutions
+_EPSILON = 1e-5  # of our batch norm
+
+
+class _Found:
+    """Tensors under our paths, as they are met."""
+
+    def __init__(self):
+        self.tensors: Tensors = {}
+
+    def bias(self, path: str, layer: Layer, outputs: int) -> None:
+        self.tensors[f"params/trunk/{path}/bias"] = layer.tensors.get(
+            "bias", np.zeros(outputs, np.float32)
+        )
+
+    def conv(self, path: str, layer: Layer) -> None:
+        """Kernel and bias of a convolution."""
+        kernel = layer.tensors["kernel"]
+        self.tensors[f"params/trunk/{path}/kernel"] = kernel.transpose(2, 3, 1, 0)
+        self.bias(path, layer, len(kernel))
+
+    def dense(self, path: str, layer: Layer) -> None:
+        """Kernel and bias of a fully connected layer over features."""
+        kernel = layer.tensors["kernel"]
+        self.tensors[f"params/trunk/{path}/kernel"] = kernel.T
+        self.bias(path, layer, len(kernel))
+
+    def dense_over_map(self, path: str, layer: Layer, *, side: int, network: str) -> None:
+        """The same over a map that the file flattens C, H, W and we H, W, C."""
+        kernel = layer.tensors["kernel"]
+        outputs, inputs = kernel.shape
+        if inputs % side**2:
+            raise MismatchError(
+                f"{layer.name} sees {inputs} values, which are no map of {side}x{side} pixels, as"
+                f" {network} has at this crop; --crop says what the network sees"
+            )
+        spatial = kernel.reshape(outputs, -1, side, side).transpose(0, 2, 3, 1)
+        self.tensors[f"params/trunk/{path}/kernel"] = spatial.reshape(outputs, inputs).T
+        self.bias(path, layer, outputs)
+
+    def conv_and_norm(self, conv: str, norm: str, layers: tuple[Layer, Layer | None]) -> None:
+        """A convolution, and its batch norm or, where that was folded into it, one that does nothing."""
+        convolution, batch_norm = layers
+        kernel = convolution.tensors["kernel"]
+        self.tensors[f"params/trunk/{conv}/kernel"] = kernel.transpose(2, 3, 1, 0)
+        bias = convolution.tensors.get("bias", np.zeros(len(kernel), np.float32))
+        if batch_norm is None:
+            ones = np.ones(len(kernel), np.float32)
+            scale, shift, mean, var = ones, bias, np.zeros_like(ones), ones * (1 - _EPSILON)
+        else:
+            scale, shift, mean, var = (
+                batch_norm.tensors[name] for name in ("scale", "bias", "mean", "var")
+            )
+            mean = mean - bias  # a bias before the norm is the same as a mean less it
+            # Another epsilon is the same as another variance.
+            var = var + np.float32(batch_norm.settings["epsilon"] - _EPSILON)
+        self.tensors |= {
+            f"params/trunk/{norm}/scale": scale,
+            f"params/trunk/{norm}/bias": shift,
+            f"batch_stats/trunk/{norm}/mean": mean,
+            f"batch_stats/trunk/{norm}/var": var,
+        }
+
+
+def _ceil_pooled(side: int) -> int:
+    """Pixels after Caffe's 3x3 pool of stride 2."""
+    return max(-(-(side - 3) // 2), 0) + 1
+
+
+def _levi_hassner(cursor: Cursor, found: _Found, crop: int) -> None:
+    sides = [(crop - 7) // 4 + 1]
+    for _ in range(3):
+        sides.append(_ceil_pooled(sides[-1]))
+    cursor.take("relu")
+    found.dense("fc7", cursor.take("dense"))
+    cursor.take("relu")
+    found.dense_over_map("fc6", cursor.take("dense"), side=sides[3], network="levi_hassner")
+    for k, (side, stride, pad) in enumerate(((3, 1, 1), (5, 1, 2), (7, 4, 0))):
+        name = f"conv{3 - k}"
+        if name != "conv3":
+            cursor.take("lrn", size=5, alpha=1e-4, beta=0.75, k=1.0)
+        cursor.pool(side=3, stride=2, pad=0, before=sides[2 - k], after=sides[3 - k])
+        cursor.take("relu")
+        found.conv(name, cursor.conv(side=side, stride=stride, pad=pad))
+
+
+def _vgg16(cursor: Cursor, found: _Found, crop: int) -> None:
+    sides = [crop]
+    for _ in _VGG_STAGES:
+        sides.append(sides[-1] // 2)
+    cursor.take("relu")
+    found.dense("fc7", cursor.take("dense"))
+    cursor.take("relu")
+    found.dense_over_map("fc6", cursor.take("dense"), side=sides[5], network="vgg16")
+    for stage in range(5, 0, -1):
+        cursor.pool(side=2, stride=2, pad=0, before=sides[stage - 1], after=sides[stage])
+        for k in range(_VGG_STAGES[stage - 1], 0, -1):
+            cursor.take("relu")
+            found.conv(f"conv{stage}_{k}", cursor.conv(side=3, stride=1, pad=1))
+
+
+def _conv_and_norm(cursor: Cursor, *, side: int, stride: int) -> tuple[Layer, Layer | None]:
+    norm = cursor.take("batch_norm") if cursor.at("batch_norm") else None
+    return cursor.conv(side=side, stride=stride, pad=(side - 1) // 2), norm
+
+
+def _main_path(cursor: Cursor, layers: list[tuple[int, int]]) -> list[tuple[Layer, Layer | None]]:
+    """Convolutions of a block, the first first."""
+    path = []
+    for k, (side, stride) in enumerate(reversed(layers)):
+        if k:
+            cursor.take("relu")
+        path.append(_conv_and_norm(cursor, side=side, stride=stride))
+    return path[::-1]
+
+
+def _block(cursor: Cursor, found: _Found, name: str, layers: list[tuple[int, int]]) -> None:
+    """A residual block; the two inputs of its sum come in either order."""
+    cursor.take("relu")
+    joined = cursor.take("add")
+    first, second = (Cursor(layer, cursor.network) for layer in joined.inputs)
+    strided = max(stride for _, stride in layers)
+    end, shortcut = first.copy(), second
+    try:
+        main = _main_path(end, layers)
+    except MismatchError:
+        end, shortcut = second, first
+        main = _main_path(end, layers)
+    # A path that is found in the shortcut alone is refused below: it ends elsewhere.
+    if shortcut.layer is not end.layer:
+        pair = _conv_and_norm(shortcut, side=1, stride=strided)
+        if shortcut.layer is not end.layer:
+            raise shortcut.differs("two branches that do not meet where they should")
+        found.conv_and_norm(f"{name}/downsample_conv", f"{name}/downsample_bn", pair)
+    for k, pair in enumerate(main, 1):
+        found.conv_and_norm(f"{name}/conv{k}", f"{name}/bn{k}", pair)
+    cursor.layer = end.layer
+
+
+def _resnet(name: str) -> Callable[[Cursor, _Found, int], None]:
+    blocks, bottleneck = _RESNETS[name]
+
+    def walk(cursor: Cursor, found: _Found, crop: int) -> None:
+        cursor.take("mean")
+        for stage in range(4, 0, -1):
+            for k in range(blocks[stage - 1] - 1, -1, -1):
+                stride = 2 if stage > 1 and k == 0 else 1
+                layers = [(3, stride), (3, 1)]
+                if bottleneck:
+                    layers = [(1, 1), (3, stride), (1, 1)]
+                _block(cursor, found, f"layer{stage}_{k}", layers)
+        side = (crop - 1) // 2 + 1
+        cursor.pool(side=3, stride=2, pad=1, before=side, after=(side - 1) // 2 + 1)
+        cursor.take("relu")
+        found.conv_and_norm("conv1", "bn1", _conv_and_norm(cursor, side=7, stride=2))
+
+    return walk
+
+
+_WALKS: dict[str, Callable[[Cursor, _Found, int], None]] = {
+    "levi_hassner": _levi_hassner,
+    "vgg16": _vgg16,
+    **{name: _resnet(name) for name in _RESNETS},
+}
+MATCHED = tuple(_WALKS)
+
+
+def match(output: Layer, network: str, *, crop: int) -> tuple[Tensors, Layer]:
+    """A graph's tensors under our paths.
+
+    Args:
+      output: where the graph ends: the last dense layer, or a softmax of it.
+      network: one of ours.
+      crop: side in pixels of what it sees.
+
+    Returns:
+      By path, such as "params/trunk/conv1/kernel"; and the last layer, whose rows are the classes.
+
+    Raises:
+      InputError: our network has another structure, or it is none that graphs are matched with.
+    """
+    if network not in _WALKS:
+        raise InputError(
+            f"--arch={network}: weights of this format are imported for {', '.join(MATCHED)}"
+        )
+    cursor, found = Cursor(output, network), _Found()
+    if cursor.at("softmax"):
+        cursor.take("softmax")
+    last = cursor.take("dense")
+    _WALKS[network](cursor, found, crop)
+    cursor.end()
+    return found.tensors, last
