@@ -1,0 +1,50 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ageflax.models.winograd import _matrices, winograd_convolution
+
+
+def plain(x, w, padding):
+    return jax.lax.conv_general_dilated(
+        x, w, (1, 1), ((padding, padding),) * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+@pytest.mark.parametrize(("outputs", "kernel"), [(2, 3), (4, 3), (6, 3), (2, 5), (4, 5)])
+def test_the_matrices_are_a_correlation(outputs, kernel):
+    a, g, b = _matrices(outputs, kernel)
+    rng = np.random.default_rng(0)
+    signal, taps = rng.normal(size=outputs + kernel - 1), rng.normal(size=kernel)
+    expected = [signal[k : k + kernel] @ taps for k in range(outputs)]
+    np.testing.assert_allclose(a @ ((g @ taps) * (b @ signal)), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_the_matrices_are_the_papers():
+    # Lavin & Gray, F(2, 3), but for the signs of a row, which two of the matrices share.
+    a, g, b = _matrices(2, 3)
+    np.testing.assert_array_equal(a, [[1, 1, 1, 0], [0, 1, -1, 1]])
+    np.testing.assert_array_equal(np.abs(g), [[1, 0, 0], [0.5] * 3, [0.5] * 3, [0, 0, 1]])
+    np.testing.assert_array_equal(
+        np.abs(b), [[1, 0, 1, 0], [0, 1, 1, 0], [0, 1, 1, 0], [0, 1, 0, 1]]
+    )
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "padding", "outputs"),
+    [((28, 28), 5, 2, 4), ((9, 13), 5, 2, 4), ((4, 5), 5, 2, 4), ((9, 13), 5, 0, 2),
+     ((14, 14), 3, 1, 4), ((4, 5), 3, 1, 2)],
+)  # fmt: skip
+def test_values_and_derivatives_are_those_of_the_convolution(size, kernel, padding, outputs):
+    keys = jax.random.split(jax.random.key(0), 3)
+    x = jax.random.normal(keys[0], (2, *size, 6))
+    w = jax.random.normal(keys[1], (kernel, kernel, 6, 7))
+    expected, plain_back = jax.vjp(lambda x, w: plain(x, w, padding), x, w)
+    got, back = jax.vjp(
+        lambda x, w: winograd_convolution(x, w, padding=padding, outputs=outputs), x, w
+    )
+    g = jax.random.normal(keys[2], expected.shape)
+    for one, other in zip((got, *back(g)), (expected, *plain_back(g)), strict=True):
+        scale = float(jnp.abs(other).max())
+        np.testing.assert_allclose(one / scale, other / scale, atol=3e-5)
