@@ -203,7 +203,7 @@ def _bundles(path: Path) -> list[Path]:
     )
 
 
-def open_model(path: Path) -> Opened:
+def open_model(path: Path | str) -> Opened:
     """Reads the model or models that a path names.
 
     Args:
@@ -212,6 +212,7 @@ def open_model(path: Path) -> Opened:
     Raises:
       InputError: there is none, or it cannot be read; or a run's folds differ in heads or input.
     """
+    path = Path(path)
     if path.is_file():
         if path.suffix != ".onnx":
             raise InputError(

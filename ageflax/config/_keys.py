@@ -80,6 +80,12 @@ def _data() -> ConfigDict:
         "none"  # divided by: none | the training faces' channel deviation, imagenet, clip
     )
     data.channels = "bgr"  # what the network sees: bgr (Caffe) | rgb | grey (one channel)
+    # How the images frame a face, for prediction, which cuts faces out alike: the share of a detected box's
+    # side that is added on each side, and where the eyes lie if images are aligned by them, ((x, y), (x, y))
+    # as fractions of width and height, the one on the image's left first. ageflax.predict.framing measures
+    # both. Adience's are not measured: a margin as DEX's crops have, and as code for it pads.
+    data.crop_margin = 0.4
+    data.eyes = ()
     data.mirror = True  # random horizontal mirror in training
     data.rotation = 0.0  # in training, up to so many degrees either way
     data.zoom = 0.0  # in training, larger or smaller by up to this share
@@ -229,6 +235,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "data.train_share": (0.001, 1.0),
     "data.resize": (8, 4096),
     "data.crop": (8, 4096),
+    "data.crop_margin": (-0.4, 4.0),
     "data.rotation": (0.0, 180.0),
     "data.zoom": (0.0, 0.9),
     "data.brightness": (0.0, 1.0),
@@ -269,12 +276,15 @@ BOUNDS: dict[str, tuple[float, float]] = {
 }
 # Two ways to say one thing; the second, where it is set, is what holds.
 ALTERNATIVES = (("steps", "epochs"), ("folds", "fold"))
-# May differ between a run and its continuation: which folds, where pixels lie, where datasets lie.
+# May differ between a run and its continuation: which folds, where pixels lie, where datasets lie, how
+# faces are cut out of other photographs.
 # They change neither the recipe nor what a finished fold's figures mean.
 CONTINUABLE = (
     "fold",
     "folds",
+    "data.crop_margin",
     "data.dir",
+    "data.eyes",
     "data.manual_dir",
     "data.placement",
     "data.memory_share",

@@ -1,0 +1,142 @@
+"""Who is who from frame to frame, and answers averaged along the way."""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from ageflax.predict.detection import overlap
+from ageflax.predict.face import Answer, Face, Smoothing
+from ageflax.predict.look import Seen
+
+# A box belongs to a track where they overlap by this, or where its centre moved by less than this share
+# of its side and its size changed by less than this factor.
+_OVERLAP, _MOVED, _RESIZED = 0.3, 0.7, 1.6
+# A track that is not seen for so many looks has ended: half a second to a second of most videos.
+_PATIENCE = 15
+# Mean difference of two looks' thumbnails, in grey levels, above which the scene was cut.
+_CUT = 30.0
+
+
+@dataclasses.dataclass
+class _Track:
+    number: int
+    box: tuple[float, float, float, float]
+    unseen: int = 0
+    weight: float = 0.0  # of all that was averaged
+    frames: int = 0
+    sums: dict[tuple[str, str], float] = dataclasses.field(default_factory=dict)
+
+
+def _nearness(one: tuple[float, ...], other: tuple[float, ...]) -> float:
+    """0 where two boxes cannot be one face's; else the higher, the likelier."""
+    shared = overlap(one, other)
+    sides = max(one[2:]), max(other[2:])
+    moved = math.dist(
+        (one[0] + one[2] / 2, one[1] + one[3] / 2),
+        (other[0] + other[2] / 2, other[1] + other[3] / 2),
+    ) / max(sides)
+    near = moved < _MOVED and max(sides) < _RESIZED * min(sides)
+    return 1.0 + shared if shared >= _OVERLAP else max(1.0 - moved, 0.01) if near else 0.0
+
+
+def _values(face: Face) -> dict[tuple[str, str], float]:
+    """All numbers that are averaged."""
+    values = {}
+    for name in ("age_group", "gender"):
+        answer: Answer | None = getattr(face, name)
+        if answer is not None:
+            values |= {(name, label): share for label, share in answer.probabilities.items()}
+    for name in ("age", "age_deviation"):
+        if (value := getattr(face, name)) is not None:
+            values[name, ""] = value
+    return values
+
+
+class Tracker:
+    """Follows the faces of one video.
+
+    Boxes are matched to those of the look before, all at once so that the sum of nearness is largest;
+    nothing of a face's looks is compared. Where the scene is cut, all tracks end.
+
+    Args:
+      share: a look weighs this share of what the next one weighs in the average of a track's
+        probabilities and ages; 0 averages nothing.
+    """
+
+    def __init__(self, share: float):
+        self._share = share
+        self._tracks: list[_Track] = []
+        self._last: np.ndarray | None = None
+        self._count = 0
+
+    def __call__(self, seen: Seen) -> Seen:
+        """The same frame, its faces with their tracks and what is averaged along them."""
+        now, before = seen.thumbnail, self._last
+        if now is not None and before is not None and np.abs(now - before).mean() > _CUT:
+            self._tracks = []
+        self._last = now
+        taken = self._matched(seen.faces)
+        for track in self._tracks:
+            track.unseen += 1
+        faces = []
+        for k, face in enumerate(seen.faces):
+            track = taken.get(k)
+            if track is None:
+                self._count += 1
+                track = _Track(self._count, face.box)
+                self._tracks.append(track)
+            track.box, track.unseen = face.box, 0
+            faces.append(self._averaged(track, face))
+        self._tracks = [track for track in self._tracks if track.unseen <= _PATIENCE]
+        return dataclasses.replace(seen, faces=tuple(faces))
+
+    def _matched(self, faces: tuple[Face, ...]) -> dict[int, _Track]:
+        if not faces or not self._tracks:
+            return {}
+        gains = np.array(
+            [[_nearness(track.box, face.box) for track in self._tracks] for face in faces]
+        )
+        rows, columns = linear_sum_assignment(gains, maximize=True)
+        return {
+            int(row): self._tracks[column]
+            for row, column in zip(rows, columns, strict=True)
+            if gains[row, column] > 0
+        }
+
+    def _averaged(self, track: _Track, face: Face) -> Face:
+        if not self._share:
+            return dataclasses.replace(face, track=track.number)
+        track.weight = self._share * track.weight + 1.0
+        track.frames += 1
+        for key, value in _values(face).items():
+            track.sums[key] = self._share * track.sums.get(key, 0.0) + value
+        mean = {key: value / track.weight for key, value in track.sums.items()}
+        answers: dict[str, Answer | float] = {}
+        for name in ("age_group", "gender"):
+            shares = {label: mean[n, label] for n, label in mean if n == name}
+            if shares:
+                answers[name] = Answer.of(shares)
+        for name in ("age", "age_deviation"):
+            if (name, "") in mean:
+                answers[name] = mean[name, ""]
+        return dataclasses.replace(
+            face,
+            track=track.number,
+            smoothing=Smoothing(self._share, track.frames),
+            **answers,  # pyright: ignore[reportArgumentType]  each of its field's type
+        )
+
+
+def followed(frames: Iterable[Seen], share: float) -> Iterator[Seen]:
+    """Frames of videos with their faces tracked, each video for itself; photographs as they are."""
+    place, tracker = -1, Tracker(share)
+    for seen in frames:
+        if seen.frame.number is None or seen.failure is not None:
+            yield seen
+            continue
+        if seen.frame.place != place:
+            place, tracker = seen.frame.place, Tracker(share)
+        yield tracker(seen)
