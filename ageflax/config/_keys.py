@@ -80,10 +80,10 @@ def _data() -> ConfigDict:
         "none"  # divided by: none | the training faces' channel deviation, imagenet, clip
     )
     data.channels = "bgr"  # what the network sees: bgr (Caffe) | rgb | grey (one channel)
-    # How the images frame a face, for prediction, which cuts faces out alike: the share of a detected box's
-    # side that is added on each side, and where the eyes lie if images are aligned by them, ((x, y), (x, y))
-    # as fractions of width and height, the one on the image's left first. ageflax.predict.framing measures
-    # both. Adience's are not measured: a margin as DEX's crops have, and as code for it pads.
+    # How the images frame a face, so that prediction cuts faces out alike: the share of a detected box's
+    # side that is added on each side, and where the eyes lie if images are aligned by them, as fractions
+    # of width and height, the one on the image's left first: ((x, y), (x, y)). ageflax.predict.framing
+    # measures both. Adience's are not measured: the margin is DEX's, and about what public code pads.
     data.crop_margin = 0.4
     data.eyes = ()
     data.mirror = True  # random horizontal mirror in training

@@ -22,8 +22,8 @@ Exit codes: 0 all was read, 1 something was not, or the run failed, 2 nothing wa
 
 # What to do without a model, in two lines.
 _NO_MODEL = """\
---model=MODEL is needed; python -m ageflax.main --config=configs/quickstart.py makes runs/quickstart/fold_0,
-which knows drawn faces only. For a good one train configs/faces_age.py on photographs: see README.md"""
+--model=MODEL is needed; python -m ageflax.main --config=configs/quickstart.py makes one of drawn faces,
+runs/quickstart/fold_0. For a good one train configs/faces_age.py on photographs: see README.md"""
 
 
 def _whole(low: int, high: int) -> Callable[[str], int]:
