@@ -4,7 +4,7 @@ import dataclasses
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -26,6 +26,7 @@ _HAAR_CENTRE, _HAAR_SIDES = (0.495, 0.51), (0.83, 1.08)
 _HAAR_EYES = ((0.31, 0.39), (0.69, 0.39))
 
 Point = tuple[float, float]
+Box = Sequence[float] | Sequence[int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Detection:
     eyes: tuple[Point, Point] | None = None
 
 
+@runtime_checkable
 class Detector(Protocol):
     """Finds faces; several threads may use one at once."""
 
@@ -76,7 +78,7 @@ def _scaled(image: np.ndarray, scale: float) -> np.ndarray:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
 
 
-def overlap(one: Sequence[float], other: Sequence[float]) -> float:
+def overlap(one: Box, other: Box) -> float:
     """Intersection over union of two boxes x, y, width, height; 0 to 1."""
     across = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
     down = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])

@@ -167,7 +167,7 @@ def stream(
     keep: bool = False,
     live: bool = False,
     fast: bool | None = None,
-) -> Generator[Seen]:
+) -> Generator[Seen, None, None]:
     """Looks at frames, in their order; memory does not grow with their number.
 
     Args:

@@ -113,7 +113,7 @@ class Predictor:
         keep: bool = False,
         live: bool = False,
         fast: bool | None = None,
-    ) -> Generator[Seen]:
+    ) -> Generator[Seen, None, None]:
         """Looks at frames one after another, however many; see look.stream."""
         return look.stream(
             frames, self.detector, self.estimator, workers=workers, keep=keep, live=live, fast=fast

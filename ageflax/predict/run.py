@@ -70,7 +70,7 @@ def _printable(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-def _frames(options: argparse.Namespace, found: list[Source]) -> Generator[Frame]:
+def _frames(options: argparse.Namespace, found: list[Source]) -> Generator[Frame, None, None]:
     if options.webcam is not None:
         return video.camera(options.webcam, options.every)
     return sources.frames(found, options.every)

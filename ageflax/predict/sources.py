@@ -89,7 +89,7 @@ def _stdin() -> bytes | Failure:
     return content or Failure("empty")
 
 
-def frames(sources: Sequence[Source], every: int) -> Generator[Frame]:
+def frames(sources: Sequence[Source], every: int) -> Generator[Frame, None, None]:
     """The frames of sources, in order; photographs are read later, by whoever looks at them.
 
     Args:

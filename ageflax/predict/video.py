@@ -90,7 +90,7 @@ def rate(name: str) -> float:
     return stated if 0.1 < stated < 1000 else 25.0
 
 
-def frames(name: str, place: int, every: int) -> Generator[Frame]:
+def frames(name: str, place: int, every: int) -> Generator[Frame, None, None]:
     """Each N-th frame of a video file, from the first; at last why it ended early, if it did."""
     try:
         with _opened(name) as capture:
@@ -113,7 +113,7 @@ def frames(name: str, place: int, every: int) -> Generator[Frame]:
         yield Frame(name, place, number, Failure(reason))
 
 
-def camera(index: int, every: int) -> Generator[Frame]:
+def camera(index: int, every: int) -> Generator[Frame, None, None]:
     """The newest frame of a camera each time one is asked for; those in between are dropped.
 
     Args:
@@ -130,7 +130,7 @@ def camera(index: int, every: int) -> Generator[Frame]:
     yield from newest(capture, f"webcam:{index}", every)
 
 
-def newest(capture: cv2.VideoCapture, name: str, every: int) -> Generator[Frame]:
+def newest(capture: cv2.VideoCapture, name: str, every: int) -> Generator[Frame, None, None]:
     """As `camera`, of anything that gives frames; ends where they end."""
     slot: queue.Queue[tuple[int, np.ndarray] | None] = queue.Queue(1)
     over = threading.Event()
