@@ -84,9 +84,8 @@ class Predictor:
           InputError: one of them is no image that can be used; names it.
           RunError: the model's answers are not finite, or the device fails.
         """
-        several = [images] if isinstance(images, Image) else images
         found = []
-        for seen in self.stream(_frame(k, image) for k, image in enumerate(several)):
+        for seen in self.stream(_frames(images)):
             if seen.failure is not None:
                 raise InputError(f"{seen.frame.source}: {seen.failure}")
             found.extend(seen.faces)
@@ -118,6 +117,11 @@ class Predictor:
         return look.stream(
             frames, self.detector, self.estimator, workers=workers, keep=keep, live=live, fast=fast
         )
+
+
+def _frames(images: Image | Sequence[Image]) -> Generator[Frame, None, None]:
+    several = [images] if isinstance(images, Image) else images
+    return (_frame(place, image) for place, image in enumerate(several))
 
 
 def _frame(place: int, image: Any) -> Frame:

@@ -12,7 +12,6 @@ from pathlib import Path
 os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "protocol_whitelist;file")
 # What is wrong with a file is said once, by us.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 
 import cv2
 import numpy as np
@@ -21,6 +20,7 @@ from ageflax.data import images
 from ageflax.errors import InputError
 from ageflax.predict.look import Failure, Frame
 
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 # Below this share of the frames that its header states, a video was cut short; headers may be a little
 # wrong of whole ones.
 _WHOLE = 0.9

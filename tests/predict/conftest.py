@@ -1,4 +1,4 @@
-"""A small run to predict with, drawn people to predict, and the command as these tests call it."""
+"""A small model to predict with, drawn people to predict, and the command as these tests call it."""
 
 import json
 
@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 
 from ageflax.predict import __main__ as command
-from tests.evaluate_command.runs import trained
+from tests.predict import drawn_models
 from tfds_builders.synthetic_faces import drawing, population
 
 
 @pytest.fixture(scope="session")
-def fold(tmp_path_factory, data_dir, small_faces):
+def fold(tmp_path_factory):
     """A fold with heads for age groups and gender, and a margin of its own. Not to be written to."""
-    workdir = tmp_path_factory.mktemp("predicting") / "joint"
-    overrides = ["--config.task=joint", "--config.fold=0", "--config.data.crop_margin=0.4"]
-    return trained(workdir, data_dir, *overrides) / "fold_0"
+    directory = tmp_path_factory.mktemp("predicting") / "run" / "fold_0"
+    drawn_models.write(directory / "bundle", calibration={"age": 1.5, "gender": 0.8})
+    return directory
 
 
 @pytest.fixture(scope="session")

@@ -45,7 +45,9 @@ def test_beyond_the_image_its_edge_repeats():
     np.testing.assert_array_equal(crop[:, 0, 1], np.arange(80, 120))
 
 
-@pytest.mark.parametrize("box", [(299.9, 199.9, 1, 1), (-0.5, -0.5, 1, 1), (-900, -900, 2000, 2000)])
+@pytest.mark.parametrize(
+    "box", [(299.9, 199.9, 1, 1), (-0.5, -0.5, 1, 1), (-900, -900, 2000, 2000)]
+)
 def test_a_box_at_the_very_border_or_larger_than_the_image_is_cut_too(box):
     crop = Framing.of(config(crop_margin=0.4), "model").cut(gradient(), detection(*box))
     assert crop.shape == (40, 40, 3)

@@ -32,9 +32,7 @@ def yunet():
 
 def agree(found, expected):
     """Every box has one of the others that overlaps it by most of its area."""
-    return all(
-        max(overlap(one.box, other) for other in expected) > 0.75 for one in found
-    )
+    return all(max(overlap(one.box, other) for other in expected) > 0.75 for one in found)
 
 
 @real
@@ -68,7 +66,7 @@ def test_small_and_large_faces_are_found_in_one_photograph(yunet):
 
 
 @real
-@pytest.mark.parametrize("degrees", [0, 25, -25])
+@pytest.mark.parametrize("degrees", [0, 15, 30, -30])
 def test_a_tilted_head_has_its_eyes_where_they_are(yunet, degrees):
     image = photograph("astronaut.png")
     matrix = cv2.getRotationMatrix2D((224, 118), degrees, 1.0)
@@ -76,10 +74,7 @@ def test_a_tilted_head_has_its_eyes_where_they_are(yunet, degrees):
     straight, tilted = yunet(image), yunet(turned)
     assert len(straight) == len(tilted) == 1
     for before, after in zip(straight[0].eyes, tilted[0].eyes, strict=True):
-        # YuNet's eyes turn a little less than the head does: 14 of 112 pixels at most.
-        np.testing.assert_allclose(after, matrix @ (*before, 1), atol=15)
-    (lx, ly), (rx, ry) = tilted[0].eyes
-    assert -np.rad2deg(np.arctan2(ry - ly, rx - lx)) == pytest.approx(degrees, abs=12)
+        np.testing.assert_allclose(after, matrix @ (*before, 1), atol=6)  # of 112 pixels
 
 
 @real
@@ -159,7 +154,9 @@ def without_a_hub(monkeypatch):
     monkeypatch.setattr(detectors, "_cached", lambda: None)
 
     def fetch(name, **_):
-        raise InputError(f"{name!r}: no such file or folder here, and the hub cannot be reached\nmore")
+        raise InputError(
+            f"{name!r}: no such file or folder here, and the hub cannot be reached\nmore"
+        )
 
     monkeypatch.setattr(detectors.hub, "fetch", fetch)
 
