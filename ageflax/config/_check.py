@@ -111,11 +111,10 @@ def _input(config: Any) -> None:
 
 def _eyes(eyes: Sequence[Any]) -> None:
     """() or two places, as fractions of width and height."""
-    places = [place for pair in eyes if isinstance(pair, tuple) for place in pair]
-    known = all(type(place) in (int, float) and 0.0 < place < 1.0 for place in places)
-    if eyes and not (
-        len(eyes) == 2 and len(places) == 4 and known and eyes[1][0] - eyes[0][0] > 0.02
-    ):
+    pairs = [pair for pair in eyes if isinstance(pair, tuple) and len(pair) == 2]
+    known = all(type(place) in (int, float) and 0 < place < 1 for pair in pairs for place in pair)
+    two = len(eyes) == len(pairs) == 2 and known
+    if eyes and not (two and pairs[1][0] - pairs[0][0] > 0.02):
         raise InputError(
             f"data.eyes = {eyes!r}: expected ((x, y), (x, y)), as fractions of width and height, the eye"
             " on the image's left first; or () where images are not aligned"

@@ -22,8 +22,8 @@ _SAME_FACE = 0.4
 _COARSE, _FINE = 320, 2048
 # Of a video, once at this size.
 _VIDEO = 640
-# YuNet's eyes follow a tilted head by half of its tilt or less, the smaller the face the less. So each is
-# turned upright and looked at once more, until what is left of the tilt is less than this many degrees.
+# YuNet's eyes follow a tilted head by half of its tilt or less, the smaller the face the less. So each
+# is turned upright and looked at once more, until what is left of the tilt is less than so many degrees.
 _TILT, _TURNS = 4.0, 4
 # The side of that look, in pixels, and of the face in it.
 _UPRIGHT, _FACE = 320, 190.0

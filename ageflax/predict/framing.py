@@ -52,11 +52,6 @@ class Measured:
         ]
 
 
-def _median(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    low, middle, high = np.percentile(values, (15.87, 50, 84.13), axis=0)
-    return middle, (high - low) / 2
-
-
 def measure(contents: Iterable[bytes], *, detector: str = "yunet") -> Measured:
     """Looks for the face of each image.
 
@@ -78,7 +73,7 @@ def measure(contents: Iterable[bytes], *, detector: str = "yunet") -> Measured:
     finder = open_detector(detector, say=say)
     if not isinstance(finder, YuNet):
         raise InputError(f"--detector={detector}: does not see eyes; yunet or its file does")
-    looked, margins, eyes = 0, [], []
+    looked, measured = 0, []
     for content in contents:
         try:
             image = images.decode(content)
@@ -93,13 +88,16 @@ def measure(contents: Iterable[bytes], *, detector: str = "yunet") -> Measured:
             continue
         best = max(found, key=lambda one: one.box[2] * one.box[3])
         assert best.eyes is not None  # since YuNet found it
-        margins.append((max(height, width) / max(best.box[2:]) - 1) / 2)
-        eyes.append((np.array(best.eyes) - around) / (width, height))
-    if not margins:
+        margin = (max(height, width) / max(best.box[2:]) - 1) / 2
+        eyes = (np.array(best.eyes) - around) / (width, height)
+        measured.append([margin, *eyes.ravel()])
+    if not measured:
         raise InputError(f"no face was found in {looked} images")
-    margin, margin_spread = _median(np.array(margins))
-    places, spread = _median(np.array(eyes).reshape(-1, 4))
-    return Measured(looked, len(margins), float(margin), float(margin_spread), places, spread)
+    low, middle, high = np.percentile(measured, (15.87, 50, 84.13), axis=0)
+    spread = (high - low) / 2
+    return Measured(
+        looked, len(measured), float(middle[0]), float(spread[0]), middle[1:], spread[1:]
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

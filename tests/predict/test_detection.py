@@ -30,6 +30,10 @@ def yunet():
     return detectors.open_detector(str(path), say=silent)
 
 
+def eyes_of(found):
+    return found.eyes
+
+
 def agree(found, expected):
     """Every box has one of the others that overlaps it by most of its area."""
     return all(max(overlap(one.box, other) for other in expected) > 0.75 for one in found)
@@ -73,7 +77,7 @@ def test_a_tilted_head_has_its_eyes_where_they_are(yunet, degrees):
     turned = cv2.warpAffine(image, matrix, (512, 512), borderMode=cv2.BORDER_REPLICATE)
     straight, tilted = yunet(image), yunet(turned)
     assert len(straight) == len(tilted) == 1
-    for before, after in zip(straight[0].eyes, tilted[0].eyes, strict=True):
+    for before, after in zip(eyes_of(straight[0]), eyes_of(tilted[0]), strict=True):
         np.testing.assert_allclose(after, matrix @ (*before, 1), atol=6)  # of 112 pixels
 
 
@@ -82,7 +86,7 @@ def test_haar_agrees_with_yunet_on_frame_and_eyes(yunet):
     image = photograph("two_people.jpg")
     for one, other in zip(Haar()(image), yunet(image), strict=True):
         assert overlap(one.box, other.box) > 0.7
-        for here, there in zip(one.eyes, other.eyes, strict=True):
+        for here, there in zip(eyes_of(one), eyes_of(other), strict=True):
             np.testing.assert_allclose(here, there, atol=0.12 * other.box[3])
 
 

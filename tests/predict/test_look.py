@@ -34,9 +34,9 @@ def test_batches_hold_everything_once_and_are_half_full_at_least():
 def test_any_number_of_faces_goes_through_three_compilations(fold):
     predictor, compiled = Predictor(fold, detector="none"), []
 
-    def heard(event, duration, **_):
+    def heard(event, duration_secs, **_):
         if event == "/jax/core/compile/backend_compile_duration":
-            compiled.append(duration)
+            compiled.append(duration_secs)
 
     faces = np.random.default_rng(0).integers(0, 256, (70, 32, 32, 3), dtype=np.uint8)
     for size in BATCHES:
@@ -59,7 +59,7 @@ def test_answers_do_not_depend_on_who_shares_the_batch(predictor):
     together, alone = predictor.estimator(faces), [predictor.estimator(f[None])[0] for f in faces]
     for one, other in zip(together, alone, strict=True):
         assert one.age == pytest.approx(other.age, abs=1e-3)
-        assert one.gender.label == other.gender.label
+        assert (one.gender and one.gender.label) == (other.gender and other.gender.label)
 
 
 def test_frames_come_out_in_their_order_with_their_own_answers(predictor):

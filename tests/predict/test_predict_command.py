@@ -286,7 +286,7 @@ def test_a_camera_is_looked_at_frame_by_frame(predict, clip, monkeypatch):
     monkeypatch.setattr(
         cv2, "VideoCapture", lambda what, *more: opened(str(clip) if what == 0 else what, *more)
     )
-    code, found, err = predict("--webcam", "--every=3")
+    code, found, _ = predict("--webcam", "--every=3")
     assert code == 0
     frames = [face["frame"] for face in found]
     # Frames that come while others are looked at are dropped; the last one is not.
