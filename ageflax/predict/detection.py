@@ -57,12 +57,15 @@ class Detector(Protocol):
 
     name: str
 
-    def __call__(self, image: np.ndarray, *, fast: bool = False) -> list[Detection]:
+    def __call__(
+        self, image: np.ndarray, *, fast: bool = False, closely: bool = True
+    ) -> list[Detection]:
         """Faces of uint8[h, w, 3], RGB, from the left to the right.
 
         Args:
           image: upright.
           fast: look once and coarsely, as suits the frames of a video.
+          closely: look at each face once more and larger, so that the eyes of tilted heads are right.
         """
         ...
 
@@ -136,7 +139,9 @@ class YuNet:
         networks[place].setInputSize(size)
         return networks[place]
 
-    def __call__(self, image: np.ndarray, *, fast: bool = False) -> list[Detection]:
+    def __call__(
+        self, image: np.ndarray, *, fast: bool = False, closely: bool = True
+    ) -> list[Detection]:
         """See Detector."""
         height, width = image.shape[:2]
         found = []
@@ -154,7 +159,9 @@ class YuNet:
                     )
                 )
         distinct = _distinct(found, height, width)
-        return distinct if fast else [self._straightened(image, one) for one in distinct]
+        if fast or not closely:
+            return distinct
+        return [self._straightened(image, one) for one in distinct]
 
     def _straightened(self, image: np.ndarray, found: Detection) -> Detection:
         """The same face, with the eyes of a tilted head where they are."""
@@ -220,7 +227,9 @@ class Haar:
             self._threads.cascade = cascade
         return self._threads.cascade
 
-    def __call__(self, image: np.ndarray, *, fast: bool = False) -> list[Detection]:
+    def __call__(
+        self, image: np.ndarray, *, fast: bool = False, closely: bool = True
+    ) -> list[Detection]:
         """See Detector."""
         height, width = image.shape[:2]
         scale = min((_VIDEO if fast else 1280) / max(height, width), 1.0)
@@ -244,7 +253,9 @@ class Whole:
 
     name = "none"
 
-    def __call__(self, image: np.ndarray, *, fast: bool = False) -> list[Detection]:
+    def __call__(
+        self, image: np.ndarray, *, fast: bool = False, closely: bool = True
+    ) -> list[Detection]:
         """See Detector."""
         height, width = image.shape[:2]
         return [Detection((0.0, 0.0, float(width), float(height)))]

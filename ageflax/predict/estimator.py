@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from ageflax import evaluate, labels, metrics, model_files
+from ageflax import evaluate, labels, model_files
 from ageflax.data.dataset import Target
 from ageflax.errors import InputError, RunError
 from ageflax.predict.crops import Framing
@@ -146,13 +146,22 @@ class Estimator:
                 )
         return self._estimates(joined, len(crops))
 
-    def _estimates(self, probabilities: dict[str, np.ndarray], count: int) -> list[Estimate]:
-        scaled = {
+    def _scaled(self, probabilities: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """By the temperatures, where they are asked for; an age without a distribution has none."""
+        if not self._temperatures:
+            return probabilities
+        # Imported late: most do without, and it takes SciPy.
+        from ageflax import metrics
+
+        return {
             task: metrics.tempered(values, self._temperatures[task])
-            if task in self._temperatures and values.shape[1] > 1
+            if values.shape[1] > 1
             else values
             for task, values in probabilities.items()
         }
+
+    def _estimates(self, probabilities: dict[str, np.ndarray], count: int) -> list[Estimate]:
+        scaled = self._scaled(probabilities)
         # Years from the head for years where there is one; groups from the head for groups.
         aged = next((task for task in ("years", "age") if task in probabilities), None)
         grouped = next((task for task in ("age", "years") if task in probabilities), None)

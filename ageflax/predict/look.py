@@ -121,7 +121,8 @@ def _look(
     except images.BadImageError as error:
         return _Looked(Seen(bare, (), error.reason), (), ())
     moving = frame.number is not None
-    found = detector(pixels, fast=moving if fast is None else fast)
+    coarse, aligned = moving if fast is None else fast, framing.eyes is not None
+    found = detector(pixels, fast=coarse, closely=aligned)
     seen = Seen(
         bare,
         (),

@@ -5,7 +5,6 @@ import math
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from ageflax.predict.detection import overlap
 from ageflax.predict.face import Answer, Face, Smoothing
@@ -22,7 +21,7 @@ _CUT = 0.55
 _DARK = 8.0  # grey levels; in darker scenes noise would be a cut
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class _Track:
     number: int
     box: tuple[float, float, float, float]
@@ -65,8 +64,8 @@ def _cut(before: np.ndarray, now: np.ndarray) -> bool:
 class Tracker:
     """Follows the faces of one video.
 
-    Boxes are matched to those of the look before, all at once so that the sum of nearness is largest;
-    nothing of a face's looks is compared. Where the scene is cut, all tracks end.
+    Boxes are matched to those of the look before, the nearest pair first; nothing of how a face looks is
+    compared. Where the scene is cut, all tracks end.
 
     Args:
       share: a look weighs this share of what the next one weighs in the average of a track's
@@ -101,17 +100,16 @@ class Tracker:
         return dataclasses.replace(seen, faces=tuple(faces))
 
     def _matched(self, faces: tuple[Face, ...]) -> dict[int, _Track]:
-        if not faces or not self._tracks:
-            return {}
-        gains = np.array(
-            [[_nearness(track.box, face.box) for track in self._tracks] for face in faces]
-        )
-        rows, columns = linear_sum_assignment(gains, maximize=True)
-        return {
-            int(row): self._tracks[column]
-            for row, column in zip(rows, columns, strict=True)
-            if gains[row, column] > 0
-        }
+        near = [
+            (_nearness(track.box, face.box), k, track)
+            for k, face in enumerate(faces)
+            for track in self._tracks
+        ]
+        taken: dict[int, _Track] = {}
+        for nearness, k, track in sorted(near, key=lambda each: -each[0]):
+            if nearness > 0 and k not in taken and track not in taken.values():
+                taken[k] = track
+        return taken
 
     def _averaged(self, track: _Track, face: Face) -> Face:
         if not self._share:

@@ -203,3 +203,11 @@ def test_one_detector_serves_several_threads(portraits):
 def test_a_model_is_checked_when_it_is_opened_and_not_at_the_first_face():
     with pytest.raises(InputError):
         YuNet(b"nothing", name="nothing")
+
+
+@real
+def test_boxes_do_not_depend_on_how_closely_eyes_are_looked_at(yunet):
+    image = photograph("two_people.jpg")
+    closely, at_once = yunet(image), yunet(image, closely=False)
+    assert [one.box for one in closely] == [one.box for one in at_once]
+    assert [one.eyes for one in closely] != [one.eyes for one in at_once]
