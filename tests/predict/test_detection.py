@@ -31,7 +31,7 @@ def yunet():
 
 
 def eyes_of(found):
-    return found.eyes
+    return np.asarray(found.eyes)
 
 
 def agree(found, expected):
