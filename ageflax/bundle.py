@@ -52,8 +52,8 @@ def describe(config: Config, result: dict[str, Any]) -> dict[str, Any]:
             "mean": "subtracted after resizing and before cropping; tensor `mean`, RGB",
             "deviation": "divided by after that; tensor `deviation`, RGB",
         },
-        # Adience's aligned faces as they come: the model sees the whole decoded square.
-        "crop_margin": 0.0,
+        "crop_margin": config.data.crop_margin,
+        "eyes": [list(place) for place in config.data.eyes] or None,
         "data": result["data"],
         "source": {
             "ageflax": __version__,

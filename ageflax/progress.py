@@ -18,13 +18,13 @@ class Progress:
     """Counts towards a total: a bar on a terminal, elsewhere a line every ten seconds.
 
     Args:
-      total: what 100 % is.
+      total: what 100 % is; None where nobody knows.
       unit: of the count, such as "step" or "face".
       label: what is going on.
       initial: what was done before, in an earlier run.
     """
 
-    def __init__(self, total: int, *, unit: str, label: str, initial: int = 0):
+    def __init__(self, total: int | None, *, unit: str, label: str, initial: int = 0):
         self._label, self._unit, self._total = label, unit, total
         self._done, self._initial = initial, initial
         self._started = self._told = time.monotonic()
@@ -47,8 +47,9 @@ class Progress:
             self._told = time.monotonic()
             rate = (self._done - self._initial) / (self._told - self._started)
             extra = "".join(f"  {key} {value}" for key, value in self._notes.items())
+            of_total = "" if self._total is None else f"/{self._total}"
             say(
-                f"{self._label}: {self._done}/{self._total} {self._unit}s"
+                f"{self._label}: {self._done}{of_total} {self._unit}s"
                 f"  {rate:.3g} {self._unit}s/s{extra}"
             )
 

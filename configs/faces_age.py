@@ -39,6 +39,10 @@ def get_config() -> ConfigDict:
     data.channels = "rgb"
     data.mean = "channel"
     data.deviation = "channel"
+    # How the images frame a face: by ageflax.predict.framing over 600 of UTKFace's, which spread by
+    # 0.025 and 0.024. Measure your own.
+    data.crop_margin = -0.066
+    data.eyes = ((0.294, 0.281), (0.678, 0.286))
     data.validation_fraction = 0.05
     data.batch_size = 64
     data.rotation = 8.0

@@ -19,6 +19,9 @@ def get_config() -> ConfigDict:
     data.name = "synthetic_faces/people_600_photos_2_size_64_seed_0"
     data.resize = 64
     data.crop = 59
+    # By ageflax.predict.framing over 600 drawn faces; not aligned, the eyes spread by 0.06.
+    data.crop_margin = 0.385
+    data.eyes = ((0.389, 0.498), (0.603, 0.506))
     data.batch_size = 32
 
     config.model = model = ConfigDict()

@@ -19,6 +19,10 @@ def get_config() -> ConfigDict:
 
     config.data = data = ConfigDict()
     data.name = "labeled_faces/faces"
+    # How the images frame a face: by ageflax.predict.framing over 600 of UTKFace's, which spread by
+    # 0.025 and 0.024. Measure your own.
+    data.crop_margin = -0.066
+    data.eyes = ((0.294, 0.281), (0.678, 0.286))
     data.label_policy = "nearest"
     data.resize = 240
     data.crop = 224

@@ -96,6 +96,7 @@ def _input(config: Any) -> None:
     data, name = config.data, config.model.name
     if data.crop > data.resize:
         raise InputError(f"data.crop = {data.crop} is larger than data.resize = {data.resize}")
+    _eyes(data.eyes)
     if name == "vit_b16" and data.crop % 16:
         lower = max(data.crop // 16 * 16, 16)
         raise InputError(
@@ -106,6 +107,18 @@ def _input(config: Any) -> None:
         raise InputError(f"data.crop = {data.crop}: vgg16 halves it five times; 32 is the least")
     if name == "multitask_gray" and data.channels != "grey":
         raise InputError(f"data.channels = {data.channels!r}: multitask_gray sees grey alone")
+
+
+def _eyes(eyes: Sequence[Any]) -> None:
+    """() or two places, as fractions of width and height."""
+    pairs = [pair for pair in eyes if isinstance(pair, tuple) and len(pair) == 2]
+    known = all(type(place) in (int, float) and 0 < place < 1 for pair in pairs for place in pair)
+    two = len(eyes) == len(pairs) == 2 and known
+    if eyes and not (two and pairs[1][0] - pairs[0][0] > 0.02):
+        raise InputError(
+            f"data.eyes = {eyes!r}: expected ((x, y), (x, y)), as fractions of width and height, the eye"
+            " on the image's left first; or () where images are not aligned"
+        )
 
 
 def _intervals(policy: str, intervals: Any) -> None:

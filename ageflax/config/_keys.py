@@ -80,6 +80,12 @@ def _data() -> ConfigDict:
         "none"  # divided by: none | the training faces' channel deviation, imagenet, clip
     )
     data.channels = "bgr"  # what the network sees: bgr (Caffe) | rgb | grey (one channel)
+    # How the images frame a face, so that prediction cuts faces out alike: the share of a detected box's
+    # side that is added on each side, and where the eyes lie if images are aligned by them, as fractions
+    # of width and height, the one on the image's left first: ((x, y), (x, y)). ageflax.predict.framing
+    # measures both. Adience's are not measured: the margin is DEX's, and about what public code pads.
+    data.crop_margin = 0.4
+    data.eyes = ()
     data.mirror = True  # random horizontal mirror in training
     data.rotation = 0.0  # in training, up to so many degrees either way
     data.zoom = 0.0  # in training, larger or smaller by up to this share
@@ -232,6 +238,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "data.train_share": (0.001, 1.0),
     "data.resize": (8, 4096),
     "data.crop": (8, 4096),
+    "data.crop_margin": (-0.4, 4.0),
     "data.rotation": (0.0, 180.0),
     "data.zoom": (0.0, 0.9),
     "data.brightness": (0.0, 1.0),
@@ -273,12 +280,15 @@ BOUNDS: dict[str, tuple[float, float]] = {
 }
 # Two ways to say one thing; the second, where it is set, is what holds.
 ALTERNATIVES = (("steps", "epochs"), ("folds", "fold"))
-# May differ between a run and its continuation: which folds, where pixels lie, where datasets lie.
+# May differ between a run and its continuation: which folds, where pixels lie, where datasets lie, how
+# faces are cut out of other photographs.
 # They change neither the recipe nor what a finished fold's figures mean.
 CONTINUABLE = (
     "fold",
     "folds",
+    "data.crop_margin",
     "data.dir",
+    "data.eyes",
     "data.manual_dir",
     "data.placement",
     "data.dispatch",

@@ -1,0 +1,181 @@
+"""Age and gender of faces that are cut out already."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from ageflax import evaluate, labels, model_files
+from ageflax.data.dataset import Target
+from ageflax.errors import InputError, RunError
+from ageflax.predict.crops import Framing
+from ageflax.predict.face import Answer
+from ageflax.sharding import make_mesh
+from ageflax.structs import Batch
+
+CROPS = ("center", "mirror", "ten")
+# Faces go through the model so many at once, padded where need be: three compilations, whatever comes.
+BATCHES = (1, 8, 32)
+
+
+def batches(count: int) -> Iterator[tuple[int, int]]:
+    """(faces, size) of each batch that faces go in; at least half of a batch is faces."""
+    while count:
+        fitting = (size for size in BATCHES if count <= size <= 2 * count)
+        size = next(fitting, max(size for size in BATCHES if size <= count))
+        yield min(count, size), size
+        count -= min(count, size)
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """What a model says of a face; see Face."""
+
+    age_group: Answer | None
+    age: float | None
+    age_deviation: float | None
+    gender: Answer | None
+
+
+def _named(names: Sequence[str], values: np.ndarray) -> Answer:
+    return Answer.of(dict(zip(names, values.tolist(), strict=True)))
+
+
+def _target(task: str, intervals: labels.Intervals) -> Target:
+    """What a head's classes stand for, without the labels of any face."""
+    of_years = task == "years"
+    return Target(
+        names=labels.group_names(intervals),
+        classes=np.zeros(0, np.int32),
+        centres=labels.centres(intervals),
+        years=np.zeros(0, np.float32) if of_years else None,
+        groups=labels.groups_of_years(intervals) if of_years else (),
+    )
+
+
+class Estimator:
+    """A model as it is used on faces found somewhere. Several threads may use one at once.
+
+    Args:
+      model, crops, calibrated: see Predictor.
+
+    Attributes:
+      config: config.json of the model.
+      framing: how faces are cut out for it.
+      calibrated: whether probabilities are scaled by the model's own temperatures.
+
+    Raises:
+      InputError: the model cannot be had, or used so.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | model_files.Opened,
+        *,
+        crops: str | None = None,
+        calibrated: bool = False,
+    ):
+        opened = model if isinstance(model, model_files.Opened) else model_files.open_model(model)
+        self.config, self._path = opened.config, opened.name
+        self.framing = Framing.of(self.config, self._path)
+        self.calibrated = calibrated
+        self._temperatures = self._calibration(opened) if calibrated else {}
+        # One device: a batch of one face does not divide.
+        mesh = make_mesh(jax.devices()[:1])
+        answers = model_files.Answers(opened, mesh, crops=self._crops(opened, crops))
+        self._step, self._state = answers.of(range(len(opened.members)))
+        intervals = tuple((low, high) for low, high in self.config["age_groups"])
+        self._groups = labels.group_names(intervals)
+        self._targets = {
+            task: _target(task, intervals) for task in self.config["heads"] if task != "gender"
+        }
+
+    def _crops(self, opened: model_files.Opened, asked: str | None) -> str:
+        if opened.is_onnx:
+            if asked is not None:
+                raise InputError(f"--crops={asked}: {self._path} has its crop inside; leave it out")
+            return "center"
+        crops = asked or self.config["protocol"].get("crops") or "center"
+        if crops not in CROPS:
+            raise InputError(f"--crops={crops}: expected {', '.join(CROPS)}")
+        return crops
+
+    def _calibration(self, opened: model_files.Opened) -> dict[str, float]:
+        """Temperature per task."""
+        if len(opened.members) > 1:
+            raise InputError(
+                f"--calibrated: the models of {self._path} were calibrated each alone; name one fold"
+            )
+        given = {k: float(v) for k, v in self.config["calibration"].items() if v is not None}
+        if missing := [task for task in self.config["heads"] if task not in given]:
+            raise InputError(
+                f"--calibrated: {self._path} has no temperature for {', '.join(missing)}: its run had"
+                " no validation faces to tell it by"
+            )
+        return given
+
+    def __call__(self, crops: np.ndarray) -> list[Estimate]:
+        """What the model says of faces.
+
+        Args:
+          crops: uint8[n, size, size, 3], RGB, as `framing` cuts them.
+
+        Raises:
+          RunError: answers are not finite, or the device fails.
+        """
+        if not len(crops):
+            return []
+        parts, start = [], 0
+        for count, size in batches(len(crops)):
+            padded = np.zeros((size, *crops.shape[1:]), np.uint8)
+            padded[:count] = crops[start : start + count]
+            batch = Batch(images=padded, labels={}, mask=np.arange(size) < count)
+            try:
+                given = jax.device_get(self._step(self._state, batch))
+            except jax.errors.JaxRuntimeError as error:
+                raise RunError(f"the device failed: {str(error).splitlines()[0]}") from error
+            parts.append({task: values[:count] for task, values in given.items()})
+            start += count
+        joined = {task: np.concatenate([part[task] for part in parts]) for task in parts[0]}
+        for task, values in joined.items():
+            if not np.isfinite(values).all():
+                raise RunError(
+                    f"{self._path}: its answers for {task} are not finite: its weights are damaged"
+                )
+        return self._estimates(joined, len(crops))
+
+    def _scaled(self, probabilities: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """By the temperatures, where they are asked for; an age without a distribution has none."""
+        if not self._temperatures:
+            return probabilities
+        # Imported late: most do without, and it takes SciPy.
+        from ageflax import metrics
+
+        return {
+            task: metrics.tempered(values, self._temperatures[task])
+            if values.shape[1] > 1
+            else values
+            for task, values in probabilities.items()
+        }
+
+    def _estimates(self, probabilities: dict[str, np.ndarray], count: int) -> list[Estimate]:
+        scaled = self._scaled(probabilities)
+        # Years from the head for years where there is one; groups from the head for groups.
+        aged = next((task for task in ("years", "age") if task in probabilities), None)
+        grouped = next((task for task in ("age", "years") if task in probabilities), None)
+        ages = evaluate.ages(probabilities[aged], self._targets[aged]) if aged else None
+        groups = None
+        if grouped is not None:
+            groups = evaluate.ages(scaled[grouped], self._targets[grouped]).groups
+        genders = scaled.get("gender")
+        return [
+            Estimate(
+                None if groups is None else _named(self._groups, groups[k]),
+                None if ages is None else float(ages.years[k]),
+                None if ages is None or ages.deviation is None else float(ages.deviation[k]),
+                None if genders is None else _named(self.config["heads"]["gender"], genders[k]),
+            )
+            for k in range(count)
+        ]

@@ -1,0 +1,154 @@
+"""Measures how a dataset's images frame the face, so that prediction can cut faces out alike.
+
+    python -m ageflax.predict.framing --data.name=labeled_faces/faces
+
+prints the config keys to train with: data.crop_margin and data.eyes.
+"""
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+_EPILOG = """\
+The medians over the faces that YuNet finds, and their spread (the 16th to the 84th percentile, halved).
+Where eyes spread by more than about 0.05, images are not aligned: leave data.eyes=() unless faces are to
+be cut out as the average image is. Haar is refused: it does not see eyes.
+Exit codes: 0 done, 2 bad input, 1 failed run, 130 interrupted."""
+# A face that fills its image is found once there is something around it.
+_AROUND = 0.25
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """How images frame their faces, as medians and spreads.
+
+    Attributes:
+      images: that were looked at.
+      faces: found in them, one an image.
+      margin: see Framing.margin.
+      margin_spread: of it.
+      eyes: float[4], x and y of the eye on the left and of the one on the right.
+      eyes_spread: float[4], of them.
+    """
+
+    images: int
+    faces: int
+    margin: float
+    margin_spread: float
+    eyes: np.ndarray
+    eyes_spread: np.ndarray
+
+    def lines(self) -> list[str]:
+        """For the user; the first is what to put on a command line."""
+        xl, yl, xr, yr = (round(float(value), 3) for value in self.eyes)
+        return [
+            f"--config.data.crop_margin={self.margin:.3f}"
+            f' --config.data.eyes="(({xl}, {yl}), ({xr}, {yr}))"',
+            f"of {self.faces} faces in {self.images} images; margin +- {self.margin_spread:.3f}, eyes"
+            f" +- {self.eyes_spread.max():.3f}",
+        ]
+
+
+def measure(contents: Iterable[bytes], *, detector: str = "yunet") -> Measured:
+    """Looks for the face of each image.
+
+    Args:
+      contents: the images' bytes; those that cannot be read are passed over.
+      detector: yunet, or its file.
+
+    Raises:
+      InputError: the detector cannot be had or does not see eyes, or there is no face.
+    """
+    import cv2
+
+    from ageflax.data import images
+    from ageflax.errors import InputError
+    from ageflax.predict.detection import YuNet
+    from ageflax.predict.detectors import open_detector
+    from ageflax.progress import say
+
+    finder = open_detector(detector, say=say)
+    if not isinstance(finder, YuNet):
+        raise InputError(f"--detector={detector}: does not see eyes; yunet or its file does")
+    looked, measured = 0, []
+    for content in contents:
+        try:
+            image = images.decode(content)
+        except images.BadImageError:
+            continue
+        looked += 1
+        height, width = image.shape[:2]
+        around = round(_AROUND * max(height, width))
+        padded = cv2.copyMakeBorder(image, around, around, around, around, cv2.BORDER_REPLICATE)
+        found = finder(padded)
+        if not found:
+            continue
+        best = max(found, key=lambda one: one.box[2] * one.box[3])
+        assert best.eyes is not None  # since YuNet found it
+        margin = (max(height, width) / max(best.box[2:]) - 1) / 2
+        eyes = (np.array(best.eyes) - around) / (width, height)
+        measured.append([margin, *eyes.ravel()])
+    if not measured:
+        raise InputError(f"no face was found in {looked} images")
+    low, middle, high = np.percentile(measured, (15.87, 50, 84.13), axis=0)
+    spread = (high - low) / 2
+    return Measured(
+        looked, len(measured), float(middle[0]), float(spread[0]), middle[1:], spread[1:]
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m ageflax.predict.framing",
+        description=__doc__,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--data.name", dest="name", metavar="NAME", required=True, help="builder[/config]")
+    add("--data.dir", dest="directory", metavar="DIR", default="", help="where datasets lie")
+    add("--faces", metavar="N", type=int, default=1000, help="images to look at (1000)")
+    add("--detector", metavar="DETECTOR", default="yunet", help="yunet, or its .onnx file")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    # Imported late: --help should not wait for TFDS.
+    from ageflax.data import build
+    from ageflax.errors import InputError
+    from ageflax.progress import Progress, say
+
+    if options.faces < 1:
+        raise InputError(f"--faces={options.faces}: expected 1 or more")
+    dataset = build.open_built(options.name, directory=options.directory)
+    count = min(options.faces, len(dataset))
+    # Spread over the dataset, which may be in the order of its people.
+    rows = np.linspace(0, len(dataset) - 1, count).astype(int).tolist()
+    with Progress(count, unit="face", label="looking") as progress:
+
+        def contents() -> Iterable[bytes]:
+            for row in rows:
+                yield dataset.examples([row])[0]["image"]
+                progress.update()
+
+        found = measure(contents(), detector=options.detector)
+    first, *others = found.lines()
+    print(first)
+    for line in others:
+        say(line)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    from ageflax import command
+
+    options = _parser().parse_args(arguments)
+    return command.run("ageflax.predict.framing", lambda: _run(options))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""Faces are cut out as the model's training images frame them."""
+
+import cv2
+import numpy as np
+import pytest
+
+from ageflax.errors import InputError
+from ageflax.predict.crops import Framing
+from ageflax.predict.detection import Detection
+
+EYES = ((0.3, 0.4), (0.7, 0.4))
+
+
+def detection(*box, eyes=None):
+    x, y, width, height = map(float, box)
+    return Detection((x, y, width, height), 0.9, eyes)
+
+
+def config(**values):
+    return {"input": {"resize": 40, "interpolation": "bilinear"}, **values}
+
+
+def gradient(height=200, width=300):
+    """Red is the column, green the row: pixels say where they come from."""
+    image = np.zeros((height, width, 3), np.uint8)
+    image[..., 0] = np.arange(width)[None, :].clip(0, 255)
+    image[..., 1] = np.arange(height)[:, None]
+    return image
+
+
+def test_a_crop_is_the_square_on_the_longer_side_with_its_margin():
+    framing = Framing.of(config(crop_margin=0.25), "model")
+    # Of 20 by 40 about (100, 100), with a quarter of 40 on each side: 60 pixels from 70 to 130.
+    crop = framing.cut(gradient(), detection(90, 80, 20, 40))
+    assert crop.shape == (40, 40, 3)
+    expected = cv2.resize(gradient()[70:130, 70:130], (40, 40), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_array_equal(crop, expected)
+
+
+def test_beyond_the_image_its_edge_repeats():
+    framing = Framing.of(config(crop_margin=0.0), "model")
+    crop = framing.cut(gradient(), detection(-20, 80, 40, 40))
+    np.testing.assert_array_equal(crop[:, :20, 0], 0)  # the first column, over and over
+    np.testing.assert_array_equal(crop[0, 20:, 0], np.arange(20))
+    np.testing.assert_array_equal(crop[:, 0, 1], np.arange(80, 120))
+
+
+@pytest.mark.parametrize(
+    "box", [(299.9, 199.9, 1, 1), (-0.5, -0.5, 1, 1), (-900, -900, 2000, 2000)]
+)
+def test_a_box_at_the_very_border_or_larger_than_the_image_is_cut_too(box):
+    crop = Framing.of(config(crop_margin=0.4), "model").cut(gradient(), detection(*box))
+    assert crop.shape == (40, 40, 3)
+
+
+@pytest.mark.parametrize("degrees", [0, 30, -75])
+@pytest.mark.parametrize("apart", [30.0, 80.0])
+def test_eyes_come_to_lie_where_training_has_them_however_the_head_is_tilted(degrees, apart):
+    angle = np.deg2rad(degrees)
+    half = apart / 2 * np.array([np.cos(angle), np.sin(angle)])
+    left, right = np.array([150, 100]) - half, np.array([150, 100]) + half
+    image = np.zeros((200, 300, 3), np.uint8)
+    for place, channel in ((left, 0), (right, 1)):
+        rows, columns = np.mgrid[:200, :300]
+        spot = np.exp(-((columns - place[0]) ** 2 + (rows - place[1]) ** 2) / 18)
+        image[..., channel] = (255 * spot).astype(np.uint8)
+    side = apart / 0.4
+    box = (150 - side / 2, 100 - side / 2, side, side)
+    found = detection(*box, eyes=(tuple(left.tolist()), tuple(right.tolist())))
+    crop = Framing.of(config(crop_margin=0.0, eyes=EYES), "model").cut(image, found)
+    for channel, (x, y) in enumerate(EYES):
+        weights = crop[..., channel].astype(float)
+        rows, columns = np.mgrid[:40, :40] + 0.5
+        at = (columns * weights).sum() / weights.sum(), (rows * weights).sum() / weights.sum()
+        np.testing.assert_allclose(at, (40 * x, 40 * y), atol=0.7)
+
+
+def test_eyes_that_fit_no_frontal_face_are_not_believed():
+    framing = Framing.of(config(crop_margin=0.25, eyes=EYES), "model")
+    box = (90, 80, 20, 40)
+    profile = detection(*box, eyes=((99.0, 95.0), (101.0, 95.0)))
+    np.testing.assert_array_equal(
+        framing.cut(gradient(), profile), framing.cut(gradient(), detection(*box))
+    )
+
+
+def test_a_face_that_is_the_whole_image_is_stretched_as_in_training():
+    framing = Framing.of(config(crop_margin=0.4, eyes=EYES), "model")
+    crop = framing.cut(gradient(), Detection((0.0, 0.0, 300.0, 200.0)))
+    expected = cv2.resize(gradient(), (40, 40), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_array_equal(crop, expected)
+
+
+def test_old_bundles_have_no_eyes():
+    assert Framing.of(config(crop_margin=0.0), "old").eyes is None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"crop_margin": "0.4"},
+        {"crop_margin": None},
+        {"crop_margin": True},
+        {"crop_margin": float("nan")},
+        {"crop_margin": -0.5},
+        {"crop_margin": 1e9},
+        {"eyes": []},
+        {"eyes": [[0.3, 0.4]]},
+        {"eyes": [[0.3, 0.4], [0.3, 0.4]]},
+        {"eyes": [[0.7, 0.4], [0.3, 0.4]]},
+        {"eyes": [[0.3, "x"], [0.7, 0.4]]},
+        {"eyes": [[0.3, float("nan")], [0.7, 0.4]]},
+        {"eyes": 3},
+        {"eyes": {"left": 1}},
+    ],
+)
+def test_a_damaged_framing_is_refused(damage):
+    with pytest.raises(InputError, match=rf"model: its config is damaged: {next(iter(damage))}"):
+        Framing.of(config(**{"crop_margin": 0.0, **damage}), "model")

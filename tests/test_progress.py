@@ -1,0 +1,15 @@
+"""Progress without a terminal: plain lines, with a total where one is known."""
+
+import pytest
+
+from ageflax import progress
+
+
+@pytest.mark.parametrize(("total", "counted"), [(8, "2/8 images"), (None, "2 images")])
+def test_a_line_now_and_then(monkeypatch, capfd, total, counted):
+    now = iter([0.0, 4.0, 20.0, 20.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(now))
+    with progress.Progress(total, unit="image", label="looking") as bar:
+        bar.update()
+        bar.update()
+    assert capfd.readouterr().err == f"looking: {counted}  0.1 images/s\n"
