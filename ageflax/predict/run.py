@@ -102,10 +102,12 @@ def run(options: argparse.Namespace) -> None:
     if workers_here() > 1:
         cv2.setNumThreads(1)
 
+    from ageflax import compilation_cache
     from ageflax.predict.annotation import Album
     from ageflax.predict.predictor import Predictor
     from ageflax.predict.table_file import Table
 
+    compilation_cache.enable()
     predictor = Predictor(
         options.model,
         detector=options.detector,
