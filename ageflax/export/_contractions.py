@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ageflax.export._graph import Const, Graph, Tensor, Value
+from ageflax.export._graph import Graph, Tensor, Value
 
 
 def _convolution(graph: Graph, eqn: Any, x: Tensor, kernel: Value) -> Tensor:
@@ -35,8 +35,8 @@ def _product(graph: Graph, eqn: Any, left: Value, right: Value) -> Tensor:
         [axis for axis in range(len(value.shape)) if axis not in (*batch, *summed)]
         for value, batch, summed in ((left, left_batch, left_sum), (right, right_batch, right_sum))
     )
-    # Without batch axes, MatMul takes all of the left's free axes for it.
-    if len(right_free) != 1 or (left_batch and len(left_free) != 1):
+    # Without batch axes, MatMul takes all of the left's free axes for it, and a vector on the right.
+    if len(right_free) > 1 or (left_batch and not len(left_free) == len(right_free) == 1):
         raise NotImplementedError("product with several free axes")
     names = [
         graph.laid(left, [*left_batch, *left_free, *left_sum]),
@@ -102,5 +102,3 @@ RULES: dict[str, Callable[..., Tensor]] = {
     "reduce_window_max": _max_pool,
     "reduce_window_sum": _window_sum,
 }
-
-__all__ = ["RULES", "Const"]

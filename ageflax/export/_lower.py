@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ageflax.errors import RunError
-from ageflax.export import _contractions, _elementwise, _shapes
+from ageflax.export import _contractions, _elementwise, _idioms, _shapes
 from ageflax.export._graph import Const, Graph, Tensor, Value
 
 _RULES = {**_shapes.RULES, **_contractions.RULES}
@@ -54,8 +54,10 @@ def _known(graph: Graph, eqn: Any, constants: Sequence[Const]) -> list[Value]:
 def _computed(graph: Graph, eqn: Any, values: Sequence[Value]) -> Value:
     """What a primitive computes when the model runs."""
     primitive = eqn.primitive.name
+    if (found := _idioms.recognised(graph, primitive, values)) is not None:
+        return found
     if primitive in _elementwise.UNARY:
-        return _elementwise.apply(graph, _elementwise.UNARY[primitive], values)
+        return _elementwise.unary(graph, primitive, *values)
     if primitive in _elementwise.BINARY:
         return _elementwise.binary(graph, primitive, *values)
     if primitive in _elementwise.ELEMENTWISE:

@@ -184,8 +184,7 @@ def _stack(graph: Graph, eqn: Any, *values: Value) -> Tensor:
     axis, shape = eqn.params["axis"], tuple(eqn.outvars[0].aval.shape)
     added = graph.integers([axis])
     names = [
-        graph.node("Unsqueeze", [graph.plain(value), added])
-        for value in _whole(graph, eqn, values)
+        graph.node("Unsqueeze", [graph.plain(value), added]) for value in _whole(graph, eqn, values)
     ]
     name = names[0] if len(names) == 1 else graph.node("Concat", names, axis=axis)
     return Tensor(name, shape, tuple(range(len(shape))))
