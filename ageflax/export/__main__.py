@@ -1,4 +1,4 @@
-"""Writes a model as one file for elsewhere: python -m ageflax.export --model=runs/levi/fold_0 --output=levi.onnx."""
+"""Writes a model as a file for elsewhere: python -m ageflax.export --model=MODEL --output=age.onnx."""
 
 import argparse
 import sys
@@ -12,9 +12,9 @@ FILE.onnx       for onnxruntime, OpenCV's DNN and others (extra: uv run --extra 
 FILE.stablehlo  for JAX, TensorFlow and C++ on CPU, CUDA and TPU: jax.export.deserialize reads it;
                 FILE.stablehlo.json describes it
 
-Input `images`: uint8[batch, resize, resize, 3], RGB; mean, crop and order of channels are inside. Outputs:
-TASK_probabilities, and age, in years, of a model that tells it. Classes, crop margin, licence and source are
-in the metadata. The file is run and held against JAX before it gets its name.
+Input `images`: uint8[batch, resize, resize, 3], RGB; mean, crop and order of channels are inside.
+Outputs: TASK_probabilities, and age, in years, of a model that tells it. Classes, crop margin, licence
+and source are in the metadata. The file is run and held against JAX before it gets its name.
 
 Exit codes: 0 written, 2 bad input, 1 it failed or answers otherwise than JAX, 130 interrupted."""
 
@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--precision",
         default="float32",
-        help="of the stored weights: float32, float16 or int8; computed is in float32 (default: float32)",
+        help="of the stored weights: float32, float16 or int8; what is computed is float32 (default)",
     )
     parser.add_argument(
         "--layout",
@@ -68,12 +68,13 @@ def _run(options: argparse.Namespace) -> None:
 
     _export.check_output(options.output)
     opened = model_files.open_model(options.model)
-    if len(opened.members) > 1:
-        first = opened.members[0].path
+    first, *others = opened.members
+    if others:
         raise InputError(
-            f"--model={options.model}: a run of {len(opened.members)} folds; export one, such as {first}"
+            f"--model={options.model}: a run of {1 + len(others)} folds; export one, such as"
+            f" {first.path}"
         )
-    model = opened.members[0].model
+    model = first.model
     if not isinstance(model, bundle.Model):
         raise InputError(f"--model={options.model}: an .onnx file already; name its bundle")
     written = export.export(

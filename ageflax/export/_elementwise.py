@@ -59,7 +59,7 @@ def binary(graph: Graph, primitive: str, left: Value, right: Value) -> Tensor:
 def other(graph: Graph, primitive: str, values: Sequence[Value]) -> Value:
     """Of those that take more than one node."""
     x = values[0]
-    one = Const(np.float32(1.0).reshape(()))
+    one = Const(np.array(1.0, np.float32))
     if primitive == "square":
         return apply(graph, "Mul", [x, x])
     if primitive == "rsqrt":

@@ -1,7 +1,7 @@
 """An ONNX graph while it grows: nodes, weights, and which axis of a tensor is which in JAX.
 
-JAX's images are N, H, W, C and ONNX's convolutions N, C, H, W. A tensor therefore carries its layout, and
-nothing is transposed before something needs another one: from the first convolution to the last, nothing.
+JAX's images are N, H, W, C and ONNX's convolutions N, C, H, W. A tensor therefore carries its layout,
+and nothing is transposed before something needs another one: between convolutions, nothing ever.
 """
 
 import dataclasses
@@ -149,7 +149,7 @@ class Graph:
         return self.laid(value, range(len(value.shape)))
 
     def multiple(self, size: Any) -> int | None:
-        """k of a size that is k times the batch; None of a number.
+        """How many times the batch a size is; None of a number.
 
         Raises:
           NotImplementedError: it depends on the batch otherwise.

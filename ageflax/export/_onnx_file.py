@@ -20,7 +20,7 @@ _HINT = "is not installed; run the command as uv run --extra onnx python -m agef
 
 
 def packages() -> tuple[Any, Any]:
-    """onnx and onnxruntime.
+    """The modules onnx and onnxruntime.
 
     Raises:
       InputError: one is absent.

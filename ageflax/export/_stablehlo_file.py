@@ -1,4 +1,4 @@
-"""Writes and runs .stablehlo files: what jax.export serialises, for JAX, TensorFlow and C++ on any chip."""
+"""Writes and runs .stablehlo files, as jax.export makes them: for JAX, TensorFlow and C++, any chip."""
 
 import json
 from pathlib import Path
@@ -60,6 +60,7 @@ class StableHloFile:
         call = jax.export.deserialize(bytearray(path.read_bytes())).call
 
         def answer(images: np.ndarray) -> dict[str, np.ndarray]:
-            return {name: np.asarray(values) for name, values in call(images).items()}
+            found: Any = call(images)
+            return {name: np.asarray(values) for name, values in found.items()}
 
         return answer
