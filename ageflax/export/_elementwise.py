@@ -19,6 +19,7 @@ UNARY = {
 BINARY = {
     "add": "Add",
     "div": "Div",
+    "ge": "GreaterOrEqual",
     "gt": "Greater",
     "lt": "Less",
     "max": "Max",

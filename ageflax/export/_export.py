@@ -116,7 +116,7 @@ def export(
     else:
         file = _stablehlo_file.StableHloFile(served, precision=precision)
     with _replaced(path) as temporary:
-        file.write(temporary, {})
+        file.write(temporary)
         say("verifying against JAX")
         answer = file.answers(temporary)
         differences, within = _verification.compare(served, answer, tried, sizes)
@@ -127,5 +127,5 @@ def export(
                 f" {_verification.TOLERANCE:g}\n{lines}"
             )
         described = describe(served, differences, precision=precision, **file.more)
-        file.write(temporary, described)
+        file.describe(temporary, described)
     return Written(path, path.stat().st_size, differences)

@@ -91,24 +91,30 @@ class OnnxFile:
         self._onnx, self._onnxruntime = packages()
         graph = graph_of(serving, opset=opset)
         _precision.compress(graph, precision)
-        self._model = _proto(self._onnx, graph, serving)
+        self._content = _proto(self._onnx, graph, serving).SerializeToString()
         self._names = list(serving.outputs)
         self.more = {"opset": opset}
 
-    def write(self, path: Path, described: dict[str, str]) -> None:
-        """Writes it under a name, with what it says of itself, and checks what was written.
+    def write(self, path: Path) -> None:
+        """Writes it under a name, and checks what was written.
 
         Raises:
           RunError: onnx's own checker finds fault with it.
         """
-        del self._model.metadata_props[:]
-        self._onnx.helper.set_model_props(self._model, described)
-        path.write_bytes(self._model.SerializeToString())
+        path.write_bytes(self._content)
+        self._content = b""
         try:
             self._onnx.checker.check_model(str(path), full_check=True)
         except Exception as error:  # its own classes
             first = (str(error).splitlines() or [type(error).__name__])[0]
             raise RunError(f"onnx.checker refuses the model: {first}") from error
+
+    def describe(self, path: Path, described: dict[str, str]) -> None:
+        """Adds what the file says of itself: protobufs that follow one another are one."""
+        model = self._onnx.ModelProto()
+        self._onnx.helper.set_model_props(model, described)
+        with path.open("ab") as file:
+            file.write(model.SerializeToString())
 
     def answers(self, path: Path) -> Any:
         """What the file gives, per output, by onnxruntime on the CPU.

@@ -25,6 +25,12 @@ def _quantised(array: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
     return np.round(array / scale).astype(np.int8), scale
 
 
+def _halved(array: np.ndarray) -> np.ndarray:
+    """float16; what is too large for it becomes infinite, which verification refuses."""
+    with np.errstate(over="ignore"):
+        return array.astype(np.float16)
+
+
 def compress(graph: Graph, precision: str) -> None:
     """Stores the weights of a graph's convolutions and matrix products in fewer bits.
 
@@ -46,7 +52,7 @@ def compress(graph: Graph, precision: str) -> None:
             del graph.weights[name]
             done[name] = node.inputs[1] = f"{name}/float32"
             if precision == "float16":
-                stored = [graph.weight(array.astype(np.float16), name)]
+                stored = [graph.weight(_halved(array), name)]
                 nodes.append(Node("Cast", stored, done[name], {"to": 1}))
             else:
                 values, scale = _quantised(array, axis)
@@ -67,7 +73,7 @@ def compressed(variables: Any, precision: str) -> Any:
         if precision == "float32" or array.ndim < 2 or array.size < _LEAST:
             return array
         if precision == "float16":
-            return array.astype(np.float16)
+            return _halved(array)
         return _quantised(array, array.ndim - 1)
 
     return jax.tree.map(one, variables)

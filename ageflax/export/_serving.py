@@ -94,7 +94,7 @@ class Serving:
         """
         views = self._views(images)
         faces, count = views.shape[:2]
-        flat = views[:, 0] if count == 1 else views.reshape(-1, *views.shape[2:])
+        flat = views.reshape(-1, *views.shape[2:])
         scores: Any = self._network.apply(dict(variables), flat, train=False)
         probabilities = {}
         for task, values in scores.items():
@@ -145,8 +145,10 @@ def serving(model: bundle.Model, *, layout: str, crops: str) -> Serving:
     """A model as it is to be served.
 
     Raises:
-      InputError: the layout takes one crop alone.
+      InputError: the layout takes one crop alone, or a weight is no number.
     """
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(model.variables)):
+        raise InputError("the model is damaged: it has weights that are no numbers")
     if layout == "nchw_bgr_float" and crops != "center":
         raise InputError(
             f"--crops={crops}: --layout={layout} is given the crop itself, so that there is no other"

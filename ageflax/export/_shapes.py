@@ -194,7 +194,7 @@ def _pad(graph: Graph, eqn: Any, x: Tensor, value: Value) -> Tensor:
     widths = eqn.params["padding_config"]
     if any(low < 0 or high < 0 or inner for low, high, inner in widths):
         raise NotImplementedError("pad that cuts or spreads")
-    sides = [widths[axis][0] for axis in x.layout] + [widths[axis][1] for axis in x.layout]
+    sides = [int(widths[axis][side]) for side in (0, 1) for axis in x.layout]
     name = graph.node("Pad", [x.name, graph.integers(sides), graph.plain(value)])
     return Tensor(name, tuple(eqn.outvars[0].aval.shape), x.layout)
 

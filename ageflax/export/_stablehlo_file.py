@@ -49,9 +49,12 @@ class StableHloFile:
             "platforms": ", ".join(PLATFORMS),
         }
 
-    def write(self, path: Path, described: dict[str, str]) -> None:
-        """Writes it under a name, and what it says of itself beside it."""
+    def write(self, path: Path) -> None:
+        """Writes it under a name."""
         path.write_bytes(self._content)
+
+    def describe(self, path: Path, described: dict[str, str]) -> None:
+        """Writes what the file says of itself beside it."""
         whole = {**self._specification, "metadata": described}
         described_at(path).write_text(json.dumps(whole, indent=2) + "\n")
 

@@ -112,7 +112,7 @@ def _references(serving: Serving, faces: np.ndarray) -> dict[str, np.ndarray]:
         part = faces[start : start + size]
         missing = size - len(part)
         padded = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)])
-        found.append(serving.expected({k: np.asarray(v) for k, v in answer(padded).items()}))
+        found.append(serving.expected(answer(padded)))
     names = found[0]
     return {name: np.concatenate([each[name] for each in found])[: len(faces)] for name in names}
 

@@ -48,7 +48,11 @@ def write(directory, values, *, mean="image"):
       values: of the config, {"model": {...}, "data": {...}, ...}.
       mean: of an image's size, or of one pixel.
     """
-    config = configuration.resolve(ConfigDict(values))
+    return write_config(directory, configuration.resolve(ConfigDict(values)), mean=mean)
+
+
+def write_config(directory, config, *, mean="image"):
+    """As `write`, of a resolved config."""
     preprocessing, objectives = program.preprocessing(config.data), program.objectives(config)
     network = program.network_of(config.model.to_dict(), objectives)
     side = config.data.resize if mean == "image" else 1
