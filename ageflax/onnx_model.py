@@ -128,7 +128,13 @@ class OnnxModel:
 
     def __init__(self, path: Path):
         self._path, self._session = path, _session(path)
-        metadata = self._session.get_modelmeta().custom_metadata_map
+        try:
+            metadata = self._session.get_modelmeta().custom_metadata_map
+            self._inputs, self._found = self._session.get_inputs(), self._session.get_outputs()
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"{path}: not a readable ONNX file: a name in it is no text"
+            ) from error
         self.config = _config(path, metadata)
         self.crops = metadata.get(_CROPS_KEY, "center")
         self._layout = metadata.get(_LAYOUT_KEY, _LAYOUT)
@@ -140,7 +146,7 @@ class OnnxModel:
                 f"{self._path}: exported with --layout={self._layout[:40]}, for programs that crop faces"
                 f" themselves; export it with --layout={_LAYOUT} to use it here"
             )
-        inputs = {found.name: found for found in self._session.get_inputs()}
+        inputs = {found.name: found for found in self._inputs}
         if set(inputs) != {INPUT} or inputs[INPUT].type != "tensor(uint8)":
             listed = ", ".join(f"{name} {found.type}" for name, found in inputs.items())
             raise InputError(
@@ -158,7 +164,7 @@ class OnnxModel:
                 " with a dynamic batch"
             )
         self._outputs: dict[str, tuple[str, int]] = {}
-        there = {found.name for found in self._session.get_outputs()}
+        there = {found.name for found in self._found}
         for task, columns in classes.items():
             name = output_name(task)
             if name not in there and task == "years":

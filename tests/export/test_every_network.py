@@ -85,11 +85,19 @@ def test_a_trunk_answers_as_jax_does(name, tmp_path):
     assert set(found) == {"years_probabilities", "gender_probabilities", "age"}
 
 
-OBJECTIVES = ("coral", "corn", "label_distribution", "l1", "huber", "gaussian")
-
-
-@pytest.mark.parametrize("crops", ["center", "ten"])
-@pytest.mark.parametrize("loss", OBJECTIVES)
+@pytest.mark.parametrize(
+    ("loss", "crops"),
+    [
+        ("coral", "ten"),
+        ("corn", "ten"),
+        ("corn", "center"),
+        ("label_distribution", "center"),
+        ("l1", "ten"),
+        ("huber", "center"),
+        ("gaussian", "center"),
+        ("gaussian", "mirror"),
+    ],
+)
 def test_an_objective_answers_as_jax_does(loss, crops, tmp_path):
     grey = bundles.small("multitask_gray", channels="grey", width=0.1, loss={"years": loss})
     model, answer, _ = exported(tmp_path, grey, mean="pixel", crops=crops)
@@ -124,7 +132,7 @@ def test_bfloat16_is_computed_in_float32(tmp_path):
     kinds = {weight.data_type for weight in graph.graph.initializer}
     assert kinds <= {onnx.TensorProto.FLOAT, onnx.TensorProto.INT64}
     images = faces(model)
-    expected = jax.jit(model)(images)["gender"]
+    expected = jax.jit(lambda images: model(images))(images)["gender"]
     close = np.abs(answer(images)["gender_probabilities"] - np.asarray(expected))
     assert 0 < close.max() < 0.1
 
