@@ -42,6 +42,27 @@ def _reduce_max(graph: Graph, eqn: Any, x: Tensor) -> Tensor:
     return reduced(graph, "ReduceMax", x, eqn.params["axes"], kept=False)
 
 
+def squeezed(graph: Graph, x: Tensor, gone: Sequence[int]) -> Tensor:
+    """Without some axes of size 1."""
+    name = graph.node("Squeeze", [x.name, graph.integers(sorted(x.place(axis) for axis in gone))])
+    left = [axis for axis in range(x.rank) if axis not in gone]
+    layout = tuple(left.index(axis) for axis in x.layout if axis in left)
+    return Tensor(name, tuple(x.shape[axis] for axis in left), layout)
+
+
+def _dropped(have: Sequence[Any], want: Sequence[Any]) -> list[int] | None:
+    """Axes of size 1 by which two shapes differ; None where they differ by more."""
+    gone, k = [], 0
+    for axis, size in enumerate(have):
+        if k < len(want) and size == want[k]:
+            k += 1
+        elif size == 1:
+            gone.append(axis)
+        else:
+            return None
+    return gone if k == len(want) else None
+
+
 def reshaped(graph: Graph, x: Tensor, shape: Sequence[Any]) -> Tensor:
     """The same values in JAX's order under another shape."""
     source, shape = x, tuple(shape)
@@ -50,10 +71,8 @@ def reshaped(graph: Graph, x: Tensor, shape: Sequence[Any]) -> Tensor:
         if len(before) != 1 or not isinstance(before[0], Tensor):
             break
         source = before[0]
-    if len(source.shape) == len(shape) and all(
-        have == want for have, want in zip(source.shape, shape, strict=True)
-    ):
-        return source
+    if (gone := _dropped(source.shape, shape)) is not None:
+        return squeezed(graph, source, gone) if gone else source
     # At most one axis depends on the batch, and -1 finds it.
     sizes = [-1 if graph.multiple(size) else int(size) for size in shape]
     name = graph.node("Reshape", [graph.plain(source), graph.integers(sizes)])
@@ -85,12 +104,7 @@ def _transpose(graph: Graph, eqn: Any, x: Tensor) -> Tensor:
 
 
 def _squeeze(graph: Graph, eqn: Any, x: Tensor) -> Tensor:
-    gone = [axis % x.rank for axis in eqn.params["dimensions"]]
-    places = sorted(x.place(axis) for axis in gone)
-    name = graph.node("Squeeze", [x.name, graph.integers(places)])
-    left = [axis for axis in range(x.rank) if axis not in gone]
-    layout = tuple(left.index(axis) for axis in x.layout if axis in left)
-    return Tensor(name, tuple(x.shape[axis] for axis in left), layout)
+    return squeezed(graph, x, [axis % x.rank for axis in eqn.params["dimensions"]])
 
 
 def cut(
@@ -123,8 +137,7 @@ def _slice(graph: Graph, eqn: Any, x: Tensor) -> Tensor:
 def _gather(graph: Graph, eqn: Any, x: Tensor, indices: Value) -> Tensor:
     """Slices and reversals whose places are known, as jnp's indexing writes them."""
     numbers, sizes = eqn.params["dimension_numbers"], eqn.params["slice_sizes"]
-    shape, collapsed = tuple(eqn.outvars[0].aval.shape), numbers.collapsed_slice_dims
-    axes = numbers.start_index_map
+    axes, collapsed = numbers.start_index_map, numbers.collapsed_slice_dims
     if not isinstance(indices, Const) or numbers.operand_batching_dims:
         raise NotImplementedError("gather at places that are not known beforehand")
     if indices.value.ndim == 1:
@@ -135,14 +148,7 @@ def _gather(graph: Graph, eqn: Any, x: Tensor, indices: Value) -> Tensor:
             if isinstance(size, int) and size != x.shape[axis]
         }
         part = cut(graph, x, bounds, tuple(sizes))
-        if not collapsed:
-            return part
-        name = graph.node(
-            "Squeeze", [part.name, graph.integers(sorted(part.place(a) for a in collapsed))]
-        )
-        left = [axis for axis in range(x.rank) if axis not in collapsed]
-        layout = tuple(left.index(axis) for axis in part.layout if axis in left)
-        return Tensor(name, shape, layout)
+        return squeezed(graph, part, collapsed) if collapsed else part
     (axis,) = axes
     whole = tuple(a for a in range(x.rank) if a != axis)
     if numbers.offset_dims != whole or collapsed != (axis,) or indices.value.ndim != 2:
@@ -154,9 +160,14 @@ def _picked(graph: Graph, x: Tensor, axis: int, places: np.ndarray) -> Tensor:
     """What lies at some places along an axis; twice reversed is as before."""
     if np.array_equal(places, np.arange(x.shape[axis])):
         return x
-    name = graph.node("Gather", [x.name, graph.integers(places.tolist())], axis=x.place(axis))
+    layout = x.layout
+    if layout[-1] == axis and sum(size != 1 for size in x.shape) == 4:
+        # Whole planes are copied faster than channels pixel by pixel, and convolutions want them so.
+        layout = (layout[0], axis, *layout[1:-1])
+    indices = graph.integers(places.tolist())
+    name = graph.node("Gather", [graph.laid(x, layout), indices], axis=layout.index(axis))
     shape = tuple(len(places) if a == axis else n for a, n in enumerate(x.shape))
-    return Tensor(name, shape, x.layout)
+    return Tensor(name, shape, layout)
 
 
 def _rev(graph: Graph, eqn: Any, x: Tensor) -> Tensor:

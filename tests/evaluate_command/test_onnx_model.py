@@ -23,7 +23,7 @@ def fold(tmp_path_factory, data_dir, small_faces):
 class FakeSession:
     """An .onnx file that is told by JSON: inputs, outputs, metadata, and the bundle that computes."""
 
-    def __init__(self, content, options, providers):
+    def __init__(self, content, options, providers, enable_fallback):
         self.described = json.loads(onnx.load_from_string(content).doc_string)
         self.model = bundle.load(self.described["bundle"])
 

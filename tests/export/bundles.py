@@ -1,5 +1,7 @@
 """Bundles of networks that were never trained, their weights drawn so that every layer matters."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +16,8 @@ def _drawn(network, shape):
     """Weights, biases and batch statistics, none of them zero or one."""
     shapes = jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros(shape, jnp.float32)))
     rng, drawn = np.random.default_rng(0), {}
-    for path, leaf in flatten_dict(dict(shapes)).items():
+    leaves: dict[Any, Any] = flatten_dict(dict(shapes))
+    for path, leaf in leaves.items():
         size, name = leaf.shape, path[-1]
         if name == "kernel":
             # He's, so that what comes out is neither flat nor all in one class.

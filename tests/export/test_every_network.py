@@ -1,6 +1,7 @@
 """Every trunk and every objective as ONNX: onnxruntime against JAX."""
 
 import collections
+from typing import Any
 
 import jax
 import numpy as np
@@ -38,7 +39,7 @@ def exported(tmp_path, values, *, mean="image", crops="center", opset=17):
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
 
-    def answer(images):
+    def answer(images) -> dict[str, Any]:
         return dict(zip(names, session.run(names, {"images": images}), strict=True))
 
     return model, answer, onnx.load(path)

@@ -1,6 +1,7 @@
 """What an exported file says, how exact it is, and that nothing is left of one that is wrong."""
 
 import json
+from typing import Any
 
 import jax
 import numpy as np
@@ -71,7 +72,8 @@ def test_stablehlo_is_whole_and_described_beside(model, tmp_path):
     exported = jax.export.deserialize(bytearray(path.read_bytes()))
     assert exported.platforms == ("cpu", "cuda", "tpu")
     faces = np.random.default_rng(0).integers(0, 256, (5, 36, 36, 3), dtype=np.uint8)
-    found, expected = exported.call(faces), model(faces, crops="ten")
+    found: dict[str, Any] = dict(exported.call(faces))  # pyright: ignore[reportArgumentType]
+    expected = model(faces, crops="ten")
     np.testing.assert_allclose(found["gender_probabilities"], expected["gender"], atol=1e-5)
     described = json.loads((tmp_path / "model.stablehlo.json").read_text())
     assert described["input"] == {"images": ["uint8", ["batch", 36, 36, 3]]}
@@ -79,8 +81,9 @@ def test_stablehlo_is_whole_and_described_beside(model, tmp_path):
     assert described["metadata"]["ageflax.classes.gender"] == "female, male"
 
 
-@pytest.mark.parametrize("channels", ["bgr", "rgb", "grey"])
-@pytest.mark.parametrize("mean", ["image", "pixel"])
+@pytest.mark.parametrize(
+    ("channels", "mean"), [("bgr", "image"), ("rgb", "pixel"), ("grey", "image")]
+)
 def test_the_zoos_layout_takes_the_crop_as_bgr_floats(channels, mean, tmp_path):
     name = "multitask_gray" if channels == "grey" else "levi_hassner"
     values = bundles.small(name, channels=channels, width=0.1)
