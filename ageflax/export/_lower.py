@@ -57,8 +57,13 @@ def _known(graph: Graph, eqn: Any, constants: Sequence[Const]) -> list[Value]:
     return [Const(np.asarray(value), name) for value in outputs]
 
 
-def _computed(graph: Graph, eqn: Any, values: Sequence[Value]) -> Value:
+def _computed(graph: Graph, eqn: Any, values: Sequence[Value]) -> Sequence[Value]:
     """What a primitive computes when the model runs."""
+    found = _node(graph, eqn, values)
+    return found if isinstance(found, list) else [found]
+
+
+def _node(graph: Graph, eqn: Any, values: Sequence[Value]) -> Value | list[Tensor]:
     primitive = eqn.primitive.name
     if (found := _idioms.recognised(graph, primitive, values)) is not None:
         return found
@@ -92,11 +97,13 @@ def _walk(graph: Graph, jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Valu
         elif all(isinstance(value, Const) for value in values):
             outputs = _known(graph, eqn, [v for v in values if isinstance(v, Const)])
         else:
-            output = _computed(graph, eqn, values)
-            if isinstance(output, Tensor) and output.origin is None and output not in values:
-                origin = (eqn.primitive.name, eqn.params, values)
-                output = dataclasses.replace(output, origin=origin)
-            outputs = [output]
+            origin = (eqn.primitive.name, eqn.params, values)
+            outputs = [
+                dataclasses.replace(value, origin=origin)
+                if isinstance(value, Tensor) and value.origin is None and value not in values
+                else value
+                for value in _computed(graph, eqn, values)
+            ]
         known.update(zip(eqn.outvars, outputs, strict=True))
     return [read(atom) for atom in jaxpr.outvars]
 

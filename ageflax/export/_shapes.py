@@ -201,6 +201,15 @@ def _stack(graph: Graph, eqn: Any, *values: Value) -> Tensor:
     return Tensor(name, shape, tuple(range(len(shape))))
 
 
+def _unstack(graph: Graph, eqn: Any, x: Tensor) -> list[Tensor]:
+    """As many as the axis is long; a primitive of jax 0.12, of slices before it."""
+    axis, found = eqn.params["axis"], []
+    shape = tuple(1 if a == axis else n for a, n in enumerate(x.shape))
+    for k in range(x.shape[axis]):
+        found.append(squeezed(graph, cut(graph, x, {axis: (k, k + 1)}, shape), [axis]))
+    return found
+
+
 def _pad(graph: Graph, eqn: Any, x: Tensor, value: Value) -> Tensor:
     widths = eqn.params["padding_config"]
     if any(low < 0 or high < 0 or inner for low, high, inner in widths):
@@ -247,7 +256,7 @@ def _same(graph: Graph, eqn: Any, x: Tensor) -> Tensor:
     return x
 
 
-RULES: dict[str, Callable[..., Tensor]] = {
+RULES: dict[str, Callable[..., Tensor | list[Tensor]]] = {
     "broadcast_in_dim": _broadcast,
     "concatenate": _concatenate,
     "convert_element_type": _cast,
@@ -265,4 +274,5 @@ RULES: dict[str, Callable[..., Tensor]] = {
     "stack": _stack,
     "stop_gradient": _same,
     "transpose": _transpose,
+    "unstack": _unstack,
 }
