@@ -203,11 +203,12 @@ def _stack(graph: Graph, eqn: Any, *values: Value) -> Tensor:
 
 def _unstack(graph: Graph, eqn: Any, x: Tensor) -> list[Tensor]:
     """As many as the axis is long; a primitive of jax 0.12, of slices before it."""
-    axis, found = eqn.params["axis"], []
+    axis = eqn.params["axis"]
     shape = tuple(1 if a == axis else n for a, n in enumerate(x.shape))
-    for k in range(x.shape[axis]):
-        found.append(squeezed(graph, cut(graph, x, {axis: (k, k + 1)}, shape), [axis]))
-    return found
+    return [
+        squeezed(graph, cut(graph, x, {axis: (k, k + 1)}, shape), [axis])
+        for k in range(x.shape[axis])
+    ]
 
 
 def _pad(graph: Graph, eqn: Any, x: Tensor, value: Value) -> Tensor:
