@@ -5,13 +5,14 @@ Whichever it is, a step sees the same faces in the same order and augments them 
 
 import abc
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from ageflax import steps
 from ageflax.data.order import ShuffledRows
 from ageflax.data.pipeline import StoredPixels, stream
 from ageflax.sharding import batched, replicated, shard_batch
@@ -33,9 +34,16 @@ class Placement(abc.ABC):
 
     @abc.abstractmethod
     def train_inputs(
-        self, order: ShuffledRows, start: int, stop: int, batch_size: int
+        self, order: ShuffledRows, pieces: Sequence[range], batch_size: int
     ) -> Iterator[tuple[Any, ...]]:
-        """What the train step takes after the state, for steps start..stop-1."""
+        """What the train step takes after the state, for each piece of the steps.
+
+        Args:
+          order: which faces a step sees.
+          pieces: consecutive stretches of steps, each taken in one dispatch; of one step each, but
+            where faces lie on the devices.
+          batch_size: faces a step.
+        """
 
     @abc.abstractmethod
     def eval_batches(self, rows: np.ndarray, batch_size: int) -> Iterator[Batch]:
@@ -93,6 +101,13 @@ def padded(rows: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     return np.resize(rows, size), mask
 
 
+def _ends(pieces: Sequence[range]) -> tuple[int, int]:
+    """The steps that pieces of one step each are of."""
+    if any(len(piece) != 1 for piece in pieces):
+        raise ValueError("faces that do not lie on the devices come one step at a time")
+    return (pieces[0].start, pieces[-1].stop) if pieces else (0, 0)
+
+
 def _eval_pieces(rows: np.ndarray, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for start in range(0, len(rows), batch_size):
         yield padded(rows[start : start + batch_size], batch_size)
@@ -117,7 +132,7 @@ class OnHost(Placement):
         return Batch(images=self._pixels[rows], labels=labels, mask=mask)
 
     def train_inputs(
-        self, order: ShuffledRows, start: int, stop: int, batch_size: int
+        self, order: ShuffledRows, pieces: Sequence[range], batch_size: int
     ) -> Iterator[tuple[Batch]]:
         """Batches gathered by threads ahead of their step."""
         mask = np.ones(batch_size, bool)
@@ -125,7 +140,7 @@ class OnHost(Placement):
         def load_step(step: int) -> Batch:
             return self._batch(order.batch(step, batch_size), mask)
 
-        for batch in stream(load_step, start, stop, workers=0):
+        for batch in stream(load_step, *_ends(pieces), workers=0):
             yield (shard_batch(batch, self._mesh),)
 
     def eval_batches(self, rows: np.ndarray, batch_size: int) -> Iterator[Batch]:
@@ -135,6 +150,10 @@ class OnHost(Placement):
 
     def _images(self, rows: np.ndarray) -> Iterator[np.ndarray]:
         return (self._pixels[rows[k : k + 256]] for k in range(0, len(rows), 256))
+
+
+# Images whose pixels are summed at once on a device: of so many, sums stay below 2^32.
+_SUMMED = 4096
 
 
 class OnDevice(Placement):
@@ -152,18 +171,28 @@ class OnDevice(Placement):
         self._host, self._mesh, self.labels = OnHost(pixels, labels, mesh), mesh, labels
         everything = Batch(images=pixels, labels=labels, mask=np.ones(len(pixels), bool))
         self._faces = jax.device_put(everything, replicated(mesh))
+        self._gather = steps.make_gather(mesh)
+        self._sum = steps.make_pixel_sum(mesh)
 
     def train_inputs(
-        self, order: ShuffledRows, start: int, stop: int, batch_size: int
+        self, order: ShuffledRows, pieces: Sequence[range], batch_size: int
     ) -> Iterator[tuple[Batch, jax.Array]]:
-        """The resident faces, and the rows of each step."""
-        for step in range(start, stop):
-            rows = order.batch(step, batch_size).astype(np.int32)
-            yield self._faces, jax.device_put(rows, batched(self._mesh))
+        """The resident faces, and the rows of a piece's steps, int32[steps, batch_size]."""
+        for piece in pieces:
+            rows = np.stack([order.batch(step, batch_size) for step in piece]).astype(np.int32)
+            yield self._faces, jax.device_put(rows, batched(self._mesh, axis=1))
 
     def eval_batches(self, rows: np.ndarray, batch_size: int) -> Iterator[Batch]:
-        """See Placement."""
-        return self._host.eval_batches(rows, batch_size)
+        """See Placement; the faces are gathered on the devices, which are told row numbers only."""
+        for piece, mask in _eval_pieces(rows, batch_size):
+            yield self._gather(self._faces, piece.astype(np.int32), mask)
+
+    def mean(self, rows: np.ndarray) -> np.ndarray:
+        """See Placement; summed where the faces lie, in whole numbers, to the same last bit."""
+        total = np.zeros((), np.uint64)
+        for piece, mask in _eval_pieces(rows, min(len(rows), _SUMMED)):
+            total = total + np.asarray(self._sum(self._faces.images, piece.astype(np.int32), mask))
+        return (total / len(rows)).astype(np.float32)
 
     def _images(self, rows: np.ndarray) -> Iterator[np.ndarray]:
         return self._host._images(rows)
@@ -227,11 +256,11 @@ class Streamed(Placement):
         self._workers, self._eval_workers = workers, eval_workers
 
     def train_inputs(
-        self, order: ShuffledRows, start: int, stop: int, batch_size: int
+        self, order: ShuffledRows, pieces: Sequence[range], batch_size: int
     ) -> Iterator[tuple[Batch]]:
         """Batches decoded ahead of their step."""
         load_step = _StreamedStep(self._pixels, self.labels, order, batch_size)
-        for batch in stream(load_step, start, stop, workers=self._workers):
+        for batch in stream(load_step, *_ends(pieces), workers=self._workers):
             yield (shard_batch(batch, self._mesh),)
 
     def _pieces(self, rows: np.ndarray, batch_size: int) -> Iterator[Batch]:

@@ -2,7 +2,8 @@
 
 import bisect
 import dataclasses
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -73,6 +74,37 @@ class Program:
     def phase(self, step: int) -> Phase:
         """The phase that the step after `step` steps belongs to."""
         return self.phases[bisect.bisect_right([p.start for p in self.phases], step) - 1]
+
+
+def pieces(start: int, stop: int, *, multiple: int, breaks: Iterable[int] = ()) -> list[range]:
+    """Steps start..stop-1 in stretches that one dispatch takes.
+
+    They end at multiples of `multiple`, counted from step 0, and at `breaks`: a run that goes on from
+    the end of any of them is cut as the uninterrupted one was.
+    """
+    ends = {*range(start - start % multiple + multiple, stop, multiple), stop, *breaks}
+    found = []
+    for end in sorted(end for end in ends if start < end <= stop):
+        found.append(range(start, end))
+        start = end
+    return found
+
+
+def dispatch(data: Config, evaluation: Config, *, resident: bool, mesh: Mesh) -> int:
+    """Steps that one dispatch takes; a divisor of those between log lines and validations.
+
+    Args:
+      data: the config's `data` group, whose `dispatch` is 0 to choose here.
+      evaluation: the config's `eval` group.
+      resident: whether the faces lie on the devices; other batches come one at a time.
+      mesh: the devices. On a CPU one step is chosen: XLA's convolutions are slower within its loops.
+    """
+    most = math.gcd(evaluation.log_every, evaluation.every)
+    if not resident:
+        return 1
+    if data.dispatch:
+        return math.gcd(data.dispatch, most)
+    return 1 if mesh.devices.flat[0].platform == "cpu" else most
 
 
 def total_steps(config: Config, training_faces: float) -> int:

@@ -25,9 +25,9 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, P())
 
 
-def batched(mesh: Mesh) -> NamedSharding:
-    """Split over the devices along the first axis."""
-    return NamedSharding(mesh, P("data"))
+def batched(mesh: Mesh, *, axis: int = 0) -> NamedSharding:
+    """Split over the devices along an axis, by default the first."""
+    return NamedSharding(mesh, P(*[None] * axis, "data"))
 
 
 def check_divides(batch_size: int, mesh: Mesh, key: str) -> None:

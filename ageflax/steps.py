@@ -1,5 +1,6 @@
 """The jitted training and evaluation steps: the only jit of training."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from ageflax import optim
 from ageflax.batch_loss import BatchLoss, Recipe, Targets, gradients, variables
@@ -158,22 +159,56 @@ def make_resident_train_step(
     *,
     frozen: Frozen | None = None,
 ) -> ResidentTrainStep:
-    """The same step over faces that lie on the devices: (state, faces, rows) -> (state, metrics).
+    """Many steps in one dispatch, over faces on the devices: (state, faces, rows) -> (state, metrics).
 
-    `faces` is the whole decoded dataset, on every device; `rows`, split over the mesh, says which of
-    them make this batch.
+    `faces` is the whole decoded dataset, on every device; `rows`, int32[k, b], says which of them make
+    the batch of each of k steps, and is split over the mesh along b. Every metric comes as float[k].
+    The host is idle while they run. It compiles once for each k.
     """
     inner = _train_step(network, tx, recipe, frozen or Frozen())
+    in_step = batched(mesh)
 
-    def step(state: TrainState, faces: Batch, rows: Int[Array, " b"]) -> tuple[TrainState, Metrics]:
-        return inner(state, jax.tree.map(lambda leaf: leaf[rows], faces))
+    def take(faces: Batch, state: TrainState, rows: Int[Array, " b"]) -> tuple[TrainState, Metrics]:
+        batch = jax.tree.map(lambda leaf: leaf[rows], faces)
+        return inner(state, jax.lax.with_sharding_constraint(batch, in_step))
+
+    def steps(
+        state: TrainState, faces: Batch, rows: Int[Array, "k b"]
+    ) -> tuple[TrainState, Metrics]:
+        if len(rows) == 1:  # outside of a loop XLA's CPU backend has faster convolutions
+            state, metrics = take(faces, state, rows[0])
+            return state, jax.tree.map(lambda value: value[None], metrics)
+        return jax.lax.scan(functools.partial(take, faces), state, rows)
 
     return jax.jit(
-        step,
-        in_shardings=(replicated(mesh), replicated(mesh), batched(mesh)),
+        steps,
+        in_shardings=(replicated(mesh), replicated(mesh), batched(mesh, axis=1)),
         out_shardings=replicated(mesh),
         donate_argnums=0,
     )
+
+
+def make_gather(mesh: Mesh) -> Callable[[Batch, AnyArray, AnyArray], Batch]:
+    """(faces, rows, mask) -> the batch of some rows, from faces that lie on the devices."""
+
+    def gather(faces: Batch, rows: Int[Array, " b"], mask: Bool[Array, " b"]) -> Batch:
+        return jax.tree.map(lambda leaf: leaf[rows], faces).replace(mask=mask)
+
+    split = batched(mesh)
+    return jax.jit(gather, in_shardings=(replicated(mesh), split, split), out_shardings=split)
+
+
+def make_pixel_sum(mesh: Mesh) -> Callable[[AnyArray, AnyArray, AnyArray], jax.Array]:
+    """(images, rows, mask) -> uint32[h, w, 3], the sum of some rows of images on the devices."""
+
+    def pixel_sum(
+        images: UInt8[Array, "n h w 3"], rows: Int[Array, " b"], mask: Bool[Array, " b"]
+    ) -> jax.Array:
+        counted = jnp.where(mask[:, None, None, None], images[rows], jnp.uint8(0))
+        return counted.sum(0, dtype=jnp.uint32)
+
+    whole = replicated(mesh)
+    return jax.jit(pixel_sum, in_shardings=whole, out_shardings=whole)
 
 
 def make_eval_step(network: nn.Module, recipe: Recipe, mesh: Mesh, *, crops: str) -> EvalStep:

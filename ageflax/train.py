@@ -20,14 +20,11 @@ from ageflax.data.splits import Split
 from ageflax.errors import RunError
 from ageflax.metrics_log import MetricsLog, images_per_second
 from ageflax.placement import Placement
-from ageflax.program import Program
+from ageflax.program import Program, dispatch, pieces
 from ageflax.progress import Progress
-from ageflax.structs import Metrics, TrainState
+from ageflax.structs import TrainState
+from ageflax.training_records import Records
 from ageflax.weights.transfer import Loaded
-
-# Steps dispatched before the oldest is waited for: enough to keep any device busy, few enough that
-# batches do not pile up in its memory.
-_IN_FLIGHT = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,38 +108,6 @@ def _eval_batch_size(fold: Fold) -> int:
     return -(-fold.config.eval.batch_size // devices) * devices
 
 
-def _fetch(pending: list[Metrics], first_step: int, fold: Fold) -> dict[str, float]:
-    """Means over the steps since the last log line.
-
-    Raises:
-      RunError: a loss or an update is not finite; names the first step at which it was not. Raised
-        before that step's weights could be saved.
-    """
-    fetched = jax.device_get(pending)
-    for offset, metrics in enumerate(fetched):
-        for name, words in (("loss", "loss"), ("update_norm", "update of the weights")):
-            if not math.isfinite(metrics[name]):
-                raise RunError(
-                    f"fold {fold.number}: the {words} is {metrics[name]} at step"
-                    f" {first_step + offset}; checkpoints from before it are kept. A lower"
-                    " optim.learning_rate usually helps"
-                )
-    sums = {name: float(sum(m[name] for m in fetched)) for name in fetched[0]}
-    record = {name: sums[name] / len(fetched) for name in ("loss", "update_norm")}
-    for task in fold.targets:
-        record[f"{task}_loss"] = sums[f"{task}_loss"] / len(fetched)
-        labelled = sums[f"{task}_labelled"]
-        for name, total in (("exact", "correct"), ("mae", "error")):
-            if labelled and f"{task}_{total}" in sums:
-                record[f"{task}_{name}"] = sums[f"{task}_{total}"] / labelled
-        if f"{task}_log_variance" in fetched[-1]:
-            record[f"{task}_log_variance"] = float(fetched[-1][f"{task}_log_variance"])
-    unreadable = len(fetched) * fold.config.data.batch_size - sums["faces"]
-    if unreadable:
-        record["unreadable"] = unreadable
-    return record
-
-
 @dataclasses.dataclass
 class _Patience:
     """How long validation has not improved; saved with each checkpoint, so a resumed run knows."""
@@ -158,6 +123,16 @@ class _Patience:
         return bool(self.limit) and self.waited >= self.limit
 
 
+def _stretches(fold: Fold, start: int, placement: Placement) -> list[range]:
+    """The steps from `start` on, in stretches that are dispatched as one."""
+    config, program = fold.config, fold.program
+    multiple = dispatch(
+        config.data, config.eval, resident=placement.name == "device", mesh=program.mesh
+    )
+    breaks = [phase.start for phase in program.phases]
+    return pieces(start, program.steps, multiple=multiple, breaks=breaks)
+
+
 def _train(
     fold: Fold,
     state: TrainState,
@@ -166,70 +141,72 @@ def _train(
     placement: Placement,
 ) -> TrainState:
     """Steps up to the last, or until validation stops improving; logs, validates and saves."""
-    start = int(state.step)
+    start = step = int(state.step)
     config, program = fold.config, fold.program
-    batch_size, stop = config.data.batch_size, program.steps
+    stop = program.steps
     order = ShuffledRows(fold.split.train, (config.seed, fold.number))
-    inputs = placement.train_inputs(order, start, stop, batch_size)
+    stretches = _stretches(fold, start, placement)
+    inputs = placement.train_inputs(order, stretches, config.data.batch_size)
     resident = placement.name == "device"
     log = MetricsLog(fold.directory, start)
-    pending: list[Metrics] = []
-    since, logged = time.monotonic(), start
+    records = Records(
+        log,
+        start,
+        tasks=tuple(fold.targets),
+        batch_size=config.data.batch_size,
+        training_faces=len(fold.split.train),
+        schedule=program.schedule,
+    )
     label = f"fold {fold.number}"
     try:
         with Progress(stop, unit="step", label=label, initial=start) as progress:
-            for step, arguments in enumerate(inputs, start + 1):
-                phase = program.phase(step - 1)
+            for piece, arguments in zip(stretches, inputs, strict=True):
+                phase = program.phase(piece.start)
                 take: Callable[..., Any] = (
                     phase.resident_train_step if resident else phase.train_step
                 )
                 state, metrics = take(state, *arguments)
-                pending.append(metrics)
-                if len(pending) > _IN_FLIGHT:
-                    jax.block_until_ready(pending[-_IN_FLIGHT]["loss"])
-                evaluates = step % config.eval.every == 0 or step == stop
-                if not evaluates and step % config.eval.log_every:
-                    progress.update()
+                record = records.add(metrics)
+                step = piece.stop
+                if step % config.eval.every and step != stop:
+                    if step % config.eval.log_every == 0:
+                        records.hold(step)
+                    progress.update(len(piece), **_notes(record))
                     continue
-                record = _fetch(pending, logged + 1, fold)
-                seconds = time.monotonic() - since
-                rate = (step - logged) * batch_size / max(seconds, 1e-9)
-                validation: dict[str, float] = {}
-                stops = False
-                if evaluates:
-                    validation, figure = _validate(fold, state, placement)
-                    stops = patience.see(figure)
-                    notes = {"best": patience.best, "waited": patience.waited, "stopped": stops}
-                    checkpoints.save(step, state, {"validation": validation, **notes}, figure)
-                log.write(
-                    {
-                        "step": step,
-                        "epoch": step * batch_size / len(fold.split.train),
-                        "learning_rate": float(np.asarray(program.schedule(step - 1))),
-                        "images_per_second": rate,
-                        **record,
-                        **validation,
-                    }
-                )
-                progress.update(loss=f"{record['loss']:.3f}", images=f"{rate:.0f}/s")
-                pending, since, logged = [], time.monotonic(), step
+                record = records.finish(step)
+                validation, figure = _validate(fold, state, placement)
+                stops = patience.see(figure)
+                notes = {"best": patience.best, "waited": patience.waited, "stopped": stops}
+                checkpoints.save(step, state, {"validation": validation, **notes}, figure)
+                records.write(record, validation)
+                progress.update(len(piece), **_notes(record))
                 if stops:
                     fold.say(
                         f"fold {fold.number}: stopped at step {step} of {stop}: no better figure on"
                         f" the validation faces in {patience.limit} validations"
                     )
                     break
+    except RunError as error:
+        raise RunError(f"fold {fold.number}: {error}") from error
     except jax.errors.JaxRuntimeError as error:
         # Out of memory, most often; the first line says which and how much.
         first = str(error).splitlines()[0]
         raise RunError(
-            f"fold {fold.number}: the device failed after step {logged}: {first}. If memory ran out,"
+            f"fold {fold.number}: the device failed near step {step}: {first}. If memory ran out,"
             " lower data.batch_size or set data.placement=host"
         ) from error
     finally:
+        records.close()
         log.close()
         checkpoints.finish()
     return state
+
+
+def _notes(record: dict[str, Any]) -> dict[str, str]:
+    """What the progress display shows of a log line."""
+    if not record:
+        return {}
+    return {"loss": f"{record['loss']:.3f}", "images": f"{record['images_per_second']:.0f}/s"}
 
 
 def _tested_state(

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from ageflax import bundle, cross_validation, files, train
+from ageflax import bundle, cross_validation, files, train, training_records
 from ageflax import config as configuration
 from ageflax.config import Config
 from ageflax.data import dataset, pipeline
@@ -125,17 +125,22 @@ def _stop_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train.MetricsLog, "write", stopping)
 
 
-PLACEMENTS = ("host", "device", "stream")
+# Faces on the devices take two steps in one dispatch.
+PLACEMENTS = {
+    "host": ("--config.data.placement=host",),
+    "device": ("--config.data.placement=device", "--config.data.dispatch=2"),
+    "stream": ("--config.data.placement=stream",),
+}
 
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory, data_dir, small_faces):
     """predictions.csv of fold 1 from runs that nothing disturbed, by placement."""
     texts = {}
-    for placement in PLACEMENTS:
+    for placement, overrides in PLACEMENTS.items():
         workdir = tmp_path_factory.mktemp(placement)
         values = small_values(data_dir)
-        run(values, workdir, "--config.fold=1", f"--config.data.placement={placement}")
+        run(values, workdir, "--config.fold=1", *overrides)
         texts[placement] = (workdir / "fold_1" / "predictions.csv").read_bytes()
     return texts
 
@@ -176,7 +181,7 @@ def test_bfloat16_computes_near_float32_and_keeps_float32_weights(
 def test_a_stopped_run_goes_on_to_the_same_predictions_byte_for_byte(
     placement, straight, data_dir, small_config, tmp_path, monkeypatch
 ):
-    overrides = ("--config.fold=1", f"--config.data.placement={placement}")
+    overrides = ("--config.fold=1", *PLACEMENTS[placement])
     with monkeypatch.context() as patch:
         _stop_at(6, patch)
         with pytest.raises(StoppedError):
@@ -215,14 +220,14 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
 def test_what_is_not_finite_stops_the_run_names_the_step_and_is_not_saved(
     name, words, data_dir, small_config, tmp_path, monkeypatch
 ):
-    fetch = train._fetch
+    means = training_records.means
 
-    def poisoned(pending, first_step, fold):
-        if first_step <= 8 < first_step + len(pending):
-            pending[8 - first_step][name] = np.float32("nan")
-        return fetch(pending, first_step, fold)
+    def poisoned(fetched, first_step, **more):
+        if first_step <= 8 < first_step + len(fetched[name]):
+            fetched[name][8 - first_step] = np.float32("nan")
+        return means(fetched, first_step, **more)
 
-    monkeypatch.setattr(train, "_fetch", poisoned)
+    monkeypatch.setattr(training_records, "means", poisoned)
     with pytest.raises(RunError, match=f"fold 0: the {words} is nan at step 8; checkpoints from"):
         run(small_values(data_dir), tmp_path, "--config.fold=0")
     assert (tmp_path / "fold_0" / "checkpoints" / "4").is_dir()

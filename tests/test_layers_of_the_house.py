@@ -33,6 +33,7 @@ LAYERS = {
     "batch_loss": 3,
     "steps": 4,
     "evaluate": 5,
+    "training_records": 1,
     "placement": 5,
     "program": 5,
     "initial": 6,

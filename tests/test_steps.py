@@ -98,12 +98,30 @@ def test_what_a_step_draws_is_a_function_of_key_and_step(mesh, train_step):
 def test_resident_faces_take_the_same_step(mesh, train_step):
     everything, rows = batch_of(40), np.array([3, 39, 7, 7, 0, 12, 20, 31], np.int32)
     resident = steps.make_resident_train_step(NETWORK, TX, RECIPE, mesh)
-    one, _ = resident(fresh(mesh), everything, rows)
+    one, _ = resident(fresh(mesh), everything, rows[None])
     other, _ = train_step(fresh(mesh), jax.tree.map(lambda leaf: leaf[rows], everything))
     for got, expected in zip(
         jax.tree.leaves(one.params), jax.tree.leaves(other.params), strict=True
     ):
         np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-8)
+
+
+def test_many_steps_in_one_dispatch_are_the_same_steps(mesh):
+    everything = batch_of(40)
+    rows = np.random.default_rng(0).integers(0, 40, (3, 8)).astype(np.int32)
+    resident = steps.make_resident_train_step(NETWORK, TX, RECIPE, mesh)
+    together, metrics = resident(fresh(mesh), everything, rows)
+    assert int(together.step) == 3
+    state, losses = fresh(mesh), []
+    for k in range(3):
+        state, one = resident(state, everything, rows[k : k + 1])
+        losses.append(float(one["loss"][0]))
+    assert metrics["loss"].shape == (3,)
+    np.testing.assert_allclose(metrics["loss"], losses, rtol=1e-5)
+    for got, expected in zip(
+        jax.tree.leaves(together.params), jax.tree.leaves(state.params), strict=True
+    ):
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-7)
 
 
 def test_ten_crops_are_the_mean_of_ten_softmaxes(mesh):

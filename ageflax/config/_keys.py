@@ -99,6 +99,9 @@ def _data() -> ConfigDict:
     data.validation_fraction = 0.1  # share of the training folds' faces
     data.batch_size = 50  # over all devices
     data.placement = "auto"  # auto | device | host | stream
+    # placement=device: steps taken in one dispatch, of those between log lines; 0 takes all of them, on
+    # a CPU one
+    data.dispatch = 0
     data.memory_share = 0.5  # auto: keep decoded images where they fill at most this share
     data.workers = 0  # stream: decoding processes; 0 decodes in threads of this one
     return data
@@ -246,6 +249,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "data.cutmix": (0.0, 100.0),
     "data.validation_fraction": (0.001, 0.9),
     "data.batch_size": (1, 10**6),
+    "data.dispatch": (0, 10**6),
     "data.memory_share": (0.0, 1.0),
     "data.workers": (0, 1024),
     "model.width": (0.01, 16.0),
@@ -287,6 +291,7 @@ CONTINUABLE = (
     "data.eyes",
     "data.manual_dir",
     "data.placement",
+    "data.dispatch",
     "data.memory_share",
     "data.workers",
 )

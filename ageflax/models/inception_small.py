@@ -1,13 +1,13 @@
 """An inception-like network of the size of Levi and Hassner's."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
 from ageflax.models.batch_norm import BatchNorm
+from ageflax.models.convolution import Conv
+from ageflax.models.pooling import max_pool
 
 _he = nn.initializers.he_normal()
 # Features of the 1x1 branch, of the 3x3 branch (reduced, then out), of the 5x5 branch, and after the
@@ -48,39 +48,38 @@ class InceptionSmall(nn.Module):
     def _conv(
         self, x: jax.Array, features: int, kernel: int, name: str, *, train: bool, stride: int = 1
     ) -> jax.Array:
-        x = nn.Conv(
+        x = Conv(
             max(round(features * self.width), 1),
-            (kernel, kernel),
+            kernel,
             strides=stride,
             padding=(kernel - 1) // 2,
             use_bias=False,
             dtype=self.dtype,
             kernel_init=_he,
             name=f"{name}_conv",
-        )(x)
+        )(x, train=train)
         return nn.relu(BatchNorm(name=f"{name}_bn")(x, use_running_average=not train))
-
-    @staticmethod
-    def _pool(x: jax.Array, stride: int) -> jax.Array:
-        pads: Any = ((1, 1), (1, 1))  # annotated as a string there
-        return nn.max_pool(x, window_shape=(3, 3), strides=(stride, stride), padding=pads)
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b f"]:
         """Features averaged over the last map."""
+
+        def pool(x: jax.Array, stride: int) -> jax.Array:
+            return max_pool(x, window=3, stride=stride, padding=((1, 1), (1, 1)), train=train)
+
         x = x.astype(self.dtype)
-        x = self._pool(self._conv(x, 64, 7, "stem1", train=train, stride=2), 2)
+        x = pool(self._conv(x, 64, 7, "stem1", train=train, stride=2), 2)
         x = self._conv(x, 64, 1, "stem2", train=train)
-        x = self._pool(self._conv(x, 192, 3, "stem3", train=train), 2)
+        x = pool(self._conv(x, 192, 3, "stem3", train=train), 2)
         for name, one, three, five, pooled in _MODULES:
             if name == "4a":
-                x = self._pool(x, 2)
+                x = pool(x, 2)
             branches = [self._conv(x, one, 1, f"{name}_1x1", train=train)]
             for kernel, (reduced, features) in ((3, three), (5, five)):
                 y = self._conv(x, reduced, 1, f"{name}_{kernel}x{kernel}_reduce", train=train)
                 y = self._conv(y, features, kernel, f"{name}_{kernel}x{kernel}", train=train)
                 branches.append(y)
-            branches.append(self._conv(self._pool(x, 1), pooled, 1, f"{name}_pool", train=train))
+            branches.append(self._conv(pool(x, 1), pooled, 1, f"{name}_pool", train=train))
             x = jnp.concatenate(branches, axis=-1)
         x = x.mean((1, 2))
         return nn.Dropout(self.dropout, deterministic=not train)(x)

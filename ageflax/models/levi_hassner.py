@@ -8,7 +8,9 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from ageflax.models.activations import activate, matched
-from ageflax.models.layers import ceil_max_pool, gaussian, local_response_norm
+from ageflax.models.convolution import Conv
+from ageflax.models.layers import gaussian, local_response_norm
+from ageflax.models.pooling import ceil_max_pool
 
 
 class LeviHassner(nn.Module):
@@ -70,17 +72,17 @@ class LeviHassner(nn.Module):
         )
         x = x.astype(self.dtype)
         for name, features, kernel, stride, padding, bias in convolutions:
-            x = nn.Conv(
+            x = Conv(
                 self._features(features),
-                (kernel, kernel),
+                kernel,
                 strides=stride,
                 padding=padding,
                 dtype=self.dtype,
                 name=name,
                 **self._initializers(0.01, bias),
-            )(x)
+            )(x, train=train)
             x = self._activate(x, name, train=train)
-            x = ceil_max_pool(x)
+            x = ceil_max_pool(x, train=train)
             if self.norm == "lrn" and name != "conv3":
                 x = local_response_norm(x)
         # H, W, C order; Caffe flattens C, H, W, so its fc6 must be permuted on import.

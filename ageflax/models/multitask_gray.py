@@ -4,7 +4,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from ageflax.models.layers import ceil_max_pool, local_response_norm
+from ageflax.models.convolution import Conv
+from ageflax.models.layers import local_response_norm
+from ageflax.models.pooling import ceil_max_pool
 
 
 class MultitaskGray(nn.Module):
@@ -38,22 +40,21 @@ class MultitaskGray(nn.Module):
         Raises:
           ValueError: the images are not grey.
         """
-        del train  # the same in training and at test
         if x.shape[-1] != 1:
             raise ValueError(f"{x.shape[-1]} channels: multitask_gray needs data.channels=grey")
         x = x.astype(self.dtype)
         layers = (("conv1", 32, 7, 2, 2), ("conv2", 64, 5, 1, 2), ("conv3", 64, 3, 1, 2))
         for name, features, kernel, stride, padding in layers:
-            x = nn.Conv(
+            x = Conv(
                 max(round(features * self.width), 1),
-                (kernel, kernel),
+                kernel,
                 strides=stride,
                 padding=padding,
                 dtype=self.dtype,
                 kernel_init=nn.initializers.he_normal(),
                 name=name,
-            )(x)
-            x = ceil_max_pool(nn.relu(x))
+            )(x, train=train)
+            x = ceil_max_pool(nn.relu(x), train=train)
             if self.norm == "lrn" and name != "conv3":
                 x = local_response_norm(x)
         return x.reshape(x.shape[0], -1)

@@ -1,21 +1,21 @@
 """ResNets, laid out as torchvision's so that its weights fit."""
 
-from typing import Any
-
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
 from ageflax.models.batch_norm import BatchNorm
+from ageflax.models.convolution import Conv
+from ageflax.models.pooling import max_pool
 
 _fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
-def _conv(features: int, kernel: int, stride: int, dtype: jnp.dtype, name: str) -> nn.Conv:
+def _conv(features: int, kernel: int, stride: int, dtype: jnp.dtype, name: str) -> Conv:
     # The same padding on both sides, where "SAME" pads a strided convolution on one.
-    return nn.Conv(
+    return Conv(
         features,
-        (kernel, kernel),
+        kernel,
         strides=stride,
         padding=(kernel - 1) // 2,
         use_bias=False,
@@ -45,12 +45,12 @@ class _Block(nn.Module):
             layers = [(f, 1, 1), (f, 3, stride), (4 * f, 1, 1)]
         y = x
         for k, (features, kernel, step) in enumerate(layers, 1):
-            y = _conv(features, kernel, step, self.dtype, f"conv{k}")(y)
+            y = _conv(features, kernel, step, self.dtype, f"conv{k}")(y, train=train)
             y = BatchNorm(name=f"bn{k}")(y, use_running_average=not train)
             if k < len(layers):
                 y = nn.relu(y)
         if x.shape != y.shape:
-            x = _conv(y.shape[-1], 1, stride, self.dtype, "downsample_conv")(x)
+            x = _conv(y.shape[-1], 1, stride, self.dtype, "downsample_conv")(x, train=train)
             x = BatchNorm(name="downsample_bn")(x, use_running_average=not train)
         return nn.relu(x + y)
 
@@ -82,12 +82,10 @@ class ResNet(nn.Module):
         """Features averaged over the last map: 512 (2048 of a bottleneck) times the width."""
         base = max(round(64 * self.width), 1)
         x = x.astype(self.dtype)
-        x = _conv(base, 5 if self.stem == "small" else 7, 2, self.dtype, "conv1")(x)
+        x = _conv(base, 5 if self.stem == "small" else 7, 2, self.dtype, "conv1")(x, train=train)
         x = nn.relu(BatchNorm(name="bn1")(x, use_running_average=not train))
         if self.stem != "small":
-            pads: Any = ((1, 1), (1, 1))  # annotated as a string there; of -inf, which never wins
-            # Keyword arguments only: the ONNX exporter's patch of nn.max_pool takes no others.
-            x = nn.max_pool(x, window_shape=(3, 3), strides=(2, 2), padding=pads)
+            x = max_pool(x, window=3, stride=2, padding=((1, 1), (1, 1)), train=train)
         for stage, count in enumerate(self.blocks):
             for k in range(count):
                 stride = 2 if stage and not k else 1

@@ -6,6 +6,8 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from ageflax.models.batch_norm import BatchNorm
+from ageflax.models.convolution import Conv
+from ageflax.models.pooling import max_pool
 
 _he = nn.initializers.he_normal()
 
@@ -40,9 +42,9 @@ class ResNetSmall(nn.Module):
         self, x: jax.Array, features: int, kernel: int, name: str, *, stride: int = 1, pad: int = 0
     ) -> jax.Array:
         width = max(round(features * self.width), 1)
-        return nn.Conv(
+        return Conv(
             width,
-            (kernel, kernel),
+            kernel,
             strides=stride,
             padding=pad,
             dtype=self.dtype,
@@ -70,7 +72,7 @@ class ResNetSmall(nn.Module):
         x = x.astype(self.dtype)
         for name, features in (("conv1", 32), ("conv2", 64)):
             x = nn.relu(self._conv(x, features, 3, name))
-            x = nn.max_pool(x, window_shape=(2, 2), strides=(2, 2))
+            x = max_pool(x, window=2, stride=2, train=train)
         for stage, (features, blocks) in enumerate(((64, 3), (128, 4), (256, 6)), 1):
             for k in range(blocks):
                 x = self._bottleneck(x, features, 1 if k else 2, f"block{stage}_{k}", train=train)

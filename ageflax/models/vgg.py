@@ -4,6 +4,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from ageflax.models.convolution import Conv
+from ageflax.models.pooling import max_pool
+
 _fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 _STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # features, convolutions
 
@@ -39,17 +42,16 @@ class VGG16(nn.Module):
         x = x.astype(self.dtype)
         for stage, (features, count) in enumerate(_STAGES, 1):
             for k in range(1, count + 1):
-                x = nn.Conv(
+                x = Conv(
                     self._features(features),
-                    (3, 3),
+                    3,
                     padding=1,
                     dtype=self.dtype,
                     kernel_init=_fan_out,
                     name=f"conv{stage}_{k}",
-                )(x)
+                )(x, train=train)
                 x = nn.relu(x)
-            # Keyword arguments only: the ONNX exporter's patch of nn.max_pool takes no others.
-            x = nn.max_pool(x, window_shape=(2, 2), strides=(2, 2))
+            x = max_pool(x, window=2, stride=2, train=train)
         x = x.reshape(x.shape[0], -1)
         for name in ("fc6", "fc7"):
             x = nn.Dense(

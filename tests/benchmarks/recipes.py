@@ -134,7 +134,8 @@ def _inputs(
 ) -> list[tuple[Any, ...]]:
     """What each step takes after the state, made beforehand."""
     order = ShuffledRows(rows, (config.seed, 0))
-    return list(placed.train_inputs(order, 0, steps, config.data.batch_size))
+    singly = [range(step, step + 1) for step in range(steps)]
+    return list(placed.train_inputs(order, singly, config.data.batch_size))
 
 
 def _gflop(made: program.Program, state: TrainState) -> float | None:
@@ -257,9 +258,9 @@ class _Running:
         self._state, metrics = self._prepared.train_step(self._state, *next(self._inputs))
         jax.block_until_ready((self._state, metrics))
         for name in ("loss", "update_norm"):
-            if not math.isfinite(metrics[name]):
+            if not np.isfinite(metrics[name]).all():
                 raise RunError(f"{name} is {metrics[name]} after {int(self._state.step)} steps")
-        return float(metrics["loss"])
+        return float(np.ravel(metrics["loss"])[-1])
 
     def take(self) -> None:
         """A turn: one timed step; of quick ones several, after one that warms the memory up again."""

@@ -238,3 +238,19 @@ def test_a_cached_view_is_one_of_the_faces_own():
     assert 0.2 < which.mean() < 0.8
     only = augment.chosen_features(jax.random.key(0), features[:, :1])
     np.testing.assert_array_equal(only, features[:, 0])
+
+
+@pytest.mark.parametrize("mirror", [True, False])
+@pytest.mark.parametrize("mean", [MEAN, MEAN[:1, :1]])
+@pytest.mark.parametrize("deviation", [None, np.full((1, 1, 3), 3, np.float32)])
+def test_pixels_fetched_by_index_as_on_gpus_are_the_same(mirror, mean, deviation, monkeypatch):
+    preprocessing = Preprocessing(crop=8, mirror=mirror, channels="bgr", contrast=0.2)
+
+    def views():
+        return augment.training_views(
+            jax.random.key(1), images(20), mean, preprocessing, deviation=deviation
+        )
+
+    sliced = views()
+    monkeypatch.setattr(jax.lax, "platform_dependent", lambda *x, cuda, default: cuda(*x))
+    np.testing.assert_array_equal(views(), sliced)

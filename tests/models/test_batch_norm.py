@@ -107,3 +107,25 @@ def test_statistics_are_of_the_whole_batch_on_many_devices(devices: int) -> None
     np.testing.assert_allclose(y, expected, 1e-5, 1e-5)
     np.testing.assert_allclose(kept["mean"], kept_by_one["mean"], 1e-6)
     np.testing.assert_allclose(kept["var"], kept_by_one["var"], 1e-6)
+
+
+def test_the_derivative_is_that_of_the_definition() -> None:
+    def defined(x: Any, scale: Any, bias: Any) -> Any:
+        mean = x.mean((0, 1, 2))
+        var = jnp.square(x - mean).mean((0, 1, 2))
+        return (x - mean) * jax.lax.rsqrt(var + 1e-5) * scale + bias
+
+    def ours(x: Any, scale: Any, bias: Any) -> Any:
+        statistics = {"mean": jnp.zeros_like(bias), "var": jnp.ones_like(bias)}
+        variables = {"params": {"scale": scale, "bias": bias}, "batch_stats": statistics}
+        return _train(x, variables)[0]
+
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(0)
+        x, g = (jnp.asarray(rng.normal(3, 2, (4, 5, 6, 3))) for _ in range(2))
+        scale, bias = jnp.asarray(rng.normal(size=(2, 3)))
+        one, one_back = jax.vjp(defined, x, scale, bias)
+        other, other_back = jax.vjp(ours, x, scale, bias)
+        np.testing.assert_allclose(other, one, rtol=1e-12)
+        for got, expected in zip(other_back(g), one_back(g), strict=True):
+            np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-12)

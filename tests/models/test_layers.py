@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ageflax.models.layers import ceil_max_pool, local_response_norm
+from ageflax.models.layers import local_response_norm
+from ageflax.models.pooling import ceil_max_pool
 
 # Sizes come from a short list: every new shape is compiled.
 SIZES = st.sampled_from((1, 2, 3, 4, 5, 7, 8))

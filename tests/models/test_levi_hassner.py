@@ -16,7 +16,8 @@ from ml_collections import ConfigDict
 from ageflax import config as configuration
 from ageflax import losses, models, optim
 from ageflax.models import Network
-from ageflax.models.layers import ceil_max_pool, local_response_norm
+from ageflax.models.layers import local_response_norm
+from ageflax.models.pooling import ceil_max_pool
 from tests.golden import levi_hassner_weights as shared
 
 ROOT = Path(__file__).parents[2]

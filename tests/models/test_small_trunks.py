@@ -209,7 +209,8 @@ def test_grey_has_no_state_and_trains_as_it_tests() -> None:
     assert variables.keys() == {"params"}
     images = _images(MultitaskGray, 8, 32)
     apply = compiled(functools.partial(MultitaskGray(width=0.05).apply, train=True))
-    np.testing.assert_array_equal(apply(variables, images), tested)
+    # The first convolution sums in another order in training.
+    np.testing.assert_allclose(apply(variables, images), tested, rtol=1e-4, atol=2e-6)
 
 
 def test_grey_learns_in_bfloat16() -> None:

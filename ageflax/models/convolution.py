@@ -1,0 +1,102 @@
+"""Convolution as flax has it, computed in a form that suits the first layer of an image network."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+# Matrix units take 16 to 128 channels at once; up to here, more of them is no more work.
+_FEW_CHANNELS = 64
+
+
+def space_to_depth_convolution(
+    x: Float[Array, "b h w c"],
+    kernel: Float[Array, "k k c f"],
+    *,
+    stride: int,
+    padding: int,
+) -> Float[Array, "b h2 w2 f"]:
+    """A strided convolution as one of stride 1 over blocks of stride x stride pixels.
+
+    An image's three channels leave matrix units almost empty; a block's 3 stride^2 do not. The kernel
+    is filled up with zeros to whole blocks. The sums are those of the plain convolution, in another
+    order.
+
+    Args:
+      x: images.
+      kernel: of the plain convolution.
+      stride: of both axes.
+      padding: zeros on each side.
+
+    References: Ying et al., Image Classification at Supercomputer Scale, 2018.
+    """
+    (b, height, width, c), (size, _, _, features) = x.shape, kernel.shape
+    taps = -(-size // stride)  # blocks that a kernel spans
+    blocks = [(n + 2 * padding - size) // stride + taps for n in (height, width)]
+    # What lies behind the last block is not looked at: padding by less than nothing cuts it off.
+    ends = [count * stride - n - padding for count, n in zip(blocks, (height, width), strict=True)]
+    x = jax.lax.pad(
+        x,
+        jnp.zeros((), x.dtype),
+        ((0, 0, 0), (padding, ends[0], 0), (padding, ends[1], 0), (0, 0, 0)),
+    )
+    x = x.reshape(b, blocks[0], stride, blocks[1], stride, c).transpose(0, 1, 3, 2, 4, 5)
+    x = x.reshape(b, *blocks, stride * stride * c)
+    more = taps * stride - size
+    kernel = jnp.pad(kernel, ((0, more), (0, more), (0, 0), (0, 0)))
+    kernel = kernel.reshape(taps, stride, taps, stride, c, features).transpose(0, 2, 1, 3, 4, 5)
+    kernel = kernel.reshape(taps, taps, stride * stride * c, features)
+    return jax.lax.conv_general_dilated(
+        x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+class Conv(nn.Module):
+    """nn.Conv with square kernels: the same parameters under the same names, drawn alike.
+
+    Attributes:
+      features: channels out.
+      kernel_size: side of the kernel.
+      strides: of both axes.
+      padding: zeros on each side.
+      use_bias: whether a bias is added.
+      dtype: of the computation; parameters are float32.
+      kernel_init: draws the kernel.
+      bias_init: draws the bias.
+    """
+
+    features: int
+    kernel_size: int
+    strides: int = 1
+    padding: int = 0
+    use_bias: bool = True
+    dtype: jnp.dtype = jnp.dtype("float32")
+    kernel_init: nn.initializers.Initializer = nn.linear.default_kernel_init
+    bias_init: nn.initializers.Initializer = nn.initializers.zeros
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"], *, train: bool = False) -> jax.Array:
+        """Features float[b, h2, w2, features].
+
+        Args:
+          x: images or features.
+          train: compute in the form that is fast in training; without it the plain operation is left
+            to be seen by exporters and compilers for inference.
+        """
+        channels, size, stride = x.shape[-1], self.kernel_size, self.strides
+        shape = (size, size, channels, self.features)
+        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32).astype(self.dtype)
+        x = x.astype(self.dtype)
+        if train and 1 < stride < size and stride * stride * channels <= _FEW_CHANNELS:
+            y = space_to_depth_convolution(x, kernel, stride=stride, padding=self.padding)
+        else:
+            pads: Any = ((self.padding, self.padding),) * 2
+            y = jax.lax.conv_general_dilated(
+                x, kernel, (stride, stride), pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
+            )
+        if not self.use_bias:
+            return y
+        bias = self.param("bias", self.bias_init, (self.features,), jnp.float32)
+        return y + bias.astype(self.dtype)

@@ -1,0 +1,134 @@
+"""Max pooling, with a derivative that is cheap where XLA's own is not."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float, UInt8
+
+Pads = tuple[tuple[int, int], tuple[int, int]]
+
+
+def max_pool(
+    x: Float[Array, "b h w c"],
+    *,
+    window: int,
+    stride: int,
+    padding: Pads = ((0, 0), (0, 0)),
+    train: bool = False,
+) -> Float[Array, "b h2 w2 c"]:
+    """The largest value of each window; what is padded never wins.
+
+    Args:
+      x: features.
+      window: side of the square windows.
+      stride: of both axes.
+      padding: before and after, of rows and of columns.
+      train: take the derivative from the place of each window's first largest value, noted in the
+        forward pass. XLA's own searches the windows again and scatters: several times slower on CPUs
+        and GPUs. Values and derivative are the same.
+    """
+    if train:
+        return _noted(x, window, stride, padding)
+    pads: Any = padding  # annotated as a string there
+    # Keyword arguments only: an ONNX exporter's patch of nn.max_pool takes no others.
+    return nn.max_pool(x, window_shape=(window, window), strides=(stride, stride), padding=pads)
+
+
+def ceil_max_pool(
+    x: Float[Array, "b h w c"], *, window: int = 3, stride: int = 2, train: bool = False
+) -> Float[Array, "b h2 w2 c"]:
+    """Max pooling whose output size rounds up, as Caffe's does (56 -> 28 -> 14 -> 7 for 3x3 s2).
+
+    The missing last row and column are padded with -inf, so they never win.
+
+    Returns:
+      float[b, ceil((h - window) / stride) + 1, ..., c].
+    References: Jia et al., Caffe, 2014 (pooling_layer.cpp).
+    """
+
+    def padding(size: int) -> tuple[int, int]:
+        outputs = max(-(-(size - window) // stride), 0) + 1
+        return 0, max((outputs - 1) * stride + window - size, 0)
+
+    pads = (padding(x.shape[1]), padding(x.shape[2]))
+    return max_pool(x, window=window, stride=stride, padding=pads, train=train)
+
+
+def _code(row: int, column: int, window: int, stride: int) -> int:
+    """A place in a window as one number; places just outside of it have numbers of their own."""
+    return row * (-(-window // stride) * stride) + column
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
+def _noted(x: Float[Array, "b h w c"], window: int, stride: int, padding: Pads) -> jax.Array:
+    return max_pool(x, window=window, stride=stride, padding=padding)
+
+
+def _forward(
+    x: Float[Array, "b h w c"], window: int, stride: int, padding: Pads
+) -> tuple[jax.Array, tuple[UInt8[Array, "b h2 w2 c"], Float[Array, "0 h w"]]]:
+    rows, columns = padding
+    padded = jax.lax.pad(
+        x, jnp.array(-jnp.inf, x.dtype), ((0, 0, 0), (*rows, 0), (*columns, 0), (0, 0, 0))
+    )
+    b, height, width, c = padded.shape
+    h2, w2 = (height - window) // stride + 1, (width - window) // stride + 1
+    largest, place = None, jnp.zeros((b, h2, w2, c), jnp.uint8)
+    for i in range(window):
+        for j in range(window):
+            values = jax.lax.slice(
+                padded,
+                (0, i, j, 0),
+                (b, i + stride * (h2 - 1) + 1, j + stride * (w2 - 1) + 1, c),
+                (1, stride, stride, 1),
+            )
+            if largest is None:
+                largest = values
+                continue
+            # Only a larger one: of equals the first wins, as in XLA, Caffe and PyTorch.
+            code = jnp.uint8(_code(i, j, window, stride))
+            place = jnp.where(values > largest, code, place)
+            largest = jnp.maximum(largest, values)
+    assert largest is not None  # a window has a place
+    return largest, (place, jnp.zeros((0, *x.shape[1:3]), x.dtype))
+
+
+def _backward(
+    window: int, stride: int, padding: Pads, noted: tuple[jax.Array, jax.Array], g: jax.Array
+) -> tuple[jax.Array]:
+    """Each input gathers from the windows that it lies in, so that nothing is scattered.
+
+    Row r of the padded input is row r % stride of block r // stride; of the windows that begin `back`
+    blocks before, it is row r % stride + back * stride.
+    """
+    place, like = noted
+    (b, h2, w2, c), (height, width) = g.shape, like.shape[1:]
+    (top, bottom), (left, right) = padding
+    down, across = -(-(height + top + bottom) // stride), -(-(width + left + right) // stride)
+    reach = -(-window // stride)
+    edges = ((0, 0), (reach - 1, down - h2), (reach - 1, across - w2), (0, 0))
+    # 255 is no place: windows outside won nothing.
+    place, g = jnp.pad(place, edges, constant_values=255), jnp.pad(g, edges)
+    step = jnp.arange(stride)
+    total = None
+    for back in range(reach):
+        for aside in range(reach):
+            start = (0, reach - 1 - back, reach - 1 - aside, 0)
+            stop = (b, start[1] + down, start[2] + across, c)
+            won, flowing = (
+                jax.lax.slice(array, start, stop).reshape(b, down, 1, across, 1, c)
+                for array in (place, g)
+            )
+            codes = _code(1, 0, window, stride) * (step + back * stride)[:, None]
+            codes = (codes + step + aside * stride).astype(jnp.uint8)
+            part = jnp.where(won == codes[:, None, :, None], flowing, jnp.zeros((), g.dtype))
+            total = part if total is None else total + part
+    assert total is not None  # a window has a place
+    total = total.reshape(b, down * stride, across * stride, c)
+    return (total[:, top : top + height, left : left + width],)
+
+
+_noted.defvjp(_forward, _backward)

@@ -1,0 +1,64 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ageflax.models.pooling import ceil_max_pool, max_pool
+
+# Window, stride, padding: those of all networks, and some that none has.
+FORMS = [
+    (3, 2, ((0, 1), (0, 1))),
+    (3, 2, ((1, 1), (1, 1))),
+    (3, 1, ((1, 1), (1, 1))),
+    (2, 2, ((0, 0), (0, 0))),
+    (3, 3, ((0, 0), (1, 0))),
+    (2, 3, ((0, 0), (0, 0))),
+    (5, 2, ((2, 2), (0, 1))),
+]
+
+
+def features(height: int, width: int, dtype=np.float32) -> jax.Array:
+    # Few distinct values, so that many windows have several largest ones.
+    values = np.random.default_rng(height).integers(-2, 3, (2, height, width, 3))
+    return jnp.asarray(values, dtype)
+
+
+@pytest.mark.parametrize(("window", "stride", "padding"), FORMS)
+@pytest.mark.parametrize("size", [(7, 7), (8, 11), (6, 5)])
+def test_the_noted_form_is_the_plain_one_to_the_last_bit(window, stride, padding, size):
+    x = features(*size)
+
+    def pooled(x, train):
+        return max_pool(x, window=window, stride=stride, padding=padding, train=train)
+
+    plain, plain_back = jax.vjp(lambda x: pooled(x, False), x)
+    noted, noted_back = jax.vjp(lambda x: pooled(x, True), x)
+    np.testing.assert_array_equal(plain, noted)
+    # Whole numbers, whose sums do not depend on the order.
+    g = jnp.asarray(np.random.default_rng(1).integers(-9, 10, plain.shape), jnp.float32)
+    np.testing.assert_array_equal(plain_back(g)[0], noted_back(g)[0])
+
+
+@settings(deadline=None, max_examples=20)
+@given(height=st.integers(3, 12), width=st.integers(3, 12))
+def test_rounding_up_is_noted_alike(height, width):
+    x = features(height, width)
+    plain, plain_back = jax.vjp(ceil_max_pool, x)
+    noted, noted_back = jax.vjp(lambda x: ceil_max_pool(x, train=True), x)
+    np.testing.assert_array_equal(plain, noted)
+    np.testing.assert_array_equal(plain_back(plain)[0], noted_back(noted)[0])
+
+
+def test_bfloat16_stays_bfloat16_and_minus_infinity_passes():
+    x = features(7, 7, jnp.bfloat16).at[0].set(-jnp.inf)
+    pooled, back = jax.vjp(lambda x: ceil_max_pool(x, train=True), x)
+    assert pooled.dtype == back(pooled)[0].dtype == jnp.bfloat16
+    assert np.isneginf(np.asarray(pooled[0], np.float32)).all()
+
+
+def test_a_nan_is_not_hidden():
+    x = features(6, 6).at[0, 2, 2, 0].set(jnp.nan)
+    plain, noted = ceil_max_pool(x), ceil_max_pool(x, train=True)
+    np.testing.assert_array_equal(np.isnan(plain), np.isnan(noted))
