@@ -5,20 +5,28 @@ the model card.
 """
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from ml_collections import ConfigDict
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
-from ageflax import __version__, evaluate, files, labels, losses, program
+from ageflax import (
+    __version__,
+    bundle_description,
+    bundle_files,
+    evaluate,
+    labels,
+    licences,
+    losses,
+    model_card,
+    program,
+)
 from ageflax import config as configuration
 from ageflax.config import Config
 from ageflax.data import augment, images
@@ -26,13 +34,11 @@ from ageflax.data.dataset import Target
 from ageflax.errors import InputError
 from ageflax.structs import AnyArray, TrainState
 
-_FORMAT = 2  # 1 had neither losses, nor age groups, nor a deviation
-
 
 def describe(config: Config, result: dict[str, Any]) -> dict[str, Any]:
     """config.json of a bundle: everything needed to use the weights, and where they come from."""
     return {
-        "format": _FORMAT,
+        "format": bundle_description.FORMAT,
         "architecture": {k: v for k, v in config.model.to_dict().items() if v is not None},
         "heads": {task: list(names) for task, names in configuration.class_names(config).items()},
         "loss": config.loss.to_dict(),
@@ -64,6 +70,7 @@ def describe(config: Config, result: dict[str, Any]) -> dict[str, Any]:
             for task, figures in result["tasks"].items()
         },
         "figures": result["tasks"],
+        "cross_validation": None,  # of the whole run; see model_card.add_summary
     }
 
 
@@ -108,21 +115,11 @@ def write(
         path: np.ascontiguousarray(jax.device_get(value))
         for path, value in flatten_dict(tree, sep="/").items()
     }
-    temporary = directory / "model.safetensors.partial"
+    parameters = sum(v.size for k, v in tensors.items() if k.startswith("params/"))
+    temporary = directory / f"{bundle_files.WEIGHTS}.partial"
     save_file(tensors, temporary, metadata={"format": "ageflax"})
-    temporary.replace(directory / "model.safetensors")
-    files.write_json(directory / "config.json", description)
-    environment = Environment(
-        loader=PackageLoader("ageflax"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    card = environment.get_template("model_card.md.jinja").render(
-        bundle=description,
-        parameters=sum(v.size for k, v in tensors.items() if k.startswith("params/")),
-    )
-    (directory / "README.md").write_text(card)
+    temporary.replace(directory / bundle_files.WEIGHTS)
+    model_card.write(directory, description | {"parameters": parameters})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,6 +133,7 @@ class Model:
       variables: the network's weights.
       mean: float32[h, w, 3], RGB, of the decoded size or 1x1.
       deviation: float32[1, 1, 3], RGB.
+      directory: where its files lie.
     """
 
     config: dict[str, Any]
@@ -144,6 +142,7 @@ class Model:
     variables: dict[str, Any]
     mean: np.ndarray
     deviation: np.ndarray
+    directory: Path
 
     @property
     def heads(self) -> dict[str, list[str]]:
@@ -262,60 +261,78 @@ def ensemble(run: Path | str | Sequence[Path]) -> Ensemble:
             raise InputError(f"{run}: no run, or no fold of it is finished: no fold_K/bundle")
     else:
         directories = list(run)
-    members = tuple(load(directory) for directory in directories)
+    members = load_all(directories)
     check_alike(directories, [member.config for member in members])
     return Ensemble(members)
 
 
-def _model(config: dict[str, Any], tensors: dict[str, np.ndarray]) -> Model:
-    """The network that a bundle's config describes, with its weights; any damage raises something."""
-    loss = ConfigDict(config.get("loss") or configuration.defaults().loss)
-    objectives = {
-        task: losses.build(task, loss, len(names)) for task, names in config["heads"].items()
-    }
+def _shapes(network: nn.Module, spec: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Of all that a bundle's weights file holds, by name; nothing is computed or allocated."""
+    seen = augment.Preprocessing(crop=spec["crop"], mirror=False, channels=spec["channels"])
+    drawn: Any = jax.eval_shape(
+        lambda: network.init(jax.random.key(0), jnp.zeros(seen.shape, jnp.float32))
+    )
+    whole = (spec["resize"], spec["resize"], 3)
+    leaves: dict[str, Any] = flatten_dict(drawn, sep="/")
+    shapes = {path: leaf.shape for path, leaf in leaves.items()}
+    return shapes | {"mean": whole, "deviation": (1, 1, 3)}
+
+
+def _load(source: Path | str) -> Model:
+    found = bundle_files.of(source)
+    config = found.description()
+    resolved = bundle_description.check(config, found.name)
+    if found.origin is not None:
+        config["source"]["hub"] = found.origin
+    try:
+        objectives = {
+            task: losses.build(task, resolved.loss, len(names))
+            for task, names in config["heads"].items()
+        }
+        network = program.network_of(resolved.model.to_dict(), objectives)
+        shapes = _shapes(network, config["input"])
+    except InputError as error:
+        raise InputError(f"{found.name}: {error}") from error
+    # Whatever JAX or Flax raises of sizes that each are possible and together make no network.
+    except Exception as error:
+        first = licences.one_line(str(error) or type(error).__name__, 200)
+        raise InputError(f"{found.name}: no network can be made of it: {first}") from error
+    tensors = found.tensors(shapes)
     tree = unflatten_dict({tuple(path.split("/")): value for path, value in tensors.items()})
     return Model(
         config=config,
-        network=program.network_of(config["architecture"], objectives),
+        network=network,
         objectives=objectives,
         variables={name: tree[name] for name in ("params", "batch_stats") if name in tree},
         mean=tree["mean"],
-        deviation=tree.get("deviation", np.ones((1, 1, 3), np.float32)),
+        deviation=tree["deviation"],
+        directory=found.directory,
     )
 
 
-def load(directory: Path | str) -> Model:
-    """Reads a bundle.
+def licence_notice(config: Mapping[str, Any]) -> str | None:
+    """What the terms of a bundle's data ask of its user, in one line; None where they are free."""
+    return licences.notice(config)
+
+
+def load_all(sources: Sequence[Path | str]) -> tuple[Model, ...]:
+    """As `load`, of several; a notice that they have in common is logged once."""
+    models = tuple(_load(source) for source in sources)
+    licences.tell(model.config for model in models)
+    return models
+
+
+def load(source: Path | str) -> Model:
+    """Reads a bundle, from here or from the Hugging Face hub.
+
+    Where the terms of its data may bind its user, they are logged, as a warning of "ageflax".
+
+    Args:
+      source: a bundle's folder, a run's fold, or "hf://owner/name[@revision]", which is downloaded once
+        and has its commit in config["source"]["hub"].
 
     Raises:
-      InputError: the folder holds none, or one of another format.
+      InputError: there is none, or it is damaged, or not such as this project writes. No file can make
+        this take much more memory than the network that it describes.
     """
-    directory = Path(directory)
-    if next(directory.glob("fold_*/bundle"), None) is not None:
-        raise InputError(
-            f"{directory}: a run of several folds; give one fold's bundle, or use bundle.ensemble"
-        )
-    for name in ("config.json", "model.safetensors"):
-        if not (directory / name).is_file():
-            raise InputError(f"{directory}: no bundle, {name} is absent")
-    try:
-        config = json.loads((directory / "config.json").read_text())
-        tensors = load_file(directory / "model.safetensors")
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{directory}: no bundle, {Path(error.filename).name} is absent"
-        ) from error
-    except Exception as error:
-        raise InputError(f"{directory}: not a readable bundle: {error}") from error
-    if not isinstance(config, dict):
-        raise InputError(f"{directory}: not a readable bundle: config.json is no JSON object")
-    if config.get("format") not in (1, _FORMAT):
-        raise InputError(f"{directory}: bundle format {config.get('format')!r} is not known")
-    config.setdefault("age_groups", [list(pair) for pair in labels.ADIENCE])
-    try:
-        return _model(config, tensors)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{directory}: not a readable bundle: config.json or a tensor is damaged or absent:"
-            f" {type(error).__name__}: {error}"
-        ) from error
+    return load_all([source])[0]

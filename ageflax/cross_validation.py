@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from ageflax import __version__, files, placement, program, summary, train
+from ageflax import __version__, files, model_card, placement, program, summary, train
 from ageflax import config as configuration
 from ageflax.config import Config
 from ageflax.data import build, pipeline, splits
@@ -322,4 +322,5 @@ def run(
         say(summary.fold_line(result, time.monotonic() - started))
     figures = summary.summarise(summary.finished(workdir), workdir)
     files.write_json(workdir / "summary.json", figures)
+    model_card.add_summary(workdir, figures)
     return Outcome(figures, data.stored, data.faces)

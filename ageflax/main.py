@@ -38,9 +38,10 @@ def _run(
     config = configuration.load(config_path, overrides)
     workdir = workdir or Path("runs") / Path(config_path).stem
 
-    from ageflax import cross_validation, report, table
+    from ageflax import compilation_cache, cross_validation, report, table
     from ageflax.progress import say
 
+    compilation_cache.enable()
     outcome = cross_validation.run(
         config, workdir, say=say, command=["python", "-m", "ageflax.main", *words]
     )

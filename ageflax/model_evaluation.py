@@ -188,10 +188,12 @@ def _summary(result: Mapping[str, Any], per_part: Sequence[Mapping[str, Any]]) -
     }
 
 
-def _default_output(model: Path, dataset: str) -> Path:
+def _default_output(opened: model_files.Opened, dataset: str) -> Path:
     """Such as runs/evaluate/levi_fold_0_on_adience_aligned."""
-    path = model.resolve()
-    path = path.with_suffix("") if path.suffix == ".onnx" else path
+    # A folder's name may be in the working directory alone; of the hub's, owner and name are enough.
+    of_hub = opened.members[0].config["source"].get("hub") is not None
+    path = Path(opened.name.removeprefix("hf://")) if of_hub else Path(opened.name).resolve()
+    path = path.with_suffix("") if opened.is_onnx else path
     words = [part for part in path.parts if part not in ("/", "runs", "bundle")][-2:]
     name = "_".join([*words, "on", *unseen.without_version(dataset).split("/")])
     return Path("runs") / "evaluate" / re.sub(r"[^\w.-]", "_", name)
@@ -221,12 +223,17 @@ def _claim(directory: Path) -> None:
 
 
 def run(
-    path: Path, given: Settings, output: Path | None, *, say: Say, command: Sequence[str] = ()
+    source: Path | str,
+    given: Settings,
+    output: Path | None,
+    *,
+    say: Say,
+    command: Sequence[str] = (),
 ) -> Tested:
     """Tests a model on the faces of a dataset that it was not trained on.
 
     Args:
-      path: a bundle, a run's fold, a run, or an .onnx file.
+      source: a bundle, a run's fold, a run, an .onnx file, or hf://owner/name[@revision].
       given: dataset and protocol.
       output: where predictions.csv and result.json go; None is runs/evaluate/MODEL_on_DATASET.
       say: takes lines for the user.
@@ -238,11 +245,11 @@ def run(
       RunError: the model's answers are not finite, or the device fails.
     """
     started = time.monotonic()
-    opened = model_files.open_model(path)
+    opened = model_files.open_model(source)
     if output is not None:
         _claim(output)  # before anything long, should it not be possible
     trial = prepare(opened, given, say)
-    directory = output or _default_output(path, trial.stored.name)
+    directory = output or _default_output(opened, trial.stored.name)
     _claim(directory)
     tell(trial, say)
     since = time.monotonic()

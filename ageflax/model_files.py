@@ -1,8 +1,7 @@
-"""What --model names: a bundle, a run's fold, a whole run, or an .onnx file."""
+"""What --model names: a bundle, here or on the hub, a run's fold, a whole run, or an .onnx file."""
 
 import dataclasses
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,19 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from ageflax import bundle, labels, steps
+from ageflax import bundle, bundle_description, bundle_files, licences, steps
 from ageflax.batch_loss import Recipe
 from ageflax.data.augment import Preprocessing
-from ageflax.data.images import INTERPOLATIONS
 from ageflax.errors import InputError
 from ageflax.onnx_model import OnnxModel
 from ageflax.sharding import replicated
 from ageflax.steps import EvalStep
 from ageflax.structs import Batch, TrainState
+from ageflax.weights import hub as weights_hub
 from ageflax.weights.files import sha256
-
-TASKS = ("age", "years", "gender")
-CHANNELS = ("bgr", "rgb", "grey")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,12 +40,14 @@ class Member:
     model: bundle.Model | OnnxModel
 
     def described(self) -> dict[str, Any]:
-        """For result.json."""
+        """For result.json; of the hub, with the repository and its commit."""
+        hub = self.config["source"].get("hub")
         return {
             "path": str(self.path),
             "sha256": self.sha256,
             "fold": self.config["source"].get("fold"),
             "trained_on": self.config["data"].get("name"),
+            **({"hub": hub} if hub else {}),
         }
 
 
@@ -58,11 +56,11 @@ class Opened:
     """One model, or those of a run's folds, which have the same heads, age groups and input.
 
     Attributes:
-      path: as it was given.
+      name: as it was given.
       members: one; of a run, one a fold that is finished.
     """
 
-    path: Path
+    name: str
     members: tuple[Member, ...]
 
     @property
@@ -80,107 +78,24 @@ class Opened:
         members = [member.described() for member in self.members]
         kind = "run" if len(members) > 1 else "onnx" if self.is_onnx else "bundle"
         digest = members[0]["sha256"] if len(members) == 1 else None
-        return {"path": str(self.path), "kind": kind, "sha256": digest, "members": members}
+        return {"path": self.name, "kind": kind, "sha256": digest, "members": members}
 
 
-def _check_groups(groups: Any) -> labels.Intervals:
-    if not isinstance(groups, list) or not groups:
-        raise ValueError("age_groups: expected [low, high] pairs")
-    previous = -1
-    for pair in groups:
-        whole = isinstance(pair, list) and [type(year) for year in pair] == [int, int]
-        if not whole or not previous < pair[0] <= pair[1]:
-            raise ValueError(f"age_groups: {pair!r}: expected [low, high], each above the last")
-        previous = pair[1]
-    return tuple((low, high) for low, high in groups)
-
-
-def _check_heads(heads: Any, intervals: labels.Intervals) -> None:
-    if not isinstance(heads, dict) or not heads:
-        raise ValueError("heads: expected the class names of each task")
-    for task, names in heads.items():
-        if task not in TASKS:
-            raise ValueError(f"heads: {task!r} is none of {', '.join(TASKS)}")
-        # In this order, since it is that of the probabilities.
-        if names != list(wanted := labels.class_names(task, intervals)):
-            shown = ", ".join(wanted[:4]) + ", ..." * (len(wanted) > 4)
-            raise ValueError(f"heads: {task}: expected the {len(wanted)} classes {shown}")
-
-
-def _check_input(spec: Any) -> None:
-    if not isinstance(spec, dict):
-        raise ValueError("input: expected resize, crop, interpolation and channels")
-    resize, crop = spec.get("resize"), spec.get("crop")
-    if type(resize) is not int or type(crop) is not int or not 1 <= crop <= resize:
-        raise ValueError("input: expected resize and crop, whole numbers")
-    for key, choices in (("interpolation", tuple(INTERPOLATIONS)), ("channels", CHANNELS)):
-        if spec.get(key) not in choices:
-            raise ValueError(f"input: {key} is none of {', '.join(choices)}")
-
-
-def _check_described(config: dict[str, Any], path: Path) -> None:
-    """Raises InputError where a description lacks what evaluation needs of it.
-
-    What it may lack, provenance, is an empty object afterwards.
-    """
-    try:
-        _check_heads(config.get("heads"), _check_groups(config.get("age_groups")))
-        _check_input(config.get("input"))
-        for key in ("data", "source", "protocol", "calibration"):
-            config[key] = config.get(key) or {}
-            if not isinstance(config[key], dict):
-                raise ValueError(f"{key}: expected an object")
-        if type(config["protocol"].get("most_frontal") or 0) is not int:
-            raise ValueError("protocol: most_frontal is no whole number")
-        for task, temperature in config["calibration"].items():
-            given = type(temperature) in (int, float)
-            if temperature is not None and not (given and 0 < temperature < math.inf):
-                raise ValueError(f"calibration: {task}: {temperature!r} is no temperature")
-    except ValueError as error:
-        raise InputError(f"{path}: its config is damaged: {error}") from error
-
-
-def _check_weights(model: bundle.Model, path: Path) -> None:
-    """Raises InputError where the weights are not those of the architecture."""
-    spec = model.config["input"]
-    shape = Preprocessing(crop=spec["crop"], mirror=False, channels=spec["channels"]).shape
-    try:
-        drawn = jax.eval_shape(
-            lambda: model.network.init(jax.random.key(0), jnp.zeros(shape, jnp.float32))
-        )
-    except Exception as error:  # an architecture may be anything
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path}: no network can be made of its architecture: {first}") from error
-    wanted, found = (
-        {jax.tree_util.keystr(key): leaf.shape for key, leaf in leaves}
-        for leaves in map(jax.tree_util.tree_leaves_with_path, (drawn, model.variables))
+def _members(sources: Sequence[Path | str]) -> tuple[Member, ...]:
+    models = bundle.load_all(sources)
+    weights = [model.directory / bundle_files.WEIGHTS for model in models]
+    return tuple(
+        Member(model.directory, sha256(path), model.config, model)
+        for path, model in zip(weights, models, strict=True)
     )
-    differing = sorted(
-        key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key)
-    )
-    if differing:
-        key = differing[0]
-        raise InputError(
-            f"{path}: its weights are not those of its architecture: {len(differing)} differ, such as"
-            f" {key}: {found.get(key, 'absent')} in the file, {wanted.get(key, 'absent')} expected"
-        )
-    one, whole = (1, 1, 3), (spec["resize"], spec["resize"], 3)
-    if model.mean.shape not in (one, whole) or model.deviation.shape != one:
-        raise InputError(f"{path}: its mean or deviation does not fit its input")
-
-
-def _bundle(path: Path) -> Member:
-    model = bundle.load(path)
-    _check_described(model.config, path)
-    _check_weights(model, path)
-    return Member(path, sha256(path / "model.safetensors"), model.config, model)
 
 
 def _onnx(path: Path) -> Member:
     model = OnnxModel(path)
-    _check_described(model.config, path)
+    bundle_description.check(model.config, path)
     classes = {task: len(names) for task, names in model.config["heads"].items()}
     model.check(model.config["input"]["resize"], classes)
+    licences.tell([model.config])
     return Member(path, sha256(path), model.config, model)
 
 
@@ -203,27 +118,36 @@ def _bundles(path: Path) -> list[Path]:
     )
 
 
-def open_model(path: Path | str) -> Opened:
-    """Reads the model or models that a path names.
+def open_model(source: Path | str) -> Opened:
+    """Reads the model or models that a name or path stands for.
+
+    What the terms of their data ask is logged; see bundle.load.
 
     Args:
-      path: a bundle, a run's fold_K, a run, or an .onnx file.
+      source: a bundle, a run's fold_K, a run, an .onnx file, or hf://owner/name[@revision].
 
     Raises:
       InputError: there is none, or it cannot be read; or a run's folds differ in heads or input.
     """
-    path = Path(path)
-    if path.is_file():
+    if weights_hub.is_name(str(source)):
+        repository = str(weights_hub.repository(str(source)))
+        return Opened(repository, _members([repository]))
+    path = Path(source)
+    try:
+        is_file, is_folder = path.is_file(), path.is_dir()
+    except OSError as error:  # such as a name too long to be one
+        raise InputError(f"--model={str(path)[:200]}: {error.strerror or error}") from error
+    if is_file:
         if path.suffix != ".onnx":
             raise InputError(
                 f"--model={path}: not an .onnx file; of a bundle, name the folder it is"
             )
-        return Opened(path, (_onnx(path),))
-    if not path.is_dir():
+        return Opened(str(path), (_onnx(path),))
+    if not is_folder:
         raise InputError(f"--model={path}: no such file or folder")
-    members = tuple(_bundle(found) for found in _bundles(path))
+    members = _members(_bundles(path))
     bundle.check_alike([member.path for member in members], [member.config for member in members])
-    return Opened(path, members)
+    return Opened(str(path), members)
 
 
 def _state(model: bundle.Model, mesh: Mesh) -> TrainState:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 _EPILOG = """\
-MODEL is a bundle, a run's fold_K, a whole run, or an .onnx file that this project exported. On the data
-it was trained on, only the fold that was kept from it is tested; of a whole run, each fold by its own
-model. On other data a run's models answer together, their probabilities averaged.
+MODEL is a bundle, a run's fold_K, a whole run, an .onnx file that this project exported, or a bundle on
+the Hugging Face hub, hf://OWNER/NAME[@REVISION]. On the data it was trained on, only the fold that was
+kept from it is tested; of a whole run, each fold by its own model. On other data a run's models answer
+together, their probabilities averaged.
 
 --config.data.name=NAME        dataset to test on (default: the one it was trained on)
 --config.data.dir=DIR          where datasets lie; --config.data.manual_dir=DIR: archives to build from
@@ -30,9 +31,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "--model", metavar="MODEL", type=Path, required=True, help="runs/levi/fold_0, ..."
-    )
+    parser.add_argument("--model", metavar="MODEL", required=True, help="runs/levi/fold_0, ...")
     parser.add_argument(
         "--output",
         metavar="DIR",
@@ -42,15 +41,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(model: Path, output: Path | None, overrides: Sequence[str], words: Sequence[str]) -> None:
+def _run(model: str, output: Path | None, overrides: Sequence[str], words: Sequence[str]) -> None:
     # Imported late: --help, and a misspelt key, should not wait for JAX.
     from ageflax.evaluate import settings
 
     given = settings.of_words(overrides)
 
-    from ageflax import model_evaluation, table
+    from ageflax import compilation_cache, model_evaluation, table
     from ageflax.progress import say
 
+    compilation_cache.enable()
     tested = model_evaluation.run(
         model, given, output, say=say, command=["python", "-m", "ageflax.evaluate", *words]
     )

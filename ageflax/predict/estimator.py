@@ -78,7 +78,7 @@ class Estimator:
         calibrated: bool = False,
     ):
         opened = model if isinstance(model, model_files.Opened) else model_files.open_model(model)
-        self.config, self._path = opened.config, str(opened.path)
+        self.config, self._path = opened.config, opened.name
         self.framing = Framing.of(self.config, self._path)
         self.calibrated = calibrated
         self._temperatures = self._calibration(opened) if calibrated else {}

@@ -1,4 +1,4 @@
-"""Weights by their name on the Hugging Face hub."""
+"""Weights, and whole bundles, by their name on the Hugging Face hub."""
 
 import dataclasses
 import importlib
@@ -50,18 +50,27 @@ class Fetched:
     sha256: str
 
 
-def _refusal(name: str, filename: str, revision: str, why: str) -> InputError:
-    return InputError(
-        f"transfer.weights = {name!r}: no such file or folder here, and {why}\n"
-        f"fetch https://huggingface.co/{name}/resolve/{revision or 'main'}/{filename} elsewhere and"
-        " give it as --config.transfer.weights=FILE"
-    )
+class _UnavailableError(Exception):
+    """A file that cannot be had; its text says why, and `error` is what the library raised."""
+
+    def __init__(self, why: str, error: Exception | None = None):
+        super().__init__(why)
+        self.error = error
 
 
 def _reason(error: Exception) -> str:
     """The first line of what went wrong; under "offline" the hub's library has many."""
     line = next((line for line in str(error).splitlines() if line.strip()), "").strip()
     return f"{type(error).__name__}: {line[:120]}" if line else type(error).__name__
+
+
+def _library() -> Any:
+    try:
+        # Only those who name weights on the hub need it.
+        return importlib.import_module("huggingface_hub")
+    except ImportError as error:
+        why = "a name on the hub needs huggingface_hub, which is not installed"
+        raise _UnavailableError(why, error) from error
 
 
 def _cached(hub: Any, name: str, filename: str, revision: str) -> Path | None:
@@ -74,8 +83,15 @@ def _cached(hub: Any, name: str, filename: str, revision: str) -> Path | None:
         return None
 
 
-def _had(hub: Any, name: str, filename: str, revision: str) -> tuple[Path, str]:
-    """A file in the cache, downloaded where need be, and the sha256 that the hub states for it."""
+def _had(
+    name: str, filename: str, revision: str, *, most_bytes: int | None = None
+) -> tuple[Path, str]:
+    """A file in the cache, downloaded where need be, and the sha256 that the hub states for it.
+
+    Raises:
+      _UnavailableError: it cannot be had, or the hub says that it is larger than `most_bytes`.
+    """
+    hub = _library()
     commit = re.fullmatch(r"[0-9a-f]{40}", revision)
     if commit and (path := _cached(hub, name, filename, revision)):
         return path, ""
@@ -86,12 +102,17 @@ def _had(hub: Any, name: str, filename: str, revision: str) -> tuple[Path, str]:
     except Exception as error:
         status = getattr(getattr(error, "response", None), "status_code", 500)
         if status < 500:
-            why = f"the hub does not give it ({_reason(error)})"
-            raise _refusal(name, filename, revision, why) from error
+            raise _UnavailableError(
+                f"the hub does not give it ({_reason(error)})", error
+            ) from error
         if path := _cached(hub, name, filename, revision):
             return path, ""
         why = f"not in the hub's cache, and the hub cannot be reached ({_reason(error)})"
-        raise _refusal(name, filename, revision, why) from error
+        raise _UnavailableError(why, error) from error
+    if most_bytes is not None and (stated.size or 0) > most_bytes:
+        raise _UnavailableError(
+            f"{filename} has {stated.size} bytes, more than the {most_bytes} it may"
+        )
     try:
         # By the revision, not by its commit: the cache then knows the revision when there is no network.
         path = Path(
@@ -99,9 +120,16 @@ def _had(hub: Any, name: str, filename: str, revision: str) -> tuple[Path, str]:
         )
     # A connection lost, a full disk, a cache that is not ours: the library has an exception for each.
     except Exception as error:
-        why = f"its download failed ({_reason(error)})"
-        raise _refusal(name, filename, revision, why) from error
+        raise _UnavailableError(f"its download failed ({_reason(error)})", error) from error
     return path, stated.etag or ""
+
+
+def _checked(path: Path, stated: str, expected: str) -> str:
+    """The sha256 of a file from the cache, compared with what it must be, as far as that is known."""
+    # The cache is snapshots/COMMIT/FILE, a link to blobs/ETAG where links can be made; the tag of a
+    # large file is its sha256, that of a small one another hash.
+    tags = [tag for tag in (path.resolve().name, stated) if re.fullmatch(r"[0-9a-f]{64}", tag)]
+    return files.check_sha256(path, expected or (tags[0] if tags else ""))
 
 
 def fetch(name: str, *, revision: str = "", sha256: str = "", filename: str = _FILE) -> Fetched:
@@ -125,21 +153,111 @@ def fetch(name: str, *, revision: str = "", sha256: str = "", filename: str = _F
         revision, pinned = PINNED[name]
         sha256 = sha256 or pinned
     try:
-        # Only those who name weights on the hub need it.
-        hub = importlib.import_module("huggingface_hub")
-    except ImportError as error:
-        why = "a name on the hub needs huggingface_hub, which is not installed"
-        raise _refusal(name, filename, revision, why) from error
-    path, stated = _had(hub, name, filename, revision)
-    # The cache is snapshots/COMMIT/FILE, a link to blobs/ETAG where links can be made; the tag of a
-    # large file is its sha256, that of a small one another hash.
-    tags = [tag for tag in (path.resolve().name, stated) if re.fullmatch(r"[0-9a-f]{64}", tag)]
-    expected = sha256 or (tags[0] if tags else "")
+        path, stated = _had(name, filename, revision)
+    except _UnavailableError as error:
+        raise InputError(
+            f"transfer.weights = {name!r}: no such file or folder here, and {error}\n"
+            f"fetch https://huggingface.co/{name}/resolve/{revision or 'main'}/{filename} elsewhere and"
+            " give it as --config.transfer.weights=FILE"
+        ) from error
     try:
-        found = files.check_sha256(path, expected)
+        found = _checked(path, stated, sha256)
     except InputError as error:
         raise InputError(
             f"{error}\nremove it to have it downloaded again; --config.transfer.revision=main takes the"
             " newest, checked against what the hub itself states"
         ) from error
     return Fetched(path, path.parent.name, found)
+
+
+# A path joins the two slashes to one.
+_NAME = re.compile(r"hf:/{1,2}(?P<name>[^/@]+/[^/@]+)(@(?P<revision>.+))?", re.DOTALL)
+_PART = re.compile(r"[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+_REVISION = re.compile(r"[A-Za-z0-9][\w./-]{0,199}", re.ASCII)
+_ADVICE = {
+    "GatedRepoError": "gated: accept its terms on https://huggingface.co/{name}, and log in (hf auth"
+    " login, or the variable HF_TOKEN)",
+    "RevisionNotFoundError": "it has no branch, tag or commit {revision!r}",
+    "EntryNotFoundError": "no bundle: it has no {filename}",
+    "RepositoryNotFoundError": "no such repository on the hub, or a private one: check the name, or log"
+    " in (hf auth login, or the variable HF_TOKEN)",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Repository:
+    """A repository of the hub, at one revision.
+
+    Attributes:
+      name: owner/name.
+      revision: a branch, tag or commit; "" is the newest of the main branch.
+    """
+
+    name: str
+    revision: str = ""
+
+    def __str__(self) -> str:
+        return f"hf://{self.name}" + f"@{self.revision}" * bool(self.revision)
+
+    def download(self, filename: str, *, most_bytes: int) -> Fetched:
+        """One of its files, downloaded once and then from the hub's own cache.
+
+        Of a commit, without asking the hub; of a branch or tag from the cache where the hub cannot be
+        reached. The content is checked against the checksum that the hub states for it.
+
+        Args:
+          filename: which.
+          most_bytes: a larger file is not downloaded.
+
+        Raises:
+          InputError: it cannot be had; the one line says why and what to do.
+        """
+        try:
+            path, stated = _had(self.name, filename, self.revision, most_bytes=most_bytes)
+        except _UnavailableError as error:
+            raise InputError(f"{self}: {self._why(filename, error)}") from error
+        if (size := path.stat().st_size) > most_bytes:
+            raise InputError(
+                f"{self}: {filename} has {size} bytes, more than the {most_bytes} it may"
+            )
+        try:
+            found = _checked(path, stated, "")
+        except InputError as error:
+            raise InputError(f"{error}; remove it to have it downloaded again") from error
+        return Fetched(path, path.parent.name, found)
+
+    def _why(self, filename: str, unavailable: _UnavailableError) -> str:
+        kinds = {kind.__name__ for kind in type(unavailable.error).__mro__}
+        response = getattr(unavailable.error, "response", None)
+        for kind, advice in _ADVICE.items():
+            if kind in kinds and response is not None:
+                return advice.format(name=self.name, revision=self.revision, filename=filename)
+        if "cannot be reached" in str(unavailable):
+            return (
+                f"{unavailable}; have it downloaded elsewhere (hf download {self.name} --local-dir DIR)"
+                " and name the folder"
+            )
+        return str(unavailable)
+
+
+def is_name(text: str) -> bool:
+    """Whether a model's name is of the hub: hf://owner/name, perhaps with @revision."""
+    return text.startswith("hf:/")
+
+
+def repository(text: str) -> Repository:
+    """The repository that hf://owner/name[@revision] names.
+
+    Raises:
+      InputError: it is no such name.
+    """
+    match = _NAME.fullmatch(text)
+    parts = match["name"].split("/") if match else []
+    revision = (match["revision"] or "") if match else ""
+    fine = parts and all(map(_PART.fullmatch, parts)) and ".." not in f"{text}"
+    if not fine or (revision and not _REVISION.fullmatch(revision)):
+        raise InputError(
+            f"{text[:120]!r}: no name on the hub; expected hf://OWNER/NAME, or hf://OWNER/NAME@REVISION"
+            " with a branch, tag or commit"
+        )
+    return Repository("/".join(parts), revision)

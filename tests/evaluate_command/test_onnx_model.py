@@ -101,7 +101,7 @@ def images(shape, name="images", kind="tensor(uint8)"):
         ({"metadata": {}}, "its metadata has no ageflax.config, which names classes and input"),
         ({"metadata": {"ageflax.config": "{"}}, "ageflax.config of its metadata is no JSON"),
         ({"metadata": {"ageflax.config": "[]"}}, "ageflax.config of its metadata is no JSON object"),
-        ({"metadata": {"ageflax.config": "{}"}}, "its config is damaged: age_groups: expected"),
+        ({"metadata": {"ageflax.config": "{}"}}, "its config is damaged: heads: expected the class names"),
         ({"inputs": images(["b", 64, 64, 3])}, "expected [batch, 32, 32, 3] with a dynamic batch"),
         ({"inputs": images(["b", 3, 32, 32])}, "expected [batch, 32, 32, 3] with a dynamic batch"),
         ({"inputs": images([1, 32, 32, 3])}, "images is of shape [1, 32, 32, 3]; expected"),

@@ -1,0 +1,75 @@
+"""What a model's training data ask of whoever uses its weights."""
+
+import logging
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+_LOGGER = logging.getLogger("ageflax")
+_LONGEST = 600  # characters of somebody's terms in one line
+# How a free licence begins, and its identifier on the Hugging Face hub.
+_FREE = (
+    (r"apache[ -]?(licen[cs]e,? )?(version )?2", "apache-2.0"),
+    (r"mit\b", "mit"),
+    (r"bsd[ -]?3", "bsd-3-clause"),
+    (r"bsd[ -]?2", "bsd-2-clause"),
+    (r"cc[ -]?0", "cc0-1.0"),
+    (r"cc[ -]by[ -]sa[ -]4", "cc-by-sa-4.0"),
+    (r"cc[ -]by[ -]4", "cc-by-4.0"),
+)
+_BOUND = r"non[- ]?commercial|\bnc\b|research (purposes |use )?(only|alone)|research is"
+
+
+def one_line(text: str, longest: int = _LONGEST) -> str:
+    """A text from a file that may be anybody's, fit for a terminal: printable, one line, cut."""
+    words = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return words if len(words) <= longest else f"{words[: longest - 3]}..."
+
+
+def identifier(licence: object) -> str:
+    """The hub's identifier of a licence: "unknown" where none is stated, "other" of particular terms."""
+    if not isinstance(licence, str) or not licence.strip():
+        return "unknown"
+    text = licence.strip().lower()
+    if not re.search(_BOUND, text):
+        for pattern, name in _FREE:
+            if re.match(pattern, text):
+                return name
+    return "other"
+
+
+def _terms(whose: object, of: str, licence: object) -> str | None:
+    if identifier(licence) != "other":
+        return None
+    named = f" {one_line(whose, 100)}" if isinstance(whose, str) and whose else ""
+    return f"{of}{named}, under terms that bind them too: {one_line(str(licence))}"
+
+
+def notice(config: Mapping[str, Any]) -> str | None:
+    """What the terms of a model's data, or of the weights it started from, say; None of free ones.
+
+    The terms are shown as they are stated, and not interpreted: whatever is no well-known free licence
+    may bind.
+
+    Args:
+      config: of a bundle.
+    """
+    data, source = (_group(config, name) for name in ("data", "source"))
+    weights = _group(source, "weights")
+    stated = (
+        _terms(data.get("name"), "weights trained on", data.get("licence")),
+        _terms(weights.get("source"), "training started from", weights.get("licence")),
+    )
+    return "; ".join(line for line in stated if line) or None
+
+
+def _group(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = config.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def tell(configs: Iterable[Mapping[str, Any]]) -> None:
+    """Logs the notices of models that answer together, each once, as warnings of "ageflax"."""
+    for line in dict.fromkeys(map(notice, configs)):
+        if line:
+            _LOGGER.warning("%s", line)

@@ -1,0 +1,180 @@
+"""README.md of a bundle: what it is, how good, and what it is not for; a model card as the hub reads."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ageflax import files, licences
+
+# What a description may lack, as that of imported weights does.
+_KEYS = {
+    "data": ("name", "faces", "edition", "licence"),
+    "source": ("ageflax", "imported_from", "weights", "fold", "step", "seed"),
+    "protocol": ("name", "label_policy", "crops", "checkpoint", "validation_persons_in_training"),
+    "calibration": (),
+    "figures": (),
+}
+_FIGURES = {"exact": "exact", "one_off": "one-off", "mae": "mean absolute error", "cs5": "CS@5"}
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f} %"
+
+
+def _value(figure: str, value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.2f} years" if figure == "mae" else _percent(value)
+
+
+def _tags(description: Mapping[str, Any]) -> list[str]:
+    tasks = description["heads"]
+    tags = ["ageflax", "jax", "flax", "face"]
+    tags += ["age-estimation"] * bool({"age", "years"} & set(tasks))
+    tags += ["gender-classification"] * ("gender" in tasks)
+    return [*tags, description["architecture"]["name"]]
+
+
+def _results(description: Mapping[str, Any]) -> list[Any]:
+    """The test figures as the hub's own tables have them."""
+    from huggingface_hub import EvalResult  # late: a third of a second
+
+    name, fold = description["data"].get("name"), description["source"].get("fold")
+    found = []
+    for task, figures in description["figures"].items():
+        values = {"accuracy": figures.get("exact"), "mae": (figures.get("years") or {}).get("mae")}
+        values["one_off_accuracy"] = figures.get("one_off")
+        found += [
+            EvalResult(
+                task_type="image-classification",
+                # One task and dataset are one entry there; ours are told apart by the metric's name.
+                task_name=f"{' and '.join(description['heads'])} from a face",
+                dataset_type=name.split("/")[0],
+                dataset_name=name,
+                dataset_split=None if fold is None else f"fold_{fold}",
+                metric_type=metric,
+                metric_name=f"{task}: {metric}",
+                metric_value=round(value, 6),
+            )
+            for metric, value in values.items()
+            if name and value is not None
+        ]
+    return found
+
+
+def _front_matter(description: Mapping[str, Any]) -> str:
+    from huggingface_hub import ModelCardData
+
+    licence = licences.identifier(description["data"].get("licence"))
+    results = _results(description)
+    card = ModelCardData(
+        license=licence,
+        license_name="terms-of-the-training-data" if licence == "other" else None,
+        library_name="ageflax",
+        pipeline_tag="image-classification",
+        tags=_tags(description),
+        # No `datasets`: the hub would link to whoever has that name there.
+        metrics=sorted({result.metric_type for result in results}) or None,
+        eval_results=results or None,
+        model_name=description["architecture"]["name"] if results else None,
+    )
+    return card.to_yaml()
+
+
+def _folds(description: Mapping[str, Any]) -> Iterator[tuple[str, str, list[str], str]]:
+    """(task, figure, its value in each fold, mean and deviation) over the folds of the run."""
+    run = description.get("cross_validation") or {"tasks": {}, "folds": []}
+    if len(run["folds"]) < 2:
+        return
+    for task, figures in run["tasks"].items():
+        for name, over in figures.items():
+            if over["mean"] is None:
+                continue
+            mean = _value(name, over["mean"])
+            if over["std"] is not None:
+                mean += f" ± {_value(name, over['std'])}"
+            yield task, _FIGURES[name], [_value(name, value) for value in over["folds"]], mean
+
+
+def _recalls(figures: Mapping[str, Any]) -> str:
+    """Each class's share of right answers; of a hundred single years, nothing."""
+    classes = figures.get("per_class") or {}
+    if len(classes) > 20:
+        return ""
+    return ", ".join(
+        f"{name}: {_percent(one['recall'])} of {one['faces']}"
+        for name, one in classes.items()
+        if one["faces"]
+    )
+
+
+def _framing(description: Mapping[str, Any]) -> str:
+    """Which part of a photograph the model wants to see."""
+    eyes, margin = description.get("eyes"), description.get("crop_margin") or 0.0
+    if eyes:
+        left, right = (f"({100 * x:.0f} %, {100 * y:.0f} %)" for x, y in eyes)
+        return (
+            "Faces were aligned: turned, scaled and moved so that the eye on the image's left lies at"
+            f" {left} of its width and height, and the one on its right at {right}."
+        )
+    wide = f"with {100 * margin:.0f} % of its side added on each side" if margin else "as it is"
+    return f"The crop is the square about the detector's box, on its longer side, {wide}."
+
+
+def render(description: Mapping[str, Any]) -> str:
+    """The card of a bundle.
+
+    Args:
+      description: config.json of the bundle; figures, protocol, and what is not known of data and source
+        may be empty, as of imported weights.
+    """
+    # Late, as above: who only loads a bundle writes no card.
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    complete = {"parameters": None, **description} | {
+        group: dict.fromkeys(keys) | (description.get(group) or {}) for group, keys in _KEYS.items()
+    }
+    environment = Environment(
+        loader=PackageLoader("ageflax"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("model_card.md.jinja").render(
+        bundle=complete,
+        front_matter=_front_matter(complete),
+        run_folds=(description.get("cross_validation") or {}).get("folds", []),
+        over_folds=list(_folds(description)),
+        framing=_framing(description),
+        percent=_percent,
+        recalls=_recalls,
+    )
+
+
+def write(directory: Path, description: dict[str, Any]) -> None:
+    """Writes a bundle's config.json, and the card, which says the same to people."""
+    files.write_json(directory / "config.json", description)
+    temporary = directory / "README.md.partial"
+    temporary.write_text(render(description), encoding="utf-8")
+    temporary.replace(directory / "README.md")
+
+
+def add_summary(workdir: Path, summary: dict[str, Any]) -> None:
+    """States the figures of all folds of a run in the bundle of each: one fold's alone are a sample.
+
+    Args:
+      workdir: the run's.
+      summary: as in summary.json.
+    """
+    named = ("exact", "one_off", "mae", "cs5")
+    tasks = {
+        task: {name: figures[name] for name in named if name in figures}
+        for task, figures in summary["tasks"].items()
+    }
+    stated = {"folds": summary["folds"], "tasks": tasks}
+    for fold in summary["folds"]:
+        directory = workdir / f"fold_{fold}" / "bundle"
+        described = files.read_json(directory / "config.json")
+        # Absent where a user has moved it away.
+        if described is not None and described.get("cross_validation") != stated:
+            write(directory, described | {"cross_validation": stated})

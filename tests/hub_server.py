@@ -1,0 +1,130 @@
+"""A hub of the tests' own on the loopback: what huggingface_hub needs to download a file, no more."""
+
+import contextlib
+import dataclasses
+import hashlib
+import http.server
+import json
+import os
+import subprocess
+import sys
+import threading
+import urllib.parse
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+
+@dataclasses.dataclass
+class Hub:
+    """What the server gives.
+
+    Attributes:
+      files: content by (repository, commit, name).
+      revisions: commits by (repository, branch or tag).
+      gated: repositories that need a log-in.
+      asked: (method, path) of each request, in order.
+      address: of the server.
+    """
+
+    files: dict[tuple[str, str, str], bytes] = dataclasses.field(default_factory=dict)
+    revisions: dict[tuple[str, str], str] = dataclasses.field(default_factory=dict)
+    gated: tuple[str, ...] = ()
+    asked: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    address: str = ""
+
+    def add(
+        self, repository: str, folder: Path, *, commit: str, revisions: tuple[str, ...]
+    ) -> None:
+        """Publishes a folder's files as a commit, and what points to it."""
+        for path in folder.iterdir():
+            self.files[repository, commit, path.name] = path.read_bytes()
+        for revision in revisions:
+            self.revisions[repository, revision] = commit
+
+    def answer(self, path: str) -> tuple[int, str, str, bytes]:
+        """Status, the hub's code for an error, commit, and content."""
+        if "/resolve/" not in path:
+            return 404, "", "", b""
+        repository, _, rest = path.strip("/").partition("/resolve/")
+        revision, filename = map(urllib.parse.unquote, rest.split("/", 1))
+        if repository in self.gated:
+            return 403, "GatedRepo", "", b""
+        commits = {commit for other, commit, _ in self.files if other == repository}
+        if not commits:
+            return 404, "RepoNotFound", "", b""
+        commit = revision if revision in commits else self.revisions.get((repository, revision))
+        if commit is None:
+            return 404, "RevisionNotFound", "", b""
+        content = self.files.get((repository, commit, filename))
+        if content is None:
+            return 404, "EntryNotFound", commit, b""
+        return 200, "", commit, content
+
+
+@contextlib.contextmanager
+def serving(hub: Hub) -> Iterator[Hub]:
+    """Runs the hub's server."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def _answer(self, *, body: bool) -> None:
+            hub.asked.append((self.command, self.path))
+            status, code, commit, content = hub.answer(self.path)
+            self.send_response(status)
+            if code:
+                self.send_header("X-Error-Code", code)
+            else:
+                # Of a large file, which the weights count as, the tag is its sha256.
+                digest = hashlib.sha256(content).hexdigest()
+                large = self.path.endswith(".safetensors")
+                self.send_header("ETag", f'"{digest if large else digest[:40]}"')
+                self.send_header("X-Repo-Commit", commit)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            if body:
+                self.wfile.write(content)
+
+        def do_HEAD(self) -> None:
+            self._answer(body=False)
+
+        def do_GET(self) -> None:
+            self._answer(body=True)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    hub.address = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield hub
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def run(script: str, *words: str, home: Path, **environment: str) -> list:
+    """What a script prints, JSON a line, in a process of its own: the library reads its settings once.
+
+    Args:
+      script: Python text.
+      words: its arguments.
+      home: where the library keeps its cache.
+      environment: further variables.
+    """
+    dropped = ("HF_", "HUGGING", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+    clean: Mapping[str, str] = {
+        k: v for k, v in os.environ.items() if not k.upper().startswith(dropped)
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", script, *words],
+        cwd=Path(__file__).parents[1],
+        env={**clean, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]

@@ -1,0 +1,23 @@
+"""A bundle written by another version of JAX and Python reads and answers the same here."""
+
+from pathlib import Path
+
+import numpy as np
+
+from ageflax import bundle
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def test_a_bundle_of_another_version_answers_the_same():
+    model = bundle.load(GOLDEN / "bundle")
+    with np.load(GOLDEN / "bundle.npz", allow_pickle=False) as recorded:
+        assert "jax 0.12.0.1" in recorded["versions"]
+        probabilities = model(recorded["faces"])
+        assert list(probabilities) == ["age", "years", "gender"]
+        for task, values in probabilities.items():
+            np.testing.assert_allclose(values, recorded[task], rtol=1e-4, atol=1e-6)
+            # Faces differ, so that one answer for all would not do.
+            assert np.ptp(recorded[task], axis=0).max() > 0.05
+        ages = model.ages({"years": probabilities["years"]})
+        np.testing.assert_allclose(ages.years, recorded["ages"], rtol=1e-4)
