@@ -55,10 +55,10 @@ LAYERS = {
     "predict": 9,
     "export": 9,
     "report": 9,
-    "demo": 9,
-    "main": 10,
-    "wash": 10,
-    "compare": 10,
+    "demo": 10,
+    "main": 11,
+    "wash": 11,
+    "compare": 11,
 }
 
 
