@@ -1,4 +1,4 @@
-"""A web page that says age and gender of faces: python -m ageflax.demo --model=runs/quickstart/fold_0."""
+"""A page that says age and gender of faces: python -m ageflax.demo --model=runs/quickstart/fold_0."""
 
 import argparse
 import importlib.util

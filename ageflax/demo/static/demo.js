@@ -141,7 +141,8 @@ function drawBoxes() {
     old.delete(key);
     const [x, y, width, height] = face.box;
     const across = (width / seen.width) * shown.width;
-    box.className = `box ${face.gender?.label ?? ""} ${across > 150 ? "wide" : across < 34 ? "tiny" : ""}`;
+    const classes = ["box", face.gender?.label, across > 150 ? "wide" : across < 34 ? "tiny" : "", key === chosen ? "chosen" : ""];
+    box.className = classes.filter(Boolean).join(" ");
     Object.assign(box.style, {
       left: `${(100 * x) / seen.width}%`,
       top: `${(100 * y) / seen.height}%`,
@@ -357,6 +358,7 @@ for (const button of document.querySelectorAll("[data-example]")) {
   button.onclick = async () => {
     try {
       look(await (await fetch(button.dataset.example)).blob());
+      byId("drop").scrollIntoView({ block: "nearest" });
     } catch {
       complain("The server cannot be reached.");
     }
