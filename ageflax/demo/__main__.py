@@ -60,11 +60,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--port", metavar="PORT", type=_port, default=7860, help="(7860); 0 is any free one")
     add("--name", metavar="HOST", action="append", default=[],
         help="a name to be known by, besides localhost and addresses; repeatable")  # fmt: skip
-    add("--max_megabytes", metavar="MB", type=_number(0.001, 1000), default=16.0,
+    add("--max_megabytes", metavar="MB", type=_number(0.001, 1000.0), default=16.0,
         help="largest upload (16)")  # fmt: skip
-    add("--max_megapixels", metavar="MP", type=_number(0.001, 64), default=50.0,
+    add("--max_megapixels", metavar="MP", type=_number(0.001, 64.0), default=50.0,
         help="largest picture (50)")  # fmt: skip
-    add("--rate", metavar="R", type=_number(0.1, 100_000), default=60.0,
+    add("--rate", metavar="R", type=_number(0.1, 100_000.0), default=60.0,
         help="requests a second of one address (60), twice as many at once")  # fmt: skip
     return parser
 

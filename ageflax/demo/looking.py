@@ -1,7 +1,6 @@
 """From the bytes of a picture to what the endpoint says of it."""
 
 import collections
-import dataclasses
 import threading
 import time
 from typing import Any
@@ -16,13 +15,13 @@ _STREAMS = 64
 SMOOTHING = 0.8
 
 
-@dataclasses.dataclass(eq=False)
 class _Stream:
     """One camera: its people so far. Of the pictures nothing is kept but one of 16x9 pixels."""
 
-    tracker: Tracker = dataclasses.field(default_factory=lambda: Tracker(SMOOTHING))
-    lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
-    frames: int = 0
+    def __init__(self) -> None:
+        self.tracker = Tracker(SMOOTHING)
+        self.lock = threading.Lock()
+        self.frames = 0
 
 
 class Looker:

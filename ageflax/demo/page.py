@@ -29,10 +29,11 @@ def card(config: dict[str, Any]) -> tuple[str, str]:
     """(the model card, its section on limits) as HTML.
 
     It is made of the description anew, so an .onnx file has one, too. Words in it may be anybody's: they
-    are escaped, and neither raw HTML nor images are let through.
+    are escaped, and neither raw HTML nor images or links are let through.
     """
     text = re.sub(r"\A---\n.*?\n---\n", "", model_card.render(config), flags=re.DOTALL)
-    markdown = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+    markdown.disable(["image", "link", "autolink"])
     sections = re.split(r"^(?=## )", text, flags=re.MULTILINE)
     # Its last lines are for Python, not for visitors.
     limits = [part for part in sections if part.startswith(f"## {_LIMITS}")]
