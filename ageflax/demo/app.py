@@ -1,5 +1,6 @@
 """The ASGI application: the page, its files, the examples, the endpoint and its schema."""
 
+import logging
 import math
 import re
 from collections.abc import Iterable
@@ -21,7 +22,10 @@ from ageflax.predict import Predictor
 from ageflax.predict.look import workers_here
 from ageflax.progress import say
 
+_LOGGER = logging.getLogger("ageflax")
 _STATIC = {"demo.css": "text/css", "demo.js": "text/javascript", "icon.svg": "image/svg+xml"}
+
+_FAILED = "The model failed; whoever runs the server is told why."
 
 
 def _refused(error: RefusedError) -> Response:
@@ -60,9 +64,10 @@ class _Endpoint:
             )
         except RunError as error:
             say(f"ageflax.demo: {error}")
-            return _refused(
-                RefusedError(500, "The model failed; the server's owner has the reason.")
-            )
+            return _refused(RefusedError(500, _FAILED))
+        except Exception:  # a mistake of ours: its traceback is worth having, and has no picture
+            _LOGGER.exception("ageflax.demo: a picture was not answered")
+            return _refused(RefusedError(500, _FAILED))
 
     def _stream(self, request: Request) -> str | None:
         given = request.query_params.get("stream")

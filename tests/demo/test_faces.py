@@ -113,6 +113,8 @@ GREY = Image.fromarray(np.full((40, 60), 128, np.uint8))
 NOBODY = {
     "grey": encoded(GREY, "PNG"),
     "1x1": encoded(GREY.resize((1, 1)), "JPEG"),
+    "40,000 x 1": encoded(GREY.resize((40_000, 1)), "PNG"),
+    "1 x 40,000": encoded(GREY.resize((1, 40_000)), "JPEG", quality=50),
     "alpha": encoded(GREY.convert("LA"), "PNG"),
     "CMYK": encoded(GREY.convert("CMYK"), "JPEG"),
     "16 bit": encoded(Image.fromarray(np.full((9, 9), 40_000, np.uint16)), "PNG"),
@@ -182,12 +184,24 @@ def test_a_model_that_fails_is_told_in_general(served, portrait, monkeypatch, pr
     assert "not finite" in capfd.readouterr().err
 
 
+def test_a_mistake_of_ours_is_logged_and_the_server_goes_on(
+    served, portrait, monkeypatch, predictor, caplog
+):
+    monkeypatch.setattr(predictor, "faces", lambda *_: 1 / 0)
+    answer = served.ask(body=portrait)
+    assert (answer.status, "failed" in answer.said["error"]) == (500, True)
+    assert "content-security-policy" in answer.headers
+    assert "ZeroDivisionError" in caplog.text
+    monkeypatch.undo()
+    assert served.ask(body=portrait).status == 200
+
+
 def test_two_users_get_each_their_own(served, predictor, portrait):
     from concurrent.futures import ThreadPoolExecutor
 
-    mirrored = cv2.imencode(
-        ".png", cv2.flip(cv2.imdecode(np.frombuffer(portrait, np.uint8), cv2.IMREAD_COLOR), 1)
-    )[1].tobytes()
+    image = cv2.imdecode(np.frombuffer(portrait, np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None
+    mirrored = cv2.imencode(".png", cv2.flip(image, 1))[1].tobytes()
     wanted = {c: [face.to_dict() for face in predictor([c])] for c in (portrait, mirrored)}
     assert wanted[portrait] != wanted[mirrored]
     with ThreadPoolExecutor(2) as users:
