@@ -56,10 +56,10 @@ LAYERS = {
     "export": 9,
     "import_weights": 9,
     "report": 9,
-    "demo": 9,
-    "main": 10,
-    "wash": 10,
-    "compare": 10,
+    "demo": 10,
+    "main": 11,
+    "wash": 11,
+    "compare": 11,
 }
 
 

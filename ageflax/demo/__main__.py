@@ -1,0 +1,97 @@
+"""A page that says age and gender of faces: python -m ageflax.demo --model=runs/quickstart/fold_0."""
+
+import argparse
+import importlib.util
+import math
+import sys
+from collections.abc import Callable, Sequence
+
+_EPILOG = """\
+The page takes photographs, by file, drop, paste or camera, and a camera's stream; it shows each face
+with age, group and gender, the probabilities of all classes, and the model's card. POST /faces answers
+with the objects that python -m ageflax.predict prints; /openapi.json describes it:
+
+  curl --data-binary @photo.jpg http://127.0.0.1:7860/faces
+
+Pictures stay in memory, while they are looked at; nothing of them is written or logged. Only this
+machine can reach the page unless --host says otherwise. DETECTOR is as of python -m ageflax.predict.
+Needs the extra: pip install "ageflax[demo]"
+Exit codes: 2 bad arguments, 1 failed, 130 ended by Ctrl-C."""
+
+_PACKAGES = ("markdown_it", "python_multipart", "starlette", "uvicorn")
+
+# What to do without a model, in two lines.
+_NO_MODEL = """\
+--model=MODEL is needed; python -m ageflax.main --config=configs/quickstart.py makes one of drawn faces,
+runs/quickstart/fold_0. For a good one train configs/faces_age.py on photographs: see README.md"""
+
+
+def _number(low: float, high: float) -> Callable[[str], float]:
+    """A type for argparse: a number within bounds."""
+
+    def number(text: str) -> float:
+        value = float(text)
+        if not (math.isfinite(value) and low <= value <= high):
+            raise argparse.ArgumentTypeError(f"{text}: expected {low:g} to {high:g}")
+        return value
+
+    return number
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 65535:
+        raise argparse.ArgumentTypeError(f"{value}: expected 0 to 65535")
+    return value
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m ageflax.demo",
+        description=__doc__,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--model", metavar="MODEL", help="a bundle, fold or run, an .onnx, or hf://owner/name")
+    add("--detector", metavar="DETECTOR", default="auto", help="auto, yunet, haar, none or a file")
+    add("--host", metavar="ADDRESS", default="127.0.0.1", help="where to listen (127.0.0.1)")
+    add("--port", metavar="PORT", type=_port, default=7860, help="(7860); 0 is any free one")
+    add("--name", metavar="HOST", action="append", default=[],
+        help="a name to be known by, besides localhost and addresses; repeatable")  # fmt: skip
+    add("--max_megabytes", metavar="MB", type=_number(0.001, 1000.0), default=16.0,
+        help="largest upload (16)")  # fmt: skip
+    add("--max_megapixels", metavar="MP", type=_number(0.001, 64.0), default=50.0,
+        help="largest picture (50)")  # fmt: skip
+    add("--rate", metavar="R", type=_number(0.1, 100_000.0), default=60.0,
+        help="requests a second of one address (60), twice as many at once")  # fmt: skip
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    from ageflax.errors import InputError
+
+    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f'{", ".join(missing)} not installed: pip install "ageflax[demo]", or uv run --extra demo'
+        )
+    if options.model is None:
+        raise InputError(_NO_MODEL)
+    # Imported late: --help should not wait for JAX.
+    from ageflax.demo import serving
+
+    serving.run(options)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    from ageflax import command
+
+    options = _parser().parse_args(arguments)
+    return command.run("ageflax.demo", lambda: _run(options), interrupted="ended")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

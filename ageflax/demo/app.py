@@ -1,0 +1,135 @@
+"""The ASGI application: the page, its files, the examples, the endpoint and its schema."""
+
+import logging
+import math
+import re
+from collections.abc import Iterable
+from functools import partial
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from ageflax.demo import examples, page, schema
+from ageflax.demo.guard import Guard
+from ageflax.demo.limits import Limits, Places, Rate, RefusedError, visitor
+from ageflax.demo.looking import Looker
+from ageflax.demo.upload import picture
+from ageflax.errors import RunError
+from ageflax.predict import Predictor
+from ageflax.predict.look import workers_here
+from ageflax.progress import say
+
+_LOGGER = logging.getLogger("ageflax")
+_STATIC = {"demo.css": "text/css", "demo.js": "text/javascript", "icon.svg": "image/svg+xml"}
+
+_FAILED = "The model failed; whoever runs the server is told why."
+
+
+def _refused(error: RefusedError) -> Response:
+    # The rest of what is being sent is not waited for.
+    headers = {"connection": "close"} if error.status in (408, 413) else {}
+    if error.retry_after is not None:
+        headers["retry-after"] = str(max(math.ceil(error.retry_after), 1))
+    return JSONResponse({"error": error.message}, status_code=error.status, headers=headers)
+
+
+class _Endpoint:
+    """POST /faces."""
+
+    def __init__(self, predictor: Predictor, limits: Limits):
+        self._limits = limits
+        self._rate = Rate(limits.rate)
+        self.places = Places(limits, workers=workers_here())
+        self._look = Looker(predictor, limits)
+
+    async def __call__(self, request: Request) -> Response:
+        who = visitor(request.client.host if request.client else "")
+        try:
+            self._rate.take(who)
+            with self.places.place(who):
+                stream = self._stream(request)
+                content = await picture(request, self._limits)
+                said = await self.places.work(partial(self._look, content, stream=stream))
+            return JSONResponse(said)
+        except RefusedError as error:
+            return _refused(error)
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody reads it
+        except MemoryError:
+            return _refused(
+                RefusedError(503, "Not enough memory for such a picture at the moment.")
+            )
+        except RunError as error:
+            say(f"ageflax.demo: {error}")
+            return _refused(RefusedError(500, _FAILED))
+        except Exception:  # a mistake of ours: its traceback is worth having, and has no picture
+            _LOGGER.exception("ageflax.demo: a picture was not answered")
+            return _refused(RefusedError(500, _FAILED))
+
+    def _stream(self, request: Request) -> str | None:
+        given = request.query_params.get("stream")
+        if given is not None and not re.fullmatch(schema.STREAM_NAME, given):
+            raise RefusedError(400, f"stream: expected a name such as {schema.STREAM_NAME}")
+        return given
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    """Statuses of the framework's own, such as 404 and 405, as the endpoint says its own."""
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
+
+async def _example(request: Request) -> Response:
+    try:
+        content = examples.picture(request.path_params["name"])
+    except KeyError as error:
+        raise HTTPException(404) from error
+    return Response(content, media_type="image/jpeg", headers={"cache-control": "max-age=3600"})
+
+
+def application(
+    predictor: Predictor, limits: Limits | None = None, *, hosts: Iterable[str] = ()
+) -> Starlette:
+    """The application, for any ASGI server.
+
+    Limits that concern connections (header_seconds, connections) are the server's to keep.
+
+    Args:
+      predictor: finds and judges faces.
+      limits: the usual ones by default.
+      hosts: see guard.Guard.
+    """
+    limits = limits or Limits()
+    endpoint = _Endpoint(predictor, limits)
+    # Every visitor gets the same, so it is made once.
+    text = page.render(predictor.config, limits, detector=predictor.detector.name)
+    files = {
+        "/": Response(text, media_type="text/html"),
+        **{
+            f"/{name}": Response(page.static(name), media_type=kind)
+            for name, kind in _STATIC.items()
+        },
+        "/openapi.json": JSONResponse(schema.document(predictor.config, limits)),
+    }
+
+    async def file(request: Request) -> Response:
+        made = files[request.url.path]
+        return Response(made.body, media_type=made.media_type)
+
+    async def faces(request: Request) -> Response:
+        return await endpoint(request)
+
+    made = Starlette(
+        routes=[
+            *(Route(path, file) for path in files),
+            Route("/examples/{name}.jpg", _example),
+            Route(schema.ENDPOINT, faces, methods=["POST"]),
+        ],
+        exception_handlers={HTTPException: _failed},
+    )
+    made.state.places = endpoint.places
+    made.add_middleware(Guard, hosts=tuple(hosts))
+    return made

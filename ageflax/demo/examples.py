@@ -1,0 +1,73 @@
+"""Drawn people to try the page with, made in memory when they are asked for."""
+
+import dataclasses
+import functools
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from ageflax.data import images
+
+if TYPE_CHECKING:
+    from tfds_builders.synthetic_faces.population import Citizen
+
+# No configuration trains on this seed's people.
+_SEED, _PEOPLE, _SIDE = 2026, 80, 320
+# One of each age group, women and men in turn, whom both detectors find.
+PORTRAITS = (28, 19, 45, 16, 26, 40, 46, 23)
+# Four people in one picture.
+_GROUP = (30, 37, 21, 12)
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """A picture to try.
+
+    Attributes:
+      name: in its address.
+      caption: who it shows, as drawn.
+    """
+
+    name: str
+    caption: str
+
+
+@functools.cache
+def _people() -> "dict[int, Citizen]":
+    from tfds_builders.synthetic_faces import population
+
+    return {citizen.number: citizen for citizen in population.populate(_PEOPLE, _SEED)}
+
+
+def _drawn(number: int) -> bytes:
+    from tfds_builders.synthetic_faces import drawing
+
+    return drawing.photograph(_people()[number], 0, size=_SIDE, seed=_SEED)
+
+
+def examples() -> list[Example]:
+    """All of them: portraits from the youngest to the oldest, then a group."""
+    drawn = ((number, _people()[number]) for number in PORTRAITS)
+    portraits = [
+        Example(str(number), f"{person.gender}, {person.age:.0f}") for number, person in drawn
+    ]
+    return [*portraits, Example("group", "four people")]
+
+
+@functools.cache
+def picture(name: str) -> bytes:
+    """JPEG bytes of an example.
+
+    Raises:
+      KeyError: there is none of that name.
+    """
+    if name == "group":
+        tiles = [images.decode(_drawn(number)) for number in _GROUP]
+        together = np.vstack([np.hstack(tiles[:2]), np.hstack(tiles[2:])])
+        bgr = cv2.cvtColor(together, cv2.COLOR_RGB2BGR)
+        encoded = cv2.imencode(".jpg", bgr, (cv2.IMWRITE_JPEG_QUALITY, 92))[1]
+        return encoded.tobytes()
+    if name not in map(str, PORTRAITS):
+        raise KeyError(name)
+    return _drawn(int(name))

@@ -1,0 +1,94 @@
+"""The page's text: controls, examples, the model's card and its limits, and how to ask by REST."""
+
+import re
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from ageflax import licences, model_card
+from ageflax.demo import schema
+from ageflax.demo.examples import examples
+from ageflax.demo.limits import Limits
+
+# What is said below the picture already, and stands in the card of every bundle.
+_LIMITS = "Limits"
+
+
+def _lowered(tokens: list[Token]) -> list[Token]:
+    """Headings two levels down: the card is a part of the page."""
+    for token in tokens:
+        if token.type in ("heading_open", "heading_close"):
+            token.tag = f"h{min(int(token.tag[1]) + 2, 6)}"
+    return tokens
+
+
+def card(config: dict[str, Any]) -> tuple[str, str]:
+    """(the model card, its section on limits) as HTML.
+
+    It is made of the description anew, so an .onnx file has one, too. Words in it may be anybody's: they
+    are escaped, and neither raw HTML nor images or links are let through.
+    """
+    text = re.sub(r"\A---\n.*?\n---\n", "", model_card.render(config), flags=re.DOTALL)
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+    markdown.disable(["image", "link", "autolink"])
+    sections = re.split(r"^(?=## )", text, flags=re.MULTILINE)
+    # Its last lines are for Python, not for visitors.
+    limits = [part for part in sections if part.startswith(f"## {_LIMITS}")]
+    limits = [part.partition("\n")[2].partition("```")[0] for part in limits]
+    rest = "".join(part for part in sections if not part.startswith(f"## {_LIMITS}"))
+
+    def html(part: str) -> str:
+        return markdown.renderer.render(_lowered(markdown.parse(part)), markdown.options, {})
+
+    return html(rest), html("".join(limits))
+
+
+def _model_line(config: dict[str, Any]) -> str:
+    """What answers, in a few words."""
+    data = config["data"].get("name")
+    said = {"age": "age groups", "years": "years", "gender": "gender"}
+    heads = " and ".join(said[head] for head in config["heads"])
+    trained = f", trained on {licences.one_line(data, 100)}" if isinstance(data, str) else ""
+    return f"{config['architecture']['name']} for {heads}{trained}"
+
+
+def render(config: dict[str, Any], limits: Limits, *, detector: str) -> str:
+    """The page, which is the same for every visitor.
+
+    Args:
+      config: of the model.
+      limits: that are kept.
+      detector: its name.
+    """
+    text, cautions = card(config)
+    document = schema.document(config, limits)
+    environment = Environment(
+        loader=PackageLoader("ageflax"),
+        undefined=StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("demo.html.jinja").render(
+        model=_model_line(config),
+        detector=detector,
+        notice=licences.notice(config),
+        examples=examples(),
+        card=text,
+        cautions=cautions,
+        limits=limits,
+        endpoint=schema.ENDPOINT,
+        operation=document["paths"][schema.ENDPOINT]["post"],
+    )
+
+
+def static(name: str) -> str:
+    """A file of the page as it is sent; its style sheet begins with that of the reports."""
+    text = (resources.files("ageflax.demo") / "static" / name).read_text(encoding="utf-8")
+    if name.endswith(".css"):
+        shared = resources.files("ageflax") / "templates" / "page.css"
+        return shared.read_text(encoding="utf-8") + text
+    return text
