@@ -66,7 +66,8 @@ def _dropped(have: Sequence[Any], want: Sequence[Any]) -> list[int] | None:
 def reshaped(graph: Graph, x: Tensor, shape: Sequence[Any]) -> Tensor:
     """The same values in JAX's order under another shape."""
     source, shape = x, tuple(shape)
-    while source.origin and source.origin[0] in ("reshape", "squeeze", "stack"):
+    # None of these moves a value: a broadcast adds axes of size 1, and no more than that here.
+    while source.origin and source.origin[0] in ("broadcast_in_dim", "reshape", "squeeze", "stack"):
         before = source.origin[2]
         if len(before) != 1 or not isinstance(before[0], Tensor):
             break
