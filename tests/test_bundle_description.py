@@ -100,7 +100,7 @@ def test_a_group_that_no_config_has(original, tmp_path, changes, message):
         ({"architecture": []}, "architecture: expected options by name"),
         ({"input": []}, "input: expected resize, crop, interpolation, channels"),
         ({"loss": 3}, "loss: expected options by name"),
-        ({"heads": {}}, "heads: expected the class names"),
+        ({"heads": {}}, "a trunk without heads, which answers nothing"),
         ({"heads": {"exec": ["a"]}}, "heads: 'exec' is none of age, years, gender"),
         ({"heads": {"x" * 1_000_000: ["a"]}}, "is damaged: heads: 'xxx"),
         (

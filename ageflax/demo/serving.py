@@ -11,6 +11,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from ageflax import compilation_cache
 from ageflax.demo.app import application
 from ageflax.demo.limits import Limits, visitor
 from ageflax.errors import InputError
@@ -147,6 +148,7 @@ def run(options: argparse.Namespace) -> None:
 
             # Pictures are looked at side by side, so each need not be split over the cores.
             cv2.setNumThreads(1)
+        compilation_cache.enable()
         predictor = Predictor(options.model, detector=options.detector)
         size = predictor.framing.size
         for count in BATCHES:  # compiled before anybody waits for it
