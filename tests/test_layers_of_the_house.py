@@ -51,6 +51,7 @@ LAYERS = {
     "export": 9,
     "report": 9,
     "demo": 9,
+    "compile_for": 9,
     "main": 10,
     "wash": 10,
     "compare": 10,

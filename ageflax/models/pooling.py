@@ -26,12 +26,16 @@ def max_pool(
       window: side of the square windows.
       stride: of both axes.
       padding: before and after, of rows and of columns.
-      train: take the derivative from the place of each window's first largest value, noted in the
-        forward pass. XLA's own searches the windows again and scatters: several times slower on CPUs
-        and GPUs. Values and derivative are the same.
+      train: on CPUs and GPUs, take the derivative from the place of each window's first largest
+        value, noted in the forward pass. XLA's own searches the windows again and scatters: several
+        times slower there. TPUs have an operation for it, and keep it. Values and derivative are the
+        same.
     """
     if train:
-        return _noted(x, window, stride, padding)
+        plain = functools.partial(max_pool, window=window, stride=stride, padding=padding)
+        return jax.lax.platform_dependent(
+            x, tpu=plain, default=lambda x: _noted(x, window, stride, padding)
+        )
     pads: Any = padding  # annotated as a string there
     # Keyword arguments only: an ONNX exporter's patch of nn.max_pool takes no others.
     return nn.max_pool(x, window_shape=(window, window), strides=(stride, stride), padding=pads)
