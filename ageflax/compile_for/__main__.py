@@ -1,7 +1,6 @@
 """Compiles a recipe for TPU slices that are not there: does it fit, what moves, how fast at most."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,8 +60,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(known: argparse.Namespace, overrides: Sequence[str]) -> None:
-    # Only compilers are wanted of this machine; a device of its own would be woken for nothing.
-    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    # Imported late: --help, and a misspelt key, should not wait for JAX.
     from ageflax import config as configuration
 
     config = configuration.load(known.config, overrides)

@@ -39,6 +39,19 @@ def float32_products(products: dict[str, int], dtype: str) -> list[str]:
     ]
 
 
+def likely_largest(images: int, temporaries: int, rest: int, memory: float) -> int:
+    """Where to begin the search: the power of two whose temporaries, in proportion, just fit.
+
+    Args:
+      images: of a batch that was compiled.
+      temporaries: bytes of its step.
+      rest: bytes beside them.
+      memory: bytes there are.
+    """
+    most = (memory - rest) * images / max(temporaries, 1)
+    return 2 ** max(int(most).bit_length() - 1, 0) if most >= 1 else 1
+
+
 def largest_batch(fits: Callable[[int], bool], start: int, *, most: int) -> int:
     """The largest power of two that fits, by doubling or halving from `start`; 0 if not even 1 does.
 

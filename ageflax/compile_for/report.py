@@ -5,23 +5,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
+from jax.sharding import Mesh
 
 from ageflax import files
 from ageflax.compile_for import chips, findings, hlo
 from ageflax.compile_for.chips import Slice
 from ageflax.compile_for.roofline import Bound, Cost, bound, scaling
-from ageflax.compile_for.steps_of import STEPS, Compiled, Recipe, topology_mesh
+from ageflax.compile_for.steps_of import STEPS, Compiled, Recipe, lowering_mesh, topology_mesh
 from ageflax.config import Config
 from ageflax.errors import InputError, RunError
 from ageflax.progress import say
-from ageflax.sharding import make_mesh
 
 # No batch is tried beyond it: images alone would fill the memory.
 _LARGEST = 16_384
 
 
-def _set_batch(config: Config, per_chip: int, chips: int) -> Config:
+def with_batch(config: Config, per_chip: int, chips: int) -> Config:
     """The config with so many faces a chip, in training and evaluation."""
     changed = config.copy_and_resolve_references()
     with changed.unlocked():
@@ -103,17 +102,31 @@ def record(compiled: Compiled, where: Slice) -> dict[str, Any]:
     return found
 
 
-def _largest(config: Config, where: Slice, mesh: Any, known: dict[int, bool]) -> int:
-    """The largest power of two of faces a chip whose training step fits."""
+def _largest(config: Config, where: Slice, mesh: Mesh, trained: Compiled | None) -> int:
+    """The largest power of two of faces a chip whose training step fits.
+
+    Args:
+      config: resolved.
+      where: the slice.
+      mesh: its chips.
+      trained: a training step that fits, if one is known.
+    """
 
     def fits(size: int) -> bool:
-        if size not in known:
-            recipe = Recipe(_set_batch(config, size, where.size), mesh)
-            known[size] = recipe.compile("train", faces=0) is not None
-        return known[size]
+        recipe = Recipe(with_batch(config, size, where.size), mesh)
+        found = recipe.compile("train", faces=0) is not None
+        say(f"{where.name} train: {size} faces a chip {'fit' if found else 'do not fit'}")
+        return found
 
-    start = 2 ** (max(k for k, fit in known.items()).bit_length() - 1)
-    return findings.largest_batch(fits, start, most=_LARGEST)
+    start = 64
+    if trained is not None:
+        start = findings.likely_largest(
+            trained.images,
+            trained.temporaries,
+            trained.arguments + trained.code,
+            where.chip.memory,
+        )
+    return findings.largest_batch(fits, min(start, _LARGEST), most=_LARGEST)
 
 
 def on_slice(
@@ -129,7 +142,7 @@ def on_slice(
       faces: that are resident.
     """
     mesh = topology_mesh(where)
-    recipe, records, known = Recipe(config, mesh), [], {}
+    recipe, records, trained = Recipe(config, mesh), [], None
     for step in steps:
         compiled = recipe.compile(step, faces=faces)
         if compiled is None:
@@ -140,10 +153,9 @@ def on_slice(
             _tell(compiled, where)
             records.append(record(compiled, where))
         if step == "train":
-            known[recipe.images(step)] = compiled is not None
+            trained = compiled
     if largest:
-        known = known or {1: True}
-        size = _largest(config, where, mesh, known)
+        size = _largest(config, where, mesh, trained)
         say(f"{where.name} train: largest batch a chip, of powers of two: {size}")
         records.append({"topology": where.name, "step": "largest", "images": size, "faults": []})
     return records
@@ -151,7 +163,7 @@ def on_slice(
 
 def _on_cuda(config: Config, steps: Sequence[str], faces: int) -> list[dict[str, Any]]:
     """Lowers a config's steps for a GPU; records of them."""
-    recipe, records = Recipe(config, make_mesh(jax.devices()[:1])), []
+    recipe, records = Recipe(config, lowering_mesh()), []
     for step in steps:
         text = recipe.lower(step, platform="cuda", faces=faces)
         products, calls = hlo.products(text), hlo.host_calls(text)
@@ -192,7 +204,7 @@ def run(
     records = []
     for name in topologies:
         where = None if name == "cuda" else chips.parse(name)
-        asked = _set_batch(config, per_chip, where.size if where else 1) if per_chip else config
+        asked = with_batch(config, per_chip, where.size if where else 1) if per_chip else config
         if where is None:
             records += _on_cuda(asked, steps, faces)
         else:

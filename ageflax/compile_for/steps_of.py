@@ -73,6 +73,18 @@ class Compiled:
         return self.arguments + self.temporaries + self.code
 
 
+def _wake_no_device() -> None:
+    """Only this machine's compilers are wanted; a device that it has may be at work."""
+    if not jax.config.jax_platforms:  # pyright: ignore[reportAttributeAccessIssue]
+        jax.config.update("jax_platforms", "cpu")
+
+
+def lowering_mesh() -> Mesh:
+    """A mesh of one device, to lower for another platform on."""
+    _wake_no_device()
+    return make_mesh(jax.devices()[:1])
+
+
 def topology_mesh(where: Slice) -> Mesh:
     """A mesh of the slice's chips, which need not be there.
 
@@ -85,6 +97,7 @@ def topology_mesh(where: Slice) -> Mesh:
             f"--topology={where.name}: the TPU's compiler is not installed; `uv run --extra tpu`, or"
             ' pip install "ageflax[tpu]"'
         )
+    _wake_no_device()
     for name, value in _WITHOUT_TPU.items():
         os.environ.setdefault(name, value)
     from jax.experimental import topologies
