@@ -7,6 +7,7 @@ can be stopped and gone on with. README.md says what the columns are.
 """
 
 import argparse
+import itertools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +28,7 @@ TRUNKS = {
     "vit": ("vit", 64),
 }
 TOPOLOGIES = ("v5e:2x4", "v5e:16x16", "v5p:4x4x4", "v6e:4x4")
-# Evaluation has no exchange that grows with the slice: one is looked at.
+# Evaluation exchanges nothing but its few probabilities, so one slice tells of all.
 _EVALUATED = "v5e:2x4"
 _WHOLE = (
     "--config.model.dtype=bfloat16",
@@ -39,13 +40,12 @@ _WHOLE = (
 Row = dict[str, Any]
 
 
-def _compile(trunk: str, topology: str, *, largest: bool) -> list[Row]:
+def _compile(trunk: str, topology: str, step: str, *, largest: bool) -> list[Row]:
     name, per_chip = TRUNKS[trunk]
     where = chips.parse(topology)
     config = configuration.load(str(_CONFIGS / f"{name}.py"), _WHOLE)
     config = report.with_batch(config, per_chip, where.size)
-    steps = ["train", "evaluate"] if topology == _EVALUATED else ["train"]
-    rows = report.on_slice(config, where, steps, largest=largest, faces=1)
+    rows = report.on_slice(config, where, [step], largest=largest, faces=1)
     return [{"trunk": trunk, **row} for row in rows]
 
 
@@ -94,15 +94,17 @@ def _run(known: argparse.Namespace) -> None:
     trunks = _known(known.trunks, tuple(TRUNKS), "trunks")
     for topology in known.topologies.split(","):
         chips.parse(topology)
+    steps = _known(known.steps, ("train", "evaluate"), "steps")
     rows: list[Row] = files.read_json(known.output) or []
-    for topology in known.topologies.split(","):
-        for trunk in trunks:
-            if any((row["trunk"], row["topology"]) == (trunk, topology) for row in rows):
-                say(f"{trunk} {topology}: in {known.output} already")
-                continue
-            largest = known.largest and topology == _EVALUATED
-            rows += _compile(trunk, topology, largest=largest)
-            files.write_json(known.output, rows)
+    for step, topology, trunk in itertools.product(steps, known.topologies.split(","), trunks):
+        if step == "evaluate" and topology != _EVALUATED:
+            continue
+        if any((r["trunk"], r["topology"], r["step"]) == (trunk, topology, step) for r in rows):
+            say(f"{trunk} {topology} {step}: in {known.output} already")
+            continue
+        largest = known.largest and (topology, step) == (_EVALUATED, "train")
+        rows += _compile(trunk, topology, step, largest=largest)
+        files.write_json(known.output, rows)
     print(markdown(rows))
     faults = [f"{r['trunk']} {r['topology']} {r['step']}: {f}" for r in rows for f in r["faults"]]
     print("\n".join(faults) or "no faults")
@@ -113,6 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", metavar="FILE.json", type=Path, required=True)
     parser.add_argument("--trunks", metavar="NAME,..", default=",".join(TRUNKS))
     parser.add_argument("--topologies", metavar="NAME,..", default=",".join(TOPOLOGIES))
+    parser.add_argument("--steps", metavar="STEP,..", default="train,evaluate")
     parser.add_argument(
         "--largest", action="store_true", help=f"also search the largest batch, on {_EVALUATED}"
     )

@@ -62,3 +62,13 @@ def test_a_nan_is_not_hidden():
     x = features(6, 6).at[0, 2, 2, 0].set(jnp.nan)
     plain, noted = ceil_max_pool(x), ceil_max_pool(x, train=True)
     np.testing.assert_array_equal(np.isnan(plain), np.isnan(noted))
+
+
+@pytest.mark.parametrize(("platform", "searched"), [("tpu", True), ("cuda", False), ("cpu", False)])
+def test_tpus_keep_their_own_operation_for_the_derivative(platform, searched):
+    def total(x):
+        return ceil_max_pool(x, train=True).sum()
+
+    traced = jax.jit(jax.grad(total)).trace(features(7, 7))
+    text = traced.lower(lowering_platforms=(platform,)).as_text()
+    assert ("select_and_scatter" in text) == searched
