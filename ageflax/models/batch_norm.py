@@ -100,7 +100,8 @@ class BatchNorm(nn.BatchNorm):
         kept_var = self.variable("batch_stats", "var", jnp.ones, features, jnp.float32)
         if not average:
             # The running mean, which every device has, is soon near the batch's.
-            y, mean, var = _normalized(x, scale, bias, kept_mean.value, self.epsilon)  # pyright: ignore[reportGeneralTypeIssues]
+            near = jnp.asarray(kept_mean.value)
+            y, mean, var = _normalized(x, scale, bias, near, self.epsilon)  # pyright: ignore[reportGeneralTypeIssues]
             if not self.is_initializing():
                 count = x.size // x.shape[-1]
                 unbiased = var * (count / max(count - 1, 1))
