@@ -9,9 +9,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 
-def _moments(
-    x: Float[Array, "b ... c"], near: Float[Array, " c"]
-) -> tuple[jax.Array, jax.Array]:
+def _moments(x: Float[Array, "b ... c"], near: Float[Array, " c"]) -> tuple[jax.Array, jax.Array]:
     """Mean and biased variance of each channel, from one pass over x.
 
     Of x less `near`, so that a mean which is large beside the deviation does not eat the variance's
