@@ -56,6 +56,7 @@ LAYERS = {
     "export": 9,
     "import_weights": 9,
     "report": 9,
+    "compile_for": 9,
     "demo": 10,
     "main": 11,
     "wash": 11,

@@ -9,48 +9,49 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 
-def _moments(x: Float[Array, "b ... c"]) -> tuple[jax.Array, jax.Array]:
+def _moments(x: Float[Array, "b ... c"], near: Float[Array, " c"]) -> tuple[jax.Array, jax.Array]:
     """Mean and biased variance of each channel, from one pass over x.
 
-    Of x less its first pixel, so that a mean which is large beside the deviation does not eat the
-    variance's digits; any value near the mean would do.
+    Of x less `near`, so that a mean which is large beside the deviation does not eat the variance's
+    digits. A pixel of x would always lie near the mean; but many devices would have to agree on it
+    first, one exchange more for each layer, and none could start to sum while x is being computed.
     """
     axes = tuple(range(x.ndim - 1))
-    exact = x.astype(np.promote_types(x.dtype, np.float32))
-    near = exact[(0,) * (x.ndim - 1)]
-    off = exact - near
+    off = x.astype(np.promote_types(x.dtype, np.float32)) - near
     mean = off.mean(axes)
     variance = jnp.maximum(jnp.square(off).mean(axes) - jnp.square(mean), 0.0)
     return mean + near, variance
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
 def _normalized(
     x: Float[Array, "b ... c"],
     scale: Float[Array, " c"],
     bias: Float[Array, " c"],
+    near: Float[Array, " c"],
     epsilon: float,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The batch normalised by its own moments, and these, which are not differentiated.
 
-    XLA differentiates the definition in four passes over the features; this takes two.
+    XLA differentiates the definition in four passes over the features; this takes two. Of `near`
+    the result is independent but for rounding.
     """
-    mean, variance = _moments(x)
+    mean, variance = _moments(x, near)
     factor = jax.lax.rsqrt(variance + epsilon) * scale
     # The mean goes first: x and it may be large where their difference is not.
     return ((x.astype(mean.dtype) - mean) * factor + bias).astype(x.dtype), mean, variance
 
 
 def _normalized_forward(
-    x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float
+    x: jax.Array, scale: jax.Array, bias: jax.Array, near: jax.Array, epsilon: float
 ) -> tuple[tuple[jax.Array, jax.Array, jax.Array], tuple[jax.Array, ...]]:
-    y, mean, variance = _normalized(x, scale, bias, epsilon)  # pyright: ignore[reportGeneralTypeIssues]
+    y, mean, variance = _normalized(x, scale, bias, near, epsilon)  # pyright: ignore[reportGeneralTypeIssues]
     return (y, mean, variance), (x, scale, mean, variance)
 
 
 def _normalized_backward(
     epsilon: float, kept: tuple[jax.Array, ...], cotangents: tuple[jax.Array, ...]
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     x, scale, mean, variance = kept
     axes, count = tuple(range(x.ndim - 1)), x.size // x.shape[-1]
     inverse = jax.lax.rsqrt(variance + epsilon)
@@ -58,7 +59,7 @@ def _normalized_backward(
     normal = (x.astype(mean.dtype) - mean) * inverse
     to_bias, to_scale = g.sum(axes), (g * normal).sum(axes)
     to_x = scale * inverse * (g - to_bias / count - normal * (to_scale / count))
-    return to_x.astype(x.dtype), to_scale, to_bias
+    return to_x.astype(x.dtype), to_scale, to_bias, jnp.zeros_like(mean)
 
 
 _normalized.defvjp(_normalized_forward, _normalized_backward)
@@ -96,7 +97,9 @@ class BatchNorm(nn.BatchNorm):
         kept_mean = self.variable("batch_stats", "mean", jnp.zeros, features, jnp.float32)
         kept_var = self.variable("batch_stats", "var", jnp.ones, features, jnp.float32)
         if not average:
-            y, mean, var = _normalized(x, scale, bias, self.epsilon)  # pyright: ignore[reportGeneralTypeIssues]
+            # The running mean, which every device has, is soon near the batch's.
+            near = jnp.asarray(kept_mean.value)
+            y, mean, var = _normalized(x, scale, bias, near, self.epsilon)  # pyright: ignore[reportGeneralTypeIssues]
             if not self.is_initializing():
                 count = x.size // x.shape[-1]
                 unbiased = var * (count / max(count - 1, 1))

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, UInt8
 
+from ageflax.models.platform import platform
+
 Pads = tuple[tuple[int, int], tuple[int, int]]
 
 
@@ -26,11 +28,12 @@ def max_pool(
       window: side of the square windows.
       stride: of both axes.
       padding: before and after, of rows and of columns.
-      train: take the derivative from the place of each window's first largest value, noted in the
-        forward pass. XLA's own searches the windows again and scatters: several times slower on CPUs
-        and GPUs. Values and derivative are the same.
+      train: on CPUs and GPUs, take the derivative from the place of each window's first largest
+        value, noted in the forward pass. XLA's own searches the windows again and scatters: several
+        times slower there. TPUs have an operation for it, and keep it. Values and derivative are the
+        same.
     """
-    if train:
+    if train and platform() != "tpu":
         return _noted(x, window, stride, padding)
     pads: Any = padding  # annotated as a string there
     # Keyword arguments only: an ONNX exporter's patch of nn.max_pool takes no others.

@@ -9,6 +9,7 @@ import pytest
 from flax import linen as nn
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from ageflax.compile_for import hlo
 from ageflax.models.batch_norm import BatchNorm
 
 Tree = Any
@@ -81,9 +82,41 @@ def test_bfloat16_is_normalised_in_float32() -> None:
 def test_a_large_mean_does_not_drown_a_small_variance() -> None:
     # 4096^2 + 1/4 is 4096^2 in float32, so that the mean of squares less the squared mean is 0.
     x = jnp.asarray([[4095.5], [4096.5]])
-    y, kept = _train(x, _variables())
+    y, kept = _train(x, _variables(mean=4090.0))
     np.testing.assert_allclose(y, [[8.0], [12.0]], 1e-4)
     np.testing.assert_allclose(kept["var"], [0.9 + 0.1 * 0.5], 1e-6)
+
+
+def test_the_running_mean_changes_a_batchs_moments_by_rounding_alone() -> None:
+    x = jnp.asarray(np.random.default_rng(0).normal(3, 2, (64, 1)), jnp.float32)
+    one, kept = _train(x, _variables())
+    other, kept_other = _train(x, _variables(mean=5.0))
+    np.testing.assert_allclose(one, other, 1e-5)
+    np.testing.assert_allclose(kept_other["mean"] - kept["mean"], [0.9 * 5], 1e-5)
+    np.testing.assert_allclose(kept_other["var"], kept["var"], 1e-5)
+
+
+def test_a_first_batch_far_from_zero_has_a_variance_all_the_same() -> None:
+    # The running mean starts at 0: of a mean of 64 deviations, variance keeps four digits.
+    x = 64 + jnp.asarray(np.random.default_rng(0).normal(0, 1, (512, 1)), jnp.float32)
+    kept = _train(x, _variables(var=0.0))[1]
+    np.testing.assert_allclose(kept["var"], [0.1 * np.var(x, ddof=1)], 2e-3)
+
+
+def test_a_layer_has_two_exchanges_between_devices() -> None:
+    # Moments forward, two sums backward. A third would cost each layer on a large slice some 30 us.
+    mesh = jax.make_mesh((4,), ("data",), (AxisType.Auto,), devices=jax.devices()[:4])
+    split, whole = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("data",), ()))
+
+    def loss(weights: Tree, statistics: Tree, x: jax.Array) -> tuple[jax.Array, Tree]:
+        y, kept = _train(x, {"params": weights, "batch_stats": statistics})
+        return jnp.square(y).sum(), kept
+
+    variables = _variables(features=3)
+    step = jax.jit(jax.grad(loss, (0, 2), has_aux=True), in_shardings=(whole, whole, split))
+    compiled = step.lower(*variables.values(), jnp.ones((8, 2, 2, 3))).compile()
+    exchanges = hlo.collectives(compiled.as_text())
+    assert [(e.kind, e.bytes) for e in exchanges] == [("all-reduce", 2 * 3 * 4)] * 2
 
 
 def test_a_single_value_is_no_division_by_zero() -> None:

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ageflax.models.platform import traced_for
 from ageflax.models.pooling import ceil_max_pool, max_pool
 
 # Window, stride, padding: those of all networks, and some that none has.
@@ -62,3 +63,13 @@ def test_a_nan_is_not_hidden():
     x = features(6, 6).at[0, 2, 2, 0].set(jnp.nan)
     plain, noted = ceil_max_pool(x), ceil_max_pool(x, train=True)
     np.testing.assert_array_equal(np.isnan(plain), np.isnan(noted))
+
+
+@pytest.mark.parametrize(("platform", "searched"), [("tpu", True), ("gpu", False), ("cpu", False)])
+def test_tpus_keep_their_own_operation_for_the_derivative(platform, searched):
+    def total(x):
+        return ceil_max_pool(x, train=True).sum()
+
+    with traced_for(platform):
+        text = jax.jit(jax.grad(total)).lower(features(7, 7)).as_text()
+    assert ("select_and_scatter" in text) == searched
