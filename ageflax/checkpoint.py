@@ -112,7 +112,7 @@ class Checkpoints:
         _quiet()
         self._directory = directory.absolute()
         self._say = say
-        self._seconds = 0.0
+        self._seconds, self._saving = 0.0, 0
         keep = checkpoint_managers.AnyPreservationPolicy(
             [
                 checkpoint_managers.LatestN(_LATEST_KEPT),
@@ -156,8 +156,10 @@ class Checkpoints:
         started = time.monotonic()
         try:
             if step in self._manager.all_steps():
-                self._manager.wait_until_finished()
+                self.finish()
                 self._manager.delete(step)
+            self._manager.wait_until_finished()  # its failure is that step's
+            self._saving = step
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
@@ -167,7 +169,7 @@ class Checkpoints:
                 force=True,
             )
         except (OSError, ValueError) as error:
-            raise self._failed(step, error) from error
+            raise self._failed(error) from error
         finally:
             self._seconds += time.monotonic() - started
 
@@ -176,14 +178,15 @@ class Checkpoints:
         """How long saving has held up training so far."""
         return self._seconds
 
-    def _failed(self, step: int, error: Exception) -> RunError:
+    def _failed(self, error: Exception) -> RunError:
         lines = str(error).splitlines() or [type(error).__name__]
         # Tensorstore's messages lead through its layers to what the system said.
         first = next((line for line in lines if "No space left" in line), lines[0])
         if "No space left" in first:
             first = "No space left on device"
         return RunError(
-            f"cannot save checkpoint {self._directory / str(step)}: {first[:200]}. The one before is kept"
+            f"cannot save checkpoint {self._directory / str(self._saving)}: {first[:200]}."
+            " The one before is kept"
         )
 
     def finish(self) -> None:
@@ -191,7 +194,7 @@ class Checkpoints:
         try:
             self._manager.wait_until_finished()
         except (OSError, ValueError) as error:
-            raise self._failed(self._manager.latest_step() or 0, error) from error
+            raise self._failed(error) from error
 
     def close(self) -> None:
         """Waits, and lets go of Orbax's threads."""

@@ -106,7 +106,11 @@ class _Peers:
     """
 
     def __init__(self):
-        self._client, self._number, self._count = _client(), jax.process_index(), jax.process_count()
+        self._client, self._number, self._count = (
+            _client(),
+            jax.process_index(),
+            jax.process_count(),
+        )
         self._lock = threading.Lock()
         self._passed, self._stop_at = 0, None
         self._beats = {k: ("", time.monotonic()) for k in range(self._count) if k != self._number}
@@ -148,7 +152,7 @@ class _Peers:
             beat = beats.get(f"ageflax/beat/{number}", "")
             if beat != last:
                 self._beats[number] = (beat, now)
-            elif now - since > LOST_AFTER and last != "left":
+            elif now - since > LOST_AFTER:
                 end_now(f"process {number} was not heard of for {LOST_AFTER} seconds")
 
     def _agree(self) -> None:
@@ -186,8 +190,7 @@ def stopping() -> bool:
 
 
 def _initialize(place: Placing) -> None:
-    if jax.config.jax_platforms == "cpu" or os.environ.get("JAX_PLATFORMS") == "cpu":
-        jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")  # of CPUs only
     # It would take SIGTERM for itself; see _Peers.
     jax.config.update("jax_enable_preemption_service", False)
     more: dict[str, Any] = {}
@@ -229,11 +232,11 @@ def joined(place: Placing | None) -> Iterator[None]:
     _peers = None if alone() else _Peers()
     try:
         yield
+        meet("end")  # listening: process 0 may write for long
     finally:
         peers, _peers = _peers, None
         if peers is not None:
             peers.leave()
-    meet("end")
     jax.distributed.shutdown()
 
 

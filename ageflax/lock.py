@@ -47,8 +47,8 @@ def _take(descriptor: int, directory: Path, say: Callable[[str], None]) -> None:
             if time.monotonic() > deadline:
                 holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
                 raise InputError(
-                    f"{directory} is being trained by another process ({holder}); wait for it, end it, or"
-                    " choose another --workdir"
+                    f"{directory} is being trained by another process ({holder}); wait for it, end it,"
+                    " or choose another --workdir"
                 ) from None
             time.sleep(0.05)
         except OSError as error:

@@ -53,8 +53,8 @@ def _watch(descriptor: int) -> None:
             return
         time.sleep(PATIENCE)
         print(
-            f"ageflax: told to stop, and not done within {PATIENCE:.0f} seconds; the same command goes on"
-            " from the last checkpoint",
+            f"ageflax: told to stop, and not done within {PATIENCE:.0f} seconds; the same command goes"
+            " on from the last checkpoint",
             file=sys.stderr,
             flush=True,
         )
