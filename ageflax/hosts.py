@@ -23,7 +23,7 @@ from ageflax import preemption
 from ageflax.errors import InputError, RunError
 
 # Seconds after which a host that is not heard of counts as gone, and the others end.
-LOST_AFTER = 30
+LOST_AFTER = 60
 _START_WITHIN = 300
 _TICK = 0.5
 _DAY = 24 * 3600 * 1000  # milliseconds: the longest that the others wait for a dataset's build
@@ -193,6 +193,8 @@ def _initialize(place: Placing) -> None:
     jax.config.update("jax_cpu_collectives_implementation", "gloo")  # of CPUs only
     # It would take SIGTERM for itself; see _Peers.
     jax.config.update("jax_enable_preemption_service", False)
+    # JAX would abort with a stack trace where another process is gone; _Peers ends in one line.
+    jax.config.update("jax_enable_recoverability", True)
     more: dict[str, Any] = {}
     if place.coordinator_address:
         more = {**dataclasses.asdict(place), "cluster_detection_method": "deactivate"}
@@ -201,7 +203,7 @@ def _initialize(place: Placing) -> None:
             **more,
             initialization_timeout=_START_WITHIN,
             heartbeat_timeout_seconds=LOST_AFTER,
-            shutdown_timeout_seconds=2 * LOST_AFTER,
+            shutdown_timeout_seconds=LOST_AFTER,
         )
     except ValueError as error:
         raise InputError(
@@ -218,7 +220,7 @@ def _initialize(place: Placing) -> None:
 def joined(place: Placing | None) -> Iterator[None]:
     """Joins the processes of a run; None changes nothing.
 
-    A process that leaves by an error ends at once: the others hear of it, and end within LOST_AFTER.
+    Who leaves by an error is to end its process by `leave`: the others hear of it, within LOST_AFTER.
 
     Raises:
       InputError: the environment does not say which processes there are.
@@ -238,6 +240,14 @@ def joined(place: Placing | None) -> Iterator[None]:
         if peers is not None:
             peers.leave()
     jax.distributed.shutdown()
+
+
+def leave(code: int) -> None:
+    """Ends a process that failed, where others wait for it: what JAX does at an exit waits for them."""
+    if code and _client() is not None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def meet(name: str) -> None:

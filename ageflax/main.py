@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ Any key of the config can be set: --config.KEY=VALUE, such as --config.data.batc
 --config.fold=3; ageflax/config/_keys.py lists them all. The same command again continues where it
 stopped; a finished fold is not redone. SIGTERM saves and ends within 30 seconds.
 Of several hosts each starts the same command, on a workdir that all see, with --distributed or with the
-three flags that say who it is; one that dies ends the others within a minute.
+three flags that say who it is; one that dies ends the others within two minutes.
 Exit codes: 0 done, 2 bad input, 1 failed run, 130 interrupted, 143 told to stop by SIGTERM (go on with
 the same command)."""
 
@@ -77,11 +78,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with preemption.listening():
             _run(known, overrides, ["python", "-m", "ageflax.main", *words])
 
-    return command.run(
-        "ageflax.main",
-        listened,
-        interrupted="interrupted; the same command goes on from the last checkpoint",
-    )
+    code = command.FAILED
+    try:
+        code = command.run(
+            "ageflax.main",
+            listened,
+            interrupted="interrupted; the same command goes on from the last checkpoint",
+        )
+    except Exception:
+        traceback.print_exc()  # a mistake of ours; of several processes none is to wait for it
+    if code and "jax" in sys.modules:
+        from ageflax import hosts
+
+        hosts.leave(code)
+    return code
 
 
 if __name__ == "__main__":

@@ -63,20 +63,20 @@ class Placement(abc.ABC):
 
         From integer sums: the same to the last bit in any order, over any number of hosts.
         """
-        total, count = np.zeros((), np.uint64), np.zeros((), np.uint64)
+        total, count = np.zeros((), np.uint64), np.zeros(1, np.uint64)
         for images in self._images(_own_part(rows)):
             total = total + images.sum(0, dtype=np.uint64)
-            count = count + np.uint64(len(images))
+            count += np.uint64(len(images))
         return (hosts.total(total) / hosts.total(count)).astype(np.float32)
 
     def deviation(self, rows: np.ndarray) -> np.ndarray:
         """float32[1, 1, 3], standard deviation of each channel over all pixels of some rows, RGB."""
-        total, squares, count = (np.zeros(shape, np.uint64) for shape in (3, 3, ()))
+        total, squares, count = (np.zeros(size, np.uint64) for size in (3, 3, 1))
         for images in self._images(_own_part(rows)):
             pixels = images.reshape(-1, 3).astype(np.uint32)
             total += pixels.sum(0, dtype=np.uint64)
             squares += np.square(pixels).sum(0, dtype=np.uint64)
-            count = count + np.uint64(len(pixels))
+            count += np.uint64(len(pixels))
         total, squares, count = (hosts.total(value) for value in (total, squares, count))
         variance = squares / count - np.square(total / count)
         return np.sqrt(variance).astype(np.float32).reshape(1, 1, 3)
@@ -93,7 +93,7 @@ def choose(name: str, *, pixel_bytes: int, share: float, mesh: Mesh) -> str:
     """
     if name != "auto":
         return name
-    statistics = mesh.devices.flat[0].memory_stats()
+    statistics = mesh.local_devices[0].memory_stats()
     # CPUs report no memory of their own: theirs is the host's, and a copy there gains nothing.
     if statistics and pixel_bytes <= share * statistics.get("bytes_limit", 0):
         return "device"

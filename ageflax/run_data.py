@@ -32,6 +32,7 @@ class Data:
 
     @property
     def faces(self) -> Faces:
+        """The labels."""
         return self.loaded.faces
 
     def source(self) -> dict[str, Any]:
