@@ -231,7 +231,7 @@ def _run(
     workdir: Path,
     mesh: Mesh,
     wanted: Sequence[int],
-    done: Collection[int],
+    done: set[int],
     *,
     say: Callable[[str], None],
     command: Sequence[str],

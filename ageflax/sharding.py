@@ -48,7 +48,7 @@ def check_divides(batch_size: int, mesh: Mesh, key: str) -> None:
         )
 
 
-def put(tree: T, sharding: NamedSharding) -> T:
+def put(tree: Any, sharding: NamedSharding) -> Any:
     """Puts host arrays, the same on every process, where the sharding says; each sends its own part."""
     if sharding.is_fully_addressable:
         return jax.device_put(tree, sharding)

@@ -51,9 +51,10 @@ def test_stopped_at_any_step_it_goes_on_to_the_bit(
     placement, data_dir, small_faces, tmp_path, monkeypatch
 ):
     config = configuration.resolve(small_values(data_dir), (*EVERYTHING, *PLACEMENTS[placement]))
-    cross_validation.run(config, tmp_path / "straight", say=lambda line: None)
+    said: list[str] = []
+    cross_validation.run(config, tmp_path / "straight", say=said.append)
     for stop, step in zip(STOPS[placement], STOPPED_AT[placement], strict=True):
-        said, asked = [], iter(range(1, 100))
+        asked = iter(range(1, 100))
         with monkeypatch.context() as patch:
             patch.setattr(hosts, "stopping", lambda asked=asked, stop=stop: next(asked) >= stop)
             with pytest.raises(preemption.Preempted):
