@@ -142,9 +142,10 @@ class _Peers:
                     self._agree()
                 elif not told and self._client.key_value_dir_get("ageflax/stop"):
                     os.kill(os.getpid(), signal.SIGTERM)
-            except jax.errors.JaxRuntimeError:
+            except jax.errors.JaxRuntimeError as error:
                 if not self._left.is_set():
-                    end_now("process 0, through which the hosts speak, is gone")
+                    first = str(error).splitlines()[0][:160]
+                    end_now(f"the other processes do not answer ({first})")
 
     def _look(self, beats: dict[str, str]) -> None:
         now = time.monotonic()

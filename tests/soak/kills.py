@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -91,9 +92,9 @@ def _kill(workdir: Path, placement: str, number: int, after: float) -> dict[str,
 
 def _placement(root: Path, placement: str, kills: int, drawn: random.Random) -> dict[str, object]:
     straight, killed = root / f"straight-{placement}", root / f"killed-{placement}"
-    _finish(straight, placement)  # compiles; the second start is what is killed
-    (straight / "fold_0" / "result.json").unlink()
-    seconds, seen = _finish(straight, placement) * 1.5, []
+    _finish(straight, placement)  # compiles; what is killed finds that done
+    shutil.rmtree(straight)
+    seconds, seen = _finish(straight, placement), []
     for number in range(kills):
         kind = (signal.SIGKILL, signal.SIGTERM)[number % 2]
         seen.append(_kill(killed, placement, kind, drawn.uniform(0, seconds)))
