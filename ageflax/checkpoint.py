@@ -1,7 +1,12 @@
 """Saving and restoring a fold's training; the only place that knows Orbax."""
 
 import dataclasses
+import json
 import logging
+import shutil
+import threading
+import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,11 +15,16 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
+from ageflax import hosts
 from ageflax.errors import RunError
 from ageflax.structs import TrainState
 
 # Two, so that the one before is there when the latest turns out damaged.
 _LATEST_KEPT = 2
+# Sizes and checksums of a checkpoint's files, in its folder.
+_SUMS = "sums.json"
+# Orbax notes there when it was done, after the sums were taken.
+_UNSUMMED = ("_CHECKPOINT_METADATA", _SUMS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,11 +50,58 @@ def _figure(metrics: Any) -> float:
     return metrics["figure"]
 
 
+def _sums(directory: Path) -> dict[str, list[int]]:
+    """Size and CRC-32 of every file below a folder, by its path."""
+    found = {}
+    for path in sorted(directory.rglob("*")):
+        if path.is_file() and path.name not in _UNSUMMED:
+            size = crc = 0
+            with path.open("rb") as file:
+                while piece := file.read(1 << 20):
+                    size, crc = size + len(piece), zlib.crc32(piece, crc)
+            found[path.relative_to(directory).as_posix()] = [size, crc]
+    return found
+
+
+def _check(directory: Path) -> None:
+    """Raises RunError where a file is not as it was written; says nothing of what has no sums."""
+    try:
+        expected = json.loads((directory / _SUMS).read_text())
+    except FileNotFoundError:
+        return  # saved by an earlier release
+    except (OSError, ValueError) as error:
+        raise RunError(f"{_SUMS} is damaged") from error
+    found = _sums(directory)
+    for name, sums in expected.items():
+        if name not in found:
+            raise RunError(f"{name} is absent")
+        if found[name] != sums:
+            raise RunError(f"{name} is not as it was written")
+
+
+def _quiet() -> None:
+    """Orbax logs its doings at every save, and the traceback of a full disk; this class tells instead.
+
+    Threads of its own that die of the same error would print another.
+    """
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    before = threading.excepthook
+
+    def hook(arguments: threading.ExceptHookArgs) -> None:
+        thread = arguments.thread
+        known = issubclass(arguments.exc_type, OSError | ValueError)
+        if not (known and thread is not None and "save" in thread.name):
+            before(arguments)
+
+    if getattr(before, "__module__", "") != __name__:
+        threading.excepthook = hook
+
+
 class Checkpoints:
     """The checkpoints of one fold: saved asynchronously, the latest and the best kept.
 
     Writes are atomic: Orbax fills a temporary folder and renames it, so a save that is cut off leaves
-    the one before as it was.
+    the one before as it was. Of several hosts each writes its part.
 
     Args:
       directory: where they lie, one folder a step; made if absent.
@@ -52,10 +109,10 @@ class Checkpoints:
     """
 
     def __init__(self, directory: Path, *, say: Callable[[str], None]):
-        # Orbax logs its own doings at every save; the user is told what matters by this class.
-        logging.getLogger("absl").setLevel(logging.ERROR)
+        _quiet()
         self._directory = directory.absolute()
         self._say = say
+        self._seconds, self._saving = 0.0, 0
         keep = checkpoint_managers.AnyPreservationPolicy(
             [
                 checkpoint_managers.LatestN(_LATEST_KEPT),
@@ -74,45 +131,77 @@ class Checkpoints:
                 # and a continued run would not know which of its checkpoints was the best.
                 best_fn=_figure,
                 cleanup_tmp_directories=True,
+                async_options=ocp.AsyncOptions(post_finalization_callback=self._write_sums),
             ),
         )
 
-    def save(self, step: int, state: TrainState, notes: dict[str, Any], figure: float) -> None:
+    def _write_sums(self) -> None:
+        """Before the rename, beside training: there is one temporary folder at a time."""
+        if hosts.writer():
+            for temporary in self._directory.glob("*.orbax-checkpoint-tmp*"):
+                (temporary / _SUMS).write_text(json.dumps(_sums(temporary)))
+
+    def save(
+        self, step: int, state: TrainState, notes: dict[str, Any], figure: float | None
+    ) -> None:
         """Starts saving; returns as soon as the arrays are copied off the device.
 
         Args:
-          step: names the checkpoint.
+          step: names the checkpoint; one of that step is replaced.
           state: may be donated to the next step at once.
           notes: JSON, whatever else is needed to go on.
-          figure: decides which is best; larger is better.
+          figure: decides which is best; larger is better. None where the faces that would tell have not
+            been looked at: such a checkpoint is only to go on from.
         """
+        started = time.monotonic()
         try:
+            if step in self._manager.all_steps():
+                self.finish()
+                self._manager.delete(step)
+            self._manager.wait_until_finished()  # its failure is that step's
+            self._saving = step
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
                     state=ocp.args.StandardSave(_plain(state)), notes=ocp.args.JsonSave(notes)
                 ),
-                metrics={"figure": figure},
+                metrics=None if figure is None else {"figure": figure},
                 force=True,
             )
         except (OSError, ValueError) as error:
-            raise self._failed(step, error) from error
+            raise self._failed(error) from error
+        finally:
+            self._seconds += time.monotonic() - started
 
-    def _failed(self, step: int, error: Exception) -> RunError:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return RunError(f"cannot save checkpoint {self._directory / str(step)}: {first}")
+    @property
+    def seconds(self) -> float:
+        """How long saving has held up training so far."""
+        return self._seconds
+
+    def _failed(self, error: Exception) -> RunError:
+        lines = str(error).splitlines() or [type(error).__name__]
+        # Tensorstore's messages lead through its layers to what the system said.
+        first = next((line for line in lines if "No space left" in line), lines[0])
+        if "No space left" in first:
+            first = "No space left on device"
+        return RunError(
+            f"cannot save checkpoint {self._directory / str(self._saving)}: {first[:200]}."
+            " The one before is kept"
+        )
 
     def finish(self) -> None:
         """Waits until everything is on disk."""
         try:
             self._manager.wait_until_finished()
         except (OSError, ValueError) as error:
-            raise self._failed(self._manager.latest_step() or 0, error) from error
+            raise self._failed(error) from error
 
     def close(self) -> None:
         """Waits, and lets go of Orbax's threads."""
-        self.finish()
-        self._manager.close()
+        try:
+            self.finish()
+        finally:
+            self._manager.close()
 
     def steps(self) -> list[int]:
         """Steps of the checkpoints on disk, ascending."""
@@ -135,7 +224,9 @@ class Checkpoints:
           RunError: it is damaged, or of another network.
         """
         shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, _plain(template))
+        directory = self._directory / str(step)
         try:
+            _check(directory)
             read: Any = self._manager.restore(
                 step,
                 args=ocp.args.Composite(
@@ -145,9 +236,7 @@ class Checkpoints:
         # What a damaged checkpoint raises depends on which byte is gone: all of it means the same.
         except Exception as error:
             first = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-            raise RunError(
-                f"checkpoint {self._directory / str(step)} cannot be read: {first}"
-            ) from error
+            raise RunError(f"checkpoint {directory} cannot be read: {first}") from error
         fields = read.state | {"key": jax.random.wrap_key_data(read.state["key"])}
         return Restored(state=TrainState(**fields), notes=read.notes)
 
@@ -165,8 +254,9 @@ class Checkpoints:
                 return self.restore(step, template)
             except RunError as error:
                 self._say(f"{error}; going on from the one before")
-                damaged = self._directory / str(step)
-                damaged.rename(damaged.with_name(f"{step}.damaged"))
+                if hosts.writer():
+                    self._set_aside(self._directory / str(step))
+                hosts.meet(f"{self._directory.parent.name} {step} set aside")
                 self._manager.reload()
         if steps:
             raise RunError(
@@ -174,3 +264,8 @@ class Checkpoints:
                 " to start the fold again"
             )
         return None
+
+    def _set_aside(self, damaged: Path) -> None:
+        aside = damaged.with_name(f"{damaged.name}.damaged")
+        shutil.rmtree(aside, ignore_errors=True)  # of an earlier time
+        damaged.rename(aside)

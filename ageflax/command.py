@@ -3,9 +3,10 @@
 import sys
 from collections.abc import Callable
 
+from ageflax import preemption
 from ageflax.errors import InputError, RunError
 
-INPUT, FAILED, INTERRUPTED = 2, 1, 130
+INPUT, FAILED, INTERRUPTED, PREEMPTED = 2, 1, 130, preemption.EXIT_CODE
 
 
 def run(name: str, command: Callable[[], None], *, interrupted: str = "interrupted") -> int:
@@ -17,7 +18,8 @@ def run(name: str, command: Callable[[], None], *, interrupted: str = "interrupt
       interrupted: said upon Ctrl-C.
 
     Returns:
-      0; 2 for bad input or configuration; 1 for a failed run; 130 for Ctrl-C.
+      0; 2 for bad input or configuration; 1 for a failed run; 130 for Ctrl-C; 143 for SIGTERM, of
+      commands that listen to it.
     """
     try:
         command()
@@ -30,4 +32,7 @@ def run(name: str, command: Callable[[], None], *, interrupted: str = "interrupt
     except KeyboardInterrupt:
         print(f"{name}: {interrupted}", file=sys.stderr)
         return INTERRUPTED
+    except preemption.Preempted:
+        print(f"{name}: told to stop; the same command goes on", file=sys.stderr)
+        return PREEMPTED
     return 0

@@ -1,7 +1,10 @@
 """All folds of a run: the same protocol K times, and the figures over them."""
 
+import contextlib
 import dataclasses
+import hashlib
 import importlib.metadata
+import json
 import platform
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -12,116 +15,27 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from ageflax import __version__, files, model_card, placement, program, summary, train
+from ageflax import __version__, files, hosts, model_card, program, summary, train
 from ageflax import config as configuration
 from ageflax.config import Config
-from ageflax.data import build, pipeline, splits
-from ageflax.data.dataset import Faces, StoredDataset, Target
-from ageflax.data.frontal import most_frontal
+from ageflax.data import splits
+from ageflax.data.dataset import Faces, StoredDataset
 from ageflax.errors import InputError
-from ageflax.progress import Progress
+from ageflax.lock import locked
+from ageflax.run_data import Data, check_classes, place, read
 from ageflax.sharding import check_divides, make_mesh
 from ageflax.weights import transfer
 
+# Where things lie, and with how many hands they are read, may differ between hosts.
+_OF_A_HOST = ("data.dir", "data.manual_dir", "data.memory_share", "data.workers")
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "pillow")
-
-
-@dataclasses.dataclass(frozen=True)
-class _Data:
-    """A dataset, read and given its classes."""
-
-    stored: StoredDataset
-    loaded: pipeline.LoadedFaces
-    placed: str
-    targets: dict[str, Target]
-    usable: np.ndarray
-    left_out: dict[str, int]
-
-    @property
-    def faces(self) -> Faces:
-        return self.loaded.faces
-
-    def source(self) -> dict[str, Any]:
-        """What results and bundles say of the data."""
-        metadata = self.stored.metadata
-        return {
-            "name": self.stored.name,
-            "faces": len(self.faces),
-            **self.left_out,
-            "edition": metadata.get("edition"),
-            "licence": metadata.get("licence"),
-            "fingerprint": self.faces.fingerprint,
-        }
-
-
-def _read(config: Config, mesh: Mesh, *, pixels: bool, say: Callable[[str], None]) -> _Data:
-    """Opens (or builds) the dataset, and with `pixels` decodes it where it is to be kept."""
-    data = config.data
-    stored = build.open_dataset(data.name, directory=data.dir, manual_dir=data.manual_dir, say=say)
-    placed = placement.choose(
-        data.placement,
-        pixel_bytes=len(stored) * data.resize**2 * 3,
-        share=data.memory_share,
-        mesh=mesh,
-    )
-    decoding = None
-    if pixels and placed != "stream":
-        decoding = pipeline.Decoding(data.resize, data.interpolation)
-    label = f"reading {stored.name}"
-    with Progress(len(stored), unit="face", label=label) as progress:
-        loaded = pipeline.load(stored, decoding, progress=progress.update)
-    splits.check_persons(loaded.faces)
-    intervals = configuration.intervals(config)
-    targets = {
-        task: loaded.faces.target(task, policy=data.label_policy, intervals=intervals)
-        for task in configuration.tasks(config)
-    }
-    for task, target in targets.items():
-        if not target.known.any():
-            raise InputError(
-                f"task {task}: no face of {stored.name} has a label for it"
-                + (f" under data.label_policy={data.label_policy}" if task == "age" else "")
-            )
-    usable = np.any([target.known for target in targets.values()], axis=0)
-    left_out = {"without_label": int((~usable).sum()), "unreadable": len(loaded.unreadable)}
-    usable[list(loaded.unreadable)] = False
-    if data.most_frontal:
-        keys, scores = loaded.faces.keys, np.where(usable, loaded.faces.scores, np.nan)
-        frontal = most_frontal(keys, scores, data.most_frontal)
-        left_out["not_frontal"] = int((usable & ~frontal).sum())
-        usable &= frontal
-    if loaded.unreadable:
-        row, reason = next(iter(loaded.unreadable.items()))
-        say(
-            f"{len(loaded.unreadable)} images of {stored.name} no longer decode and are left out;"
-            f" the first: {loaded.faces.keys[row]} ({reason})"
-        )
-    return _Data(stored, loaded, placed, targets, usable, left_out)
-
-
-def _check_classes(split: splits.Split, data: _Data) -> None:
-    """A class that is never seen in training cannot be learned, and its recall would lie."""
-    for task, target in data.targets.items():
-        if target.years is not None:  # years no face has are learned from their neighbours
-            if not target.known[split.train].any():
-                raise InputError(
-                    f"testing fold {split.test_fold}: no training face has an age in years"
-                )
-            continue
-        seen = set(target.classes[split.train].tolist())
-        absent = [name for k, name in enumerate(target.names) if k not in seen]
-        if absent:
-            raise InputError(
-                f"testing fold {split.test_fold}: no training face is of {task}"
-                f" {', '.join(absent)}; use more faces or another data.label_policy"
-            )
 
 
 def _protocol_folds(config: Config) -> tuple[int, ...]:
     return (4,) if config.eval.protocol == "hold_out" else (0, 1, 2, 3, 4)
 
 
-def _splits(config: Config, data: _Data) -> dict[int, splits.Split]:
+def _splits(config: Config, data: Data) -> dict[int, splits.Split]:
     """Of every fold the protocol has, whether it is run now or not: steps depend on all."""
     found = {}
     for number in _protocol_folds(config):
@@ -141,18 +55,8 @@ def _splits(config: Config, data: _Data) -> dict[int, splits.Split]:
                 f"data.batch_size = {config.data.batch_size} is larger than the {smallest} training"
                 f" faces when fold {number} is tested"
             )
-        _check_classes(found[number], data)
+        check_classes(found[number], data)
     return found
-
-
-def _place(config: Config, data: _Data, mesh: Mesh) -> placement.Placement:
-    classes = {task: target.labels for task, target in data.targets.items()}
-    if data.loaded.pixels is None:
-        decoding = pipeline.Decoding(config.data.resize, config.data.interpolation)
-        pixels = pipeline.StoredPixels(data.stored, decoding)
-        return placement.Streamed(pixels, classes, mesh, workers=config.data.workers)
-    kind = placement.OnDevice if data.placed == "device" else placement.OnHost
-    return kind(data.loaded.pixels, classes, mesh)
 
 
 def _environment() -> dict[str, Any]:
@@ -232,6 +136,18 @@ def _claim(
         )
 
 
+def _check_same(config: Config, source: dict[str, Any]) -> None:
+    """Raises InputError where a host was started with another config, or has other data."""
+    same = {k: v for k, v in configuration.flatten(config) if k not in _OF_A_HOST}
+    told = json.dumps([same, source["fingerprint"]], sort_keys=True, default=str)
+    own = np.frombuffer(hashlib.sha256(told.encode()).digest(), np.uint8)
+    if (hosts.from_writer(own) != own).any():
+        raise InputError(
+            f"process {jax.process_index()} was started with another config than process 0, or has other"
+            " data; start all with the same words"
+        )
+
+
 def _make_workdir(workdir: Path) -> None:
     try:
         workdir.mkdir(parents=True, exist_ok=True)
@@ -241,6 +157,7 @@ def _make_workdir(workdir: Path) -> None:
         probe.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"--workdir={workdir}: cannot be written: {error.strerror}") from error
+    hosts.check_shared(workdir)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -279,7 +196,12 @@ def run(
       command: the words of the command that asks for it, for config.json and the report.
 
     Returns:
-      What summary.json holds, and the dataset it was measured on.
+      What summary.json holds, of process 0, and the dataset it was measured on.
+
+    Raises:
+      InputError: something asked for cannot be had, or another process trains one of the folds.
+      RunError: a fold failed.
+      preemption.Preempted: the run was told to stop.
     """
     _make_workdir(workdir)
     mesh = make_mesh()
@@ -288,17 +210,45 @@ def run(
         part = config.data.batch_size // config.optim.accumulate
         check_divides(part, mesh, "data.batch_size / optim.accumulate")
     wanted = [number for number in config.folds if number in _protocol_folds(config)]
-    done = {result["fold"] for result in summary.finished(workdir)}
+    done = _done(workdir)
+    with contextlib.ExitStack() as held:
+        if hosts.writer():
+            for number in wanted:
+                if number not in done:
+                    held.enter_context(locked(workdir / f"fold_{number}", say=say))
+        return _run(config, workdir, mesh, wanted, done, say=say, command=command)
+
+
+def _done(workdir: Path) -> set[int]:
+    """Folds that are done, as process 0 sees them."""
+    found = np.zeros(5, np.uint8)
+    found[[result["fold"] for result in summary.finished(workdir)]] = 1
+    return set(np.flatnonzero(hosts.from_writer(found)).tolist())
+
+
+def _run(
+    config: Config,
+    workdir: Path,
+    mesh: Mesh,
+    wanted: Sequence[int],
+    done: set[int],
+    *,
+    say: Callable[[str], None],
+    command: Sequence[str],
+) -> Outcome:
+    """`run`, with its folds kept for it."""
     # Before the long reading of pixels, should they be absent.
     weights_of = _weights(config, wanted, done)
-    data = _read(config, mesh, pixels=not done.issuperset(wanted), say=say)
+    data = read(config, mesh, pixels=not done.issuperset(wanted), say=say)
     source = data.source()
     _check_weights(weights_of, source)
-    _claim(workdir, config, source, _shared(config, weights_of), command)
+    _check_same(config, source)
+    if hosts.writer():
+        _claim(workdir, config, source, _shared(config, weights_of), command)
     split_of = _splits(config, data)
     training_faces = float(np.mean([len(split.train) for split in split_of.values()]))
     compiled = program.build(config, mesh, training_faces=training_faces)
-    placed = _place(config, data, mesh)
+    placed = place(config, data, mesh)
     for number in wanted:
         if number in done:
             say(f"fold {number} is done")
@@ -320,7 +270,9 @@ def run(
             )
         )
         say(summary.fold_line(result, time.monotonic() - started))
-    figures = summary.summarise(summary.finished(workdir), workdir)
-    files.write_json(workdir / "summary.json", figures)
-    model_card.add_summary(workdir, figures)
+    figures = {}
+    if hosts.writer():
+        figures = summary.summarise(summary.finished(workdir), workdir)
+        files.write_json(workdir / "summary.json", figures)
+        model_card.add_summary(workdir, figures)
     return Outcome(figures, data.stored, data.faces)

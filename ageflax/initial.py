@@ -12,6 +12,7 @@ from ageflax.errors import InputError
 from ageflax.placement import OnHost, Placement
 from ageflax.program import Program
 from ageflax.progress import Progress
+from ageflax.sharding import put, whole
 from ageflax.structs import TrainState
 from ageflax.weights import transfer
 
@@ -94,7 +95,7 @@ def transferred(
         say(f"{weights.provenance['source']}: {line}")
 
     def placed(new: object, old: object) -> object:
-        return jax.tree.map(lambda n, o: jax.device_put(np.asarray(n), o.sharding), new, old)
+        return jax.tree.map(lambda n, o: put(np.asarray(n), o.sharding), new, old)
 
     params, batch_stats = placed(params, state.params), placed(batch_stats, state.batch_stats)
     average = state.average
@@ -122,7 +123,7 @@ def cached(program: Program, placement: Placement, split: Split, state: TrainSta
     with Progress(len(rows), unit="face", label="features of the frozen trunk") as progress:
         for k, batch in enumerate(placement.eval_batches(rows, size)):
             piece = rows[k * size : (k + 1) * size]
-            if not np.asarray(batch.mask)[: len(piece)].all():
+            if not whole(batch.mask)[: len(piece)].all():
                 raise InputError("an image cannot be read; build the dataset anew without it")
             found = np.asarray(program.feature_step(state, batch))[: len(piece)]
             if features is None:

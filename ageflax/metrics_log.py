@@ -14,9 +14,13 @@ class MetricsLog:
     Args:
       directory: of the fold.
       step: what was written of later ones is dropped.
+      silent: write nothing: another process of the run does.
     """
 
-    def __init__(self, directory: Path, step: int):
+    def __init__(self, directory: Path, step: int, *, silent: bool = False):
+        self._silent = silent
+        if silent:
+            return
         self._path = directory / "metrics.jsonl"
         kept = []
         if self._path.is_file():
@@ -36,6 +40,8 @@ class MetricsLog:
 
     def write(self, record: dict[str, Any]) -> None:
         """Adds a line; `record` has its `step`."""
+        if self._silent:
+            return
         self._file.write(json.dumps(record) + "\n")
         for key, value in record.items():
             if key not in ("step", "epoch") and isinstance(value, int | float):
@@ -43,6 +49,8 @@ class MetricsLog:
 
     def close(self) -> None:
         """Closes both."""
+        if self._silent:
+            return
         self._file.close()
         self._events.close()
 

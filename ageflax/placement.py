@@ -1,6 +1,10 @@
 """Where decoded faces lie during training: on the devices, in host memory, or nowhere (streamed).
 
 Whichever it is, a step sees the same faces in the same order and augments them by the same code.
+
+Of several hosts, each gathers or decodes only the rows of a batch that its own devices take. Since every
+pass is shuffled anew, any face may come to any host: "host" keeps the whole decoded set in each one's
+memory, "device" on each device; "stream" reads from the disk what it needs.
 """
 
 import abc
@@ -12,10 +16,11 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from ageflax import steps
+from ageflax import hosts, steps
 from ageflax.data.order import ShuffledRows
 from ageflax.data.pipeline import StoredPixels, stream
-from ageflax.sharding import batched, replicated, shard_batch
+from ageflax.errors import InputError
+from ageflax.sharding import batched, own_share, put, replicated, shard_batch
 from ageflax.structs import Batch
 
 Labels = dict[str, np.ndarray]
@@ -56,22 +61,23 @@ class Placement(abc.ABC):
     def mean(self, rows: np.ndarray) -> np.ndarray:
         """float32[size, size, 3], the mean image of some rows, RGB.
 
-        From integer sums: the same to the last bit in any order.
+        From integer sums: the same to the last bit in any order, over any number of hosts.
         """
-        total, count = np.zeros((), np.uint64), 0
-        for images in self._images(rows):
+        total, count = np.zeros((), np.uint64), np.zeros(1, np.uint64)
+        for images in self._images(_own_part(rows)):
             total = total + images.sum(0, dtype=np.uint64)
-            count += len(images)
-        return (total / count).astype(np.float32)
+            count += np.uint64(len(images))
+        return (hosts.total(total) / hosts.total(count)).astype(np.float32)
 
     def deviation(self, rows: np.ndarray) -> np.ndarray:
         """float32[1, 1, 3], standard deviation of each channel over all pixels of some rows, RGB."""
-        total, squares, count = np.zeros(3, np.uint64), np.zeros(3, np.uint64), 0
-        for images in self._images(rows):
+        total, squares, count = (np.zeros(size, np.uint64) for size in (3, 3, 1))
+        for images in self._images(_own_part(rows)):
             pixels = images.reshape(-1, 3).astype(np.uint32)
             total += pixels.sum(0, dtype=np.uint64)
             squares += np.square(pixels).sum(0, dtype=np.uint64)
-            count += len(pixels)
+            count += np.uint64(len(pixels))
+        total, squares, count = (hosts.total(value) for value in (total, squares, count))
         variance = squares / count - np.square(total / count)
         return np.sqrt(variance).astype(np.float32).reshape(1, 1, 3)
 
@@ -87,7 +93,7 @@ def choose(name: str, *, pixel_bytes: int, share: float, mesh: Mesh) -> str:
     """
     if name != "auto":
         return name
-    statistics = mesh.devices.flat[0].memory_stats()
+    statistics = mesh.local_devices[0].memory_stats()
     # CPUs report no memory of their own: theirs is the host's, and a copy there gains nothing.
     if statistics and pixel_bytes <= share * statistics.get("bytes_limit", 0):
         return "device"
@@ -99,6 +105,14 @@ def padded(rows: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows repeated up to `size`, and bool[size], False where repeated."""
     mask = np.arange(size) < len(rows)
     return np.resize(rows, size), mask
+
+
+def _own_part(rows: np.ndarray) -> np.ndarray:
+    """What this process reads of rows that all of them read together; never nothing."""
+    part = rows[jax.process_index() :: jax.process_count()]
+    if not len(part):
+        raise InputError(f"{len(rows)} training faces are fewer than the hosts")
+    return part
 
 
 def _ends(pieces: Sequence[range]) -> tuple[int, int]:
@@ -135,18 +149,20 @@ class OnHost(Placement):
         self, order: ShuffledRows, pieces: Sequence[range], batch_size: int
     ) -> Iterator[tuple[Batch]]:
         """Batches gathered by threads ahead of their step."""
-        mask = np.ones(batch_size, bool)
+        own = own_share(batch_size, self._mesh)
+        mask = np.ones(own.stop - own.start, bool)
 
         def load_step(step: int) -> Batch:
-            return self._batch(order.batch(step, batch_size), mask)
+            return self._batch(order.batch(step, batch_size)[own], mask)
 
         for batch in stream(load_step, *_ends(pieces), workers=0):
-            yield (shard_batch(batch, self._mesh),)
+            yield (shard_batch(batch, self._mesh, batch_size),)
 
     def eval_batches(self, rows: np.ndarray, batch_size: int) -> Iterator[Batch]:
         """See Placement."""
+        own = own_share(batch_size, self._mesh)
         for piece, mask in _eval_pieces(rows, batch_size):
-            yield shard_batch(self._batch(piece, mask), self._mesh)
+            yield shard_batch(self._batch(piece[own], mask[own]), self._mesh, batch_size)
 
     def _images(self, rows: np.ndarray) -> Iterator[np.ndarray]:
         return (self._pixels[rows[k : k + 256]] for k in range(0, len(rows), 256))
@@ -170,7 +186,7 @@ class OnDevice(Placement):
     def __init__(self, pixels: np.ndarray, labels: Labels, mesh: Mesh):
         self._host, self._mesh, self.labels = OnHost(pixels, labels, mesh), mesh, labels
         everything = Batch(images=pixels, labels=labels, mask=np.ones(len(pixels), bool))
-        self._faces = jax.device_put(everything, replicated(mesh))
+        self._faces = put(everything, replicated(mesh))
         self._gather = steps.make_gather(mesh)
         self._sum = steps.make_pixel_sum(mesh)
 
@@ -180,12 +196,13 @@ class OnDevice(Placement):
         """The resident faces, and the rows of a piece's steps, int32[steps, batch_size]."""
         for piece in pieces:
             rows = np.stack([order.batch(step, batch_size) for step in piece]).astype(np.int32)
-            yield self._faces, jax.device_put(rows, batched(self._mesh, axis=1))
+            yield self._faces, put(rows, batched(self._mesh, axis=1))
 
     def eval_batches(self, rows: np.ndarray, batch_size: int) -> Iterator[Batch]:
         """See Placement; the faces are gathered on the devices, which are told row numbers only."""
+        split = batched(self._mesh)
         for piece, mask in _eval_pieces(rows, batch_size):
-            yield self._gather(self._faces, piece.astype(np.int32), mask)
+            yield self._gather(self._faces, *put((piece.astype(np.int32), mask), split))
 
     def mean(self, rows: np.ndarray) -> np.ndarray:
         """See Placement; summed where the faces lie, in whole numbers, to the same last bit."""
@@ -201,12 +218,19 @@ class OnDevice(Placement):
 class _StreamedStep:
     """Makes one training batch; a class and not a closure, so that it pickles into workers."""
 
-    def __init__(self, pixels: StoredPixels, labels: Labels, order: ShuffledRows, batch_size: int):
+    def __init__(
+        self,
+        pixels: StoredPixels,
+        labels: Labels,
+        order: ShuffledRows,
+        batch_size: int,
+        own: slice,
+    ):
         self._pixels, self._labels = pixels, labels
-        self._order, self._batch_size = order, batch_size
+        self._order, self._batch_size, self._own = order, batch_size, own
 
     def __call__(self, step: int) -> Batch:
-        rows = self._order.batch(step, self._batch_size)
+        rows = self._order.batch(step, self._batch_size)[self._own]
         images, readable = self._pixels(rows)
         labels = {task: values[rows] for task, values in self._labels.items()}
         return Batch(images=images, labels=labels, mask=readable)
@@ -215,13 +239,16 @@ class _StreamedStep:
 class _StreamedPiece:
     """Makes one evaluation batch; pickles likewise."""
 
-    def __init__(self, pixels: StoredPixels, labels: Labels, rows: np.ndarray, batch_size: int):
+    def __init__(
+        self, pixels: StoredPixels, labels: Labels, rows: np.ndarray, batch_size: int, own: slice
+    ):
         self._pixels, self._labels = pixels, labels
-        self._rows, self._batch_size = rows, batch_size
+        self._rows, self._batch_size, self._own = rows, batch_size, own
 
     def __call__(self, piece: int) -> Batch:
         start = piece * self._batch_size
         rows, mask = padded(self._rows[start : start + self._batch_size], self._batch_size)
+        rows, mask = rows[self._own], mask[self._own]
         images, readable = self._pixels(rows)
         labels = {task: values[rows] for task, values in self._labels.items()}
         return Batch(images=images, labels=labels, mask=mask & readable)
@@ -259,18 +286,21 @@ class Streamed(Placement):
         self, order: ShuffledRows, pieces: Sequence[range], batch_size: int
     ) -> Iterator[tuple[Batch]]:
         """Batches decoded ahead of their step."""
-        load_step = _StreamedStep(self._pixels, self.labels, order, batch_size)
+        own = own_share(batch_size, self._mesh)
+        load_step = _StreamedStep(self._pixels, self.labels, order, batch_size, own)
         for batch in stream(load_step, *_ends(pieces), workers=self._workers):
-            yield (shard_batch(batch, self._mesh),)
+            yield (shard_batch(batch, self._mesh, batch_size),)
 
-    def _pieces(self, rows: np.ndarray, batch_size: int) -> Iterator[Batch]:
-        load_piece = _StreamedPiece(self._pixels, self.labels, rows, batch_size)
+    def _pieces(self, rows: np.ndarray, batch_size: int, own: slice) -> Iterator[Batch]:
+        load_piece = _StreamedPiece(self._pixels, self.labels, rows, batch_size, own)
         return stream(load_piece, 0, -(-len(rows) // batch_size), workers=self._eval_workers)
 
     def eval_batches(self, rows: np.ndarray, batch_size: int) -> Iterator[Batch]:
         """See Placement."""
-        for batch in self._pieces(rows, batch_size):
-            yield shard_batch(batch, self._mesh)
+        own = own_share(batch_size, self._mesh)
+        for batch in self._pieces(rows, batch_size, own):
+            yield shard_batch(batch, self._mesh, batch_size)
 
     def _images(self, rows: np.ndarray) -> Iterator[np.ndarray]:
-        return (np.asarray(batch.images)[batch.mask] for batch in self._pieces(rows, 64))
+        pieces = self._pieces(rows, 64, slice(0, 64))
+        return (np.asarray(batch.images)[batch.mask] for batch in pieces)

@@ -9,8 +9,19 @@ from tqdm import tqdm
 _SECONDS_BETWEEN_LINES = 10.0
 
 
+_silent = False
+
+
+def silence() -> None:
+    """Nothing more is told: another process of the run speaks."""
+    global _silent
+    _silent = True
+
+
 def say(line: str) -> None:
     """Prints a line on standard error, above any bar."""
+    if _silent:
+        return
     tqdm.write(line, file=sys.stderr)
 
 
@@ -30,7 +41,7 @@ class Progress:
         self._started = self._told = time.monotonic()
         self._notes: dict[str, Any] = {}
         self._bar = None
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not _silent:
             self._bar = tqdm(
                 total=total, initial=initial, desc=label, unit=unit, dynamic_ncols=True, leave=False
             )

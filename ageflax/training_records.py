@@ -15,8 +15,9 @@ from ageflax.errors import RunError
 from ageflax.metrics_log import MetricsLog
 from ageflax.structs import Metrics
 
-# Dispatches made before the oldest is waited for: enough to keep any device busy, few enough that
-# batches do not pile up in its memory.
+# Steps dispatched before the oldest is waited for: enough to keep any device busy, few enough that
+# batches do not pile up in its memory. Of dispatches of more steps it is two: who tells a run to stop
+# waits for them.
 _IN_FLIGHT = 8
 
 
@@ -93,6 +94,7 @@ class Records:
       batch_size: faces a step.
       training_faces: faces an epoch.
       schedule: learning rate by step.
+      unwritten: what `unwritten` gave when an earlier process stopped at `start`.
     """
 
     def __init__(
@@ -104,15 +106,17 @@ class Records:
         batch_size: int,
         training_faces: int,
         schedule: optax.Schedule,
+        unwritten: dict[str, list[float]] | None = None,
     ):
         self._log, self._tasks, self._batch_size = log, tasks, batch_size
         self._training_faces, self._schedule = training_faces, schedule
         self._pending: list[Metrics] = []
+        self._earlier = {k: np.array(v, np.float32) for k, v in (unwritten or {}).items()}
         self._held: _Line | None = None
         # A clock that waits beside the loop: neither when a dispatch returns nor when its metrics are
         # fetched tells when the devices were done with it.
         self._clock = ThreadPoolExecutor(1, thread_name_prefix="computed")
-        self._since, self._logged = time.monotonic(), start
+        self._since, self._logged = time.monotonic(), start - len(self._earlier.get("loss", ()))
 
     def add(self, metrics: Metrics) -> dict[str, Any]:
         """Takes a dispatch's metrics; writes the line held back, and gives what it says.
@@ -121,14 +125,31 @@ class Records:
           RunError: as `means`.
         """
         self._pending.append(metrics)
-        if len(self._pending) > _IN_FLIGHT:
-            jax.block_until_ready(self._pending[-_IN_FLIGHT]["loss"])
+        most = max(_IN_FLIGHT // metrics["loss"].size, 2)
+        if len(self._pending) > most:
+            jax.block_until_ready(self._pending[-most]["loss"])
+        return self._write_held()
+
+    def _write_held(self) -> dict[str, Any]:
         line, self._held = self._held, None
         if line is None:
             return {}
         record = self._fetch(line)
         self._log.write(record)
         return record
+
+    def unwritten(self) -> dict[str, list[float]]:
+        """The metrics of the steps since the last line, which a later process goes on with.
+
+        Raises:
+          RunError: as `means`; before the weights could be saved.
+        """
+        self._write_held()
+        columns = self._columns(self._pending)
+        if columns:
+            first = self._logged + 1
+            means(columns, first, tasks=self._tasks, batch_size=self._batch_size)
+        return {name: values.tolist() for name, values in columns.items()}
 
     def hold(self, step: int) -> None:
         """Ends a line at `step`, to be written after the next dispatch."""
@@ -155,16 +176,23 @@ class Records:
         metrics, self._pending = self._pending, []
         return _Line(step, metrics, self._clock.submit(_when_computed, metrics[-1]))
 
-    def _fetch(self, line: _Line) -> dict[str, Any]:
-        fetched = jax.device_get(line.metrics)
-        columns = {
-            name: np.concatenate([np.atleast_1d(metrics[name]) for metrics in fetched])
-            for name in fetched[0]
+    def _columns(self, metrics: list[Metrics]) -> dict[str, np.ndarray]:
+        """Every metric of all steps since the last line, float[steps]."""
+        parts = [self._earlier] if self._earlier else []
+        parts += jax.device_get(metrics)
+        if not parts:
+            return {}
+        return {
+            name: np.concatenate([np.atleast_1d(part[name]) for part in parts]) for name in parts[0]
         }
+
+    def _fetch(self, line: _Line) -> dict[str, Any]:
+        columns = self._columns(line.metrics)
+        taken = len(columns["loss"]) - len(self._earlier.get("loss", ()))
+        self._earlier = {}
         found = means(columns, self._logged + 1, tasks=self._tasks, batch_size=self._batch_size)
         now = line.computed.result()
-        faces = (line.step - self._logged) * self._batch_size
-        rate = faces / max(now - self._since, 1e-9)
+        rate = taken * self._batch_size / max(now - self._since, 1e-9)
         self._since, self._logged = now, line.step
         return {
             "step": line.step,

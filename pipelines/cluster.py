@@ -29,7 +29,9 @@ from pipelines.fingerprint import ROOT
 
 # Set by --image, and handed on to every container, which imports this module too.
 _IMAGE = "AGEFLAX_IMAGE"
-VARIABLES = {"DO_NOT_TRACK": "1"} | {k: os.environ[k] for k in (_IMAGE,) if k in os.environ}
+# Set by --shared: a folder that the containers of a slice's hosts all see.
+_SHARED = "AGEFLAX_SHARED"
+VARIABLES = {"DO_NOT_TRACK": "1"} | {k: os.environ[k] for k in (_IMAGE, _SHARED) if k in os.environ}
 _EXTRAS = {"cpu": "", "gpu": "--extra cuda", "tpu": "--extra tpu"}
 
 
@@ -112,7 +114,16 @@ def dataset_task(name: str, where: str, *, retries: int) -> Any:
     return build_dataset.override(cache=cache, retries=retries, short_name=f"data {name}")
 
 
-async def _fold(request: str, name: str, fold: int, data: Dir, start: Dir | None) -> Dir:
+async def _fold(
+    request: str,
+    name: str,
+    fold: int,
+    data: Dir,
+    start: Dir | None,
+    *,
+    workdir: Path | None = None,
+    place: tuple[str, ...] = (),
+) -> Dir:
     folder = _scratch()
     made = plan.make(*pods.Request.from_text(request).words(folder / "configs"))
     run = next(run for run in made.runs if run.name == name)
@@ -122,7 +133,14 @@ async def _fold(request: str, name: str, fold: int, data: Dir, start: Dir | None
         number = fold if run.start.fold is None else run.start.fold
         before = Path(await start.download(folder / "before")) / f"fold_{number}"
     left = await asyncio.to_thread(
-        pods.train, run, fold, data=Path(held), start=before, workdir=folder / "work"
+        pods.train,
+        run,
+        fold,
+        data=Path(held),
+        start=before,
+        workdir=workdir or folder / "work",
+        held=Path(tempfile.gettempdir()) / "ageflax-start" if place else None,
+        place=place,
     )
     return await Dir.from_local(left)
 
@@ -147,8 +165,21 @@ async def fold_on_tpu(request: str, name: str, fold: int, data: Dir, start: Dir 
 
 @on_v5e_16.task
 async def fold_on_v5e_16(request: str, name: str, fold: int, data: Dir, start: Dir | None) -> Dir:
-    """One fold over four machines: asked for as it would have to be, refused before it starts."""
-    raise RunError("ageflax.main trains on one host")
+    """Trains and tests one fold on the TPU chips of four machines, a process on each.
+
+    They work in a folder that all see, named by the request: a later attempt goes on in it.
+    """
+    context = flyte.ctx()
+    if context is None or context.rank is None or _SHARED not in os.environ:
+        raise RunError("no word of which host this is, or of the folder that all hosts see")
+    place = (
+        f"--coordinator_address={context.master_addr}:{context.master_port}",
+        f"--num_processes={context.world_size}",
+        f"--process_id={context.rank}",
+    )
+    own = fingerprint.digest([request.encode()])[:12]
+    workdir = Path(os.environ[_SHARED]) / f"{name}-{own}-{fold}"
+    return await _fold(request, name, fold, data, start, workdir=workdir, place=place)
 
 
 _FOLD_TASKS = {"cpu": fold_on_cpu, "gpu": fold_on_gpu, "tpu": fold_on_tpu}

@@ -65,6 +65,9 @@ def parser(name: str, description: str | None) -> argparse.ArgumentParser:
         default="cpu",
         help="cpu, gpu, A100, tpu-v5e-8, ... for each fold",
     )
+    cluster.add_argument(
+        "--shared", metavar="DIR", default="", help="a folder that all hosts of a slice see"
+    )
     cluster.add_argument("--dry-run", action="store_true", help="compile the tasks, submit nothing")
     return made
 
@@ -126,6 +129,7 @@ def run(words: argparse.Namespace, common: Sequence[str], command: Sequence[str]
             domain=words.domain,
             image=words.image,
             archives=words.archives,
+            shared=words.shared,
             dry_run=words.dry_run,
             at_once=at_once,
             retries=retries,

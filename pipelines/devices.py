@@ -33,7 +33,7 @@ class Device:
     hosts: int = 1
 
 
-# Of Google's slices those of one host, which is what training runs on, and one of several hosts.
+# Of Google's slices those of one host, and one of several hosts, which needs a disk that all see.
 _TPUS = (
     Device("tpu-v5e-1", "tpu", "V5E", 1, "1x1"),
     Device("tpu-v5e-4", "tpu", "V5E", 4, "2x2"),

@@ -28,6 +28,7 @@ class Launch:
       domain: of the cluster.
       image: a ready container image; "" has one built.
       archives: URI of the raw archives; "" where the builders need none.
+      shared: a folder that the containers of all hosts of a slice see.
       dry_run: compile and show the tasks, submit nothing.
       at_once: folds at a time.
       retries: of each.
@@ -40,6 +41,7 @@ class Launch:
     domain: str
     image: str
     archives: str
+    shared: str
     dry_run: bool
     at_once: int
     retries: int
@@ -51,10 +53,10 @@ def _check(plan: Plan, asked: Launch) -> None:
     if not (ROOT / "pyproject.toml").is_file():
         raise InputError("--engine=flyte sends the project's code: run it from a checkout of it")
     device = devices.parse(asked.device)
-    if device.hosts > 1 and not asked.dry_run:
+    if device.hosts > 1 and not asked.shared:
         raise InputError(
-            f"--device={device.name} is {device.hosts} hosts, and ageflax.main trains on one so far;"
-            " --dry-run shows what would be asked for"
+            f"--device={device.name} is {device.hosts} hosts, which write one run's checkpoints: name a"
+            " folder that the containers of all of them see, such as a mounted volume, by --shared=DIR"
         )
     for run in plan.runs:
         weights = run.config.transfer.weights
@@ -102,6 +104,8 @@ def submit(plan: Plan, common: Sequence[str], own: Sequence[str], asked: Launch)
     os.environ["DO_NOT_TRACK"] = "1"
     if asked.image:
         os.environ["AGEFLAX_IMAGE"] = asked.image  # pipelines.cluster reads it
+    if asked.shared:
+        os.environ["AGEFLAX_SHARED"] = asked.shared  # likewise
     try:
         import flyte
     except ImportError:

@@ -2,7 +2,7 @@
 
 Started by `pipelines.runner`, one for each job, as the head of a session of its own. When the command
 ends, when the parent dies (by SIGKILL too) or when this process is told to stop, everything that the
-command started is killed. Nothing is lost by that: a fold goes on from its last checkpoint.
+command started is ended: by SIGTERM first, upon which a fold saves where it is, and after that killed.
 
 On Linux the kernel tells of the parent's death (PR_SET_PDEATHSIG), and orphans of the command come to
 this process (PR_SET_CHILD_SUBREAPER), so that it finds every one. Elsewhere the parent is looked for
@@ -23,6 +23,9 @@ from types import FrameType
 _LINUX = sys.platform == "linux"
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+# Seconds that a command told to stop has to save. Who reclaims a machine gives 30, most often.
+_PATIENCE = 27.0
 
 _adopting: list[int] = []  # the process that has called adopt; not its forks
 
@@ -104,6 +107,13 @@ def _end_all(child: int) -> None:
             return
 
 
+def _ask(child: "subprocess.Popen[bytes]") -> None:
+    """Passes SIGTERM on, and waits for what the command makes of it."""
+    child.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(_PATIENCE)
+
+
 def _in_child() -> None:
     # Should the leash itself be killed, its command goes with it.
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -135,7 +145,10 @@ def _hold(parent: int, command: list[str]) -> int:
             signal.setitimer(signal.ITIMER_REAL, 1, 1)
         code = child.wait()
     except _Stopped:
-        pass
+        for number in _STOPS:
+            signal.signal(number, signal.SIG_IGN)
+        if child is not None:
+            _ask(child)
     finally:
         for number in _STOPS:
             signal.signal(number, signal.SIG_IGN)

@@ -84,7 +84,16 @@ def build(source: Source) -> str:
     return json.loads(output.read_text())["fingerprint"]
 
 
-def train(run: Run, fold: int, *, data: Path, start: Path | None, workdir: Path) -> Path:
+def train(
+    run: Run,
+    fold: int,
+    *,
+    data: Path,
+    start: Path | None,
+    workdir: Path,
+    held: Path | None = None,
+    place: Sequence[str] = (),
+) -> Path:
     """Trains and tests one fold; the folder that holds config.json and fold_K.
 
     Args:
@@ -92,21 +101,24 @@ def train(run: Run, fold: int, *, data: Path, start: Path | None, workdir: Path)
       fold: to test.
       data: the folder of built datasets.
       start: the fold of another run whose weights it starts from.
-      workdir: an empty one.
+      workdir: an empty one, or that of an attempt to go on from; of several hosts one that all see.
+      held: where a copy of `start` goes, a path that is the same on every host; in the workdir where not
+        given.
+      place: the words that say which of several hosts this is.
     """
     # Named as in `folders.place`, so that all folds of a run have the same config.
     weights = ""
     if start is not None:
         assert run.start is not None
         number = "{fold}" if run.start.fold is None else run.start.fold
-        held = workdir / "start" / run.start.name
+        held = (held or workdir / "start") / run.start.name
         link = held / f"fold_{fold if run.start.fold is None else run.start.fold}"
         held.mkdir(parents=True, exist_ok=True)
         shutil.copytree(start, link, dirs_exist_ok=True)
         weights = f"--config.transfer.weights={held}/fold_{number}"
     source = Source(run.config.data.name, str(data), "")
     placed = Placed(run, source, "", workdir / run.name, weights)
-    _call(placed.command([fold]), workdir)
+    _call((*placed.command([fold]), *place), workdir)
     return placed.workdir
 
 

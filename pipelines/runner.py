@@ -18,6 +18,8 @@ from pipelines.state import DONE, FAILED, RUNNING, WAITING, Record, Status
 
 # A command's word for "what you gave cannot be used": the same again would end the same.
 _BAD_INPUT = 2
+# And for "told to stop by SIGTERM, and saved": the same again goes on; it was no failure.
+_PREEMPTED = 128 + signal.SIGTERM
 _TICK = 0.2  # seconds between two looks at the processes
 _LAST_WORDS = 1500  # characters of an error that are kept
 # Bytes of its output that are looked through for it: libraries' threads may print after a command's own
@@ -158,7 +160,7 @@ class Runner:
         log = None
         with self.record.tolerant():
             job.log.parent.mkdir(parents=True, exist_ok=True)
-            log = job.log.open("ab" if status.attempts else "wb", buffering=0)
+            log = job.log.open("wb" if status.exit_code is None else "ab", buffering=0)
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), "--", *job.command],
             stdin=subprocess.DEVNULL,
@@ -211,7 +213,10 @@ class Runner:
         job, code = entry.job, entry.process.returncode
         code = 128 - code if code < 0 else code
         status.exit_code, status.seconds = code, round(time.monotonic() - entry.started, 1)
-        if code == 0 and (job.done is None or job.done.exists()):
+        if code == _PREEMPTED:
+            status.state, status.error = WAITING, "told to stop; to be continued"
+            status.attempts -= 1
+        elif code == 0 and (job.done is None or job.done.exists()):
             status.state, status.error = DONE, None
         else:
             status.error = _error(code, entry.tail, job.command)
@@ -232,12 +237,12 @@ class Runner:
         self.view.changed(job, status)
 
     def _stop(self, running: dict[str, _Running], statuses: dict[str, Status]) -> None:
-        """Ends what still runs: an interrupt, or an error of our own."""
+        """Ends what still runs: an interrupt, or an error of our own. A fold saves before it ends."""
         for entry in running.values():
             entry.process.terminate()
         for key, entry in running.items():
             try:
-                entry.process.wait(timeout=10)
+                entry.process.wait(timeout=29)
             except subprocess.TimeoutExpired:
                 entry.process.kill()
                 entry.process.wait()

@@ -16,8 +16,8 @@ from ageflax.errors import InputError
 STATE, LOCK = "pipeline.json", ".pipeline.lock"
 WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
 
-# How long the processes of a pipeline that was just killed may take to be gone.
-_PATIENCE = 5.0
+# How long the processes of a pipeline that was just killed may take to be gone: folds save first.
+_PATIENCE = 30.0
 
 
 @dataclasses.dataclass

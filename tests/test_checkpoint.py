@@ -1,3 +1,8 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -40,6 +45,37 @@ def saved(tmp_path):
     checkpoints.finish()
     yield checkpoints, tmp_path, said
     checkpoints.close()
+
+
+def _files(step: Path) -> list[Path]:
+    """The files of a checkpoint that were summed, largest last."""
+    named = json.loads((step / "sums.json").read_text())
+    return sorted((step / name for name in named), key=lambda path: path.stat().st_size)
+
+
+def truncate(step: Path) -> None:
+    path = _files(step)[-1]
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(step: Path) -> None:
+    path = _files(step)[-1]
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def delete(step: Path) -> None:
+    _files(step)[0].unlink()
+
+
+def empty(step: Path) -> None:
+    shutil.rmtree(step)
+    step.mkdir()
+
+
+def garble_the_sums(step: Path) -> None:
+    (step / "sums.json").write_text('{"state/')
 
 
 def damage(step: Path) -> None:
@@ -98,9 +134,10 @@ def test_it_restores_onto_another_number_of_devices(saved):
     assert restored.params["w"].sharding.device_set == {jax.devices()[0]}
 
 
-def test_a_damaged_latest_is_set_aside_and_said(saved):
+@pytest.mark.parametrize("damaged", [truncate, flip, delete, empty, garble_the_sums, damage])
+def test_a_damaged_latest_is_set_aside_and_said(saved, damaged):
     checkpoints, directory, said = saved
-    damage(directory / "5")
+    damaged(directory / "5")
     restored = checkpoints.restore_latest(state_of(0))
     assert restored is not None
     assert int(restored.state.step) == 4
@@ -121,6 +158,70 @@ def test_when_all_are_damaged_the_run_stops_and_deletes_nothing(saved):
     assert {path.name for path in directory.glob("*.damaged")} == {
         "2.damaged", "4.damaged", "5.damaged",
     }  # fmt: skip
+
+
+def test_one_that_is_only_to_go_on_from_is_never_the_best_and_is_replaced(tmp_path):
+    checkpoints = Checkpoints(tmp_path, say=lambda line: None)
+    checkpoints.save(1, state_of(1), {}, -5.0)
+    checkpoints.save(2, state_of(2), {"unwritten": {"loss": [0.5]}}, None)
+    assert checkpoints.best_step() == 1
+    restored = checkpoints.restore_latest(state_of(0))
+    assert restored is not None
+    assert restored.notes == {"unwritten": {"loss": [0.5]}}
+    checkpoints.save(2, state_of(2), {"unwritten": {}}, -3.0)
+    assert checkpoints.best_step() == 2
+    assert checkpoints.restore(2, state_of(0)).notes == {"unwritten": {}}
+    assert checkpoints.seconds > 0
+    checkpoints.close()
+
+
+def test_a_save_that_was_cut_off_leaves_the_one_before(saved):
+    checkpoints, directory, _ = saved
+    checkpoints.close()
+    shutil.copytree(directory / "5", directory / "6.orbax-checkpoint-tmp-1")
+    (directory / "6.orbax-checkpoint-tmp-1" / "sums.json").unlink()
+    again = Checkpoints(directory, say=lambda line: None)
+    restored = again.restore_latest(state_of(0))
+    assert restored is not None
+    assert int(restored.state.step) == 5
+    again.close()
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+import jax
+jax.config.update("jax_num_cpu_devices", 1)
+import numpy as np
+from ageflax import command
+from ageflax.checkpoint import Checkpoints
+from tests.test_checkpoint import state_of
+checkpoints = Checkpoints(Path(sys.argv[1]), say=print)
+noise = np.random.default_rng(0).normal(size=(300, 300)).astype(np.float32)
+state = state_of(1).replace(params={"w": jax.numpy.asarray(noise)})
+checkpoints.save(1, state, {}, 0.0)
+checkpoints.finish()
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # what a full disk does, without one
+def fail():
+    try:
+        checkpoints.save(2, state, {}, 0.0)
+        checkpoints.finish()
+    finally:
+        print(int(checkpoints.restore_latest(state).state.step))
+sys.exit(command.run("train", fail))
+"""
+
+
+def test_what_cannot_be_written_is_one_line_and_the_one_before_is_kept(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, timeout=120,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "JAX_PLATFORMS": "cpu"},
+    )  # fmt: skip
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"train: cannot save checkpoint {tmp_path / '2'}: ")
+    assert line.endswith("The one before is kept")
+    assert done.stdout == "1\n"
 
 
 def test_none_there_is_none(tmp_path):

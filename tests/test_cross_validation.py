@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from ageflax import bundle, cross_validation, files, train, training_records
+from ageflax import bundle, cross_validation, files, training, training_records
 from ageflax import config as configuration
 from ageflax.config import Config
 from ageflax.data import dataset, pipeline
@@ -115,14 +115,14 @@ class StoppedError(Exception):
 
 def _stop_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next run ends as if killed when it logs this step."""
-    write = train.MetricsLog.write
+    write = training.MetricsLog.write
 
     def stopping(self, record):
         if record["step"] == step:
             raise StoppedError
         write(self, record)
 
-    monkeypatch.setattr(train.MetricsLog, "write", stopping)
+    monkeypatch.setattr(training.MetricsLog, "write", stopping)
 
 
 # Faces on the devices take two steps in one dispatch.
@@ -321,13 +321,13 @@ def test_hold_out_trains_on_three_folds_validates_on_one_and_tests_one(
 def test_the_best_checkpoint_is_tested_where_the_config_says_so(
     data_dir, small_config, tmp_path, monkeypatch
 ):
-    validate = train._validate
+    validate = training._validate
     ranks = {2: 0.3, 4: 0.9, 6: 0.1, 8: 0.2}
 
     def ranked(fold, state, placement):
         return validate(fold, state, placement)[0], ranks[int(state.step)]
 
-    monkeypatch.setattr(train, "_validate", ranked)
+    monkeypatch.setattr(training, "_validate", ranked)
     run(small_values(data_dir), tmp_path, "--config.fold=0", "--config.eval.checkpoint=best",
         "--config.eval.every=2")  # fmt: skip
     assert json.loads((tmp_path / "fold_0" / "result.json").read_text())["tested_step"] == 4

@@ -112,6 +112,41 @@ def test_bad_input_is_exit_code_2_and_a_line_on_standard_error(
     assert "Traceback" not in captured.err
 
 
+def _wait(condition) -> None:
+    deadline = time.monotonic() + 120
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def test_sigterm_saves_and_is_exit_code_143_and_a_second_process_is_refused(command, tmp_path):
+    long = [*command, "--config.steps=20000", "--config.eval.every=10000"]
+    running = start(long, tmp_path / "run")
+    _wait(lambda: steps_logged(tmp_path / "run") >= 50)
+    second = start(long, tmp_path / "run")
+    _, errors = second.communicate(timeout=120)
+    assert second.returncode == 2
+    lines = [line for line in errors.splitlines() if line.startswith("ageflax.main: ")]
+    assert len(lines) == 1
+    assert f"fold_0 is being trained by another process (process {running.pid} on " in lines[0]
+    running.send_signal(signal.SIGTERM)
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode == 143, errors
+    assert "told to stop; the same command goes on" in errors
+    assert "Traceback" not in errors
+    (saved,) = (tmp_path / "run" / "fold_0" / "checkpoints").iterdir()
+    assert int(saved.name) >= 50
+    assert f"fold 0: told to stop; saved at step {saved.name}" in errors
+
+
+def test_sigterm_before_the_first_step_is_exit_code_143_too(command, tmp_path):
+    running = start(command, tmp_path / "run")
+    _wait((tmp_path / "run" / "fold_0" / ".lock").exists)
+    running.send_signal(signal.SIGTERM)
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode == 143, errors
+    assert "Traceback" not in errors
+
+
 def test_ctrl_c_is_exit_code_130(command, tmp_path):
     # Far more steps than are waited for, so that a slow machine cannot miss the run.
     running = start([*command, "--config.steps=20000"], tmp_path / "run")

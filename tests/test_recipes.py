@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from ageflax import bundle, cross_validation, report, train
+from ageflax import bundle, cross_validation, report, training, validation
 from ageflax import config as configuration
 from ageflax.errors import InputError
 from tests.conftest import small_values
@@ -178,12 +178,12 @@ def test_the_averaged_weights_are_what_is_tested_and_shipped(run):
 
 
 def test_training_stops_when_validation_no_longer_improves_and_tests_the_best(run, monkeypatch):
-    validate, ranks = train._validate, {2: 0.3, 4: 0.9, 6: 0.9, 8: 0.2}
+    validate, ranks = training._validate, {2: 0.3, 4: 0.9, 6: 0.9, 8: 0.2}
 
     def ranked(fold, state, placement):
         return validate(fold, state, placement)[0], ranks[int(state.step)]
 
-    monkeypatch.setattr(train, "_validate", ranked)
+    monkeypatch.setattr(training, "_validate", ranked)
     words = ("--config.eval.checkpoint=best", "--config.eval.every=2", "--config.eval.patience=2",
              "--config.steps=40")  # fmt: skip
     fold = run(*words)
@@ -207,7 +207,7 @@ def test_training_stops_when_validation_no_longer_improves_and_tests_the_best(ru
     ],
 )
 def test_the_figure_that_ranks_checkpoints(chosen, figures, expected):
-    assert train._ranking(figures, chosen) == (
+    assert validation.ranking(figures, chosen) == (
         None if expected is None else pytest.approx(expected)
     )
 

@@ -167,6 +167,24 @@ class StoredDataset:
             for fold, row in zip(folds, rows, strict=True)
         ]
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Faces of each fold, as the files have them.
+
+        Raises:
+          InputError: the build wrote down another number.
+        """
+        found = {}
+        for fold, source in zip(FOLDS, self._sources, strict=True):
+            built = self._info.splits[fold].num_examples
+            found[fold] = len(source)
+            if found[fold] != built:
+                raise InputError(
+                    f"{self.path}: {fold} holds {found[fold]} faces, and {built} were built; its files"
+                    " are damaged: build the dataset anew"
+                )
+        return found
+
     def chunks(self, size: int = 64) -> Iterator[range]:
         """All rows, in consecutive pieces."""
         for start in range(0, len(self), size):

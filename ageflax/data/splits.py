@@ -1,10 +1,11 @@
 """Which faces train, validate and test. No person is on two sides, unless a name says so."""
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 
-from ageflax.data.dataset import Faces
+from ageflax.data.dataset import Faces, Target
 from ageflax.errors import InputError
 
 
@@ -120,3 +121,45 @@ def split(
         raise InputError(f"a person of test fold {test_fold} is also in training")
     leaks = len(trained & set(faces.subjects[validating]))
     return Split(test_fold, train, validating, test, leaks)
+
+
+def check(split: Split, faces: Faces, targets: Mapping[str, Target]) -> None:
+    """What every figure rests on, looked at once more where a fold's training starts.
+
+    Raises:
+      InputError: a side holds a face twice or one that is not there, two sides share a face, a person
+        of the test fold is in training or validation, a tested face is of another fold, or a label is
+        none of its classes.
+    """
+    sides = {"train": split.train, "validation": split.validation, "test": split.test}
+    where = f"testing fold {split.test_fold}"
+    every = np.concatenate(list(sides.values()))
+    if len(every) and not 0 <= every.min() <= every.max() < len(faces):
+        raise InputError(f"{where}: a split names faces that the dataset does not have")
+    if len(np.unique(every)) != len(every):
+        raise InputError(f"{where}: a face is on two sides of the split, or twice on one")
+    if (faces.folds[split.test] != split.test_fold).any():
+        raise InputError(f"{where}: a tested face is of another fold")
+    tested = set(faces.subjects[split.test])
+    for name in ("train", "validation"):
+        shared = tested & set(faces.subjects[sides[name]])
+        if shared:
+            raise InputError(f"{where}: person {min(shared)!r} is also in {name}")
+    for task, target in targets.items():
+        classes = target.classes[every]
+        if len(classes) and not -1 <= classes.min() <= classes.max() < len(target.names):
+            raise InputError(f"{where}: {task} has a label outside its {len(target.names)} classes")
+        years = target.years[every] if target.years is not None else np.zeros(0)
+        if ((years < 0) | (years > 150)).any():
+            raise InputError(f"{where}: {task} has an age outside 0 to 150")
+
+
+def check_counts(faces: Faces, expected: Mapping[str, int]) -> None:
+    """Raises InputError where the folds hold other numbers of faces than the build wrote down."""
+    for number, (name, count) in enumerate(expected.items()):
+        found = int((faces.folds == number).sum())
+        if found != count:
+            raise InputError(
+                f"{name} holds {found} faces, and {count} were built: its files are damaged; build the"
+                " dataset anew"
+            )

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from ageflax.sharding import whole
 from ageflax.structs import AnyArray, Batch
 
 # Batches dispatched before the first one's result is waited for.
@@ -50,8 +51,8 @@ def predict(
         output = eval_step(state, batch)
         waiting.append((output, batch.mask))
         if len(waiting) > _IN_FLIGHT:
-            fetched.append(jax.device_get(waiting.popleft()))
-    fetched += [jax.device_get(pair) for pair in waiting]
+            fetched.append(jax.tree.map(whole, waiting.popleft()))
+    fetched += [jax.tree.map(whole, pair) for pair in waiting]
     readable = np.concatenate([mask for _, mask in fetched])[: len(rows)]
     probabilities = {
         task: np.concatenate([output[task] for output, _ in fetched])[: len(rows)][readable]

@@ -1,10 +1,12 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ageflax.data import splits
-from ageflax.data.dataset import Faces
+from ageflax.data.dataset import Faces, Target
 from ageflax.errors import InputError
 
 
@@ -111,3 +113,54 @@ def test_a_person_in_two_folds_is_refused():
         splits.check_persons(faces)
     with pytest.raises(InputError, match="a person of test fold 1 is also in training"):
         split(faces, test_fold=1, validation="none")
+
+
+PAIRS = faces_of([k // 2 for k in range(50)])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s, f: {"train": np.append(s.train, len(f))}, "names faces that the dataset does not"),
+        (lambda s, f: {"train": np.append(s.train, -1)}, "names faces that the dataset does not"),
+        (lambda s, f: {"train": np.append(s.train, s.train[0])}, "on two sides of the split, or twice"),
+        (lambda s, f: {"train": np.append(s.train, s.test[0])}, "on two sides of the split, or twice"),
+        (lambda s, f: {"test": np.append(s.test[1:], s.train[0]), "train": s.train[1:]},
+         "a tested face is of another fold"),
+        (lambda s, f: {"test": s.test[1:], "train": np.append(s.train, s.test[0])},
+         r"person '.*' is also in train"),
+        (lambda s, f: {"test": s.test[1:], "validation": np.append(s.validation, s.test[0])},
+         r"person '.*' is also in validation"),
+    ],
+)  # fmt: skip
+def test_a_split_that_lies_is_refused_where_training_starts(change, message):
+    faces = PAIRS
+    sound = split(faces, test_fold=1, fraction=0.2)
+    splits.check(sound, faces, {})
+    with pytest.raises(InputError, match=message):
+        splits.check(dataclasses.replace(sound, **change(sound, faces)), faces, {})
+
+
+@pytest.mark.parametrize(
+    ("classes", "years", "message"),
+    [
+        (2, None, "task has a label outside its 2 classes"),
+        (-2, None, "task has a label outside its 2 classes"),
+        (0, -1.0, "task has an age outside 0 to 150"),
+        (0, 1e9, "task has an age outside 0 to 150"),
+    ],
+)
+def test_a_label_out_of_range_is_refused(classes, years, message):
+    faces = PAIRS
+    sound = split(faces, test_fold=1, validation="none")
+    ages = None if years is None else np.array([years] + [np.nan] * 49, np.float32)
+    wrong = Target(("a", "b"), np.array([classes] + [0] * 49, np.int32), (), ages)
+    with pytest.raises(InputError, match=message):
+        splits.check(sound, faces, {"task": wrong})
+
+
+def test_folds_of_other_sizes_than_were_built_are_refused():
+    faces = PAIRS
+    splits.check_counts(faces, {f"fold_{k}": 10 for k in range(5)})
+    with pytest.raises(InputError, match="fold_3 holds 10 faces, and 11 were built: its files are"):
+        splits.check_counts(faces, {f"fold_{k}": 10 + (k == 3) for k in range(5)})

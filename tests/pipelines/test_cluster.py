@@ -120,7 +120,7 @@ def test_a_ready_image_is_used_as_it_is_and_telemetry_is_off_before_flyte_is_the
 def asked_for(tmp_path: Path, **changes) -> launch.Launch:
     fields = {
         "workdir": tmp_path / "work", "device": "cpu", "endpoint": "", "project": "ageflax",
-        "domain": "development", "image": "", "archives": "", "dry_run": False, "at_once": 2,
+        "domain": "development", "image": "", "archives": "", "shared": "", "dry_run": False, "at_once": 2,
         "retries": 0,
     }  # fmt: skip
     return launch.Launch(**{**fields, **changes})
@@ -184,7 +184,7 @@ def test_a_failed_fold_stops_no_other_and_n_run_at_a_time(tmp_path, pretended, m
 @pytest.mark.parametrize(
     ("changes", "own", "message"),
     [
-        ({"device": "tpu-v5e-16"}, [], "is 4 hosts, and ageflax.main trains on one so far"),
+        ({"device": "tpu-v5e-16"}, [], "is 4 hosts, which write one run's checkpoints: name a"),
         ({"device": "tpu-v5e"}, [], "no such device; did you mean 'tpu-v5e-"),
         ({}, ["a:transfer.weights=pyproject.toml"], "lies on this machine; on a cluster give a name"),
         ({}, ["a:data.crop=999"], "a: data.crop = 999 is larger"),

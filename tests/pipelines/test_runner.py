@@ -51,6 +51,35 @@ def test_what_fails_once_is_tried_again_and_bad_input_is_not(tmp_path):
     assert changes == [RUNNING, WAITING, RUNNING, DONE]
 
 
+def test_a_job_that_was_told_to_stop_goes_on_and_that_is_no_failed_attempt(tmp_path):
+    body = "print(attempts, flush=True); done() if attempts > 2 else sys.exit(143)"
+    statuses = fakes.runner(tmp_path, retries=0).run([fakes.job("a", tmp_path, body)])
+    assert (statuses["a"].state, statuses["a"].attempts) == (DONE, 1)
+    assert fakes.journal(tmp_path).count("start a") == 3
+    assert (tmp_path / "logs" / "a.log").read_text() == "1\n2\n3\n"
+
+
+SAVES_WHEN_TOLD = """
+import signal
+def told(number, frame):
+    time.sleep(0.3)
+    (folder / "saved").touch()
+    sys.exit(143)
+signal.signal(signal.SIGTERM, told)
+(folder / "listens").touch()
+time.sleep(600)
+"""
+
+
+def test_sigterm_is_passed_on_and_what_a_fold_does_about_it_is_waited_for(tmp_path):
+    running = fakes.pipeline(tmp_path, {"a": SAVES_WHEN_TOLD})
+    fakes.wait_for((tmp_path / "listens").exists)
+    running.terminate()
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode == 130, errors
+    assert (tmp_path / "saved").exists()
+
+
 def test_no_retries_means_one_attempt(tmp_path):
     statuses = fakes.runner(tmp_path, retries=0).run([fakes.job("a", tmp_path, fakes.FAIL)])
     assert (statuses["a"].state, statuses["a"].attempts) == (FAILED, 1)

@@ -1,0 +1,90 @@
+"""Told to make room: SIGTERM, as spot machines, Slurm and Kubernetes send it, and what is done about it.
+
+Where nothing is to be saved, the signal raises Preempted. Within `deferred`, training's loop, it is only
+noted: the loop asks `asked` at each of its steps, saves, and raises Preempted itself.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+# What a shell gives for any program that SIGTERM ended. The same command goes on.
+EXIT_CODE = 128 + signal.SIGTERM
+# Who reclaims a machine gives 30 seconds, most often. A compilation or a dispatch that takes longer is
+# not waited for: what the last checkpoint has is there.
+PATIENCE = 25.0
+
+
+class Preempted(BaseException):
+    """SIGTERM has come. No Exception, like KeyboardInterrupt, so that nothing swallows it."""
+
+
+class _State:
+    asked = False
+    depth = 0
+
+
+def asked() -> bool:
+    """Whether the signal has come."""
+    return _State.asked
+
+
+def _heard(number: int, frame: object) -> None:
+    first, _State.asked = not _State.asked, True
+    if first and not _State.depth:
+        raise Preempted
+
+
+def _watch(descriptor: int) -> None:
+    """Ends the process where the main thread has not within PATIENCE of the signal.
+
+    It is told of signals by a pipe that Python's C handler writes to: a main thread that is within XLA
+    cannot run a handler.
+    """
+    with contextlib.suppress(OSError):
+        while received := os.read(descriptor, 64):
+            if signal.SIGTERM in received:
+                break
+        else:
+            return
+        time.sleep(PATIENCE)
+        print(
+            f"ageflax: told to stop, and not done within {PATIENCE:.0f} seconds; the same command goes"
+            " on from the last checkpoint",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(EXIT_CODE)
+
+
+@contextlib.contextmanager
+def listening() -> Iterator[None]:
+    """Within it SIGTERM means what this module says. Only a process's main thread can listen."""
+    _State.asked, _State.depth = False, 0
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    threading.Thread(target=_watch, args=(reading,), name="preemption", daemon=True).start()
+    before = signal.signal(signal.SIGTERM, _heard)
+    told = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(told)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN if _State.asked else before)
+        os.close(writing)  # the watcher ends, unless it counts down
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[None]:
+    """Around what has something to save: the signal is noted, and raised where the block ends."""
+    _State.depth += 1
+    try:
+        yield
+    finally:
+        _State.depth -= 1
+    if _State.asked:
+        raise Preempted

@@ -1,0 +1,130 @@
+"""A run's dataset: read, checked, given its classes, and placed."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from jax.sharding import Mesh
+
+from ageflax import config as configuration
+from ageflax import hosts, placement
+from ageflax.config import Config
+from ageflax.data import build, pipeline, splits
+from ageflax.data.dataset import Faces, StoredDataset, Target
+from ageflax.data.frontal import most_frontal
+from ageflax.errors import InputError
+from ageflax.progress import Progress
+
+PLACEMENTS = ("device", "host", "stream")
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """A dataset, read and given its classes."""
+
+    stored: StoredDataset
+    loaded: pipeline.LoadedFaces
+    placed: str
+    targets: dict[str, Target]
+    usable: np.ndarray
+    left_out: dict[str, int]
+
+    @property
+    def faces(self) -> Faces:
+        """The labels."""
+        return self.loaded.faces
+
+    def source(self) -> dict[str, Any]:
+        """What results and bundles say of the data."""
+        metadata = self.stored.metadata
+        return {
+            "name": self.stored.name,
+            "faces": len(self.faces),
+            **self.left_out,
+            "edition": metadata.get("edition"),
+            "licence": metadata.get("licence"),
+            "fingerprint": self.faces.fingerprint,
+        }
+
+
+def read(config: Config, mesh: Mesh, *, pixels: bool, say: Callable[[str], None]) -> Data:
+    """Opens (or builds) the dataset, and with `pixels` decodes it where it is to be kept."""
+    data = config.data
+    # Process 0 builds what is not there. Where the others' disk is another, each builds its own.
+    if not hosts.writer():
+        hosts.meet("dataset built")
+    stored = build.open_dataset(data.name, directory=data.dir, manual_dir=data.manual_dir, say=say)
+    if hosts.writer():
+        hosts.meet("dataset built")
+    chosen = placement.choose(
+        data.placement,
+        pixel_bytes=len(stored) * data.resize**2 * 3,
+        share=data.memory_share,
+        mesh=mesh,
+    )
+    # Hosts may differ in memory, and must not in what they run.
+    placed = PLACEMENTS[int(hosts.from_writer(np.array(PLACEMENTS.index(chosen), np.int32)))]
+    decoding = None
+    if pixels and placed != "stream":
+        decoding = pipeline.Decoding(data.resize, data.interpolation)
+    label = f"reading {stored.name}"
+    with Progress(len(stored), unit="face", label=label) as progress:
+        loaded = pipeline.load(stored, decoding, progress=progress.update)
+    splits.check_counts(loaded.faces, stored.counts)
+    splits.check_persons(loaded.faces)
+    intervals = configuration.intervals(config)
+    targets = {
+        task: loaded.faces.target(task, policy=data.label_policy, intervals=intervals)
+        for task in configuration.tasks(config)
+    }
+    for task, target in targets.items():
+        if not target.known.any():
+            raise InputError(
+                f"task {task}: no face of {stored.name} has a label for it"
+                + (f" under data.label_policy={data.label_policy}" if task == "age" else "")
+            )
+    usable = np.any([target.known for target in targets.values()], axis=0)
+    left_out = {"without_label": int((~usable).sum()), "unreadable": len(loaded.unreadable)}
+    usable[list(loaded.unreadable)] = False
+    if data.most_frontal:
+        keys, scores = loaded.faces.keys, np.where(usable, loaded.faces.scores, np.nan)
+        frontal = most_frontal(keys, scores, data.most_frontal)
+        left_out["not_frontal"] = int((usable & ~frontal).sum())
+        usable &= frontal
+    if loaded.unreadable:
+        row, reason = next(iter(loaded.unreadable.items()))
+        say(
+            f"{len(loaded.unreadable)} images of {stored.name} no longer decode and are left out;"
+            f" the first: {loaded.faces.keys[row]} ({reason})"
+        )
+    return Data(stored, loaded, placed, targets, usable, left_out)
+
+
+def check_classes(split: splits.Split, data: Data) -> None:
+    """A class that is never seen in training cannot be learned, and its recall would lie."""
+    for task, target in data.targets.items():
+        if target.years is not None:  # years no face has are learned from their neighbours
+            if not target.known[split.train].any():
+                raise InputError(
+                    f"testing fold {split.test_fold}: no training face has an age in years"
+                )
+            continue
+        seen = set(target.classes[split.train].tolist())
+        absent = [name for k, name in enumerate(target.names) if k not in seen]
+        if absent:
+            raise InputError(
+                f"testing fold {split.test_fold}: no training face is of {task}"
+                f" {', '.join(absent)}; use more faces or another data.label_policy"
+            )
+
+
+def place(config: Config, data: Data, mesh: Mesh) -> placement.Placement:
+    """The source of batches that `Data.placed` names."""
+    classes = {task: target.labels for task, target in data.targets.items()}
+    if data.loaded.pixels is None:
+        decoding = pipeline.Decoding(config.data.resize, config.data.interpolation)
+        pixels = pipeline.StoredPixels(data.stored, decoding)
+        return placement.Streamed(pixels, classes, mesh, workers=config.data.workers)
+    kind = placement.OnDevice if data.placed == "device" else placement.OnHost
+    return kind(data.loaded.pixels, classes, mesh)

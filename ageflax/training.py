@@ -1,0 +1,220 @@
+"""The loop: steps of one fold, its validations and its checkpoints; left by SIGTERM at any step."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import jax
+
+from ageflax import evaluate, hosts, preemption
+from ageflax.checkpoint import Checkpoints
+from ageflax.data.order import ShuffledRows
+from ageflax.errors import RunError
+from ageflax.fold import Fold, eval_batch_size
+from ageflax.metrics_log import MetricsLog
+from ageflax.placement import Placement
+from ageflax.program import dispatch, pieces
+from ageflax.progress import Progress
+from ageflax.structs import Batch, TrainState
+from ageflax.training_records import Records
+from ageflax.validation import Patience, ranking
+
+
+def _validate(
+    fold: Fold, state: TrainState, placement: Placement
+) -> tuple[dict[str, float], float]:
+    """Validation figures, and the one that ranks checkpoints.
+
+    Without validation faces, or labels of theirs, the later checkpoint counts as the better one.
+    """
+    rows = fold.split.validation
+    if not len(rows):
+        return {}, float(state.step)
+    batches = _until_stopped(placement.eval_batches(rows, eval_batch_size(fold)))
+    predictions = evaluate.predict(fold.program.quick_eval_step, state, batches, rows)
+    figures = evaluate.scores(predictions, fold.faces, fold.targets)
+    record = {
+        f"validation_{task}_{name}": values[name]
+        for task, values in figures.items()
+        for name in ("exact", "one_off")
+        if values.get(name) is not None
+    }
+    record |= {
+        f"validation_{task}_mae": values["years"]["mae"]
+        for task, values in figures.items()
+        if "years" in values
+    }
+    figure = ranking(figures, fold.config.eval.figure)
+    return record, float(state.step) if figure is None else figure
+
+
+def _stretches(fold: Fold, start: int, placement: Placement) -> list[range]:
+    """The steps from `start` on, in stretches that are dispatched as one."""
+    config, program = fold.config, fold.program
+    multiple = dispatch(
+        config.data, config.eval, resident=placement.name == "device", mesh=program.mesh
+    )
+    breaks = [phase.start for phase in program.phases]
+    return pieces(start, program.steps, multiple=multiple, breaks=breaks)
+
+
+def _until_stopped(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """The batches; raises Preempted at the one before which all hosts agreed to stop."""
+    for batch in batches:
+        if hosts.stopping():
+            raise preemption.Preempted
+        yield batch
+
+
+def _taken(inputs: Iterator[Any]) -> Any:
+    """The next step's input."""
+    try:
+        return next(inputs)
+    except Exception as error:
+        # Whoever stops a whole group of processes has ended the workers that make it.
+        if preemption.asked() and hosts.alone():
+            raise preemption.Preempted from error
+        raise
+
+
+@dataclasses.dataclass
+class Going:
+    """A fold in training: what is saved with each checkpoint, so that a resumed run knows.
+
+    Attributes:
+      fold: which.
+      checkpoints: of the fold.
+      patience: how long validation has not improved.
+      stopped: whether that has ended training.
+      unwritten: metrics of the steps since the last log line, where training was left between two.
+      record: the log line of a validation that was left before its end.
+    """
+
+    fold: Fold
+    checkpoints: Checkpoints
+    patience: Patience
+    stopped: bool = False
+    unwritten: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    record: dict[str, Any] | None = None
+
+    def restored(self, notes: dict[str, Any]) -> None:
+        """Goes on from a checkpoint's notes."""
+        self.patience.best, self.patience.waited = notes["best"], notes["waited"]
+        self.stopped = notes["stopped"]
+        self.unwritten, self.record = notes.get("unwritten", {}), notes.get("record")
+
+    def save(self, state: TrainState, figure: float | None, **notes: Any) -> None:
+        """Starts saving; without a figure it is only to go on from."""
+        common = {
+            "best": self.patience.best,
+            "waited": self.patience.waited,
+            "stopped": self.stopped,
+            "made_by": made_by(self.fold),
+        }
+        self.checkpoints.save(int(state.step), state, {**common, **notes}, figure)
+
+    def keep(self, state: TrainState, **notes: Any) -> None:
+        """Saves what is there, since the run was told to stop."""
+        self.save(state, None, **notes)
+        self.checkpoints.finish()
+        self.fold.say(f"fold {self.fold.number}: told to stop; saved at step {int(state.step)}")
+
+    def validate(
+        self, state: TrainState, placement: Placement, records: Records, record: dict[str, Any]
+    ) -> None:
+        """Validates, saves and writes the log line, in that order: what is told has been saved."""
+        try:
+            validation, figure = _validate(self.fold, state, placement)
+        except preemption.Preempted:
+            self.keep(state, record=record)
+            raise
+        self.stopped = self.patience.see(figure)
+        self.save(state, figure, validation=validation)
+        records.write(record, {**validation, "saving_seconds": self.checkpoints.seconds})
+
+
+def made_by(fold: Fold) -> dict[str, Any]:
+    """What decides how sums are rounded; elsewhere a run goes on the same but for that."""
+    devices = fold.program.mesh.devices
+    return {
+        "devices": devices.size,
+        "kind": devices.flat[0].device_kind,
+        "placement": fold.placement.name,
+    }
+
+
+def train(fold: Fold, state: TrainState, going: Going, placement: Placement) -> TrainState:
+    """Steps up to the last, or until validation stops improving; logs, validates and saves."""
+    start = step = int(state.step)
+    config, program = fold.config, fold.program
+    stop = program.steps
+    order = ShuffledRows(fold.split.train, (config.seed, fold.number))
+    stretches = _stretches(fold, start, placement)
+    inputs = placement.train_inputs(order, stretches, config.data.batch_size)
+    resident = placement.name == "device"
+    log = MetricsLog(fold.directory, start, silent=not hosts.writer())
+    records = Records(
+        log,
+        start,
+        tasks=tuple(fold.targets),
+        batch_size=config.data.batch_size,
+        training_faces=len(fold.split.train),
+        schedule=program.schedule,
+        unwritten=going.unwritten,
+    )
+    label = f"fold {fold.number}"
+    try:
+        with Progress(stop, unit="step", label=label, initial=start) as progress:
+            if going.record is not None:
+                going.validate(state, placement, records, going.record)
+            for piece in stretches:
+                if going.stopped:
+                    fold.say(
+                        f"fold {fold.number}: stopped at step {step} of {stop}: no better figure on"
+                        f" the validation faces in {going.patience.limit} validations"
+                    )
+                    break
+                phase = program.phase(piece.start)
+                take: Callable[..., Any] = (
+                    phase.resident_train_step if resident else phase.train_step
+                )
+                try:
+                    arguments = _taken(inputs)
+                except preemption.Preempted:
+                    going.keep(state, unwritten=records.unwritten())
+                    raise
+                state, metrics = take(state, *arguments)
+                record = records.add(metrics)
+                step = piece.stop
+                validated = not step % config.eval.every or step == stop
+                if validated:
+                    record = records.finish(step)
+                    going.validate(state, placement, records, record)
+                elif not step % config.eval.log_every:
+                    records.hold(step)
+                progress.update(len(piece), **_notes(record))
+                if hosts.stopping() and step != stop:
+                    if not validated:
+                        going.keep(state, unwritten=records.unwritten())
+                    raise preemption.Preempted
+    except RunError as error:
+        raise RunError(f"fold {fold.number}: {error}") from error
+    except jax.errors.JaxRuntimeError as error:
+        # Out of memory, most often; the first line says which and how much.
+        first = str(error).splitlines()[0]
+        raise RunError(
+            f"fold {fold.number}: the device failed near step {step}: {first}. If memory ran out,"
+            " lower data.batch_size or set data.placement=host"
+        ) from error
+    finally:
+        records.close()
+        log.close()
+        going.checkpoints.finish()
+    return state
+
+
+def _notes(record: dict[str, Any]) -> dict[str, str]:
+    """What the progress display shows of a log line."""
+    if not record:
+        return {}
+    return {"loss": f"{record['loss']:.3f}", "images": f"{record['images_per_second']:.0f}/s"}

@@ -1,0 +1,101 @@
+"""How hosts agree on the point to stop at, with threads in place of processes."""
+
+import os
+import threading
+import time
+
+import jax
+import pytest
+
+from ageflax import hosts, preemption
+
+
+class Store:
+    """The key-value store that jax.distributed has, for one process."""
+
+    def __init__(self, values: dict[str, str], changed: threading.Condition):
+        self.values, self.changed = values, changed
+
+    def key_value_set(self, key: str, value: str, allow_overwrite: bool) -> None:
+        assert allow_overwrite
+        with self.changed:
+            self.values[key] = value
+            self.changed.notify_all()
+
+    def key_value_dir_get(self, prefix: str) -> list[tuple[str, str]]:
+        with self.changed:
+            return [(k, v) for k, v in self.values.items() if k.startswith(prefix)]
+
+    def blocking_key_value_get(self, key: str, milliseconds: int) -> str:
+        with self.changed:
+            assert self.changed.wait_for(lambda: key in self.values, milliseconds / 1000)
+            return self.values[key]
+
+
+@pytest.fixture
+def peers(monkeypatch):
+    """Makes the peers of three processes that share a store; told to stop all at once."""
+    values, changed, made = {}, threading.Condition(), []
+    monkeypatch.setattr(hosts, "_TICK", 0.01)
+    monkeypatch.setattr(jax, "process_count", lambda: 3)
+    monkeypatch.setattr(hosts, "_client", lambda: Store(values, changed))
+    for number in range(3):
+        monkeypatch.setattr(jax, "process_index", lambda number=number: number)
+        made.append(hosts._Peers())
+    yield made
+    for each in made:
+        each.leave()
+
+
+def test_all_stop_at_the_same_point_which_none_has_passed(peers, monkeypatch):
+    stopped, passed = [0, 0, 0], [0, 0, 0]
+
+    def work(number: int) -> None:
+        while not peers[number].passed():
+            passed[number] += 1
+            time.sleep(0.002 * (number + 1))
+            # As collectives do: nobody is more than a few steps ahead of the slowest.
+            while passed[number] > min(passed) + 3:
+                time.sleep(0.001)
+        stopped[number] = passed[number] + 1
+        passed[number] += 1000
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.1)
+    monkeypatch.setattr(preemption, "asked", lambda: True)
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive()
+    assert len(set(stopped)) == 1
+    assert stopped[0] > 1
+
+
+def test_who_is_told_tells_the_others(monkeypatch):
+    values, changed, signals = {"ageflax/stop": "1"}, threading.Condition(), []
+    monkeypatch.setattr(hosts, "_TICK", 0.01)
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(hosts, "_client", lambda: Store(values, changed))
+    monkeypatch.setattr(os, "kill", lambda pid, number: signals.append((pid, number)))
+    peers = hosts._Peers()
+    deadline = time.monotonic() + 10
+    while not signals and time.monotonic() < deadline:
+        time.sleep(0.01)
+    peers.leave()
+    assert signals[0] == (os.getpid(), 15)
+
+
+def test_a_process_that_is_not_heard_of_ends_this_one(monkeypatch):
+    reasons = []
+    monkeypatch.setattr(hosts, "_TICK", 0.01)
+    monkeypatch.setattr(hosts, "LOST_AFTER", 0.1)
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(hosts, "_client", lambda: Store({}, threading.Condition()))
+    monkeypatch.setattr(hosts, "end_now", reasons.append)
+    peers = hosts._Peers()
+    deadline = time.monotonic() + 10
+    while not reasons and time.monotonic() < deadline:
+        time.sleep(0.01)
+    peers.leave()
+    assert reasons[0] == "process 1 was not heard of for 0.1 seconds"

@@ -1,0 +1,165 @@
+"""Several real processes on loopback, each with devices of its own, against one process."""
+
+import csv
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from ageflax import config as configuration
+from ageflax import cross_validation, hosts
+from ageflax.errors import InputError
+from tests.conftest import SMALL_FACES, small_values
+
+CONFIG = f"""
+from ml_collections import ConfigDict
+
+
+def get_config():
+    config = ConfigDict()
+    config.steps = 12
+    config.data = ConfigDict({{"name": "{SMALL_FACES}", "resize": 32, "crop": 27, "batch_size": 16}})
+    config.model = ConfigDict({{"width": 0.05, "norm": "batch", "initialization": "matched"}})
+    config.optim = ConfigDict({{"learning_rate": 1e-4}})
+    config.eval = ConfigDict({{"every": 4, "log_every": 2, "batch_size": 16}})
+    return config
+"""
+
+
+@pytest.fixture
+def start(tmp_path, data_dir, small_faces):
+    """Starts N processes with four devices between them; ends what is left of them."""
+    path, started = tmp_path / "small.py", []
+    path.write_text(CONFIG)
+
+    def start_all(count: int, workdir: Path, *words: str) -> list[subprocess.Popen]:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        environment = os.environ | {
+            "JAX_PLATFORMS": "cpu",
+            "XLA_FLAGS": f"--xla_force_host_platform_device_count={4 // count}",
+            "JAX_COMPILATION_CACHE_DIR": str(jax.config.values["jax_compilation_cache_dir"]),
+        }
+        found = [
+            subprocess.Popen(
+                [sys.executable, "-m", "ageflax.main", f"--config={path}", "--config.fold=0",
+                 f"--config.data.dir={data_dir}", f"--workdir={workdir}", f"--process_id={number}",
+                 f"--num_processes={count}", f"--coordinator_address=127.0.0.1:{port}", *words],
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+            )
+            for number in range(count)
+        ]  # fmt: skip
+        started.extend(found)
+        return found
+
+    yield start_all
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def ended(processes: list[subprocess.Popen], code: int) -> list[tuple[str, str]]:
+    """What each printed, once all ended as expected."""
+    printed = [process.communicate(timeout=240) for process in processes]
+    assert [process.returncode for process in processes] == [code] * len(processes), printed
+    return printed
+
+
+def predicted(workdir: Path) -> tuple[list[str], np.ndarray]:
+    with (workdir / "fold_0" / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    numbers = [[float(v) for k, v in row.items() if "probability" in k] for row in rows]
+    return [row["key"] for row in rows], np.array(numbers)
+
+
+def logged(workdir: Path) -> int:
+    path = workdir / "fold_0" / "metrics.jsonl"
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "placement"), [(2, 4, "host"), (4, 2, "stream")], ids=["2-4", "4-2"]
+)
+def test_stopped_and_going_on_with_other_hosts_they_train_what_one_process_trains(
+    first, second, placement, start, data_dir, tmp_path
+):
+    many, one = tmp_path / "many", tmp_path / "one"
+    words = f"--config.data.placement={placement}"
+    # More steps than it can take before it is stopped: of one and the same constant rate.
+    running = start(first, many, words)
+    deadline = time.monotonic() + 200
+    while not logged(many) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    running[-1].send_signal(signal.SIGTERM)  # one host is reclaimed; all save at one step
+    codes = {process.wait(timeout=200) for process in running}
+    printed = [process.communicate() for process in running]
+    assert codes in ({143}, {0}), printed  # 0: all was done before they heard of it
+    if codes == {143}:
+        assert "fold 0: told to stop; saved at step " in printed[0][1]
+        assert not (many / "fold_0" / "result.json").exists()
+        printed = ended(start(second, many, words), 0)
+        assert "fold 0: going on from step " in printed[0][1]
+    assert "one-off" in printed[0][0]
+    for output, errors in printed[1:]:  # one speaks
+        assert output == ""
+        assert "fold 0" not in errors
+    config = configuration.resolve(small_values(data_dir), ("--config.steps=12", "--config.fold=0"))
+    cross_validation.run(config, one, say=lambda line: None)
+    keys, numbers = predicted(many)
+    expected_keys, expected = predicted(one)
+    assert keys == expected_keys  # each face once
+    np.testing.assert_allclose(numbers, expected, atol=1e-5)
+
+
+def test_a_host_that_dies_ends_the_others_in_words(start, tmp_path):
+    running = start(2, tmp_path / "run", "--config.steps=20000")
+    deadline = time.monotonic() + 200
+    while not logged(tmp_path / "run") and time.monotonic() < deadline:
+        time.sleep(0.01)
+    running[1].kill()
+    _, errors = running[0].communicate(timeout=3 * hosts.LOST_AFTER)
+    assert running[0].returncode == 1, errors
+    assert "the same command goes on from the last checkpoint" in errors.lower()
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("a:1", 2, None), "--process_id: needed too"),
+        ((None, 2, 0), "--coordinator_address: needed too"),
+        (("a", 2, 0), "--coordinator_address=a: expected HOST:PORT"),
+        (("a:0", 2, 0), "expected HOST:PORT"),
+        (("a:b", 2, 0), "expected HOST:PORT"),
+        ((":1", 2, 0), "expected HOST:PORT"),
+        (("a:1", 0, 0), "--num_processes=0: expected 1 or more"),
+        (("a:1", 2, 2), "--process_id=2: expected 0 to 1"),
+        (("a:1", 2, -1), "--process_id=-1: expected 0 to 1"),
+    ],
+)
+def test_flags_that_do_not_say_who_it_is_are_refused(given, message):
+    with pytest.raises(InputError, match=message):
+        hosts.placing(*given, distributed=False)
+
+
+def test_no_flags_mean_a_process_alone_and_distributed_asks_the_cluster():
+    assert hosts.placing(None, None, None, distributed=False) is None
+    assert hosts.placing(None, None, None, distributed=True) == hosts.Placing()
+
+
+def test_alone_nothing_is_shared_or_waited_for(tmp_path):
+    assert hosts.alone() and hosts.writer()
+    value = np.array([2**40, 3], np.uint64)
+    np.testing.assert_array_equal(hosts.total(value), value)
+    np.testing.assert_array_equal(hosts.from_writer(value), value)
+    hosts.check_shared(tmp_path)
+    hosts.meet("anywhere")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,141 @@
+"""Kills a run at random moments, over all placements, and looks at what it ends with.
+
+    python -m tests.soak.kills --kills=50 --workdir=DIR
+
+Each placement trains one small fold undisturbed, and once more with its share of the kills: SIGKILL and
+SIGTERM in turn, each at a moment drawn between a process's start and the end it would have come to. The
+predictions and weights of both must be the same to the byte. Exit code 0 where they are.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+_CONFIG = """
+from ml_collections import ConfigDict
+
+
+def get_config():
+    config = ConfigDict()
+    config.steps = 120
+    config.task = "joint"
+    config.data = ConfigDict(
+        {"name": "synthetic_faces/people_80_photos_2_size_32_seed_0", "resize": 32, "crop": 27,
+         "batch_size": 16})
+    config.model = ConfigDict({"width": 0.05, "norm": "batch", "initialization": "matched"})
+    config.optim = ConfigDict({"learning_rate": 1e-4, "ema": 0.9})
+    config.loss = ConfigDict({"balance": "uncertainty"})
+    config.eval = ConfigDict({"every": 20, "log_every": 10, "batch_size": 16})
+    return config
+"""
+_PLACEMENTS = {
+    "host": ["--config.data.placement=host"],
+    "device": ["--config.data.placement=device", "--config.data.dispatch=5"],
+    "stream": ["--config.data.placement=stream", "--config.data.workers=1"],
+}
+_SAME = ("predictions.csv", "bundle/model.safetensors")
+
+
+def _start(workdir: Path, placement: str) -> "subprocess.Popen[str]":
+    root = workdir.parent
+    return subprocess.Popen(
+        [sys.executable, "-m", "ageflax.main", f"--config={root / 'small.py'}", "--config.fold=0",
+         f"--config.data.dir={root / 'datasets'}", f"--workdir={workdir}", *_PLACEMENTS[placement]],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {
+            "JAX_PLATFORMS": "cpu",
+            "JAX_COMPILATION_CACHE_DIR": str(root / "compiled"),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        },
+    )  # fmt: skip
+
+
+def _finish(workdir: Path, placement: str) -> float:
+    """Runs to the end; seconds."""
+    started = time.monotonic()
+    process = _start(workdir, placement)
+    _, errors = process.communicate()
+    if process.returncode:
+        raise SystemExit(f"{workdir}: exit code {process.returncode}\n{errors}")
+    return time.monotonic() - started
+
+
+def _kill(workdir: Path, placement: str, number: int, after: float) -> dict[str, object]:
+    """Starts, kills, and tells what was seen of it."""
+    process = _start(workdir, placement)
+    try:
+        _, errors = process.communicate(timeout=after)
+        return {"after": round(after, 2), "ended": "before the kill", "code": process.returncode}
+    except subprocess.TimeoutExpired:
+        pass
+    asked = time.monotonic()
+    process.send_signal(number)
+    _, errors = process.communicate()
+    seen: dict[str, object] = {
+        "signal": signal.Signals(number).name,
+        "after": round(after, 2),
+        "code": process.returncode,
+        "left_after": round(time.monotonic() - asked, 2),
+        "said": [line for line in errors.splitlines() if line.startswith("fold 0")][-1:],
+    }
+    if "Traceback" in errors and number == signal.SIGTERM:
+        seen["traceback"] = errors[-2000:]
+    return seen
+
+
+def _placement(root: Path, placement: str, kills: int, drawn: random.Random) -> dict[str, object]:
+    straight, killed = root / f"straight-{placement}", root / f"killed-{placement}"
+    _finish(straight, placement)  # compiles; what is killed finds that done
+    shutil.rmtree(straight)
+    seconds, seen = _finish(straight, placement), []
+    for number in range(kills):
+        kind = (signal.SIGKILL, signal.SIGTERM)[number % 2]
+        seen.append(_kill(killed, placement, kind, drawn.uniform(0, seconds)))
+        # A fold that was finished before all its kills is begun anew; its files are compared first.
+        if (killed / "fold_0" / "result.json").exists() and number < kills - 1:
+            _compare(straight, killed)
+            killed.rename(killed.with_name(f"{killed.name}-{number}"))
+        print(placement, number, json.dumps(seen[-1]), flush=True)
+    _finish(killed, placement)
+    _compare(straight, killed)
+    return {"placement": placement, "kills": seen}
+
+
+def _compare(straight: Path, killed: Path) -> None:
+    for name in _SAME:
+        one, other = ((folder / "fold_0" / name).read_bytes() for folder in (straight, killed))
+        if one != other:
+            raise SystemExit(f"{killed}: {name} differs from that of the run that was not killed")
+
+
+def main() -> int:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--workdir", type=Path, required=True, help="an empty or absent folder")
+    parser.add_argument("--seed", type=int, default=0)
+    words = parser.parse_args()
+    words.workdir.mkdir(parents=True, exist_ok=True)
+    (words.workdir / "small.py").write_text(_CONFIG)
+    drawn = random.Random(words.seed)
+    each, found = -(-words.kills // len(_PLACEMENTS)), []
+    for placement in _PLACEMENTS:
+        found.append(_placement(words.workdir, placement, each, drawn))
+        (words.workdir / "kills.json").write_text(json.dumps(found, indent=2) + "\n")
+    kills = [kill for part in found for kill in part["kills"]]
+    untidy = [kill for kill in kills if "traceback" in kill]
+    slow = [kill for kill in kills if float(str(kill.get("left_after", 0))) > 30]
+    print(f"{len(kills)} kills, every run ended with the same predictions and weights;"
+          f" {len(untidy)} tracebacks upon SIGTERM, {len(slow)} took more than 30 seconds")  # fmt: skip
+    return 1 if untidy or slow else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
