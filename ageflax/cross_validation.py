@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from ageflax import __version__, files, model_card, placement, program, summary, train
 from ageflax import config as configuration
 from ageflax.config import Config
-from ageflax.data import build, pipeline, splits
+from ageflax.data import build, pipeline, prepared, splits
 from ageflax.data.dataset import Faces, StoredDataset, Target
 from ageflax.data.frontal import most_frontal
 from ageflax.errors import InputError
@@ -69,7 +69,10 @@ def _read(config: Config, mesh: Mesh, *, pixels: bool, say: Callable[[str], None
         decoding = pipeline.Decoding(data.resize, data.interpolation)
     label = f"reading {stored.name}"
     with Progress(len(stored), unit="face", label=label) as progress:
-        loaded = pipeline.load(stored, decoding, progress=progress.update)
+        if data.prepared:
+            loaded = prepared.load(stored, decoding, progress=progress.update, say=say)
+        else:
+            loaded = pipeline.load(stored, decoding, progress=progress.update)
     splits.check_persons(loaded.faces)
     intervals = configuration.intervals(config)
     targets = {
