@@ -43,7 +43,7 @@ _TEXT = ("keys", "subjects", "age_labels")
 _NUMBERS = {"folds": np.int32, "ages": np.float32, "genders": np.int32, "scores": np.float32}
 
 
-class _Damaged(Exception):
+class _DamagedError(Exception):
     """A kept file that cannot be used, and why."""
 
 
@@ -110,9 +110,9 @@ def _read_labels(path: Path, count: int) -> Faces:
         faces = Faces(**read)
         sound = all(values.shape == (count,) for values in read.values())
         if not sound or faces.fingerprint != columns["fingerprint"]:
-            raise _Damaged("its content is not what was written")
+            raise _DamagedError("its content is not what was written")
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-        raise _Damaged("it cannot be parsed") from error
+        raise _DamagedError("it cannot be parsed") from error
     return faces
 
 
@@ -148,22 +148,22 @@ def _read_pixels(path: Path, count: int, size: int) -> tuple[np.ndarray, dict[in
         start = file.read(len(_MAGIC) + 8)
         length = int.from_bytes(start[len(_MAGIC) :], "little")
         if not start.startswith(_MAGIC) or not len(start) < length <= _MOST_HEADER:
-            raise _Damaged("its header is not what was written")
+            raise _DamagedError("its header is not what was written")
         expected, found = length + count * size * size * 3, os.fstat(file.fileno()).st_size
         if found != expected:
-            raise _Damaged(f"it has {found} bytes, not {expected}")
+            raise _DamagedError(f"it has {found} bytes, not {expected}")
         try:
             described: dict[str, Any] = json.loads(file.read(length - len(start)))
             same = tuple(described["shape"]) == shape
             unreadable = {int(row): str(reason) for row, reason in described["unreadable"]}
             checksums = described["checksums"]
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise _Damaged("its header is not what was written") from error
+            raise _DamagedError("its header is not what was written") from error
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     pixels = np.frombuffer(mapped, np.uint8, offset=length).reshape(shape)
     rows_known = all(0 <= row < count for row in unreadable)
     if not same or not rows_known or _checksums(pixels) != checksums:
-        raise _Damaged("its content is not what was written")
+        raise _DamagedError("its content is not what was written")
     return pixels, unreadable
 
 
@@ -233,7 +233,7 @@ def _try(read: Callable[[], Any], path: Path, say: Say) -> Any:
         return read()
     except FileNotFoundError:
         return None
-    except (OSError, _Damaged, MemoryError) as error:
+    except (OSError, _DamagedError, MemoryError) as error:
         why = getattr(error, "strerror", None) or error
         say(f"{path} is damaged ({why}) and is made anew")
         try:
