@@ -158,7 +158,7 @@ class Model:
         spec = self.config["input"]
         return images.square(content, spec["resize"], interpolation=spec["interpolation"])
 
-    def __call__(self, faces: np.ndarray, *, crops: str = "center") -> dict[str, jax.Array]:
+    def __call__(self, faces: AnyArray, *, crops: str = "center") -> dict[str, jax.Array]:
         """Probabilities float[b, classes] per task of uint8[b, resize, resize, 3] faces, RGB.
 
         A years' head that was trained by l1 or huber gives one column, the age itself.
@@ -227,7 +227,7 @@ class Ensemble:
         """See Model."""
         return self.members[0].prepare(content)
 
-    def __call__(self, faces: np.ndarray, *, crops: str = "center") -> dict[str, jax.Array]:
+    def __call__(self, faces: AnyArray, *, crops: str = "center") -> dict[str, jax.Array]:
         """See Model."""
         each = [member(faces, crops=crops) for member in self.members]
         return jax.tree.map(lambda *parts: sum(parts) / len(parts), *each)

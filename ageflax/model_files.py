@@ -73,6 +73,12 @@ class Opened:
         """Whether it has its crop inside."""
         return isinstance(self.members[0].model, OnnxModel)
 
+    @property
+    def crops(self) -> str:
+        """Of an .onnx file, the views that it has inside; of a bundle, which has none, "center"."""
+        model = self.members[0].model
+        return model.crops if isinstance(model, OnnxModel) else "center"
+
     def described(self) -> dict[str, Any]:
         """For result.json; `sha256` is null of several."""
         members = [member.described() for member in self.members]

@@ -7,12 +7,16 @@
 * Output `age`: float32[batch] or [batch, 1], years; of every model that gives years.
 * metadata_props["ageflax.config"]: JSON, config.json of the bundle it was made from, as it is. Read are
   `heads`, `age_groups`, `input`, and of provenance `data`, `source` and `protocol`.
+* metadata_props["ageflax.crops"]: the views inside, whose probabilities are averaged: center (also where
+  the key is absent), mirror or ten. metadata_props["ageflax.layout"]: where it is there and is not
+  nhwc_rgb_uint8, the file is for others: it takes the crop itself.
+* One file: weights in other files are refused, wherever they are said to lie.
 
-onnxruntime is an optional extra, imported when a file is opened.
+onnx and onnxruntime are an optional extra, imported when a file is opened.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +25,8 @@ import numpy as np
 from ageflax.errors import InputError, RunError
 
 METADATA_KEY = "ageflax.config"
+_CROPS_KEY, _LAYOUT_KEY, _LAYOUT = "ageflax.crops", "ageflax.layout", "nhwc_rgb_uint8"
+_MOST_BYTES = (1 << 31) - 1  # protobuf's own limit
 INPUT = "images"
 AGE = "age"
 
@@ -30,27 +36,70 @@ def output_name(task: str) -> str:
     return f"{task}_probabilities"
 
 
+def _elsewhere(message: Any) -> str | None:
+    """Where the first tensor lies that is not in the file itself; None where all are."""
+    for field, value in message.ListFields():
+        if field.type != field.TYPE_MESSAGE:
+            continue
+        for inner in value if isinstance(value, Sequence) or hasattr(value, "add") else (value,):
+            if inner.DESCRIPTOR.full_name == "onnx.TensorProto" and (
+                inner.data_location == inner.EXTERNAL or inner.external_data
+            ):
+                places = {entry.key: entry.value for entry in inner.external_data}
+                return places.get("location", "")
+            if (found := _elsewhere(inner)) is not None:
+                return found
+    return None
+
+
+def _content(path: Path, onnx: Any) -> bytes:
+    """The bytes of a file that is an ONNX model and has its weights inside."""
+    try:
+        size = path.stat().st_size
+        if size > _MOST_BYTES:
+            raise InputError(f"{path}: not a readable ONNX file: {size} bytes are too many for one")
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(content)
+    except Exception as error:  # protobuf's own class
+        raise InputError(f"{path}: not a readable ONNX file: damaged, or cut off") from error
+    if (place := _elsewhere(model)) is not None:
+        raise InputError(
+            f"{path}: weights in another file, {place[:100]!r}, are not read; a model's own file must"
+            " hold them"
+        )
+    return content
+
+
 def _session(path: Path) -> Any:
     try:
-        import onnxruntime  # pyright: ignore[reportMissingImports]  an optional extra
+        import onnx
+        import onnxruntime
     except ImportError as error:
         raise InputError(
-            f"{path}: onnxruntime, which reads ONNX files, is not installed; run the command as"
-            " uv run --extra onnx python -m ..."
+            f"{path}: {error.name or 'onnxruntime'}, which reads ONNX files, is not installed; run the"
+            " command as uv run --extra onnx python -m ..."
         ) from error
+    # By content, not by name: what was looked at is what runs, and no other file is ever opened.
+    content = _content(path, onnx)
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors; what it finds merely odd is nobody's business here
+    options.log_severity_level = 4  # errors are raised, and told below
+    # One that would send faces to a server is not for here.
+    providers = [p for p in onnxruntime.get_available_providers() if p != "AzureExecutionProvider"]
     try:
         return onnxruntime.InferenceSession(
-            str(path), options, providers=onnxruntime.get_available_providers()
+            content, options, providers=providers, enable_fallback=0
         )
     except Exception as error:  # its own classes, which share no base but this
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path}: not a readable ONNX file: {first}") from error
 
 
-def _config(path: Path, session: Any) -> dict[str, Any]:
-    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+def _config(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    text = metadata.get(METADATA_KEY)
     if text is None:
         raise InputError(
             f"{path}: its metadata has no {METADATA_KEY}, which names classes and input: it was not"
@@ -73,6 +122,7 @@ class OnnxModel:
 
     Attributes:
       config: of the bundle that it was made from; what it holds is for the caller to check.
+      crops: views that are inside.
 
     Raises:
       InputError: onnxruntime is absent, or the file is damaged or of another contract.
@@ -80,11 +130,25 @@ class OnnxModel:
 
     def __init__(self, path: Path):
         self._path, self._session = path, _session(path)
-        self.config = _config(path, self._session)
+        try:
+            metadata = self._session.get_modelmeta().custom_metadata_map
+            self._inputs, self._found = self._session.get_inputs(), self._session.get_outputs()
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"{path}: not a readable ONNX file: a name in it is no text"
+            ) from error
+        self.config = _config(path, metadata)
+        self.crops = metadata.get(_CROPS_KEY, "center")
+        self._layout = metadata.get(_LAYOUT_KEY, _LAYOUT)
 
     def check(self, resize: int, classes: Mapping[str, int]) -> None:
         """Raises InputError where inputs or outputs are not those that the config speaks of."""
-        inputs = {found.name: found for found in self._session.get_inputs()}
+        if self._layout != _LAYOUT:
+            raise InputError(
+                f"{self._path}: exported with --layout={self._layout[:40]}, for programs that crop faces"
+                f" themselves; export it with --layout={_LAYOUT} to use it here"
+            )
+        inputs = {found.name: found for found in self._inputs}
         if set(inputs) != {INPUT} or inputs[INPUT].type != "tensor(uint8)":
             listed = ", ".join(f"{name} {found.type}" for name, found in inputs.items())
             raise InputError(
@@ -102,7 +166,7 @@ class OnnxModel:
                 " with a dynamic batch"
             )
         self._outputs: dict[str, tuple[str, int]] = {}
-        there = {found.name for found in self._session.get_outputs()}
+        there = {found.name for found in self._found}
         for task, columns in classes.items():
             name = output_name(task)
             if name not in there and task == "years":

@@ -250,6 +250,11 @@ def make_eval_step(network: nn.Module, recipe: Recipe, mesh: Mesh, *, crops: str
     return jax.jit(step, in_shardings=(everywhere, batched(mesh)), out_shardings=everywhere)
 
 
+def compiled(function: Callable[..., Any]) -> Any:
+    """Any function of arrays under jit: what is exported, and what that is held against."""
+    return jax.jit(function)
+
+
 def make_feature_step(network: nn.Module, recipe: Recipe, mesh: Mesh) -> Callable[..., jax.Array]:
     """(state, batch) -> a frozen trunk's features, float[b, views, f], as training will see them.
 

@@ -97,13 +97,17 @@ def _crops(opened: Opened, given: str | None, say: Say) -> str:
     if not opened.is_onnx:
         own = opened.config["protocol"].get("crops")
         return given or (own if own in ("center", "mirror", "ten") else "center")
-    if given not in (None, "center"):
+    inside = opened.crops
+    named = "its centre crop" if inside == "center" else f"its {inside} crops"
+    if given not in (None, inside):
         raise InputError(
-            f"eval.crops = {given!r}: an .onnx file has its centre crop inside; test the bundle"
+            f"eval.crops = {given!r}: an .onnx file has {named} inside; test the bundle, or export it"
+            f" with --crops={given}"
         )
-    if opened.config["protocol"].get("crops") not in (None, "center"):
-        say("an .onnx file sees the centre crop alone; its bundle was tested with more crops")
-    return "center"
+    own = opened.config["protocol"].get("crops")
+    if own not in (None, inside):
+        say(f"an .onnx file has {named} inside; its bundle was tested with crops={own}")
+    return inside
 
 
 def _labels(stored: StoredDataset, given: Settings, say: Say) -> Faces:

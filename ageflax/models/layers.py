@@ -8,7 +8,12 @@ from jaxtyping import Array, Float
 
 
 def local_response_norm(
-    x: Float[Array, "b h w c"], *, size: int = 5, alpha: float = 1e-4, beta: float = 0.75
+    x: Float[Array, "b h w c"],
+    *,
+    size: int = 5,
+    alpha: float = 1e-4,
+    beta: float = 0.75,
+    train: bool = False,
 ) -> jax.Array:
     """Local response normalisation across channels, as Caffe computes it.
 
@@ -22,10 +27,23 @@ def local_response_norm(
     radius, channels = size // 2, x.shape[-1]
     # In float32: squares of pixels near 255 have more digits than bfloat16.
     exact = x.astype(np.promote_types(x.dtype, np.float32))
-    padded = jnp.pad(jnp.square(exact), ((0, 0), (0, 0), (0, 0), (radius, radius)))
-    # A few shifted additions fuse with what surrounds them, which reduce_window does not.
-    shifted = [padded[..., k : k + channels] for k in range(size)]
-    scale = 1.0 + (alpha / size) * sum(shifted[1:], shifted[0])
+    squares = jnp.square(exact)
+    if train:
+        # A few shifted additions fuse with what surrounds them, which reduce_window does not.
+        padded = jnp.pad(squares, ((0, 0), (0, 0), (0, 0), (radius, radius)))
+        shifted = [padded[..., k : k + channels] for k in range(size)]
+        window_sum = sum(shifted[1:], shifted[0])
+    else:
+        # What exporters know as one layer. A Python 0.0: of an array it does not differentiate.
+        window_sum = jax.lax.reduce_window(
+            squares,
+            0.0,
+            jax.lax.add,
+            window_dimensions=(1, 1, 1, size),
+            window_strides=(1, 1, 1, 1),
+            padding=((0, 0), (0, 0), (0, 0), (radius, radius)),
+        )
+    scale = 1.0 + (alpha / size) * window_sum
     # scale^-0.75 by square roots: pow is several times slower on CPUs.
     inverse = jax.lax.rsqrt(scale * jnp.sqrt(scale)) if beta == 0.75 else scale**-beta
     return (exact * inverse).astype(x.dtype)

@@ -84,7 +84,7 @@ class LeviHassner(nn.Module):
             x = self._activate(x, name, train=train)
             x = ceil_max_pool(x, train=train)
             if self.norm == "lrn" and name != "conv3":
-                x = local_response_norm(x)
+                x = local_response_norm(x, train=train)
         # H, W, C order; Caffe flattens C, H, W, so its fc6 must be permuted on import.
         x = x.reshape(x.shape[0], -1)
         for name in ("fc6", "fc7"):

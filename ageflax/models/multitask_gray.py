@@ -56,5 +56,5 @@ class MultitaskGray(nn.Module):
             )(x, train=train)
             x = ceil_max_pool(nn.relu(x), train=train)
             if self.norm == "lrn" and name != "conv3":
-                x = local_response_norm(x)
+                x = local_response_norm(x, train=train)
         return x.reshape(x.shape[0], -1)

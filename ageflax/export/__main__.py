@@ -1,0 +1,105 @@
+"""Writes a model as a file for elsewhere: python -m ageflax.export --model=MODEL --output=age.onnx."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+_EPILOG = """\
+MODEL is a bundle, a run's fold_K, or a bundle on the Hugging Face hub, hf://OWNER/NAME[@REVISION].
+
+FILE.onnx       for onnxruntime, OpenCV's DNN and others (extra: uv run --extra onnx ...)
+FILE.stablehlo  for JAX, TensorFlow and C++ on CPU, CUDA and TPU: jax.export.deserialize reads it;
+                FILE.stablehlo.json describes it
+
+Input `images`: uint8[batch, resize, resize, 3], RGB; mean, crop and order of channels are inside.
+Outputs: TASK_probabilities, and age, in years, of a model that tells it. Classes, crop margin, licence
+and source are in the metadata. The file is run and held against JAX before it gets its name.
+
+Exit codes: 0 written, 2 bad input, 1 it failed or answers otherwise than JAX, 130 interrupted."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m ageflax.export",
+        description=__doc__,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--model", metavar="MODEL", required=True, help="runs/levi/fold_0, ...")
+    parser.add_argument(
+        "--output", metavar="FILE", type=Path, required=True, help="ends in .onnx or .stablehlo"
+    )
+    parser.add_argument(
+        "--crops", default="center", help="views averaged: center, mirror or ten (default: center)"
+    )
+    parser.add_argument(
+        "--precision",
+        default="float32",
+        help="of the stored weights: float32, float16 or int8; what is computed is float32 (default)",
+    )
+    parser.add_argument(
+        "--layout",
+        default="nhwc_rgb_uint8",
+        help="of the input: nhwc_rgb_uint8, or nchw_bgr_float, the crop itself as floats of 0-255, which"
+        " the ONNX zoo's age and gender models take (default: nhwc_rgb_uint8)",
+    )
+    parser.add_argument(
+        "--opset", type=int, default=17, metavar="N", help="of ONNX, 13 to 23 (default: 17)"
+    )
+    parser.add_argument(
+        "--verify",
+        nargs="?",
+        const="",
+        metavar="PATH",
+        help="print the largest difference from JAX in batches of 1, 7 and 64, of random images, or of a"
+        " photograph of a face or a folder of them: --verify=PATH",
+    )
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    # Imported late: --help should not wait for JAX.
+    from ageflax import bundle, export, model_files
+    from ageflax.errors import InputError
+    from ageflax.export import _export
+    from ageflax.progress import say
+
+    _export.check_output(options.output)
+    opened = model_files.open_model(options.model)
+    first, *others = opened.members
+    if others:
+        raise InputError(
+            f"--model={options.model}: a run of {1 + len(others)} folds; export one, such as"
+            f" {first.path}"
+        )
+    model = first.model
+    if not isinstance(model, bundle.Model):
+        raise InputError(f"--model={options.model}: an .onnx file already; name its bundle")
+    written = export.export(
+        model,
+        options.output,
+        crops=options.crops,
+        layout=options.layout,
+        precision=options.precision,
+        opset=options.opset,
+        faces=Path(options.verify) if options.verify else None,
+        thorough=options.verify is not None,
+        say=say,
+    )
+    if options.verify is not None or options.precision != "float32":
+        print("\n".join(written.differences.lines()))
+    say(f"written: {written.path}, {written.size / 1e6:.1f} MB")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    from ageflax import command
+
+    options = _parser().parse_args(arguments)
+    return command.run("ageflax.export", lambda: _run(options))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""From a function of JAX to an ONNX graph, primitive by primitive.
+
+A network at test is a few dozen kinds of primitives (its jaxpr), each of which is one or two ONNX nodes.
+What is known beforehand is computed by JAX itself while the graph is made.
+
+Other converters were tried: jax2onnx 0.17 replaces flax's layers, not their primitives, while it traces,
+and its nn.max_pool drops explicit padding without a word: Levi's pools then round down and ResNets
+see other windows. Reversals, dynamic reshapes and LRN became some forty nodes, with a convolution over
+four spatial axes that no other runtime has.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ageflax.errors import RunError
+from ageflax.export import _contractions, _elementwise, _idioms, _shapes
+from ageflax.export._graph import Const, Graph, Tensor, Value
+
+_RULES = {**_shapes.RULES, **_contractions.RULES}
+# What JAX would compile first, for each shape anew: of norms and biases there are hundreds.
+_BY_NUMPY = {"add": np.add, "div": np.divide, "mul": np.multiply, "sub": np.subtract}
+_CALLS = {"closed_call", "custom_jvp_call", "custom_vjp_call", "jit", "pjit"}
+
+
+def _inner(params: Mapping[str, Any]) -> Any:
+    """The jaxpr that a call runs."""
+    return next(params[key] for key in ("jaxpr", "call_jaxpr", "fun_jaxpr") if key in params)
+
+
+def _known(graph: Graph, eqn: Any, constants: Sequence[Const]) -> list[Value]:
+    """What a primitive computes of constants."""
+    name = next((value.name for value in constants if value.name), "")
+    primitive, params = eqn.primitive.name, eqn.params
+    if primitive == "broadcast_in_dim":
+        (x,) = constants
+        shape = [1] * len(params["shape"])
+        for axis, place in enumerate(params["broadcast_dimensions"]):
+            shape[place] = x.shape[axis]
+        return [Const(x.value.reshape(shape), name)]
+    if primitive == "reshape":
+        return [Const(constants[0].value.reshape(eqn.outvars[0].aval.shape), name)]
+    if primitive in _BY_NUMPY:
+        return [Const(_BY_NUMPY[primitive](*(value.value for value in constants)), name)]
+    if primitive in _elementwise.ELEMENTWISE:
+        arrays = np.broadcast_arrays(*(value.value for value in constants))
+    else:
+        whole = [
+            graph.broadcast(value, var.aval.shape)
+            for value, var in zip(constants, eqn.invars, strict=True)
+        ]
+        arrays = [value.value for value in whole if isinstance(value, Const)]
+    found = eqn.primitive.bind(*arrays, **params)
+    outputs = found if eqn.primitive.multiple_results else [found]
+    return [Const(np.asarray(value), name) for value in outputs]
+
+
+def _computed(graph: Graph, eqn: Any, values: Sequence[Value]) -> Sequence[Value]:
+    """What a primitive computes when the model runs."""
+    found = _node(graph, eqn, values)
+    return found if isinstance(found, list) else [found]
+
+
+def _node(graph: Graph, eqn: Any, values: Sequence[Value]) -> Value | list[Tensor]:
+    primitive = eqn.primitive.name
+    if (found := _idioms.recognised(graph, primitive, values)) is not None:
+        return found
+    if primitive in _elementwise.UNARY:
+        return _elementwise.unary(graph, primitive, *values)
+    if primitive in _elementwise.BINARY:
+        return _elementwise.binary(graph, primitive, *values)
+    if primitive in _elementwise.ELEMENTWISE:
+        return _elementwise.other(graph, primitive, values)
+    if primitive not in _RULES:
+        raise NotImplementedError(primitive)
+    return _RULES[primitive](graph, eqn, *values)
+
+
+def _walk(graph: Graph, jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Value]) -> list[Value]:
+    """Values of a jaxpr's outputs."""
+    known: dict[Any, Value] = dict(zip(jaxpr.invars, inputs, strict=True))
+    for var, value in zip(jaxpr.constvars, consts, strict=True):
+        known[var] = Const(np.asarray(value))
+
+    def read(atom: Any) -> Value:
+        if hasattr(atom, "val"):  # a literal
+            return Const(np.asarray(atom.val, atom.aval.dtype))
+        return known[atom]
+
+    for eqn in jaxpr.eqns:
+        values = tuple(read(atom) for atom in eqn.invars)
+        if eqn.primitive.name in _CALLS:
+            inner = _inner(eqn.params)
+            outputs = _walk(graph, inner.jaxpr, inner.consts, values)
+        elif all(isinstance(value, Const) for value in values):
+            outputs = _known(graph, eqn, [v for v in values if isinstance(v, Const)])
+        else:
+            origin = (eqn.primitive.name, eqn.params, values)
+            outputs = [
+                dataclasses.replace(value, origin=origin)
+                if isinstance(value, Tensor) and value.origin is None and value not in values
+                else value
+                for value in _computed(graph, eqn, values)
+            ]
+        known.update(zip(eqn.outvars, outputs, strict=True))
+    return [read(atom) for atom in jaxpr.outvars]
+
+
+def lower(graph: Graph, closed: Any, inputs: Sequence[Value], names: Sequence[str]) -> None:
+    """Adds what a closed jaxpr computes to a graph.
+
+    Args:
+      graph: to add to.
+      closed: of the function.
+      inputs: its arguments.
+      names: of its outputs.
+
+    Raises:
+      RunError: it uses a primitive, or a form of one, that is not known here.
+    """
+    try:
+        outputs = _walk(graph, closed.jaxpr, closed.consts, inputs)
+        for name, value, var in zip(names, outputs, closed.jaxpr.outvars, strict=True):
+            whole = graph.broadcast(value, var.aval.shape)
+            # A node of its own where several names stand for one value, or it is constant.
+            last = graph.node("Identity", [graph.plain(whole)])
+            graph.rename(last, name)
+    except NotImplementedError as error:
+        raise RunError(f"this network has an operation that is not exported: {error}") from error

@@ -1,0 +1,140 @@
+"""Writes and runs .onnx files."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from ageflax import __version__, onnx_model
+from ageflax.errors import InputError, RunError
+from ageflax.export import _precision
+from ageflax.export._graph import BATCH, Const, Graph, Tensor
+from ageflax.export._lower import lower
+from ageflax.export._serving import Serving
+from ageflax.export._tidy import tidy
+
+OPSETS = range(13, 24)
+OPSET = 17  # what onnxruntime 1.12 and OpenCV 4.8 already read
+_HINT = "is not installed; run the command as uv run --extra onnx python -m ageflax.export ..."
+
+
+def packages() -> tuple[Any, Any]:
+    """The modules onnx and onnxruntime.
+
+    Raises:
+      InputError: one is absent.
+    """
+    try:
+        import onnx
+        import onnxruntime
+    except ImportError as error:
+        raise InputError(f"{error.name or 'onnx'}, which writing ONNX needs, {_HINT}") from error
+    return onnx, onnxruntime
+
+
+def graph_of(serving: Serving, *, opset: int) -> Graph:
+    """The graph of what is served, with weights that are named as in the bundle."""
+    (batch,) = jax.export.symbolic_shape(BATCH)
+    variables = serving.model.variables
+    shape = (batch, *serving.shape)
+    closed = jax.make_jaxpr(serving)(variables, jax.ShapeDtypeStruct(shape, serving.dtype))
+    leaves = jax.tree_util.tree_leaves_with_path(variables)
+    weights = [
+        Const(np.asarray(leaf), jax.tree_util.keystr(path, simple=True, separator="/"))
+        for path, leaf in leaves
+    ]
+    graph = Graph(onnx_model.INPUT, batch, opset=opset)
+    images = Tensor(onnx_model.INPUT, shape, tuple(range(len(shape))))
+    names = tuple(serving.outputs)
+    lower(graph, closed, [*weights, images], names)
+    tidy(graph, {onnx_model.INPUT}, set(names))
+    return graph
+
+
+def _proto(onnx: Any, graph: Graph, serving: Serving) -> Any:
+    helper, kinds = onnx.helper, onnx.TensorProto
+    given = kinds.UINT8 if serving.dtype == np.uint8 else kinds.FLOAT
+    made = helper.make_graph(
+        [
+            helper.make_node(node.kind, node.inputs, [node.output], node.output, **node.attributes)
+            for node in graph.nodes
+        ],
+        "ageflax",
+        [helper.make_tensor_value_info(onnx_model.INPUT, given, [BATCH, *serving.shape])],
+        [
+            helper.make_tensor_value_info(name, kinds.FLOAT, [BATCH, *shape])
+            for name, shape in serving.outputs.items()
+        ],
+        [onnx.numpy_helper.from_array(array, name) for name, array in graph.weights.items()],
+    )
+    versions = [helper.make_opsetid("", graph.opset)]
+    return helper.make_model(
+        made,
+        opset_imports=versions,
+        ir_version=helper.find_min_ir_version_for(versions),
+        producer_name="ageflax",
+        producer_version=__version__,
+    )
+
+
+class OnnxFile:
+    """An ONNX model that is being written.
+
+    Args:
+      serving: what it computes.
+      opset: the version of ONNX's operators.
+      precision: of the weights.
+    """
+
+    def __init__(self, serving: Serving, *, opset: int, precision: str):
+        self._onnx, self._onnxruntime = packages()
+        graph = graph_of(serving, opset=opset)
+        _precision.compress(graph, precision)
+        self._content = _proto(self._onnx, graph, serving).SerializeToString()
+        self._names = list(serving.outputs)
+        self.more = {"opset": opset}
+
+    def write(self, path: Path) -> None:
+        """Writes it under a name, and checks what was written.
+
+        Raises:
+          RunError: onnx's own checker finds fault with it.
+        """
+        path.write_bytes(self._content)
+        self._content = b""
+        try:
+            self._onnx.checker.check_model(str(path), full_check=True)
+        except Exception as error:  # its own classes
+            first = (str(error).splitlines() or [type(error).__name__])[0]
+            raise RunError(f"onnx.checker refuses the model: {first}") from error
+
+    def describe(self, path: Path, described: dict[str, str]) -> None:
+        """Adds what the file says of itself: protobufs that follow one another are one."""
+        model = self._onnx.ModelProto()
+        self._onnx.helper.set_model_props(model, described)
+        with path.open("ab") as file:
+            file.write(model.SerializeToString())
+
+    def answers(self, path: Path) -> Any:
+        """What the file gives, per output, by onnxruntime on the CPU.
+
+        Raises:
+          RunError: onnxruntime cannot read it.
+        """
+        options = self._onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        try:
+            session = self._onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            first = (str(error).splitlines() or [type(error).__name__])[0]
+            raise RunError(f"onnxruntime refuses the model: {first}") from error
+        names = self._names
+
+        def answer(images: np.ndarray) -> dict[str, np.ndarray]:
+            found = session.run(names, {onnx_model.INPUT: images})
+            return dict(zip(names, found, strict=True))
+
+        return answer

@@ -1,0 +1,69 @@
+"""Writes and runs .stablehlo files, as jax.export makes them: for JAX, TensorFlow and C++, any chip."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from ageflax import onnx_model, steps
+from ageflax.export import _precision
+from ageflax.export._graph import BATCH
+from ageflax.export._serving import Serving
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+
+
+def described_at(path: Path) -> Path:
+    """Where the metadata of a .stablehlo file lies, which has no place for any."""
+    return path.with_name(f"{path.name}.json")
+
+
+class StableHloFile:
+    """A model that is being written as StableHLO, weights and all.
+
+    Args:
+      serving: what it computes.
+      precision: of the weights.
+    """
+
+    def __init__(self, serving: Serving, *, precision: str):
+        variables = _precision.compressed(serving.model.variables, precision)
+        (batch,) = jax.export.symbolic_shape(BATCH)
+        given = jax.ShapeDtypeStruct((batch, *serving.shape), serving.dtype)
+        names = list(serving.outputs)
+
+        def answer(images: jax.Array) -> dict[str, jax.Array]:
+            return dict(zip(names, serving(_precision.restored(variables), images), strict=True))
+
+        exported = jax.export.export(steps.compiled(answer), platforms=PLATFORMS)(given)
+        self._content = exported.serialize()
+        self._specification = {
+            "input": {onnx_model.INPUT: [str(serving.dtype), [BATCH, *serving.shape]]},
+            "outputs": {name: ["float32", [BATCH, *s]] for name, s in serving.outputs.items()},
+        }
+        self.more = {
+            "jax": jax.__version__,
+            "calling_convention": exported.calling_convention_version,
+            "platforms": ", ".join(PLATFORMS),
+        }
+
+    def write(self, path: Path) -> None:
+        """Writes it under a name."""
+        path.write_bytes(self._content)
+
+    def describe(self, path: Path, described: dict[str, str]) -> None:
+        """Writes what the file says of itself beside it."""
+        whole = {**self._specification, "metadata": described}
+        described_at(path).write_text(json.dumps(whole, indent=2) + "\n")
+
+    def answers(self, path: Path) -> Any:
+        """What the file gives, per output, by JAX on this machine."""
+        call = jax.export.deserialize(bytearray(path.read_bytes())).call
+
+        def answer(images: np.ndarray) -> dict[str, np.ndarray]:
+            found: Any = call(images)
+            return {name: np.asarray(values) for name, values in found.items()}
+
+        return answer

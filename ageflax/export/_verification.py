@@ -1,0 +1,147 @@
+"""Whether an exported file answers as JAX does: it is run before it is called written."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ageflax import onnx_model, steps
+from ageflax.data.images import BadImageError
+from ageflax.errors import InputError, RunError
+from ageflax.export._serving import Serving
+
+QUICK, THOROUGH = (1, 7), (1, 7, 64)
+# Largest difference of float32, as a share of what is above 1: of probabilities, and of years.
+TOLERANCE = 1e-4
+_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
+_LARGEST = 64 << 20  # bytes of an image file
+
+Answer = Callable[[np.ndarray], dict[str, np.ndarray]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Faces:
+    """What a file is verified on.
+
+    Attributes:
+      images: uint8[n, resize, resize, 3], RGB.
+      kind: what they are, in words.
+    """
+
+    images: np.ndarray
+    kind: str
+
+
+def random_faces(side: int, count: int) -> Faces:
+    """Noise of several grains, dark and bright; the same in every call."""
+    rng = np.random.default_rng(0)
+    total = np.zeros((count, side, side, 3), np.float32)
+    for grain in (side, 16, 4, 1):
+        cells = -(-side // grain)
+        coarse = rng.uniform(-64.0, 64.0, (count, cells, cells, 3)).astype(np.float32)
+        total += coarse.repeat(grain, 1).repeat(grain, 2)[:, :side, :side]
+    return Faces(np.clip(total + 128.0, 0, 255).astype(np.uint8), f"{count} random images")
+
+
+def read_faces(serving: Serving, path: Path, count: int) -> Faces:
+    """Photographs of faces, prepared as in training; the first of a folder, repeated if they are few.
+
+    Raises:
+      InputError: there is none, or one cannot be read.
+    """
+    if path.is_dir():
+        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
+        paths = found[:count]
+    elif path.is_file():
+        paths = [path]
+    else:
+        raise InputError(f"--verify={path}: no such file or folder")
+    if not paths:
+        raise InputError(f"--verify={path}: no image in it ({', '.join(sorted(_SUFFIXES))})")
+    faces = []
+    for one in paths:
+        if one.stat().st_size > _LARGEST:
+            raise InputError(f"--verify: {one}: larger than {_LARGEST >> 20} MB")
+        try:
+            faces.append(serving.model.prepare(one.read_bytes()))
+        except BadImageError as error:
+            raise InputError(f"--verify: {one}: {error}") from error
+    images = np.stack([faces[k % len(faces)] for k in range(count)])
+    named = "1 image" if len(faces) == 1 else f"{len(faces)} images"
+    return Faces(images, f"{named} of {path}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Differences:
+    """How far an exported file's answers lie from JAX's.
+
+    Attributes:
+      faces: what it was asked, in words.
+      largest: per output, per batch size.
+    """
+
+    faces: str
+    largest: dict[str, dict[int, float]]
+
+    @property
+    def overall(self) -> dict[str, float]:
+        """Largest of all batches, per output; NaN of an answer that is no number."""
+        return {name: float(np.max(list(each.values()))) for name, each in self.largest.items()}
+
+    def lines(self) -> list[str]:
+        """For the user."""
+        sizes = list(next(iter(self.largest.values())))
+        batches = ", ".join(map(str, sizes[:-1])) + f" and {sizes[-1]}"
+        width = max(map(len, self.largest))
+        lines = [f"largest difference from JAX in float32, {self.faces}, in batches of {batches}:"]
+        for name, each in self.largest.items():
+            unit = " years" if name == onnx_model.AGE else ""
+            values = "  ".join(f"{value:.2g}" for value in each.values())
+            lines.append(f"  {name:{width}}  {values}{unit}")
+        return lines
+
+
+def _references(serving: Serving, faces: np.ndarray) -> dict[str, np.ndarray]:
+    """The bundle's own answers, by parts of one size, for which it is compiled once."""
+    model, crops = serving.reference, serving.crops
+    answer = steps.compiled(lambda images: model(images, crops=crops))
+    size = min(len(faces), 8)
+    found = []
+    for start in range(0, len(faces), size):
+        part = faces[start : start + size]
+        missing = size - len(part)
+        padded = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)])
+        found.append(serving.expected(answer(padded)))
+    names = found[0]
+    return {name: np.concatenate([each[name] for each in found])[: len(faces)] for name in names}
+
+
+def compare(
+    serving: Serving, answer: Answer, faces: Faces, sizes: Sequence[int]
+) -> tuple[Differences, bool]:
+    """Differences from JAX, and whether all are within what float32 allows.
+
+    Args:
+      serving: what was exported.
+      answer: what the file gives, per output, of faces in the layout of its input.
+      faces: at least as many as the largest batch.
+      sizes: of the batches.
+
+    Raises:
+      RunError: an answer is of another shape than it should be, or no number.
+    """
+    expected, given = _references(serving, faces.images), serving.given(faces.images)
+    largest: dict[str, dict[int, float]] = {name: {} for name in expected}
+    within = True
+    for size in sizes:
+        found = answer(given[:size])
+        for name, values in expected.items():
+            wanted, here = values[:size], found[name]
+            if here.shape != wanted.shape or not np.isfinite(here).all():
+                state = "not finite" if here.shape == wanted.shape else f"of shape {here.shape}"
+                raise RunError(f"output {name} of {size} faces is {state}: nothing was written")
+            away = np.abs(here.astype(np.float64) - wanted)
+            largest[name][size] = float(away.max())
+            within &= bool((away <= TOLERANCE * np.maximum(1.0, np.abs(wanted))).all())
+    return Differences(faces.kind, largest), within

@@ -1,0 +1,193 @@
+"""How fast a model answers once it is exported: onnxruntime, JAX and OpenCV's DNN, turn by turn.
+
+python -m tests.benchmarks.export_latency [--configs=levi,resnet34] [--turns=5] [--output=FILE.json]
+
+Weights are drawn, which changes no time. Each runtime is given the same crop, in the layout of the peers
+(--layout=nchw_bgr_float), since OpenCV reads floats only; JAX runs the same function, compiled. onnxruntime
+also takes the project's own layout, uint8 N, H, W, C, with the preprocessing inside.
+"""
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnxruntime
+
+from ageflax import bundle, command, export, files, steps
+from ageflax import config as configuration
+from ageflax.errors import InputError
+from ageflax.export._serving import serving
+from ageflax.progress import say
+from tests.benchmarks import machine
+from tests.export import bundles
+
+_CONFIGS = Path(__file__).parents[2] / "configs"
+_DEFAULT = "levi,resnet34,multitask,faces_age,vgg16_dex"
+_BATCHES = (1, 32)
+_TURN = 1.0  # seconds that a runtime's turn lasts at least, after one call that is not timed
+
+Answer = Callable[[np.ndarray], Any]
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines or [type(error).__name__])[0][:160]
+
+
+def _session(path: Path) -> Answer:
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return lambda images: session.run(None, {"images": images})
+
+
+def _opencv(path: Path) -> Answer:
+    network = cv2.dnn.readNetFromONNX(str(path))
+    names = network.getUnconnectedOutLayersNames()
+
+    def answer(images: np.ndarray) -> Any:
+        network.setInput(images)
+        return network.forward(names)
+
+    return answer
+
+
+def _jax(model: bundle.Model) -> Answer:
+    served = serving(model, layout="nchw_bgr_float", crops="center")
+    compiled = steps.compiled(lambda variables, images: served(variables, images))
+    return lambda images: [np.asarray(x) for x in compiled(model.variables, images)]
+
+
+def _time(answer: Answer, images: np.ndarray) -> list[float]:
+    """Seconds of calls, for a turn."""
+    answer(images)
+    found: list[float] = []
+    began = time.perf_counter()
+    while not found or time.perf_counter() - began < _TURN:
+        started = time.perf_counter()
+        answer(images)
+        found.append(time.perf_counter() - started)
+    return found
+
+
+def _runtimes(
+    model: bundle.Model, folder: Path
+) -> tuple[dict[str, tuple[Answer, bool]], dict[str, int], dict[str, str]]:
+    """What answers, and whether it takes the peers' layout; sizes of files; what could not be read."""
+    sizes, made, failed = {}, {}, {}
+    for name, layout, precision in (
+        ("float32", "nhwc_rgb_uint8", "float32"),
+        ("float16", "nhwc_rgb_uint8", "float16"),
+        ("int8", "nhwc_rgb_uint8", "int8"),
+        ("peers", "nchw_bgr_float", "float32"),
+    ):
+        path = folder / f"{name}.onnx"
+        sizes[name] = export.export(model, path, layout=layout, precision=precision).size
+        say(f"  {path.name}: {sizes[name] / 1e6:.1f} MB")
+    makers: dict[str, tuple[Callable[[], Answer], bool]] = {
+        "onnxruntime": (lambda: _session(folder / "peers.onnx"), True),
+        "onnxruntime uint8": (lambda: _session(folder / "float32.onnx"), False),
+        "onnxruntime float16": (lambda: _session(folder / "float16.onnx"), False),
+        "onnxruntime int8": (lambda: _session(folder / "int8.onnx"), False),
+        "jax": (lambda: _jax(model), True),
+        "opencv": (lambda: _opencv(folder / "peers.onnx"), True),
+    }
+    for name, (make, peers) in makers.items():
+        try:
+            made[name] = make(), peers
+        except Exception as error:  # whatever it is, the others go on
+            failed[name] = _first_line(error)
+    return made, sizes, failed
+
+
+def _measure(model: bundle.Model, folder: Path, turns: int) -> dict[str, Any]:
+    """Median milliseconds a call, per runtime and batch; and how far its answers lie from JAX's."""
+    made, sizes, failed = _runtimes(model, folder)
+    spec, seconds = model.config["input"], {}
+    crop, resize = spec["crop"], spec["resize"]
+    rng, results = np.random.default_rng(0), {}
+    for batch in _BATCHES:
+        faces = rng.integers(0, 256, (batch, resize, resize, 3), dtype=np.uint8)
+        top = (resize - crop) // 2
+        part = faces[:, top : top + crop, top : top + crop, ::-1].transpose(0, 3, 1, 2)
+        blob = np.ascontiguousarray(part, np.float32)
+        for turn in range(turns):
+            for name, (answer, peers) in list(made.items()):
+                try:
+                    found = _time(answer, blob if peers else faces)
+                except Exception as error:
+                    failed[f"{name}, batch {batch}"] = _first_line(error)
+                    continue
+                seconds.setdefault((name, batch), []).extend(found)
+            say(f"  batch {batch}: turn {turn + 1} of {turns}")
+    for (name, batch), values in seconds.items():
+        results.setdefault(name, {})[str(batch)] = 1e3 * statistics.median(values)
+    return {"bytes": sizes, "milliseconds": results, "failed": failed}
+
+
+def _table(found: dict[str, Any], described: dict[str, Any]) -> str:
+    names = list(dict.fromkeys(n for each in found.values() for n in each["milliseconds"]))
+    lines = [machine.headline(described), ""]
+    lines.append("| model | batch | " + " | ".join(names) + " | MB float32 / float16 / int8 |")
+    lines.append("|---|---|" + "---|" * (len(names) + 1))
+    for config, each in found.items():
+        sizes = " / ".join(
+            f"{each['bytes'][key] / 1e6:.1f}" for key in ("float32", "float16", "int8")
+        )
+        for batch in map(str, _BATCHES):
+            cells = [each["milliseconds"].get(name, {}).get(batch) for name in names]
+            texts = ["" if value is None else f"{value:.1f}" for value in cells]
+            lines.append(f"| {config} | {batch} | {' | '.join(texts)} | {sizes} |")
+    lines.append("\nMilliseconds a call, median.")
+    for config, each in found.items():
+        lines += [f"{config}: {name}: {error}" for name, error in each["failed"].items()]
+    return "\n".join(lines)
+
+
+def _run(options: argparse.Namespace, words: Sequence[str]) -> None:
+    names = options.configs.split(",")
+    known = {path.stem for path in _CONFIGS.glob("*.py")}
+    if unknown := [name for name in names if name not in known]:
+        raise InputError(f"--configs: {', '.join(unknown)} not among {', '.join(sorted(known))}")
+    if options.turns < 1:
+        raise InputError("--turns is at least 1")
+    cv2.setNumThreads(os.cpu_count() or 1)
+    described = machine.describe("tests.benchmarks.export_latency", words)
+    described["versions"] |= {"onnxruntime": onnxruntime.__version__, "opencv": cv2.__version__}
+    found: dict[str, Any] = {}
+    for name in names:
+        say(name)
+        config = configuration.load(str(_CONFIGS / f"{name}.py"))
+        with tempfile.TemporaryDirectory() as folder:
+            model = bundle.load(bundles.write_config(Path(folder) / "bundle", config))
+            found[name] = _measure(model, Path(folder), options.turns)
+    print(_table(found, described))
+    if options.output:
+        files.write_json(options.output, {"machine": described, "models": found})
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks.export_latency",
+        description=(__doc__ or "").splitlines()[0],
+        allow_abbrev=False,
+    )
+    parser.add_argument("--configs", default=_DEFAULT, metavar="A,B", help=f"default: {_DEFAULT}")
+    parser.add_argument("--turns", type=int, default=3, help="of each runtime (default: 3)")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE.json", help="figures, besides the table"
+    )
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    options = parser.parse_args(words)
+    return command.run("tests.benchmarks.export_latency", lambda: _run(options, words))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,169 @@
+"""What an exported file says, how exact it is, and that nothing is left of one that is wrong."""
+
+import json
+from typing import Any
+
+import jax
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from ageflax import bundle, export
+from ageflax.errors import InputError, RunError
+from ageflax.export import _lower, _verification
+from ageflax.onnx_model import OnnxModel
+from tests.export import bundles
+
+
+def metadata(path):
+    return {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+
+
+def test_the_metadata_hold_what_a_stranger_needs(model, tmp_path):
+    path = export.export(model, tmp_path / "model.onnx", crops="mirror").path
+    found = metadata(path)
+    assert json.loads(found["ageflax.config"]) == model.config
+    assert found["ageflax.classes.gender"] == "female, male"
+    assert found["ageflax.licence"] == "Apache-2.0"
+    assert found["ageflax.crop_margin"] == f"{model.config['crop_margin']:g}"
+    assert found["ageflax.crops"] == "mirror"
+    assert found["ageflax.opset"] == "17"
+    assert (
+        "uint8 N, H, W, C, RGB. Inside: mean, deviation, mirror crop of 32"
+        in (found["ageflax.preprocessing"])
+    )
+    difference = json.loads(found["ageflax.difference"])
+    assert difference["images"] == "7 random images"
+    assert 0 <= difference["largest"]["gender_probabilities"] < 1e-4
+
+
+def test_terms_that_bind_are_in_the_metadata(model, tmp_path):
+    config = {**model.config, "data": {"name": "faces", "licence": "non-commercial research only"}}
+    bound = bundle.Model(**{**vars(model), "config": config})
+    path = export.export(bound, tmp_path / "model.onnx").path
+    assert "non-commercial research only" in metadata(path)["ageflax.terms"]
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".stablehlo"])
+def test_fewer_bits_make_a_smaller_file_and_their_loss_is_told(suffix, model, tmp_path):
+    whole, half, quarter = (
+        export.export(model, tmp_path / f"{precision}{suffix}", precision=precision)
+        for precision in ("float32", "float16", "int8")
+    )
+    kernels = sum(x.size for x in jax.tree.leaves(model.variables) if x.ndim > 1 and x.size >= 256)
+    assert whole.size - half.size == pytest.approx(2 * kernels, abs=4000)
+    assert whole.size - quarter.size == pytest.approx(3 * kernels, abs=4000)
+    lost = [each.differences.overall["years_probabilities"] for each in (whole, half, quarter)]
+    assert lost[0] < 1e-5 < lost[1] < lost[2] < 0.1
+
+
+def test_a_file_of_fewer_bits_is_used_like_any(model, tmp_path):
+    written = export.export(model, tmp_path / "model.onnx", precision="int8")
+    opened = OnnxModel(written.path)
+    opened.check(36, {"gender": 2, "years": 101})
+    found = opened(np.zeros((3, 36, 36, 3), np.uint8))
+    expected = np.asarray(model(np.zeros((3, 36, 36, 3), np.uint8))["gender"])
+    np.testing.assert_allclose(found["gender"], expected, atol=0.05)
+
+
+def test_stablehlo_is_whole_and_described_beside(model, tmp_path):
+    path = export.export(model, tmp_path / "model.stablehlo", crops="ten").path
+    exported = jax.export.deserialize(bytearray(path.read_bytes()))
+    assert exported.platforms == ("cpu", "cuda", "tpu")
+    faces = np.random.default_rng(0).integers(0, 256, (5, 36, 36, 3), dtype=np.uint8)
+    called: Any = exported.call(faces)
+    found: np.ndarray = np.asarray(called["gender_probabilities"])
+    expected = model(faces, crops="ten")["gender"]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    described = json.loads((tmp_path / "model.stablehlo.json").read_text())
+    assert described["input"] == {"images": ["uint8", ["batch", 36, 36, 3]]}
+    assert described["outputs"]["years_probabilities"] == ["float32", ["batch", 101]]
+    assert described["metadata"]["ageflax.classes.gender"] == "female, male"
+
+
+@pytest.mark.parametrize(
+    ("channels", "mean"), [("bgr", "image"), ("rgb", "pixel"), ("grey", "image")]
+)
+def test_the_zoos_layout_takes_the_crop_as_bgr_floats(channels, mean, tmp_path):
+    name = "multitask_gray" if channels == "grey" else "levi_hassner"
+    values = bundles.small(name, channels=channels, width=0.1)
+    model = bundle.load(bundles.write(tmp_path / "bundle", values, mean=mean))
+    path = export.export(model, tmp_path / "zoo.onnx", layout="nchw_bgr_float").path
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (given,) = session.get_inputs()
+    assert (given.type, given.shape) == ("tensor(float)", ["batch", 3, 32, 32])
+    faces = np.random.default_rng(0).integers(0, 256, (2, 36, 36, 3), dtype=np.uint8)
+    # As OpenCV gives it: the middle, BGR, channels first, of one face.
+    blob = faces[:1, 2:34, 2:34, ::-1].transpose(0, 3, 1, 2).astype(np.float32)
+    (found,) = session.run(["gender_probabilities"], {given.name: blob})
+    np.testing.assert_allclose(found, model(faces)["gender"][:1], atol=1e-5)
+    opened = OnnxModel(path)
+    with pytest.raises(InputError, match=r"--layout=nchw_bgr_float, for programs that crop faces"):
+        opened.check(36, {"gender": 2})
+
+
+def test_verified_on_photographs(model, joint, tmp_path):
+    import cv2
+
+    for k in range(3):
+        pixels = np.random.default_rng(k).integers(0, 256, (50, 40, 3), dtype=np.uint8)
+        cv2.imwrite(str(tmp_path / f"{k}.png"), pixels)
+    (tmp_path / "notes.txt").write_text("no face")
+    written = export.export(model, tmp_path / "model.onnx", faces=tmp_path)
+    assert written.differences.faces == f"3 images of {tmp_path}"
+    assert list(written.differences.largest["age"]) == [1, 7, 64]
+    one = export.export(model, tmp_path / "model.onnx", faces=tmp_path / "0.png")
+    assert one.differences.faces == f"1 image of {tmp_path / '0.png'}"
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".stablehlo"])
+def test_a_wrong_answer_is_not_written(suffix, model, tmp_path, monkeypatch):
+    """The bundle is asked about other faces than the file, so that their answers differ."""
+    references = _verification._references
+    monkeypatch.setattr(
+        _verification, "_references", lambda serving, faces: references(serving, faces[::-1])
+    )
+    path = tmp_path / f"model{suffix}"
+    path.write_text("an earlier one")
+    with pytest.raises(RunError, match=r"not written: its answers differ from JAX's by more than"):
+        export.export(model, path)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert path.read_text() == "an earlier one"
+
+
+def test_weights_that_are_no_numbers_are_refused(model, tmp_path):
+    params = jax.tree.map(lambda x: np.full_like(x, np.nan), model.variables)
+    spoilt = bundle.Model(**{**vars(model), "variables": params})
+    with pytest.raises(InputError, match="weights that are no numbers"):
+        export.export(spoilt, tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_answers_that_are_no_numbers_are_not_written(model, tmp_path):
+    """Weights that are too large for the half precision they are asked for."""
+    params = jax.tree.map(lambda x: x * 1e6 if x.ndim > 1 else x, model.variables)
+    large = bundle.Model(**{**vars(model), "variables": params})
+    with pytest.raises(RunError, match="is not finite: nothing was written"):
+        export.export(large, tmp_path / "model.onnx", precision="float16")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_operation_that_is_not_known_is_named(model, tmp_path, monkeypatch):
+    monkeypatch.delitem(_lower._RULES, "reduce_window_max")
+    with pytest.raises(RunError, match="an operation that is not exported: reduce_window_max"):
+        export.export(model, tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_leaves_nothing(model, tmp_path, monkeypatch):
+    from pathlib import Path
+
+    def full(self, content):
+        self.touch()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        export.export(model, tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
