@@ -164,10 +164,10 @@ def markdown(described: dict[str, Any], found: dict[str, Any]) -> str:
     """The results as GitHub's Markdown."""
     lines = ["| | faces | s | peak MB |", "| --- | --: | --: | --: |"]
     for task, results in found.items():
-        for point in results["points"]:
-            lines.append(
-                f"| {task} | {point['faces']} | {point['seconds']:.1f} | {point['bytes'] / 1e6:.0f} |"
-            )
+        lines += [
+            f"| {task} | {point['faces']} | {point['seconds']:.1f} | {point['bytes'] / 1e6:.0f} |"
+            for point in results["points"]
+        ]
     lines += ["", "| straight line | s | ms a face | R2 | bend | MB | bytes a face | at 500,000 |"]
     lines.append("| --- " + "| --: " * 7 + "|")
     for task, results in found.items():
@@ -194,9 +194,6 @@ def _sizes(text: str) -> list[int]:
 
 
 def _run(options: argparse.Namespace, words: Sequence[str]) -> None:
-    if options.child:
-        task, faces, folder = options.child
-        return _child(task, int(faces), Path(folder))
     tasks, sizes = options.tasks.split(","), _sizes(options.faces)
     if unknown := [task for task in tasks if task not in _TASKS]:
         raise InputError(f"--tasks: {unknown[0]!r} is none of {', '.join(_TASKS)}")
@@ -221,6 +218,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, metavar="FILE.json")
     words = sys.argv[1:] if arguments is None else list(arguments)
     options = parser.parse_args(words)
+    if options.child:
+        task, faces, folder = options.child
+        name = f"{task} of {faces} faces"
+        return command.run(name, lambda: _child(task, int(faces), Path(folder)))
     return command.run("tests.benchmarks.memory", lambda: _run(options, words))
 
 

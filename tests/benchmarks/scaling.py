@@ -155,8 +155,6 @@ def markdown(described: dict[str, Any], found: dict[str, Any]) -> str:
 
 
 def _run(options: argparse.Namespace, words: Sequence[str]) -> None:
-    if options.child:
-        return _child(json.loads(options.child))
     if not (_CONFIGS / f"{options.config}.py").is_file():
         raise InputError(f"--config={options.config}: no configs/{options.config}.py")
     for name in options.layouts.split(","):
@@ -194,6 +192,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if strange := [word for word in more if not word.startswith("--config.")]:
         parser.error(f"unrecognized arguments: {' '.join(strange)}")
     options.more = more
+    if options.child:
+        return command.run("a process of it", lambda: _child(json.loads(options.child)))
     return command.run("tests.benchmarks.scaling", lambda: _run(options, words))
 
 
