@@ -61,11 +61,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> None:
     # Imported late: --help should not wait for JAX.
-    from ageflax import bundle, export, model_files
+    from ageflax import bundle, compilation_cache, export, model_files
     from ageflax.errors import InputError
     from ageflax.export import _export
     from ageflax.progress import say
 
+    compilation_cache.enable()
     _export.check_output(options.output)
     opened = model_files.open_model(options.model)
     first, *others = opened.members

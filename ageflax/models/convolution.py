@@ -125,13 +125,13 @@ class Conv(nn.Module):
             to be seen by exporters and compilers for inference.
         """
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
-        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32).astype(self.dtype)
-        x = x.astype(self.dtype)
+        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
+        x, kernel = jnp.asarray(x, self.dtype), jnp.asarray(kernel, self.dtype)
         y = self._convolved(x, kernel, train=train)
         if not self.use_bias:
             return y
         bias = self.param("bias", self.bias_init, (self.features,), jnp.float32)
-        return y + bias.astype(self.dtype)
+        return y + jnp.asarray(bias, self.dtype)
 
     def _convolved(self, x: jax.Array, kernel: jax.Array, *, train: bool) -> jax.Array:
         size, stride, channels = self.kernel_size, self.strides, x.shape[-1]

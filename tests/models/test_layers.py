@@ -111,14 +111,15 @@ def test_norm_of_one_large_value_is_literal() -> None:
     st.sampled_from((1, 2, 4, 5, 6, 11)),
     st.sampled_from(((5, 0.75), (3, 0.75), (5, 0.5))),
     st.sampled_from((1.0, 30.0, 700.0)),
+    st.booleans(),
     st.integers(0, 2**32 - 1),
 )
 def test_norm_equals_its_definition(
-    channels: int, window: tuple[int, float], scale: float, seed: int
+    channels: int, window: tuple[int, float], scale: float, train: bool, seed: int
 ) -> None:
     size, beta = window
     x = np.random.default_rng(seed).normal(0, scale, (2, 3, 2, channels)).astype(np.float32)
-    found = local_response_norm(jnp.asarray(x), size=size, beta=beta)
+    found = local_response_norm(jnp.asarray(x), size=size, beta=beta, train=train)
     np.testing.assert_allclose(found, _norm(x, size, 1e-4, beta), 2e-6, 1e-6)
 
 
@@ -133,14 +134,17 @@ def _norm_gradient(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return gradient
 
 
+@pytest.mark.parametrize("train", [False, True])
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.03)])
-def test_norm_gradient_equals_finite_differences(dtype: str, tolerance: float) -> None:
+def test_norm_gradient_equals_finite_differences(dtype: str, tolerance: float, train: bool) -> None:
     generator = np.random.default_rng(4)
     # Representable in bfloat16, so that only the arithmetic differs.
     x = generator.integers(-120, 121, (1, 2, 2, 7)).astype(np.float64) * 2
     weights = generator.integers(-8, 9, x.shape).astype(np.float64)
     inputs, factors = jnp.asarray(x, dtype), jnp.asarray(weights, dtype)
-    gradient = jax.jit(jax.grad(lambda x: (factors * local_response_norm(x)).sum()))(inputs)
+    gradient = jax.jit(jax.grad(lambda x: (factors * local_response_norm(x, train=train)).sum()))(
+        inputs
+    )
     assert gradient.dtype == dtype
     expected = _norm_gradient(x, weights)
     # bfloat16 keeps eight bits, and terms of a gradient cancel: relative to the largest.
