@@ -123,7 +123,7 @@ def _labels(faces: Faces) -> bytes:
 
 def _checksums(pixels: np.ndarray) -> list[int]:
     """CRC-32 of each piece, on all cores."""
-    flat = memoryview(pixels.reshape(-1))
+    flat: Any = memoryview(pixels.reshape(-1))  # pyright: ignore[reportArgumentType]  arrays are buffers
     pieces = [flat[start : start + _PIECE] for start in range(0, len(flat), _PIECE)]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         return list(pool.map(zlib.crc32, pieces))

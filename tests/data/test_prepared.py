@@ -2,6 +2,7 @@ import multiprocessing
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def decodes(monkeypatch) -> list[int]:
     return found
 
 
-def _load(dataset, decoding=DECODING):
+def _load(dataset: StoredDataset, decoding: pipeline.Decoding | None = DECODING) -> Any:
     said = []
     return prepared.load(dataset, decoding, say=said.append), said
 
@@ -259,7 +260,8 @@ def test_two_processes_at_once(dataset):
     found = [answers.get(timeout=60) for _ in processes]
     for process in processes:
         process.join()
-    expected = int(pipeline.load(dataset, DECODING).pixels.sum())
+    plain: Any = pipeline.load(dataset, DECODING).pixels
+    expected = int(plain.sum())
     assert found == [(expected, [])] * 2
     loaded, said = _load(dataset)
     assert int(loaded.pixels.sum()) == expected
