@@ -156,8 +156,7 @@ class Model:
           images.BadImageError: they are no image that can be used.
         """
         spec = self.config["input"]
-        decoded = images.decode(content)
-        return images.resize(decoded, spec["resize"], interpolation=spec["interpolation"])
+        return images.square(content, spec["resize"], interpolation=spec["interpolation"])
 
     def __call__(self, faces: AnyArray, *, crops: str = "center") -> dict[str, jax.Array]:
         """Probabilities float[b, classes] per task of uint8[b, resize, resize, 3] faces, RGB.

@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from ageflax import config as configuration
 from ageflax import hosts, placement
 from ageflax.config import Config
-from ageflax.data import build, pipeline, splits
+from ageflax.data import build, pipeline, prepared, splits
 from ageflax.data.dataset import Faces, StoredDataset, Target
 from ageflax.data.frontal import most_frontal
 from ageflax.errors import InputError
@@ -70,7 +70,10 @@ def read(config: Config, mesh: Mesh, *, pixels: bool, say: Callable[[str], None]
         decoding = pipeline.Decoding(data.resize, data.interpolation)
     label = f"reading {stored.name}"
     with Progress(len(stored), unit="face", label=label) as progress:
-        loaded = pipeline.load(stored, decoding, progress=progress.update)
+        if data.prepared:
+            loaded = prepared.load(stored, decoding, progress=progress.update, say=say)
+        else:
+            loaded = pipeline.load(stored, decoding, progress=progress.update)
     splits.check_counts(loaded.faces, stored.counts)
     splits.check_persons(loaded.faces)
     intervals = configuration.intervals(config)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from ageflax import labels, unseen
-from ageflax.data import build, pipeline
+from ageflax.data import build, pipeline, prepared
 from ageflax.data.dataset import Faces, StoredDataset, Target
 from ageflax.data.frontal import most_frontal
 from ageflax.errors import InputError
@@ -110,8 +110,10 @@ def _crops(opened: Opened, given: str | None, say: Say) -> str:
     return inside
 
 
-def _labels(stored: StoredDataset) -> Faces:
+def _labels(stored: StoredDataset, given: Settings, say: Say) -> Faces:
     with Progress(len(stored), unit="face", label=f"labels of {stored.name}") as progress:
+        if given.prepared:
+            return prepared.load(stored, None, progress=progress.update, say=say).faces
         return pipeline.load(stored, None, progress=progress.update).faces
 
 
@@ -162,7 +164,7 @@ def prepare(opened: Opened, given: Settings, say: Say) -> Trial:
         manual_dir=given.manual_dir,
         say=say,
     )
-    faces = _labels(stored)
+    faces = _labels(stored, given, say)
     configs = [member.config for member in opened.members]
     plan = unseen.plan(configs, stored.name, faces.fingerprint, given.folds)
     frontal = given.most_frontal

@@ -24,6 +24,9 @@ INTERPOLATIONS = {
     "bilinear": cv2.INTER_LINEAR,
     # Averages the pixels under each new one: smoother where faces are shrunk a lot.
     "area": cv2.INTER_AREA,
+    # A JPEG is decoded at the smallest of its own scales that is no smaller than wanted, then as area.
+    # Half the time where photographs are large, and other pixels than area's.
+    "reduced": cv2.INTER_AREA,
 }
 
 # Formats that photographs come in. Pillow knows more, but some of those start another program (EPS)
@@ -103,6 +106,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         top = 65535.0 if sixteen else 255.0
         eight = (values.clip(0.0, top) * (255.0 / top)).astype(np.uint8)
         return Image.fromarray(eight).convert("RGB")
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image  # `convert` would copy it
     if "A" in image.mode or "transparency" in image.info:
         image = image.convert("RGBA")
         background = Image.new("RGBA", image.size, "white")
@@ -110,7 +115,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def decode(content: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def decode(content: bytes, *, max_pixels: int = MAX_PIXELS, at_least: int = 0) -> np.ndarray:
     """Decodes one image completely; of an animation, the first frame. EXIF rotation is applied.
 
     Transparency is laid over white. Safe to call from several threads.
@@ -118,6 +123,8 @@ def decode(content: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     Args:
       content: the file's bytes: JPEG, PNG, WebP, GIF, BMP, TIFF or PPM.
       max_pixels: refuse anything that claims more, before decoding it.
+      at_least: a JPEG is decoded at the smallest of 1/8, 1/4, 1/2 and its full size at which no side is
+        shorter, which leaves out part of the work; 0 is its full size.
 
     Returns:
       uint8[height, width, 3], RGB.
@@ -140,6 +147,8 @@ def decode(content: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     if image.width * image.height > max_pixels:
         raise BadImageError("too large")
     try:
+        if at_least:
+            image.draft(None, (at_least, at_least))
         return np.asarray(_to_rgb(_upright(image)))
     except MemoryError:
         raise
@@ -147,8 +156,42 @@ def decode(content: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         raise BadImageError("truncated") from error
 
 
-def resize(image: np.ndarray, size: int, *, interpolation: str = "bilinear") -> np.ndarray:
-    """Stretches uint8[h, w, c] to uint8[size, size, c]; the aspect is ignored, as in the paper."""
+def resize(
+    image: np.ndarray,
+    size: int,
+    *,
+    interpolation: str = "bilinear",
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """Stretches uint8[h, w, c] to uint8[size, size, c]; the aspect is ignored, as in the paper.
+
+    Args:
+      image: what is stretched.
+      size: side in pixels of the square.
+      interpolation: a key of INTERPOLATIONS; "reduced" is "area" here, where all is decoded already.
+      out: contiguous, where the result is written to, such as its place in a batch.
+    """
     if image.shape[:2] == (size, size):
-        return image
-    return cv2.resize(image, (size, size), interpolation=INTERPOLATIONS[interpolation])
+        if out is None:
+            return image
+        out[...] = image
+        return out
+    return cv2.resize(image, (size, size), dst=out, interpolation=INTERPOLATIONS[interpolation])
+
+
+def square(
+    content: bytes, size: int, *, interpolation: str, out: np.ndarray | None = None
+) -> np.ndarray:
+    """Image bytes to uint8[size, size, 3], RGB: what networks are trained on, and later see.
+
+    Args:
+      content: the file's bytes.
+      size: side in pixels.
+      interpolation: a key of INTERPOLATIONS.
+      out: see `resize`.
+
+    Raises:
+      BadImageError: see `decode`.
+    """
+    decoded = decode(content, at_least=size if interpolation == "reduced" else 0)
+    return resize(decoded, size, interpolation=interpolation, out=out)

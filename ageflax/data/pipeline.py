@@ -24,10 +24,9 @@ class Decoding:
     size: int
     interpolation: str
 
-    def __call__(self, content: bytes) -> np.ndarray:
-        """uint8[size, size, 3], RGB; raises images.BadImageError."""
-        decoded = images.decode(content)
-        return images.resize(decoded, self.size, interpolation=self.interpolation)
+    def __call__(self, content: bytes, out: np.ndarray | None = None) -> np.ndarray:
+        """uint8[size, size, 3], RGB, written to `out` where given; raises images.BadImageError."""
+        return images.square(content, self.size, interpolation=self.interpolation, out=out)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +77,7 @@ def load(
         for row, example in zip(rows, examples, strict=True):
             if decoding is not None and pixels is not None and (wanted is None or wanted[row]):
                 try:
-                    pixels[row] = decoding(example["image"])
+                    decoding(example["image"], pixels[row])
                 except images.BadImageError as error:
                     unreadable[row] = error.reason
         return table(examples, [dataset.fold_of(row) for row in rows])
@@ -107,7 +106,7 @@ class StoredPixels:
         readable = np.ones(len(rows), bool)
         for k, example in enumerate(self.dataset.examples(rows)):
             try:
-                pixels[k] = self.decoding(example["image"])
+                self.decoding(example["image"], pixels[k])
             except images.BadImageError:
                 readable[k] = False
         return pixels, readable

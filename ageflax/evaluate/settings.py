@@ -16,6 +16,7 @@ _ACCEPTED = (
     "data.label_policy",
     "data.most_frontal",
     "data.placement",
+    "data.prepared",
     "data.workers",
     "eval.crops",
     "eval.batch_size",
@@ -41,6 +42,8 @@ class Settings:
       batch_size: over all devices.
       placement: "host" and "device" decode all that is tested first; "auto" and "stream" while testing,
         since each face is looked at once.
+      prepared: take the table of labels from where an earlier start left it beside the dataset, or leave
+        it there.
       workers: processes to decode in while testing; 0 decodes in threads.
     """
 
@@ -53,6 +56,7 @@ class Settings:
     crops: str | None
     batch_size: int
     placement: str
+    prepared: bool
     workers: int
 
 
@@ -103,5 +107,6 @@ def of_words(words: Sequence[str]) -> Settings:
         crops=evaluation.crops if "eval.crops" in given else None,
         batch_size=evaluation.batch_size,
         placement=data.placement,
+        prepared=data.prepared,
         workers=data.workers,
     )

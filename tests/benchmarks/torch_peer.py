@@ -1,8 +1,9 @@
-"""The networks of `tests.benchmarks.training_step` in PyTorch: one process, told by lines what to time.
+"""The networks of `training_step` and `inference` in PyTorch: one process, told by lines what to time.
 
 Runs on a Python of its own that has torch and torchvision, and imports nothing of this project. A line
 of JSON comes in on standard input, one goes out: {"open": {...}} builds a network and warms it up,
-{"time": steps} takes so many steps and answers the seconds of each.
+{"time": steps} takes so many steps and answers the seconds of each. With "task": "inference" a step is
+a forward pass.
 """
 
 import json
@@ -85,21 +86,40 @@ class Training:
         return time.perf_counter() - started
 
 
+class Inference:
+    """A network that answers for one batch, told as Training is."""
+
+    def __init__(self, name: str, mode: str, batch: int, crop: int, classes: int):
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        layout = torch.contiguous_format if mode == "eager" else torch.channels_last
+        model = NETWORKS[name](classes).eval().to(self._device).to(memory_format=layout)
+        self._model = torch.compile(model) if mode == "compiled" else model
+        self._images = torch.randn(batch, 3, crop, crop).to(memory_format=layout)
+
+    def step(self) -> float:
+        """Seconds from images in host memory to probabilities there."""
+        started = time.perf_counter()
+        with torch.inference_mode():
+            self._model(self._images.to(self._device)).softmax(-1).cpu()
+        return time.perf_counter() - started
+
+
 def _main() -> None:
     torch.backends.cudnn.benchmark = True
     torch.set_float32_matmul_precision("high")
-    training = None
+    timed = None
     for line in sys.stdin:
         told = json.loads(line)
         try:
             if "open" in told:
-                training = Training(**told["open"])
+                task = told["open"].pop("task", "training")
+                timed = (Inference if task == "inference" else Training)(**told["open"])
                 for _ in range(2):
-                    training.step()
+                    timed.step()
                 answer: dict[str, Any] = {"torch": torch.__version__}
             else:
-                assert training is not None
-                answer = {"seconds": [training.step() for _ in range(told["time"])]}
+                assert timed is not None
+                answer = {"seconds": [timed.step() for _ in range(told["time"])]}
         except Exception as error:
             answer = {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
         print(json.dumps(answer), flush=True)

@@ -6,9 +6,7 @@ README.md says what is measured, and what is not.
 """
 
 import argparse
-import json
 import statistics
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,9 +20,10 @@ from ageflax import config as configuration
 from ageflax.config import Config
 from ageflax.errors import InputError, RunError
 from ageflax.progress import say
-from ageflax.sharding import make_mesh
+from ageflax.sharding import batched, make_mesh, replicated
 from ageflax.structs import Batch
 from tests.benchmarks import machine
+from tests.benchmarks.peer import Peer
 
 _CONFIGS = Path(__file__).parents[2] / "configs"
 _PEER = Path(__file__).with_name("torch_peer.py")
@@ -55,14 +54,12 @@ class Ours:
     """The project's own step on faces that lie where it runs, augmentation included.
 
     Args:
-      name: of a config.
-      batch: faces a step.
-      dtype: of the computation.
+      config: what is trained.
       dispatch: steps in one dispatch.
     """
 
-    def __init__(self, name: str, batch: int, dtype: str, *, dispatch: int):
-        config, mesh = _config(name, batch, dtype), make_mesh()
+    def __init__(self, config: Config, *, dispatch: int = 1):
+        mesh, batch = make_mesh(), config.data.batch_size
         made = program.build(config, mesh, training_faces=15_000)
         rng, count = np.random.default_rng(0), 4 * batch
         side = config.data.resize
@@ -78,13 +75,15 @@ class Ours:
             for task, values in labels.items()
         }
         images = rng.integers(0, 256, (count, side, side, 3), dtype=np.uint8)
-        self._faces = jax.device_put(Batch(images, labels, np.ones(count, bool)))
+        everything = Batch(images, labels, np.ones(count, bool))
+        self._faces = jax.device_put(everything, replicated(mesh))
         mean = np.full((1, 1, 3), 120, np.float32)
         self._state = steps.init_state(
             made.network, made.tx, jax.random.key(0), made.recipe, mesh, mean=mean
         )
         rows = rng.integers(0, count, (dispatch, batch)).astype(np.int32)
-        self._rows, self._dispatch = jax.device_put(rows), dispatch
+        self._rows = jax.device_put(rows, batched(mesh, axis=1))
+        self._dispatch = dispatch
         self._step: Any = made.phases[0].resident_train_step
         self.crop, self.classes = config.data.crop, next(iter(classes.values()))
         self.gflop = self._forward_gflop(made)
@@ -110,38 +109,9 @@ class Ours:
         return found
 
 
-class Peer:
-    """torch_peer.py in a process of its own, idle between its turns."""
-
-    def __init__(self, python: str, **opened: Any):
-        self._process = subprocess.Popen(
-            [python, str(_PEER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        self.version = self._ask({"open": opened})["torch"]
-
-    def _ask(self, told: dict[str, Any]) -> dict[str, Any]:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(json.dumps(told) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        answer = json.loads(line) if line else {"error": "the process ended"}
-        if "error" in answer:
-            raise RunError(f"torch: {answer['error']}")
-        return answer
-
-    def seconds(self, count: int) -> list[float]:
-        """Seconds of `count` steps."""
-        return self._ask({"time": count})["seconds"]
-
-    def close(self) -> None:
-        """Ends the process."""
-        self._process.kill()
-        self._process.wait()
-
-
 def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """A trunk's rates: ours and each of PyTorch's modes, turn by turn."""
-    ours = Ours(name, options.batch, options.dtype, dispatch=options.dispatch)
+    ours = Ours(_config(name, options.batch, options.dtype), dispatch=options.dispatch)
     ours.seconds(1)
     runners: dict[str, Any] = {"ageflax": ours}
     failed = {}
@@ -153,7 +123,7 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
                 "classes": ours.classes, "dtype": options.dtype,
             }  # fmt: skip
             try:
-                runners[f"torch {mode}"] = Peer(options.torch_python, **opened)
+                runners[f"torch {mode}"] = Peer(options.torch_python, _PEER, **opened)
             except RunError as error:
                 failed[f"torch {mode}"] = str(error)
     seconds: dict[str, list[float]] = {key: [] for key in runners}
@@ -219,8 +189,8 @@ def _run(options: argparse.Namespace, words: Sequence[str]) -> None:
     print(markdown(written))
 
 
-def main() -> int:
-    """The command."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -233,7 +203,7 @@ def main() -> int:
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--steps", type=int, default=2, help="a turn")
     parser.add_argument("--output", default="", help="a JSON file")
-    words = sys.argv[1:]
+    words = sys.argv[1:] if arguments is None else list(arguments)
     options = parser.parse_args(words)
     return command.run("training_step", lambda: _run(options, words))
 

@@ -276,3 +276,58 @@ def test_resize_stretches(interpolation: str):
     assert resized.dtype == np.uint8
     square = np.full((10, 10, 3), 7, np.uint8)
     assert images.resize(square, 10) is square
+
+
+def test_resize_writes_where_it_is_told():
+    batch = np.zeros((3, 10, 10, 3), np.uint8)
+    assert images.resize(_gradient(), 10, interpolation="area", out=batch[1]).base is not None
+    np.testing.assert_array_equal(batch[1], images.resize(_gradient(), 10, interpolation="area"))
+    images.resize(batch[1], 10, out=batch[2])
+    np.testing.assert_array_equal(batch[2], batch[1])
+    assert not batch[0].any()
+
+
+def _waves(side: int) -> Image.Image:
+    y, x = np.mgrid[:side, :side] / side
+    planes = [np.sin(20 * x + 3 * y), np.cos(15 * y), np.sin(12 * x * y)]
+    return Image.fromarray((127 + 100 * np.stack(planes, -1)).astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("side", "wanted", "decoded"),
+    [(816, 256, 408), (816, 408, 408), (816, 409, 816), (816, 204, 204), (816, 64, 102), (60, 64, 60)],
+)  # fmt: skip
+def test_a_jpeg_is_decoded_no_smaller_than_wanted(side, wanted, decoded):
+    content = _encode(_waves(side), "JPEG", quality=95)
+    assert images.decode(content, at_least=wanted).shape == (decoded, decoded, 3)
+
+
+def test_the_shorter_side_decides_and_rotation_is_still_applied():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = _encode(_waves(400).crop((0, 0, 400, 200)), "JPEG", exif=exif)
+    assert images.decode(content, at_least=100).shape == (200, 100, 3)
+    assert images.decode(content, at_least=101).shape == (400, 200, 3)
+
+
+def test_reduced_is_near_area_and_the_same_where_nothing_is_reduced():
+    content = _encode(_waves(816), "JPEG", quality=95)
+    area = images.square(content, 256, interpolation="area").astype(int)
+    reduced = images.square(content, 256, interpolation="reduced")
+    assert 0 < np.abs(area - reduced).mean() < 1.0
+    np.testing.assert_array_equal(
+        images.square(content, 500, interpolation="reduced"),
+        images.square(content, 500, interpolation="area"),
+    )
+    png = _encode(_waves(816), "PNG")
+    np.testing.assert_array_equal(
+        images.square(png, 256, interpolation="reduced"),
+        images.square(png, 256, interpolation="area"),
+    )
+
+
+def test_a_truncated_jpeg_is_found_at_any_scale():
+    content = _encode(_waves(816), "JPEG", quality=95)
+    for at_least in (0, 400, 100):
+        with pytest.raises(images.BadImageError, match="truncated"):
+            images.decode(content[: len(content) // 2], at_least=at_least)

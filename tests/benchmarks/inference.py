@@ -1,10 +1,11 @@
-"""How fast a model answers once it is exported: onnxruntime, JAX and OpenCV's DNN, turn by turn.
+"""How fast a model answers: JAX, onnxruntime, OpenCV's DNN and PyTorch, turn by turn.
 
-python -m tests.benchmarks.export_latency [--configs=levi,resnet34] [--turns=5] [--output=FILE.json]
+python -m tests.benchmarks.inference [--torch_python=/path/to/python] [--configs=levi,resnet34] [--turns=5]
 
 Weights are drawn, which changes no time. Each runtime is given the same crop, in the layout of the peers
 (--layout=nchw_bgr_float), since OpenCV reads floats only; JAX runs the same function, compiled. onnxruntime
-also takes the project's own layout, uint8 N, H, W, C, with the preprocessing inside.
+also takes the project's own layout, uint8 N, H, W, C, with the preprocessing inside. PyTorch has a process
+of its own, and the trunks that torch_peer.py knows.
 """
 
 import argparse
@@ -23,16 +24,19 @@ import onnxruntime
 
 from ageflax import bundle, command, export, files, steps
 from ageflax import config as configuration
-from ageflax.errors import InputError
+from ageflax.errors import InputError, RunError
 from ageflax.export._serving import serving
 from ageflax.progress import say
 from tests.benchmarks import machine
+from tests.benchmarks.peer import Peer
 from tests.export import bundles
 
 _CONFIGS = Path(__file__).parents[2] / "configs"
 _DEFAULT = "levi,resnet34,multitask,faces_age,vgg16_dex"
 _BATCHES = (1, 32)
-_TURN = 1.0  # seconds that a runtime's turn lasts at least, after one call that is not timed
+_PEER = Path(__file__).with_name("torch_peer.py")
+_TORCH_MODES = ("eager", "channels_last")
+_TORCH_CALLS = 3  # a turn
 
 Answer = Callable[[np.ndarray], Any]
 
@@ -64,12 +68,12 @@ def _jax(model: bundle.Model) -> Answer:
     return lambda images: [np.asarray(x) for x in compiled(model.variables, images)]
 
 
-def _time(answer: Answer, images: np.ndarray) -> list[float]:
-    """Seconds of calls, for a turn."""
+def _time(answer: Answer, images: np.ndarray, least: float) -> list[float]:
+    """Seconds of calls, for a turn of at least so many seconds, after one that is not timed."""
     answer(images)
     found: list[float] = []
     began = time.perf_counter()
-    while not found or time.perf_counter() - began < _TURN:
+    while not found or time.perf_counter() - began < least:
         started = time.perf_counter()
         answer(images)
         found.append(time.perf_counter() - started)
@@ -106,28 +110,60 @@ def _runtimes(
     return made, sizes, failed
 
 
-def _measure(model: bundle.Model, folder: Path, turns: int) -> dict[str, Any]:
-    """Median milliseconds a call, per runtime and batch; and how far its answers lie from JAX's."""
-    made, sizes, failed = _runtimes(model, folder)
-    spec, seconds = model.config["input"], {}
+def _torch(
+    python: str, name: str, batch: int, model: bundle.Model, failed: dict[str, str]
+) -> dict[str, Peer]:
+    """A process a mode; none where no Python was named."""
+    found = {}
+    classes = len(next(iter(model.heads.values())))
+    for mode in _TORCH_MODES if python else ():
+        opened = {"name": name, "mode": mode, "batch": batch, "crop": model.config["input"]["crop"]}
+        try:
+            found[f"torch {mode}"] = Peer(
+                python, _PEER, task="inference", classes=classes, **opened
+            )
+        except RunError as error:
+            failed[f"torch {mode}, batch {batch}"] = str(error)
+    return found
+
+
+def _inputs(spec: dict[str, Any], batch: int) -> tuple[np.ndarray, np.ndarray]:
+    """Faces as the project takes them, and their centre crops as the peers do."""
     crop, resize = spec["crop"], spec["resize"]
-    rng, results = np.random.default_rng(0), {}
+    rng, top = np.random.default_rng(0), (resize - crop) // 2
+    faces = rng.integers(0, 256, (batch, resize, resize, 3), dtype=np.uint8)
+    part = faces[:, top : top + crop, top : top + crop, ::-1].transpose(0, 3, 1, 2)
+    return faces, np.ascontiguousarray(part, np.float32)
+
+
+def _measure(
+    name: str, model: bundle.Model, folder: Path, options: argparse.Namespace
+) -> dict[str, Any]:
+    """Median milliseconds a call, per runtime and batch."""
+    made, sizes, failed = _runtimes(model, folder)
+    seconds: dict[tuple[str, int], list[float]] = {}
     for batch in _BATCHES:
-        faces = rng.integers(0, 256, (batch, resize, resize, 3), dtype=np.uint8)
-        top = (resize - crop) // 2
-        part = faces[:, top : top + crop, top : top + crop, ::-1].transpose(0, 3, 1, 2)
-        blob = np.ascontiguousarray(part, np.float32)
-        for turn in range(turns):
-            for name, (answer, peers) in list(made.items()):
-                try:
-                    found = _time(answer, blob if peers else faces)
-                except Exception as error:
-                    failed[f"{name}, batch {batch}"] = _first_line(error)
-                    continue
-                seconds.setdefault((name, batch), []).extend(found)
-            say(f"  batch {batch}: turn {turn + 1} of {turns}")
-    for (name, batch), values in seconds.items():
-        results.setdefault(name, {})[str(batch)] = 1e3 * statistics.median(values)
+        faces, blob = _inputs(model.config["input"], batch)
+        peers = _torch(options.torch_python, name, batch, model, failed)
+        try:
+            for turn in range(options.turns):
+                for runtime, (answer, takes_blob) in list(made.items()):
+                    try:
+                        found = _time(answer, blob if takes_blob else faces, options.least)
+                    except Exception as error:
+                        failed[f"{runtime}, batch {batch}"] = _first_line(error)
+                        continue
+                    seconds.setdefault((runtime, batch), []).extend(found)
+                for runtime, peer in peers.items():
+                    found = peer.seconds(_TORCH_CALLS)
+                    seconds.setdefault((runtime, batch), []).extend(found)
+                say(f"  batch {batch}: turn {turn + 1} of {options.turns}")
+        finally:
+            for peer in peers.values():
+                peer.close()
+    results: dict[str, dict[str, float]] = {}
+    for (runtime, batch), values in seconds.items():
+        results.setdefault(runtime, {})[str(batch)] = 1e3 * statistics.median(values)
     return {"bytes": sizes, "milliseconds": results, "failed": failed}
 
 
@@ -158,7 +194,7 @@ def _run(options: argparse.Namespace, words: Sequence[str]) -> None:
     if options.turns < 1:
         raise InputError("--turns is at least 1")
     cv2.setNumThreads(os.cpu_count() or 1)
-    described = machine.describe("tests.benchmarks.export_latency", words)
+    described = machine.describe("tests.benchmarks.inference", words)
     described["versions"] |= {"onnxruntime": onnxruntime.__version__, "opencv": cv2.__version__}
     found: dict[str, Any] = {}
     for name in names:
@@ -166,7 +202,7 @@ def _run(options: argparse.Namespace, words: Sequence[str]) -> None:
         config = configuration.load(str(_CONFIGS / f"{name}.py"))
         with tempfile.TemporaryDirectory() as folder:
             model = bundle.load(bundles.write_config(Path(folder) / "bundle", config))
-            found[name] = _measure(model, Path(folder), options.turns)
+            found[name] = _measure(name, model, Path(folder), options)
     print(_table(found, described))
     if options.output:
         files.write_json(options.output, {"machine": described, "models": found})
@@ -175,18 +211,24 @@ def _run(options: argparse.Namespace, words: Sequence[str]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m tests.benchmarks.export_latency",
+        prog="python -m tests.benchmarks.inference",
         description=(__doc__ or "").splitlines()[0],
         allow_abbrev=False,
     )
     parser.add_argument("--configs", default=_DEFAULT, metavar="A,B", help=f"default: {_DEFAULT}")
     parser.add_argument("--turns", type=int, default=3, help="of each runtime (default: 3)")
     parser.add_argument(
+        "--torch_python", default="", help="a Python with torch and torchvision, to be timed too"
+    )
+    parser.add_argument(
+        "--least", type=float, default=1.0, metavar="SECONDS", help="that a turn lasts at least"
+    )
+    parser.add_argument(
         "--output", type=Path, metavar="FILE.json", help="figures, besides the table"
     )
     words = sys.argv[1:] if arguments is None else list(arguments)
     options = parser.parse_args(words)
-    return command.run("tests.benchmarks.export_latency", lambda: _run(options, words))
+    return command.run("tests.benchmarks.inference", lambda: _run(options, words))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,148 @@
+"""Whether a fold trains as fast as its bare step: images/s sustained, input and logging included.
+
+    python -m tests.benchmarks.end_to_end [--config=levi] [--steps=40] [--placements=device,host,stream]
+
+README.md says what is measured, and what is not.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ageflax import command, cross_validation, files
+from ageflax import config as configuration
+from ageflax.config import Config
+from ageflax.errors import InputError, RunError
+from ageflax.progress import say
+from tests.benchmarks import machine
+from tests.benchmarks.training_step import Ours
+
+_CONFIGS = Path(__file__).parents[2] / "configs"
+_PLACEMENTS = ("device", "host", "stream")
+
+
+def _config(options: argparse.Namespace, placement: str, data_dir: str) -> Config:
+    """A config's recipe from scratch on drawn faces, one fold, validated only at its end."""
+    values = {
+        "data.name": options.data,
+        "data.dir": data_dir,
+        "data.placement": placement,
+        "data.label_policy": "nearest",
+        "data.intervals": "()",
+        "transfer.weights": "",
+        "transfer.frozen": "()",
+        "transfer.unfreeze": "()",
+        "transfer.cache_features": False,
+        "fold": 0,
+        "steps": options.steps,
+        "eval.every": options.steps,
+        "eval.log_every": options.log_every,
+        "optim.learning_rate": 1e-5,  # drawn weights would run off at a tuned one
+        "optim.warmup_steps": 0,
+        "optim.schedule": "constant",
+    }
+    words = [f"--config.{key}={value}" for key, value in values.items()]
+    path = _CONFIGS / f"{options.config}.py"
+    return configuration.load(str(path), [*words, *options.more])
+
+
+def _sustained(config: Config) -> list[float]:
+    """images/s of a fold's log lines, without the first, in which all is compiled and first read."""
+    with tempfile.TemporaryDirectory() as workdir:
+        cross_validation.run(config, Path(workdir), say=lambda line: None)
+        text = (Path(workdir) / "fold_0" / "metrics.jsonl").read_text()
+    rates = [json.loads(line)["images_per_second"] for line in text.splitlines()]
+    if len(rates) < 2:
+        raise RunError("a fold of one log line says nothing; raise --steps or lower --log_every")
+    return rates[1:]
+
+
+def measure(options: argparse.Namespace, data_dir: str) -> dict[str, Any]:
+    """Rates of the bare step and of a fold under each placement, turn by turn."""
+    configs = {name: _config(options, name, data_dir) for name in options.placements.split(",")}
+    batch = next(iter(configs.values())).data.batch_size
+    bare = Ours(next(iter(configs.values())))
+    bare.seconds(1)
+    rates: dict[str, list[float]] = {"bare step": []}
+    for turn in range(options.turns):
+        for name, config in configs.items():
+            # Before and after each fold, so that both meet the same machine.
+            rates["bare step"] += [batch / s for s in bare.seconds(options.bare_steps)]
+            rates.setdefault(name, []).extend(_sustained(config))
+            say(f"turn {turn + 1} of {options.turns}: {name}")
+        rates["bare step"] += [batch / s for s in bare.seconds(options.bare_steps)]
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    return {
+        "config": options.config,
+        "data": options.data,
+        "batch": batch,
+        "images_per_second": medians,
+        "over_bare_step": {
+            name: rate / medians["bare step"] for name, rate in medians.items() if name in configs
+        },
+        "rates": rates,
+    }
+
+
+def markdown(described: dict[str, Any], found: dict[str, Any]) -> str:
+    """The results as GitHub's Markdown."""
+    lines = ["| | images/s | over the bare step |", "| --- | --: | --: |"]
+    for name, rate in found["images_per_second"].items():
+        ratio = found["over_bare_step"].get(name)
+        lines.append(f"| {name} | {rate:.3g} | {'' if ratio is None else f'{ratio:.2f}'} |")
+    head = (
+        f"{machine.headline(described)}; {found['config']}, batch {found['batch']}, {found['data']}"
+    )
+    return "\n".join([head, "", *lines])
+
+
+def _run(options: argparse.Namespace, words: Sequence[str]) -> None:
+    if not (_CONFIGS / f"{options.config}.py").is_file():
+        raise InputError(f"--config={options.config}: no configs/{options.config}.py")
+    if unknown := set(options.placements.split(",")) - set(_PLACEMENTS):
+        raise InputError(f"--placements: {unknown.pop()!r} is none of {', '.join(_PLACEMENTS)}")
+    if min(options.turns, options.bare_steps, options.log_every) < 1:
+        raise InputError("--turns, --bare_steps and --log_every are at least 1")
+    described = machine.describe("tests.benchmarks.end_to_end", words)
+    with tempfile.TemporaryDirectory() as folder:
+        found = measure(options, options.data_dir or folder)
+    if options.output:
+        files.write_json(options.output, {"machine": described, **found})
+    print(markdown(described, found))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks.end_to_end",
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
+        epilog="--config.KEY=VALUE sets a key of the config, as for ageflax.main.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", default="levi", help="a name under configs/")
+    parser.add_argument(
+        "--data", default="synthetic_faces/people_60_photos_4_size_256_seed_0", help="a dataset"
+    )
+    parser.add_argument("--data_dir", default="", help="keeps the dataset for another time")
+    parser.add_argument("--placements", default=",".join(_PLACEMENTS))
+    parser.add_argument("--steps", type=int, default=40, help="of a fold")
+    parser.add_argument("--log_every", type=int, default=5, help="steps between log lines")
+    parser.add_argument("--bare_steps", type=int, default=5, help="before and after each fold")
+    parser.add_argument("--turns", type=int, default=2)
+    parser.add_argument("--output", type=Path, metavar="FILE.json")
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    options, more = parser.parse_known_args(words)
+    if strange := [word for word in more if not word.startswith("--config.")]:
+        parser.error(f"unrecognized arguments: {' '.join(strange)}")
+    options.more = more
+    return command.run("tests.benchmarks.end_to_end", lambda: _run(options, words))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""Each benchmark runs on settings of no meaning and leaves the figures it promises; no figure is asserted."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.benchmarks import end_to_end, inference, input, memory, scaling, training_step
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def _positive(rates: dict[str, float]) -> bool:
+    return all(np.isfinite(rate) and rate > 0 for rate in rates.values())
+
+
+def _run(module, capsys, path, *words: str):
+    """The JSON and the table that a benchmark leaves."""
+    assert module.main([*words, f"--output={path}"]) == 0
+    written = json.loads(path.read_text())
+    assert written["machine"]["command"][-1] == f"--output={path}"
+    return written, capsys.readouterr().out
+
+
+def test_input(tmp_path, data_dir, capsys):
+    written, table = _run(
+        input, capsys, tmp_path / "found.json",
+        "--source=32", "--size=16", "--crop=12", "--batch=16", "--count=8", "--turns=1", "--workers=0",
+        f"--data_dir={data_dir}",
+    )  # fmt: skip
+    assert set(written["images_per_second"]) == {
+        "libjpeg-turbo alone",
+        "decoded, bilinear",
+        "decoded, area",
+        "decoded, reduced",
+        "streamed, bilinear, threads",
+        "streamed, reduced, threads",
+        "prepared, memory-mapped",
+    }
+    assert _positive(written["images_per_second"])
+    assert set(written["starts"]) == {"first", "second"}
+    assert (
+        written["reduced_differs_from"]["area, mean"]
+        < written["reduced_differs_from"]["area, most"]
+    )
+    assert "| libjpeg-turbo alone |" in table
+    assert "| 1.00 |" in table
+
+
+def test_inference(tmp_path, capsys):
+    written, table = _run(
+        inference, capsys, tmp_path / "found.json", "--configs=quickstart", "--turns=1", "--least=0"
+    )
+    found = written["models"]["quickstart"]
+    assert {"jax", "onnxruntime"} <= set(found["milliseconds"])
+    for by_batch in found["milliseconds"].values():
+        assert set(by_batch) == {"1", "32"}
+        assert _positive(by_batch)
+    assert "| quickstart | 32 |" in table
+
+
+def test_end_to_end(tmp_path, data_dir, small_faces, capsys):
+    name = "/".join(small_faces.name.split("/")[:-1])
+    written, table = _run(
+        end_to_end, capsys, tmp_path / "found.json",
+        "--config=quickstart", f"--data={name}", f"--data_dir={data_dir}", "--placements=host",
+        "--steps=4", "--log_every=2", "--bare_steps=1", "--turns=1",
+        "--config.data.resize=32", "--config.data.crop=27", "--config.data.batch_size=8",
+        "--config.model.width=0.05",
+    )  # fmt: skip
+    assert set(written["over_bare_step"]) == {"host"}
+    assert _positive(written["images_per_second"])
+    assert len(written["rates"]["bare step"]) == 2
+    assert "| bare step |" in table
+
+
+def test_scaling(tmp_path, capsys):
+    written, table = _run(
+        scaling, capsys, tmp_path / "found.json",
+        "--batch=4", "--layouts=1x2", "--turns=1", "--steps=1",
+        "--config.data.resize=32", "--config.data.crop=27", "--config.model.width=0.05",
+    )  # fmt: skip
+    assert written["failed"] == {}
+    assert written["devices"] == {"1x2": 2}
+    assert written["over_first"] == {"1x2": 1.0}
+    assert "| 1x2 | 2 |" in table
+
+
+def test_memory(tmp_path, capsys):
+    written, table = _run(
+        memory, capsys, tmp_path / "found.json", "--faces=800,900", "--tasks=build"
+    )
+    found = written["tasks"]["build"]
+    assert [point["faces"] for point in found["points"]] == [800, 900]
+    assert all(point["bytes"] > 1e7 for point in found["points"])
+    assert "| build | 900 |" in table
+
+
+def test_a_line_is_told_from_a_square():
+    sizes = [1000, 2000, 4000, 8000]
+    line = memory.fitted(sizes, [5 + 0.001 * n for n in sizes])
+    assert line["at_zero"] == pytest.approx(5)
+    assert line["per_face"] == pytest.approx(0.001)
+    assert (line["r2"], line["bend"]) == pytest.approx((1.0, 1.0))
+    assert line["far"] == pytest.approx(505)
+    square = memory.fitted(sizes, [1e-6 * n * n for n in sizes])
+    assert square["bend"] > 2
+    assert square["r2"] < 0.97
+
+
+def test_the_training_step_has_rates(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(training_step.machine, "matrix_product_tflops", lambda dtype: 1.0)
+    written, table = _run(
+        training_step, capsys, tmp_path / "found.json",
+        "--configs=quickstart", "--batch=4", "--turns=1", "--steps=1",
+    )  # fmt: skip
+    assert written["trunks"][0]["images_per_second"]["ageflax"] > 0
+    assert written["trunks"][0]["over_best_torch"] is None
+    assert "| quickstart | 4 |" in table
+
+
+@pytest.mark.parametrize(
+    ("module", "words", "message"),
+    [
+        (input, ["--crop=300"], "--crop at most --size"),
+        (input, ["--turns=0"], "at least 1"),
+        (end_to_end, ["--config=nothing"], "no configs/nothing.py"),
+        (end_to_end, ["--placements=disk"], "'disk' is none of device, host, stream"),
+        (scaling, ["--layouts=1"], "expected PROCESSESxDEVICES"),
+        (scaling, ["--batch=3", "--layouts=1x2"], "does not divide over the devices of 1x2"),
+        (memory, ["--faces=many"], "expected numbers"),
+        (memory, ["--faces=2000,1000"], "ascending"),
+        (memory, ["--tasks=sleep"], "'sleep' is none of build, train, evaluate"),
+        (inference, ["--configs=nothing"], "nothing not among"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_one_line(module, words, message, capsys):
+    assert module.main(words) == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.count("\n") == 1
