@@ -32,14 +32,14 @@ _PHOTOS, _SIDE = 20, 32  # of each drawn person
 _FAR = 500_000  # what the fit is extended to
 
 
-def _dataset(faces: int) -> str:
-    return f"synthetic_faces/people_{faces // _PHOTOS}_photos_{_PHOTOS}_size_{_SIDE}_seed_0"
+def _dataset(faces: int, seed: int = 0) -> str:
+    return f"synthetic_faces/people_{faces // _PHOTOS}_photos_{_PHOTOS}_size_{_SIDE}_seed_{seed}"
 
 
-def _config(faces: int, folder: Path, *, steps: int) -> Config:
+def _config(name: str, folder: Path, *, steps: int) -> Config:
     """A narrow network on streamed faces, so that what is held is the data's."""
     values = {
-        "data.name": _dataset(faces),
+        "data.name": name,
         "data.dir": folder,
         "data.resize": _SIDE,
         "data.crop": 27,
@@ -64,7 +64,7 @@ def _build(faces: int, folder: Path) -> None:
 def _train(faces: int, folder: Path) -> None:
     """One pass over all folds but one, its validation and its test."""
     steps = max(faces * 7 // 10 // 100, 1)
-    config = _config(faces, folder, steps=steps)
+    config = _config(_dataset(faces), folder, steps=steps)
     with tempfile.TemporaryDirectory() as workdir:
         cross_validation.run(config, Path(workdir), say=lambda line: None)
 
@@ -147,7 +147,7 @@ def measure(tasks: Sequence[str], sizes: Sequence[int], folder: Path) -> dict[st
     """Seconds and peak bytes of each task at each size, and the lines through them."""
     if "evaluate" in tasks:
         say("training a model to evaluate")
-        config = _config(1000, folder, steps=1)
+        config = _config(_dataset(1000, seed=1), folder, steps=1)  # of none that are tested
         cross_validation.run(config, folder / "model", say=lambda line: None)
     found: dict[str, Any] = {}
     for faces in sizes:

@@ -58,4 +58,4 @@ class Peer:
     def close(self) -> None:
         """Ends the process."""
         self._process.kill()
-        self._process.wait()
+        self._process.communicate()  # which closes the pipes too

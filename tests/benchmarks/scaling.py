@@ -107,7 +107,7 @@ class Layout:
         for process in self._processes:
             process.kill()
         for process in self._processes:
-            process.wait()
+            process.communicate()  # which closes the pipes too
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class Ours:
 
     def __init__(self, config: Config, *, dispatch: int = 1):
         mesh, batch = make_mesh(), config.data.batch_size
-        made = program.build(config, mesh, training_faces=15_000)
+        made = program.build(config, mesh, training_faces=15_000.0)
         rng, count = np.random.default_rng(0), 4 * batch
         side = config.data.resize
         classes = {task: len(names) for task, names in configuration.class_names(config).items()}
