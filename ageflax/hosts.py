@@ -136,12 +136,18 @@ class _Peers:
                 beat += 1
                 self._client.key_value_set(f"ageflax/beat/{self._number}", str(beat), True)
                 self._look(dict(self._client.key_value_dir_get("ageflax/beat")))
-                if preemption.asked() and not told:
-                    told = True
+                if told or not (
+                    preemption.asked() or self._client.key_value_dir_get("ageflax/stop")
+                ):
+                    continue
+                told = True
+                if preemption.asked():
                     self._client.key_value_set("ageflax/stop", str(self._number), True)
-                    self._agree()
-                elif not told and self._client.key_value_dir_get("ageflax/stop"):
+                else:
                     os.kill(os.getpid(), signal.SIGTERM)
+                # Without waiting until the main thread has heard of it: it may wait for a process that
+                # has, and waits for this one's count.
+                self._agree()
             except jax.errors.JaxRuntimeError as error:
                 if not self._left.is_set():
                     first = str(error).splitlines()[0][:160]

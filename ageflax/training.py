@@ -200,8 +200,13 @@ def train(fold: Fold, state: TrainState, going: Going, placement: Placement) -> 
     except RunError as error:
         raise RunError(f"fold {fold.number}: {error}") from error
     except jax.errors.JaxRuntimeError as error:
-        # Out of memory, most often; the first line says which and how much.
         first = str(error).splitlines()[0]
+        if not hosts.alone() and "RESOURCE_EXHAUSTED" not in first:
+            raise RunError(
+                f"fold {fold.number}: another process was lost near step {step}: {first}. The same command"
+                " goes on from the last checkpoint"
+            ) from error
+        # Out of memory, most often; the first line says which and how much.
         raise RunError(
             f"fold {fold.number}: the device failed near step {step}: {first}. If memory ran out,"
             " lower data.batch_size or set data.placement=host"

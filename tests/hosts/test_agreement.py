@@ -73,7 +73,11 @@ def test_all_stop_at_the_same_point_which_none_has_passed(peers, monkeypatch):
 
 
 def test_who_is_told_tells_the_others(monkeypatch):
-    values, changed, signals = {"ageflax/stop": "1"}, threading.Condition(), []
+    values, changed, signals = (
+        {"ageflax/stop": "1", "ageflax/passed/1": "7"},
+        threading.Condition(),
+        [],
+    )
     monkeypatch.setattr(hosts, "_TICK", 0.01)
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     monkeypatch.setattr(hosts, "_client", lambda: Store(values, changed))
@@ -83,7 +87,10 @@ def test_who_is_told_tells_the_others(monkeypatch):
     while not signals and time.monotonic() < deadline:
         time.sleep(0.01)
     peers.leave()
-    assert signals[0] == (os.getpid(), 15)
+    assert signals == [(os.getpid(), 15)]
+    # It has said how far it is, though its main thread has not heard of anything yet.
+    assert values["ageflax/passed/0"] == "0"
+    assert [peers.passed() for _ in range(8)] == [False] * 7 + [True]
 
 
 def test_a_process_that_is_not_heard_of_ends_this_one(monkeypatch):
