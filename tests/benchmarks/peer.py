@@ -48,7 +48,7 @@ class Peer:
             line = ""
         answer = json.loads(line) if line else {"error": "the process ended"}
         if "error" in answer:
-            raise RunError(f"{Path(self._process.args[1]).name}: {answer['error']}")  # pyright: ignore[reportArgumentType]  of a list
+            raise RunError(f"{Path(self._process.args[1]).name}: {answer['error']}")  # pyright: ignore  of a list
         return answer
 
     def seconds(self, count: int) -> list[float]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ageflax import cross_validation
-from ageflax.data import images, pipeline, prepared
+from ageflax.data import build, images, pipeline, prepared
 from ageflax.data.dataset import StoredDataset
 
 DECODING = pipeline.Decoding(24, "area")
@@ -273,9 +273,7 @@ def test_two_processes_at_once(dataset):
 def test_a_run_prepares_unless_it_is_told_not_to(
     dataset, small_config, tmp_path, decodes, monkeypatch, keeps, decoded
 ):
-    monkeypatch.setattr(
-        cross_validation.build, "open_dataset", lambda *args, **kwargs: StoredDataset(dataset.path)
-    )
+    monkeypatch.setattr(build, "open_dataset", lambda *args, **kwargs: StoredDataset(dataset.path))
     config = small_config.copy_and_resolve_references()
     with config.unlocked():
         config.data.prepared, config.data.placement = keeps, "host"
