@@ -59,6 +59,7 @@ def test_inference(tmp_path, capsys):
     assert "| quickstart | 32 |" in table
 
 
+@pytest.mark.usefixtures("loose_promotion")
 def test_end_to_end(tmp_path, data_dir, small_faces, capsys):
     name = "/".join(small_faces.name.split("/")[:-1])
     written, table = _run(
@@ -108,6 +109,7 @@ def test_a_line_is_told_from_a_square():
     assert square["r2"] < 0.97
 
 
+@pytest.mark.usefixtures("loose_promotion")
 def test_the_training_step_has_rates(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(training_step.machine, "matrix_product_tflops", lambda dtype: 1.0)
     written, table = _run(
