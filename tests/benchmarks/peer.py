@@ -21,6 +21,7 @@ class Peer:
     """
 
     def __init__(self, python: str, script: Path, **opened: Any):
+        self._name = script.name
         try:
             self._process = subprocess.Popen(
                 [python, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -48,7 +49,7 @@ class Peer:
             line = ""
         answer = json.loads(line) if line else {"error": "the process ended"}
         if "error" in answer:
-            raise RunError(f"{Path(self._process.args[1]).name}: {answer['error']}")  # pyright: ignore  of a list
+            raise RunError(f"{self._name}: {answer['error']}")
         return answer
 
     def seconds(self, count: int) -> list[float]:
