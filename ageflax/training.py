@@ -203,8 +203,8 @@ def train(fold: Fold, state: TrainState, going: Going, placement: Placement) -> 
         first = str(error).splitlines()[0]
         if not hosts.alone() and "RESOURCE_EXHAUSTED" not in first:
             raise RunError(
-                f"fold {fold.number}: another process was lost near step {step}: {first}. The same command"
-                " goes on from the last checkpoint"
+                f"fold {fold.number}: another process was lost near step {step}: {first}. The same"
+                " command goes on from the last checkpoint"
             ) from error
         # Out of memory, most often; the first line says which and how much.
         raise RunError(
