@@ -200,7 +200,8 @@ def _initialize(place: Placing) -> None:
     jax.config.update("jax_cpu_collectives_implementation", "gloo")  # of CPUs only
     # It would take SIGTERM for itself; see _Peers.
     jax.config.update("jax_enable_preemption_service", False)
-    # JAX would abort with a stack trace where another process is gone; _Peers ends in one line.
+    # JAX would abort with a stack trace where another process is gone; _Peers ends in one line. Where
+    # it is process 0 that is gone, JAX is faster and does so: "the JAX distributed service detected ...".
     jax.config.update("jax_enable_recoverability", True)
     more: dict[str, Any] = {}
     if place.coordinator_address:
