@@ -286,9 +286,10 @@ def test_a_class_without_a_training_face_is_refused(data_dir, small_config, tmp_
 def test_frontal_selection_keeps_the_highest_scores_and_says_how_many_it_left(
     data_dir, small_config, tmp_path, monkeypatch
 ):
-    override = "--config.data.most_frontal=120"
+    # The table that is kept beside the dataset has no scores.
+    overrides = ("--config.data.most_frontal=120", "--config.data.prepared=False")
     with pytest.raises(InputError, match="the dataset has no face scores to go by"):
-        run(small_values(data_dir), tmp_path / "none", override)
+        run(small_values(data_dir), tmp_path / "none", *overrides)
     table = dataset.table
 
     def scored(examples, folds):
@@ -296,7 +297,7 @@ def test_frontal_selection_keeps_the_highest_scores_and_says_how_many_it_left(
         return table(ones, folds)
 
     monkeypatch.setattr(pipeline, "table", scored)
-    run(small_values(data_dir), tmp_path, "--config.fold=0", override)
+    run(small_values(data_dir), tmp_path, "--config.fold=0", *overrides)
     result = json.loads((tmp_path / "fold_0" / "result.json").read_text())
     assert sum(result["faces"][side] for side in ("train", "validation")) < 120
     assert result["data"]["not_frontal"] == 40

@@ -229,16 +229,17 @@ def test_the_frontal_faces_of_its_own_protocol_are_tested(run, data_dir, tmp_pat
         return labels(ones, folds)
 
     monkeypatch.setattr(pipeline, "table", scored)
+    unprepared = "--config.data.prepared=False"  # the table kept beside the dataset has no scores
     workdir = trained(
-        tmp_path / "run", data_dir, "--config.fold=0", "--config.data.most_frontal=120"
+        tmp_path / "run", data_dir, "--config.fold=0", "--config.data.most_frontal=120", unprepared
     )
-    code, result, predictions, printed = run(workdir / "fold_0")
+    code, result, predictions, printed = run(workdir / "fold_0", unprepared)
     assert code == 0
     same(predictions, workdir / "fold_0" / "predictions.csv")
     assert result["protocol"]["most_frontal"] == 120
     assert result["data"]["not_frontal"] == 40
     assert "the 120 of the highest face_score are kept" in printed.err
-    code, result, _, _ = run(workdir / "fold_0", "--config.data.most_frontal=0")
+    code, result, _, _ = run(workdir / "fold_0", "--config.data.most_frontal=0", unprepared)
     assert (result["faces"]["test"], result["protocol"]["most_frontal"]) == (32, 0)
 
 
