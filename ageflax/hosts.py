@@ -142,7 +142,7 @@ class _Peers:
                     continue
                 told = True
                 if preemption.asked():
-                    self._client.key_value_set("ageflax/stop", str(self._number), True)
+                    self._client.key_value_set("ageflax/stop/told", str(self._number), True)
                 else:
                     os.kill(os.getpid(), signal.SIGTERM)
                 # Without waiting until the main thread has heard of it: it may wait for a process that
@@ -201,7 +201,7 @@ def _initialize(place: Placing) -> None:
     # It would take SIGTERM for itself; see _Peers.
     jax.config.update("jax_enable_preemption_service", False)
     # JAX would abort with a stack trace where another process is gone; _Peers ends in one line. Where
-    # it is process 0 that is gone, JAX is faster and does so: "the JAX distributed service detected ...".
+    # it is process 0 that is gone, JAX is faster: "... distributed service detected fatal errors ...".
     jax.config.update("jax_enable_recoverability", True)
     more: dict[str, Any] = {}
     if place.coordinator_address:
@@ -262,6 +262,21 @@ def meet(name: str) -> None:
     """Waits until every process is here; each name once."""
     if not alone():
         _client().wait_at_barrier(f"ageflax/{name}", _DAY)
+
+
+_compiled: set[str] = set()
+
+
+def compile_together(name: str, function: Any, *arguments: Any) -> None:
+    """Compiles a jitted function on all processes before any of them runs it; each name once.
+
+    Within a collective a process waits for the others, on CPUs for 30 seconds; a compilation may take
+    longer on one than on another. The call that follows finds the compiled function.
+    """
+    if not alone() and name not in _compiled:
+        _compiled.add(name)
+        function.lower(*arguments).compile()
+        meet(f"compiled {name}")
 
 
 def from_writer(value: np.ndarray) -> np.ndarray:

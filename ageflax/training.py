@@ -183,6 +183,8 @@ def train(fold: Fold, state: TrainState, going: Going, placement: Placement) -> 
                 except preemption.Preempted:
                     going.keep(state, unwritten=records.unwritten())
                     raise
+                what = f"fold {fold.number} steps from {phase.start}, {len(piece)} at once"
+                hosts.compile_together(what, take, state, *arguments)
                 state, metrics = take(state, *arguments)
                 record = records.add(metrics)
                 step = piece.stop

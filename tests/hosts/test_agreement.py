@@ -24,7 +24,7 @@ class Store:
 
     def key_value_dir_get(self, prefix: str) -> list[tuple[str, str]]:
         with self.changed:
-            return [(k, v) for k, v in self.values.items() if k.startswith(prefix)]
+            return [(k, v) for k, v in self.values.items() if k.startswith(f"{prefix}/")]
 
     def blocking_key_value_get(self, key: str, milliseconds: int) -> str:
         with self.changed:
@@ -74,7 +74,7 @@ def test_all_stop_at_the_same_point_which_none_has_passed(peers, monkeypatch):
 
 def test_who_is_told_tells_the_others(monkeypatch):
     values, changed, signals = (
-        {"ageflax/stop": "1", "ageflax/passed/1": "7"},
+        {"ageflax/stop/told": "1", "ageflax/passed/1": "7"},
         threading.Condition(),
         [],
     )
