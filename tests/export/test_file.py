@@ -58,6 +58,23 @@ def test_fewer_bits_make_a_smaller_file_and_their_loss_is_told(suffix, model, tm
     assert lost[0] < 1e-5 < lost[1] < lost[2] < 0.1
 
 
+@pytest.mark.parametrize("precision", ["float16", "int8"])
+def test_fewer_bits_cost_no_time_once_the_file_is_loaded(precision, model, tmp_path):
+    """Of onnxruntime's own graph after loading, as many nodes as of float32: weights are whole there."""
+    counts = []
+    for stored in ("float32", precision):
+        path = export.export(model, tmp_path / f"{stored}.onnx", precision=stored).path
+        options = onnxruntime.SessionOptions()
+        options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+        options.log_severity_level = 4  # it warns that such a file is for this machine alone
+        level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+        options.graph_optimization_level = level
+        onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        nodes = onnx.load(tmp_path / "optimised.onnx").graph.node
+        counts.append(sorted(node.op_type for node in nodes))
+    assert counts[0] == counts[1]
+
+
 def test_a_file_of_fewer_bits_is_used_like_any(model, tmp_path):
     written = export.export(model, tmp_path / "model.onnx", precision="int8")
     opened = OnnxModel(written.path)
