@@ -113,9 +113,10 @@ class Going:
         }
         self.checkpoints.save(int(state.step), state, {**common, **notes}, figure)
 
-    def keep(self, state: TrainState, **notes: Any) -> None:
-        """Saves what is there, since the run was told to stop."""
-        self.save(state, None, **notes)
+    def keep(self, state: TrainState, *, saved: bool = False, **notes: Any) -> None:
+        """Saves what is there, unless it just was, since the run was told to stop."""
+        if not saved:
+            self.save(state, None, **notes)
         self.checkpoints.finish()
         self.fold.say(f"fold {self.fold.number}: told to stop; saved at step {int(state.step)}")
 
@@ -196,8 +197,7 @@ def train(fold: Fold, state: TrainState, going: Going, placement: Placement) -> 
                     records.hold(step)
                 progress.update(len(piece), **_notes(record))
                 if hosts.stopping() and step != stop:
-                    if not validated:
-                        going.keep(state, unwritten=records.unwritten())
+                    going.keep(state, saved=validated, unwritten=records.unwritten())
                     raise preemption.Preempted
     except RunError as error:
         raise RunError(f"fold {fold.number}: {error}") from error
