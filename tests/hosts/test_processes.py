@@ -109,7 +109,8 @@ def test_stopped_and_going_on_with_other_hosts_they_train_what_one_process_train
         assert "fold 0: going on from step " in printed[0][1]
     assert "one-off" in printed[0][0]
     for output, errors in printed[1:]:  # one speaks
-        assert output == ""
+        # Gloo, which carries sums between CPUs, says on its own who it reached.
+        assert [line for line in output.splitlines() if not line.startswith("[Gloo]")] == []
         assert "fold 0" not in errors
     config = configuration.resolve(small_values(data_dir), ("--config.steps=12", "--config.fold=0"))
     cross_validation.run(config, one, say=lambda line: None)

@@ -42,7 +42,7 @@ def test_the_noted_form_is_the_plain_one_to_the_last_bit(window, stride, padding
     np.testing.assert_array_equal(plain_back(g)[0], noted_back(g)[0])
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=6)
 @given(height=st.integers(3, 12), width=st.integers(3, 12))
 def test_rounding_up_is_noted_alike(height, width):
     x = features(height, width)

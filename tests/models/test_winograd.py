@@ -33,8 +33,7 @@ def test_the_matrices_are_the_papers():
 
 @pytest.mark.parametrize(
     ("size", "kernel", "padding", "outputs"),
-    [((28, 28), 5, 2, 4), ((9, 13), 5, 2, 4), ((4, 5), 5, 2, 4), ((9, 13), 5, 0, 2),
-     ((14, 14), 3, 1, 4), ((4, 5), 3, 1, 2)],
+    [((9, 13), 5, 2, 4), ((4, 5), 5, 2, 4), ((8, 7), 5, 0, 2), ((6, 6), 3, 1, 4)],
 )  # fmt: skip
 def test_values_and_derivatives_are_those_of_the_convolution(size, kernel, padding, outputs):
     keys = jax.random.split(jax.random.key(0), 3)
