@@ -136,7 +136,7 @@ def pretended(monkeypatch):
         journal.append(f"build {source.name}")
         return "data0"
 
-    def train(run, fold, *, data, start, workdir):
+    def train(run, fold, *, data, start, workdir, held, place):
         journal.append(f"start {run.name} {fold}" + (f" from {start.name}" if start else ""))
         time.sleep(0.1)
         journal.append(f"end {run.name} {fold}")
