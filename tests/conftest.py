@@ -44,6 +44,18 @@ jax.config.update("jax_compilation_cache_dir", os.environ["AGEFLAX_TESTS_COMPILE
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
+# The long form of a suite, of which the quick form is always run.
+LONG = "AGEFLAX_LONG_TESTS"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leaves out what is marked as long, unless the variable is set."""
+    if not os.environ.get(LONG):
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason=f"long; run with {LONG}=1"))
+
+
 SMALL_FACES = "synthetic_faces/people_80_photos_2_size_32_seed_0"
 
 

@@ -75,6 +75,7 @@ def test_end_to_end(tmp_path, data_dir, small_faces, capsys):
     assert "| bare step |" in table
 
 
+@pytest.mark.long
 def test_scaling(tmp_path, capsys):
     written, table = _run(
         scaling, capsys, tmp_path / "found.json",
@@ -87,6 +88,7 @@ def test_scaling(tmp_path, capsys):
     assert "| 1x2 | 2 |" in table
 
 
+@pytest.mark.long
 def test_memory(tmp_path, capsys):
     written, table = _run(
         memory, capsys, tmp_path / "found.json", "--faces=800,900", "--tasks=build"

@@ -86,7 +86,11 @@ def logged(workdir: Path) -> int:
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "placement"), [(2, 4, "host"), (4, 2, "stream")], ids=["2-4", "4-2"]
+    ("first", "second", "placement"),
+    [
+        pytest.param(2, 4, "host", id="2-4"),
+        pytest.param(4, 2, "stream", id="4-2", marks=pytest.mark.long),
+    ],
 )
 def test_stopped_and_going_on_with_other_hosts_they_train_what_one_process_trains(
     first, second, placement, start, data_dir, tmp_path
