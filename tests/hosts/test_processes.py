@@ -24,11 +24,11 @@ from ml_collections import ConfigDict
 
 def get_config():
     config = ConfigDict()
-    config.steps = 12
+    config.steps = 150
     config.data = ConfigDict({{"name": "{SMALL_FACES}", "resize": 32, "crop": 27, "batch_size": 16}})
     config.model = ConfigDict({{"width": 0.05, "norm": "batch", "initialization": "matched"}})
     config.optim = ConfigDict({{"learning_rate": 1e-4}})
-    config.eval = ConfigDict({{"every": 4, "log_every": 2, "batch_size": 16}})
+    config.eval = ConfigDict({{"every": 50, "log_every": 2, "batch_size": 16}})
     return config
 """
 
@@ -93,7 +93,6 @@ def test_stopped_and_going_on_with_other_hosts_they_train_what_one_process_train
 ):
     many, one = tmp_path / "many", tmp_path / "one"
     words = f"--config.data.placement={placement}"
-    # More steps than it can take before it is stopped: of one and the same constant rate.
     running = start(first, many, words)
     deadline = time.monotonic() + 200
     while not logged(many) and time.monotonic() < deadline:
@@ -109,14 +108,17 @@ def test_stopped_and_going_on_with_other_hosts_they_train_what_one_process_train
         assert "fold 0: going on from step " in printed[0][1]
     assert "one-off" in printed[0][0]
     for output, errors in printed[1:]:  # one speaks
-        assert output == ""
+        # Gloo, the CPUs' collectives, writes a line of its own a connection.
+        assert [line for line in output.splitlines() if not line.startswith("[Gloo]")] == []
         assert "fold 0" not in errors
-    config = configuration.resolve(small_values(data_dir), ("--config.steps=12", "--config.fold=0"))
+    config = configuration.resolve(
+        small_values(data_dir), ("--config.steps=150", "--config.fold=0")
+    )
     cross_validation.run(config, one, say=lambda line: None)
     keys, numbers = predicted(many)
     expected_keys, expected = predicted(one)
     assert keys == expected_keys  # each face once
-    np.testing.assert_allclose(numbers, expected, atol=1e-5)
+    np.testing.assert_allclose(numbers, expected, atol=1e-4)
 
 
 def test_a_host_that_dies_ends_the_others_in_words(start, tmp_path):
