@@ -85,15 +85,10 @@ def logged(workdir: Path) -> int:
     return len(path.read_text().splitlines()) if path.exists() else 0
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "placement"), [(2, 4, "host"), (4, 2, "stream")], ids=["2-4", "4-2"]
-)
-def test_stopped_and_going_on_with_other_hosts_they_train_what_one_process_trains(
-    first, second, placement, start, data_dir, tmp_path
-):
+def test_four_that_are_stopped_and_go_on_as_two_train_what_one_trains(start, data_dir, tmp_path):
     many, one = tmp_path / "many", tmp_path / "one"
-    words = f"--config.data.placement={placement}"
-    running = start(first, many, words)
+    words = "--config.data.placement=stream"
+    running = start(4, many, words)
     deadline = time.monotonic() + 200
     while not logged(many) and time.monotonic() < deadline:
         time.sleep(0.005)
@@ -104,12 +99,12 @@ def test_stopped_and_going_on_with_other_hosts_they_train_what_one_process_train
     if codes == {143}:
         assert "fold 0: told to stop; saved at step " in printed[0][1]
         assert not (many / "fold_0" / "result.json").exists()
-        printed = ended(start(second, many, words), 0)
+        printed = ended(start(2, many, words), 0)
         assert "fold 0: going on from step " in printed[0][1]
     assert "one-off" in printed[0][0]
     for output, errors in printed[1:]:  # one speaks
         # Gloo, the CPUs' collectives, writes a line of its own a connection.
-        assert [line for line in output.splitlines() if not line.startswith("[Gloo]")] == []
+        assert [line for line in output.splitlines() if "connected peer ranks" not in line] == []
         assert "fold 0" not in errors
     config = configuration.resolve(
         small_values(data_dir), ("--config.steps=150", "--config.fold=0")
