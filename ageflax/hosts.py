@@ -200,9 +200,6 @@ def _initialize(place: Placing) -> None:
     jax.config.update("jax_cpu_collectives_implementation", "gloo")  # of CPUs only
     # It would take SIGTERM for itself; see _Peers.
     jax.config.update("jax_enable_preemption_service", False)
-    # JAX would abort with a stack trace where another process is gone; _Peers ends in one line. Where
-    # it is process 0 that is gone, JAX is faster: "... distributed service detected fatal errors ...".
-    jax.config.update("jax_enable_recoverability", True)
     more: dict[str, Any] = {}
     if place.coordinator_address:
         more = {**dataclasses.asdict(place), "cluster_detection_method": "deactivate"}
@@ -210,7 +207,9 @@ def _initialize(place: Placing) -> None:
         jax.distributed.initialize(
             **more,
             initialization_timeout=_START_WITHIN,
-            heartbeat_timeout_seconds=LOST_AFTER,
+            # JAX aborts with a stack trace where a process is gone. _Peers is before it, with one line;
+            # but for process 0, whose closed connection JAX sees at once.
+            heartbeat_timeout_seconds=2 * LOST_AFTER,
             shutdown_timeout_seconds=LOST_AFTER,
         )
     except ValueError as error:

@@ -147,6 +147,20 @@ def test_sigterm_before_the_first_step_is_exit_code_143_too(command, tmp_path):
     assert "Traceback" not in errors
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_workers_do_not_outlive_a_killed_run(command, tmp_path):
+    words = ("--config.steps=20000", "--config.data.placement=stream", "--config.data.workers=1")
+    running = start([*command, *words], tmp_path / "run")
+    _wait(lambda: steps_logged(tmp_path / "run") >= 10)
+    held = Path(f"/proc/{running.pid}/task").glob("*/children")
+    children = [int(pid) for path in held for pid in path.read_text().split()]
+    assert children
+    running.kill()
+    running.communicate(timeout=60)  # they hold its standard error
+    _wait(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children))
+    assert not any(Path(f"/proc/{pid}").exists() for pid in children)
+
+
 def test_ctrl_c_is_exit_code_130(command, tmp_path):
     # Far more steps than are waited for, so that a slow machine cannot miss the run.
     running = start([*command, "--config.steps=20000"], tmp_path / "run")

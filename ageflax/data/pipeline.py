@@ -1,7 +1,11 @@
 """From stored bytes to host batches: decoding everything once, or streaming through grain."""
 
 import dataclasses
+import functools
+import multiprocessing
+import multiprocessing.connection
 import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -112,6 +116,31 @@ class StoredPixels:
         return pixels, readable
 
 
+@functools.cache
+def _end_with_parent() -> None:
+    """Ends this worker when who started it is gone, kill -9 included; grain's would wait for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def wait() -> None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=wait, name="parent", daemon=True).start()
+
+
+@dataclasses.dataclass(frozen=True)
+class _InWorker:
+    """Makes elements in a worker process."""
+
+    load_step: Callable[[int], Any]
+
+    def __call__(self, step: int) -> Any:
+        _end_with_parent()
+        return self.load_step(step)
+
+
 def stream(
     load_step: Callable[[int], Any], start: int, stop: int, *, workers: int, ahead: int = 4
 ) -> Iterator[Any]:
@@ -130,6 +159,8 @@ def stream(
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()  # grain reads its own flags, and refuses to before parsing
 
+    if workers:
+        load_step = _InWorker(load_step)
     steps = grain.MapDataset.range(start, stop).map(load_step)
     threads = 1 if workers else max(_threads(), 2)
     elements = steps.to_iter_dataset(

@@ -24,11 +24,11 @@ from ml_collections import ConfigDict
 
 def get_config():
     config = ConfigDict()
-    config.steps = 12
+    config.steps = 150
     config.data = ConfigDict({{"name": "{SMALL_FACES}", "resize": 32, "crop": 27, "batch_size": 16}})
     config.model = ConfigDict({{"width": 0.05, "norm": "batch", "initialization": "matched"}})
     config.optim = ConfigDict({{"learning_rate": 1e-4}})
-    config.eval = ConfigDict({{"every": 4, "log_every": 2, "batch_size": 16}})
+    config.eval = ConfigDict({{"every": 50, "log_every": 2, "batch_size": 16}})
     return config
 """
 
@@ -85,20 +85,10 @@ def logged(workdir: Path) -> int:
     return len(path.read_text().splitlines()) if path.exists() else 0
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "placement"),
-    [
-        pytest.param(2, 4, "host", id="2-4"),
-        pytest.param(4, 2, "stream", id="4-2", marks=pytest.mark.long),
-    ],
-)
-def test_stopped_and_going_on_with_other_hosts_they_train_what_one_process_trains(
-    first, second, placement, start, data_dir, tmp_path
-):
+def test_four_that_are_stopped_and_go_on_as_two_train_what_one_trains(start, data_dir, tmp_path):
     many, one = tmp_path / "many", tmp_path / "one"
-    words = f"--config.data.placement={placement}"
-    # More steps than it can take before it is stopped: of one and the same constant rate.
-    running = start(first, many, words)
+    words = "--config.data.placement=stream"
+    running = start(4, many, words)
     deadline = time.monotonic() + 200
     while not logged(many) and time.monotonic() < deadline:
         time.sleep(0.005)
@@ -109,19 +99,21 @@ def test_stopped_and_going_on_with_other_hosts_they_train_what_one_process_train
     if codes == {143}:
         assert "fold 0: told to stop; saved at step " in printed[0][1]
         assert not (many / "fold_0" / "result.json").exists()
-        printed = ended(start(second, many, words), 0)
+        printed = ended(start(2, many, words), 0)
         assert "fold 0: going on from step " in printed[0][1]
     assert "one-off" in printed[0][0]
     for output, errors in printed[1:]:  # one speaks
-        # Gloo, which carries sums between CPUs, says on its own who it reached.
-        assert [line for line in output.splitlines() if not line.startswith("[Gloo]")] == []
+        # Gloo, the CPUs' collectives, writes a line of its own a connection.
+        assert [line for line in output.splitlines() if "connected peer ranks" not in line] == []
         assert "fold 0" not in errors
-    config = configuration.resolve(small_values(data_dir), ("--config.steps=12", "--config.fold=0"))
+    config = configuration.resolve(
+        small_values(data_dir), ("--config.steps=150", "--config.fold=0")
+    )
     cross_validation.run(config, one, say=lambda line: None)
     keys, numbers = predicted(many)
     expected_keys, expected = predicted(one)
     assert keys == expected_keys  # each face once
-    np.testing.assert_allclose(numbers, expected, atol=1e-5)
+    np.testing.assert_allclose(numbers, expected, atol=1e-4)
 
 
 def test_a_host_that_dies_ends_the_others_in_words(start, tmp_path):

@@ -48,7 +48,7 @@ def _start(workdir: Path, placement: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-m", "ageflax.main", f"--config={root / 'small.py'}", "--config.fold=0",
          f"--config.data.dir={root / 'datasets'}", f"--workdir={workdir}", *_PLACEMENTS[placement]],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.DEVNULL, stderr=(root / "errors").open("w"), text=True,
         env=os.environ | {
             "JAX_PLATFORMS": "cpu",
             "JAX_COMPILATION_CACHE_DIR": str(root / "compiled"),
@@ -61,8 +61,8 @@ def _finish(workdir: Path, placement: str) -> float:
     """Runs to the end; seconds."""
     started = time.monotonic()
     process = _start(workdir, placement)
-    _, errors = process.communicate()
-    if process.returncode:
+    if process.wait():
+        errors = (workdir.parent / "errors").read_text()
         raise SystemExit(f"{workdir}: exit code {process.returncode}\n{errors}")
     return time.monotonic() - started
 
@@ -71,13 +71,14 @@ def _kill(workdir: Path, placement: str, number: int, after: float) -> dict[str,
     """Starts, kills, and tells what was seen of it."""
     process = _start(workdir, placement)
     try:
-        _, errors = process.communicate(timeout=after)
+        process.wait(timeout=after)
         return {"after": round(after, 2), "ended": "before the kill", "code": process.returncode}
     except subprocess.TimeoutExpired:
         pass
     asked = time.monotonic()
     process.send_signal(number)
-    _, errors = process.communicate()
+    process.wait()  # not for its standard error's end: a worker may hold it for a moment longer
+    errors = (workdir.parent / "errors").read_text()
     seen: dict[str, object] = {
         "signal": signal.Signals(number).name,
         "after": round(after, 2),
@@ -120,13 +121,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--workdir", type=Path, required=True, help="an empty or absent folder")
+    parser.add_argument("--placements", default=",".join(_PLACEMENTS), help="some of them")
     parser.add_argument("--seed", type=int, default=0)
     words = parser.parse_args()
     words.workdir.mkdir(parents=True, exist_ok=True)
     (words.workdir / "small.py").write_text(_CONFIG)
     drawn = random.Random(words.seed)
-    each, found = -(-words.kills // len(_PLACEMENTS)), []
-    for placement in _PLACEMENTS:
+    placements = words.placements.split(",")
+    each, found = -(-words.kills // len(placements)), []
+    for placement in placements:
         found.append(_placement(words.workdir, placement, each, drawn))
         (words.workdir / "kills.json").write_text(json.dumps(found, indent=2) + "\n")
     kills = [kill for part in found for kill in part["kills"]]
