@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import fcntl
 import os
 import socket
 import time
@@ -12,6 +11,7 @@ from typing import Any
 
 from ageflax import files
 from ageflax.errors import InputError
+from ageflax.lock import held
 
 STATE, LOCK = "pipeline.json", ".pipeline.lock"
 WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
@@ -121,27 +121,19 @@ def locked(workdir: Path) -> Iterator[int]:
     Raises:
       InputError: another pipeline is at work, or the folder cannot be written.
     """
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(workdir / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise InputError(f"--workdir={workdir}: cannot be written: {error.strerror}") from error
-    try:
-        deadline = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
-                    raise InputError(
-                        f"--workdir={workdir} is in use by another pipeline ({holder}); wait for it, end"
-                        " it, or choose another --workdir"
-                    ) from None
-                time.sleep(0.05)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
-        yield descriptor
-    finally:
-        os.close(descriptor)
+    refusal = (
+        f"--workdir={workdir} is in use by another pipeline ({{holder}}); wait for it, end"
+        " it, or choose another --workdir"
+    )
+    with contextlib.ExitStack() as stack:
+        try:
+            workdir.mkdir(parents=True, exist_ok=True)
+            found = stack.enter_context(held(workdir / LOCK, refusal, patience=_PATIENCE))
+        except OSError as error:
+            raise InputError(f"--workdir={workdir}: cannot be written: {error.strerror}") from error
+        if found.lockless:
+            raise InputError(
+                f"--workdir={workdir}: this disk knows no locks, which keep a second pipeline out;"
+                " choose another"
+            )
+        yield found.descriptor
