@@ -6,6 +6,11 @@ from collections.abc import Callable
 from ageflax import preemption
 from ageflax.errors import InputError, RunError
 
+# What to do without a model, in two lines.
+NO_MODEL = """\
+--model=MODEL is needed; python -m ageflax.main --config=configs/quickstart.py makes one of drawn faces,
+runs/quickstart/fold_0. For a good one train configs/faces_age.py on photographs: see README.md"""
+
 INPUT, FAILED, INTERRUPTED, PREEMPTED = 2, 1, 130, preemption.EXIT_CODE
 
 

@@ -84,6 +84,25 @@ def small_values(data_dir: Path) -> Config:
     return values
 
 
+def small_file(directory: Path, *, steps: int, every: int, log_every: int) -> Path:
+    """A config file of much the same values, for commands in processes of their own."""
+    path = directory / "small.py"
+    path.write_text(f"""
+from ml_collections import ConfigDict
+
+
+def get_config():
+    config = ConfigDict()
+    config.steps = {steps}
+    config.data = ConfigDict({{"name": "{SMALL_FACES}", "resize": 32, "crop": 27, "batch_size": 16}})
+    config.model = ConfigDict({{"width": 0.05, "norm": "batch", "initialization": "matched"}})
+    config.optim = ConfigDict({{"learning_rate": 1e-4}})
+    config.eval = ConfigDict({{"every": {every}, "log_every": {log_every}, "batch_size": 16}})
+    return config
+""")
+    return path
+
+
 @pytest.fixture
 def small_config(data_dir: Path, small_faces: StoredDataset) -> Config:
     """The small config, resolved; its dataset is built."""

@@ -12,28 +12,13 @@ import jax
 import pytest
 
 from ageflax import main
-from tests.conftest import SMALL_FACES
-
-CONFIG = f"""
-from ml_collections import ConfigDict
-
-
-def get_config():
-    config = ConfigDict()
-    config.steps = 200
-    config.data = ConfigDict({{"name": "{SMALL_FACES}", "resize": 32, "crop": 27, "batch_size": 16}})
-    config.model = ConfigDict({{"width": 0.05, "norm": "batch", "initialization": "matched"}})
-    config.optim = ConfigDict({{"learning_rate": 1e-4}})
-    config.eval = ConfigDict({{"every": 20, "log_every": 10, "batch_size": 16}})
-    return config
-"""
+from tests.conftest import SMALL_FACES, small_file
 
 
 @pytest.fixture
 def command(tmp_path, data_dir, small_faces):
     """The command line of a small run of fold 0, without its workdir."""
-    path = tmp_path / "small.py"
-    path.write_text(CONFIG)
+    path = small_file(tmp_path, steps=200, every=20, log_every=10)
     return [sys.executable, "-m", "ageflax.main", f"--config={path}", "--config.fold=0",
             f"--config.data.dir={data_dir}"]  # fmt: skip
 

@@ -20,11 +20,6 @@ Exit codes: 2 bad arguments, 1 failed, 130 ended by Ctrl-C."""
 
 _PACKAGES = ("markdown_it", "python_multipart", "starlette", "uvicorn")
 
-# What to do without a model, in two lines.
-_NO_MODEL = """\
---model=MODEL is needed; python -m ageflax.main --config=configs/quickstart.py makes one of drawn faces,
-runs/quickstart/fold_0. For a good one train configs/faces_age.py on photographs: see README.md"""
-
 
 def _number(low: float, high: float) -> Callable[[str], float]:
     """A type for argparse: a number within bounds."""
@@ -70,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> None:
+    from ageflax import command
     from ageflax.errors import InputError
 
     missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
@@ -78,7 +74,7 @@ def _run(options: argparse.Namespace) -> None:
             f'{", ".join(missing)} not installed: pip install "ageflax[demo]", or uv run --extra demo'
         )
     if options.model is None:
-        raise InputError(_NO_MODEL)
+        raise InputError(command.NO_MODEL)
     # Imported late: --help should not wait for JAX.
     from ageflax.demo import serving
 

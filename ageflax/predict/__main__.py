@@ -20,11 +20,6 @@ What cannot be read is named on standard error with the reason, and the rest goe
 Exit codes: 0 all was read, 1 something was not, or the run failed, 2 nothing was or bad arguments,
 130 interrupted."""
 
-# What to do without a model, in two lines.
-_NO_MODEL = """\
---model=MODEL is needed; python -m ageflax.main --config=configs/quickstart.py makes one of drawn faces,
-runs/quickstart/fold_0. For a good one train configs/faces_age.py on photographs: see README.md"""
-
 
 def _whole(low: int, high: int) -> Callable[[str], int]:
     """A type for argparse: a whole number within bounds."""
@@ -70,10 +65,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> None:
+    from ageflax import command
     from ageflax.errors import InputError
 
     if options.model is None:
-        raise InputError(_NO_MODEL)
+        raise InputError(command.NO_MODEL)
     if bool(options.paths) == (options.webcam is not None):
         raise InputError("name what to look at: PATH..., or --webcam and no PATH")
     # Imported late: --help should not wait for JAX.

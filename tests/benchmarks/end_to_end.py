@@ -19,7 +19,7 @@ from ageflax import config as configuration
 from ageflax.config import Config
 from ageflax.errors import InputError, RunError
 from ageflax.progress import say
-from tests.benchmarks import machine
+from tests.benchmarks import command_line, machine
 from tests.benchmarks.training_step import Ours
 
 _CONFIGS = Path(__file__).parents[2] / "configs"
@@ -102,8 +102,7 @@ def markdown(described: dict[str, Any], found: dict[str, Any]) -> str:
 
 
 def _run(options: argparse.Namespace, words: Sequence[str]) -> None:
-    if not (_CONFIGS / f"{options.config}.py").is_file():
-        raise InputError(f"--config={options.config}: no configs/{options.config}.py")
+    command_line.check_config(options.config)
     if unknown := set(options.placements.split(",")) - set(_PLACEMENTS):
         raise InputError(f"--placements: {unknown.pop()!r} is none of {', '.join(_PLACEMENTS)}")
     if min(options.turns, options.bare_steps, options.log_every) < 1:
@@ -137,10 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--turns", type=int, default=2)
     parser.add_argument("--output", type=Path, metavar="FILE.json")
     words = sys.argv[1:] if arguments is None else list(arguments)
-    options, more = parser.parse_known_args(words)
-    if strange := [word for word in more if not word.startswith("--config.")]:
-        parser.error(f"unrecognized arguments: {' '.join(strange)}")
-    options.more = more
+    options = command_line.parsed(parser, words)
     return command.run("tests.benchmarks.end_to_end", lambda: _run(options, words))
 
 

@@ -22,7 +22,7 @@ from ageflax import command, files
 from ageflax import config as configuration
 from ageflax.errors import InputError, RunError
 from ageflax.progress import say
-from tests.benchmarks import machine
+from tests.benchmarks import command_line, machine
 from tests.benchmarks.training_step import Ours
 
 _ROOT = Path(__file__).parents[2]
@@ -155,8 +155,7 @@ def markdown(described: dict[str, Any], found: dict[str, Any]) -> str:
 
 
 def _run(options: argparse.Namespace, words: Sequence[str]) -> None:
-    if not (_CONFIGS / f"{options.config}.py").is_file():
-        raise InputError(f"--config={options.config}: no configs/{options.config}.py")
+    command_line.check_config(options.config)
     for name in options.layouts.split(","):
         sizes = name.split("x")
         if len(sizes) != 2 or not all(word.isdigit() and 1 <= int(word) <= 64 for word in sizes):
@@ -188,10 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--output", type=Path, metavar="FILE.json")
     words = sys.argv[1:] if arguments is None else list(arguments)
-    options, more = parser.parse_known_args(words)
-    if strange := [word for word in more if not word.startswith("--config.")]:
-        parser.error(f"unrecognized arguments: {' '.join(strange)}")
-    options.more = more
+    options = command_line.parsed(parser, words)
     if options.child:
         return command.run("a process of it", lambda: _child(json.loads(options.child)))
     return command.run("tests.benchmarks.scaling", lambda: _run(options, words))

@@ -16,28 +16,13 @@ import pytest
 from ageflax import config as configuration
 from ageflax import cross_validation, hosts
 from ageflax.errors import InputError
-from tests.conftest import SMALL_FACES, small_values
-
-CONFIG = f"""
-from ml_collections import ConfigDict
-
-
-def get_config():
-    config = ConfigDict()
-    config.steps = 150
-    config.data = ConfigDict({{"name": "{SMALL_FACES}", "resize": 32, "crop": 27, "batch_size": 16}})
-    config.model = ConfigDict({{"width": 0.05, "norm": "batch", "initialization": "matched"}})
-    config.optim = ConfigDict({{"learning_rate": 1e-4}})
-    config.eval = ConfigDict({{"every": 50, "log_every": 2, "batch_size": 16}})
-    return config
-"""
+from tests.conftest import small_file, small_values
 
 
 @pytest.fixture
 def start(tmp_path, data_dir, small_faces):
     """Starts N processes with four devices between them; ends what is left of them."""
-    path, started = tmp_path / "small.py", []
-    path.write_text(CONFIG)
+    path, started = small_file(tmp_path, steps=150, every=50, log_every=2), []
 
     def start_all(count: int, workdir: Path, *words: str) -> list[subprocess.Popen]:
         with socket.socket() as probe:

@@ -14,27 +14,13 @@ import pytest
 from pipelines import cross_validate, folders, plan, prepare, workflow
 from pipelines.dataset import Source
 from pipelines.state import DONE, Status
-from tests.conftest import SMALL_FACES
-
-CONFIG = f"""
-from ml_collections import ConfigDict
-
-
-def get_config():
-    config = ConfigDict()
-    config.steps = 8
-    config.data = ConfigDict({{"name": "{SMALL_FACES}", "resize": 32, "crop": 27, "batch_size": 16}})
-    config.model = ConfigDict({{"width": 0.05, "norm": "batch", "initialization": "matched"}})
-    config.optim = ConfigDict({{"learning_rate": 1e-4}})
-    config.eval = ConfigDict({{"every": 8, "log_every": 4, "batch_size": 16}})
-    return config
-"""
+from tests.conftest import SMALL_FACES, small_file
 
 
 @pytest.fixture
 def call(tmp_path, data_dir, small_faces, monkeypatch):
     """Runs the command in a process of its own, with an empty home directory."""
-    (tmp_path / "small.py").write_text(CONFIG)
+    small_file(tmp_path, steps=8, every=8, log_every=4)
     (tmp_path / "home").mkdir()
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
