@@ -62,6 +62,31 @@ def _watch(descriptor: int) -> None:
 
 
 @contextlib.contextmanager
+def _raised_again() -> Iterator[None]:
+    """Within it a Preempted that Python swallowed is raised once more, a moment later.
+
+    What a handler raises within a garbage collection or a finaliser is only printed, and JAX has a
+    callback at each collection: no rare place to be when the signal comes.
+    """
+    before = sys.unraisablehook
+
+    def hook(swallowed: "sys.UnraisableHookArgs") -> None:
+        if not isinstance(swallowed.exc_value, Preempted):
+            before(swallowed)
+            return
+        _State.asked = False
+        again = threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGTERM))
+        again.daemon = True
+        again.start()
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+
+
+@contextlib.contextmanager
 def listening() -> Iterator[None]:
     """Within it SIGTERM means what this module says. Only a process's main thread can listen."""
     _State.asked, _State.depth = False, 0
@@ -71,7 +96,8 @@ def listening() -> Iterator[None]:
     before = signal.signal(signal.SIGTERM, _heard)
     told = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     try:
-        yield
+        with _raised_again():
+            yield
     finally:
         signal.set_wakeup_fd(told)
         signal.signal(signal.SIGTERM, signal.SIG_IGN if _State.asked else before)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import jax
 import pytest
@@ -87,6 +88,20 @@ def test_the_signal_is_raised_where_nothing_is_to_be_saved():
         os.kill(os.getpid(), signal.SIGTERM)
         threading.Event().wait(30)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def test_the_signal_is_raised_again_where_a_finaliser_swallowed_it(capsys):
+    class Finalised:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0)  # where the handler runs
+
+    with pytest.raises(preemption.Preempted), preemption.listening():
+        Finalised()
+        assert not preemption.asked()
+        threading.Event().wait(30)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    assert capsys.readouterr().err == ""
 
 
 def test_and_noted_and_raised_at_the_end_where_something_is():

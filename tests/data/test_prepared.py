@@ -250,7 +250,7 @@ def _start(path: Path, barrier, answers) -> None:
 
 
 def test_two_processes_at_once(dataset):
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")  # JAX has threads
     barrier, answers = context.Barrier(2), context.Queue()
     processes = [
         context.Process(target=_start, args=(dataset.path, barrier, answers)) for _ in range(2)
