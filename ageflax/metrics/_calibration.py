@@ -6,7 +6,6 @@ References: Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
 from typing import Any
 
 import numpy as np
-from scipy import optimize, special
 
 from ageflax.metrics._classification import check_numbers
 from ageflax.metrics._folds import ratio
@@ -21,7 +20,7 @@ _COLDEST, _HOTTEST = 0.05, 20.0
 def _log_scaled(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """float64[n, classes], log softmax(log p / temperature)."""
     scores = np.log(np.maximum(probabilities.astype(np.float64), _SMALLEST)) / temperature
-    return special.log_softmax(scores, axis=-1)
+    return scores - np.logaddexp.reduce(scores, axis=-1, keepdims=True)
 
 
 def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
@@ -51,6 +50,8 @@ def fit_temperature(true: np.ndarray, probabilities: np.ndarray) -> float | None
     Raises:
       InputError: a probability is not finite.
     """
+    from scipy import optimize  # late: half a second of every command's start
+
     check_numbers(probabilities, "probabilities")
     if len(np.unique(true)) < 2:
         return None

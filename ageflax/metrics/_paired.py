@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from ageflax.errors import InputError
 from ageflax.metrics._answers import Answers
@@ -75,6 +74,8 @@ def paired(
 
 def _mcnemar(differences: np.ndarray) -> dict[str, Any]:
     """Counts of faces that only one model has right, and how likely so uneven ones are by chance."""
+    from scipy import stats  # late: most of a second of every command's start
+
     only_first, only_second = int((differences < 0).sum()), int((differences > 0).sum())
     discordant = only_first + only_second
     p = float(stats.binomtest(only_first, discordant).pvalue) if discordant else None
