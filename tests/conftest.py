@@ -48,8 +48,15 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 LONG = "AGEFLAX_LONG_TESTS"
 
 
+# Files go to the workers one by one, in this order: the longest first, so that none ends alone.
+_FIRST = ("test_processes", "test_recipes", "test_main", "test_cross_validation", "test_preemption")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leaves out what is marked as long, unless the variable is set."""
+    """Leaves out what is marked as long, unless the variable is set; puts the longest files first."""
+    items.sort(
+        key=lambda item: (item.path.stem not in _FIRST, item.path.parent.name != "pipelines")
+    )
     if not os.environ.get(LONG):
         for item in items:
             if item.get_closest_marker("long"):

@@ -156,13 +156,14 @@ def test_placements_train_the_same_model(straight):
     np.testing.assert_allclose(_probabilities(straight["device"]), host, atol=1e-5)
 
 
+@pytest.mark.long
 def test_worker_processes_decode_the_same_batches(straight, data_dir, small_config, tmp_path):
     run(small_values(data_dir), tmp_path, "--config.fold=1", "--config.data.placement=stream",
         "--config.data.workers=2")  # fmt: skip
     assert (tmp_path / "fold_1" / "predictions.csv").read_bytes() == straight["stream"]
 
 
-@pytest.mark.parametrize("norm", ["batch", "lrn"])
+@pytest.mark.parametrize("norm", [pytest.param("batch", marks=pytest.mark.long), "lrn"])
 def test_bfloat16_computes_near_float32_and_keeps_float32_weights(
     norm, data_dir, small_config, tmp_path
 ):

@@ -58,7 +58,7 @@ def weights(fold: Path) -> dict[str, np.ndarray]:
     return {jax.tree_util.keystr(k, simple=True, separator="/"): np.asarray(v) for k, v in leaves}
 
 
-@pytest.mark.parametrize("loss", ["label_distribution", "l1"])
+@pytest.mark.parametrize("loss", ["label_distribution", pytest.param("l1", marks=pytest.mark.long)])
 def test_years_reach_every_output(run, small_faces, loss):
     fold = run("--config.task=years+gender", f"--config.loss.years={loss}", *ADAM)
     figures = result(fold)["tasks"]["years"]
@@ -91,7 +91,9 @@ def test_years_reach_every_output(run, small_faces, loss):
 
 
 @pytest.mark.parametrize(
-    "loss", ["mean_variance", "coral", "corn", "label_distribution", "cross_entropy"]
+    "loss",
+    ["coral", "label_distribution"]
+    + [pytest.param(n, marks=pytest.mark.long) for n in ("mean_variance", "corn", "cross_entropy")],
 )
 def test_every_loss_of_age_groups_trains_and_gives_probabilities(run, loss):
     fold = run(f"--config.loss.age={loss}", "--config.loss.expectation=0.1", *ADAM)
@@ -215,7 +217,9 @@ def test_the_figure_that_ranks_checkpoints(chosen, figures, expected):
 @pytest.mark.parametrize(
     "words",
     [
-        ("--config.data.mixup=0.4", "--config.data.cutmix=0.4"),
+        pytest.param(
+            ("--config.data.mixup=0.4", "--config.data.cutmix=0.4"), marks=pytest.mark.long
+        ),
         ("--config.data.rotation=10", "--config.data.zoom=0.1", "--config.data.erasing=0.5",
          "--config.data.brightness=0.2", "--config.data.contrast=0.2", "--config.data.saturation=0.3"),
     ],

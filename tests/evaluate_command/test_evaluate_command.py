@@ -131,7 +131,7 @@ def test_crops_are_the_models_own_unless_others_are_asked_for(joint, run):
     assert centre[0]["protocol"]["label_policy"] == model.config["protocol"]["label_policy"]
 
 
-@pytest.mark.parametrize("loss", ["cross_entropy", "l1"])
+@pytest.mark.parametrize("loss", [pytest.param("cross_entropy", marks=pytest.mark.long), "l1"])
 def test_a_head_for_years_gives_what_training_wrote(loss, run, labeled, data_dir, tmp_path):
     workdir = trained(
         tmp_path / "years", data_dir, "--config.task=years+gender", f"--config.loss.years={loss}",

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -18,13 +19,21 @@ from ageflax import cross_validation, hosts
 from ageflax.errors import InputError
 from tests.conftest import small_file, small_values
 
+# The same command, that waits for a silent host not as long.
+IMPATIENT = (
+    "-c",
+    "import sys; from ageflax import hosts, main; hosts.LOST_AFTER = 15; sys.exit(main.main())",
+)
+
 
 @pytest.fixture
 def start(tmp_path, data_dir, small_faces):
     """Starts N processes with four devices between them; ends what is left of them."""
-    path, started = small_file(tmp_path, steps=150, every=50, log_every=2), []
+    path, started = small_file(tmp_path, steps=90, every=30, log_every=2), []
 
-    def start_all(count: int, workdir: Path, *words: str) -> list[subprocess.Popen]:
+    def start_all(
+        count: int, workdir: Path, *words: str, entry: Sequence[str] = ("-m", "ageflax.main")
+    ) -> list[subprocess.Popen]:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -35,7 +44,7 @@ def start(tmp_path, data_dir, small_faces):
         }
         found = [
             subprocess.Popen(
-                [sys.executable, "-m", "ageflax.main", f"--config={path}", "--config.fold=0",
+                [sys.executable, *entry, f"--config={path}", "--config.fold=0",
                  f"--config.data.dir={data_dir}", f"--workdir={workdir}", f"--process_id={number}",
                  f"--num_processes={count}", f"--coordinator_address=127.0.0.1:{port}", *words],
                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
@@ -70,10 +79,13 @@ def logged(workdir: Path) -> int:
     return len(path.read_text().splitlines()) if path.exists() else 0
 
 
-def test_four_that_are_stopped_and_go_on_as_two_train_what_one_trains(start, data_dir, tmp_path):
+@pytest.mark.parametrize(("first", "then"), [(2, 1), pytest.param(4, 2, marks=pytest.mark.long)])
+def test_stopped_they_go_on_as_fewer_and_train_what_one_trains(
+    start, data_dir, tmp_path, first, then
+):
     many, one = tmp_path / "many", tmp_path / "one"
     words = "--config.data.placement=stream"
-    running = start(4, many, words)
+    running = start(first, many, words)
     deadline = time.monotonic() + 200
     while not logged(many) and time.monotonic() < deadline:
         time.sleep(0.005)
@@ -84,16 +96,14 @@ def test_four_that_are_stopped_and_go_on_as_two_train_what_one_trains(start, dat
     if codes == {143}:
         assert "fold 0: told to stop; saved at step " in printed[0][1]
         assert not (many / "fold_0" / "result.json").exists()
-        printed = ended(start(2, many, words), 0)
+        printed = ended(start(then, many, words), 0)
         assert "fold 0: going on from step " in printed[0][1]
     assert "one-off" in printed[0][0]
     for output, errors in printed[1:]:  # one speaks
         # Gloo, the CPUs' collectives, writes a line of its own a connection.
         assert [line for line in output.splitlines() if "connected peer ranks" not in line] == []
         assert "fold 0" not in errors
-    config = configuration.resolve(
-        small_values(data_dir), ("--config.steps=150", "--config.fold=0")
-    )
+    config = configuration.resolve(small_values(data_dir), ("--config.steps=90", "--config.fold=0"))
     cross_validation.run(config, one, say=lambda line: None)
     keys, numbers = predicted(many)
     expected_keys, expected = predicted(one)
@@ -102,12 +112,12 @@ def test_four_that_are_stopped_and_go_on_as_two_train_what_one_trains(start, dat
 
 
 def test_a_host_that_dies_ends_the_others_in_words(start, tmp_path):
-    running = start(2, tmp_path / "run", "--config.steps=20000")
+    running = start(2, tmp_path / "run", "--config.steps=20000", entry=IMPATIENT)
     deadline = time.monotonic() + 200
     while not logged(tmp_path / "run") and time.monotonic() < deadline:
         time.sleep(0.01)
     running[1].kill()
-    _, errors = running[0].communicate(timeout=3 * hosts.LOST_AFTER)
+    _, errors = running[0].communicate(timeout=120)
     assert running[0].returncode == 1, errors
     assert "the same command goes on from the last checkpoint" in errors.lower()
     assert "Traceback" not in errors

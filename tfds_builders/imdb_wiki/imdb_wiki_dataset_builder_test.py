@@ -251,6 +251,7 @@ def _plain(name: str) -> str:
     return "".join(one for one in letters if not unicodedata.combining(one)).strip().lower()
 
 
+@pytest.mark.long
 def test_the_real_wiki_is_the_published_list(real_data: Path, tmp_path: Path):
     folder = tmp_path / "manual" / "wiki_crop"
     folder.mkdir(parents=True)
