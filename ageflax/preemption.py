@@ -39,8 +39,11 @@ def _heard(number: int, frame: object) -> None:
         raise Preempted
 
 
-def _watch(descriptor: int) -> None:
+def _watch(descriptor: int, left: threading.Event) -> None:
     """Ends the process where the main thread has not within PATIENCE of the signal.
+
+    A main thread that has left `listening` and goes on does so by its own choice; one that has ended may
+    still wait for threads of other people's.
 
     It is told of signals by a pipe that Python's C handler writes to: a main thread that is within XLA
     cannot run a handler.
@@ -52,6 +55,8 @@ def _watch(descriptor: int) -> None:
         else:
             return
         time.sleep(PATIENCE)
+        if left.is_set() and threading.main_thread().is_alive():
+            return
         print(
             f"ageflax: told to stop, and not done within {PATIENCE:.0f} seconds; the same command goes"
             " on from the last checkpoint",
@@ -92,13 +97,15 @@ def listening() -> Iterator[None]:
     _State.asked, _State.depth = False, 0
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
-    threading.Thread(target=_watch, args=(reading,), name="preemption", daemon=True).start()
+    left = threading.Event()
+    threading.Thread(target=_watch, args=(reading, left), name="preemption", daemon=True).start()
     before = signal.signal(signal.SIGTERM, _heard)
     told = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     try:
         with _raised_again():
             yield
     finally:
+        left.set()
         signal.set_wakeup_fd(told)
         signal.signal(signal.SIGTERM, signal.SIG_IGN if _State.asked else before)
         os.close(writing)  # the watcher ends, unless it counts down

@@ -126,3 +126,39 @@ def test_a_main_thread_that_does_not_come_back_is_not_waited_for():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50)
     assert done.returncode == 143
     assert done.stderr.startswith("ageflax: told to stop, and not done within 0 seconds; the same ")
+
+
+def test_a_process_that_goes_on_by_its_own_choice_is_left_alone():
+    code = (
+        "import os, signal, threading\n"
+        "from ageflax import preemption\n"
+        "preemption.PATIENCE = 0.1\n"
+        "try:\n"
+        "    with preemption.listening():\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        threading.Event().wait(60)\n"
+        "except preemption.Preempted:\n"
+        "    for thread in threading.enumerate():\n"
+        "        if thread.name == 'preemption':\n"
+        "            thread.join()\n"
+        "    print('on')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "on\n", "")
+
+
+def test_one_that_has_ended_is_not_kept_by_threads_of_others():
+    code = (
+        "import os, signal, sys, threading\n"
+        "from ageflax import preemption\n"
+        "preemption.PATIENCE = 0.1\n"
+        "threading.Thread(target=threading.Event().wait, args=(60,)).start()\n"
+        "try:\n"
+        "    with preemption.listening():\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        threading.Event().wait(60)\n"
+        "except preemption.Preempted:\n"
+        "    sys.exit(0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50)
+    assert done.returncode == 143
