@@ -88,7 +88,7 @@ def _train_step(
     platform = mesh.devices.flat[0].platform
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        with traced_for(platform):
+        with traced_for(platform, mesh):
             return stepped(state, batch)
 
     def stepped(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:

@@ -1,18 +1,18 @@
 """Convolution as flax has it, in training computed in a form that suits its shape and the device."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from ageflax.models.platform import platform
+from ageflax.models.kernel_gradient import plain_convolution, summed_gradient_convolution
+from ageflax.models.platform import mesh, platform
 from ageflax.models.winograd import winograd_convolution
 
 # Matrix units take 16 to 128 channels at once; up to here, more of them is no more work.
 _FEW_CHANNELS = 64
-# From here on, Winograd's additions are few beside the products it saves.
+_TILED = (3, 5)  # kernels that Winograd's form pays for
+# From here on, Winograd's additions are few beside the products it saves, and patches worth their copies.
 _MANY_CHANNELS = 32
 
 
@@ -140,9 +140,8 @@ class Conv(nn.Module):
             form = patch_convolution if on_cpu else space_to_depth_convolution
             return form(x, kernel, stride=stride, padding=self.padding)
         many = min(channels, self.features) >= _MANY_CHANNELS
-        if train and on_cpu and size == 5 and stride == 1 and many:
+        if train and on_cpu and size in _TILED and stride == 1 and many:
             return winograd_convolution(x, kernel, padding=self.padding)
-        pads: Any = ((self.padding, self.padding),) * 2
-        return jax.lax.conv_general_dilated(
-            x, kernel, (stride, stride), pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
+        if train and on_cpu and size > 1 and many:
+            return summed_gradient_convolution(x, kernel, stride, self.padding, mesh())
+        return plain_convolution(x, kernel, stride, self.padding)

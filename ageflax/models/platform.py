@@ -1,19 +1,27 @@
-"""Which kind of device a training step is traced for, so that layers can take the form it runs best."""
+"""What a training step is traced for, so that layers can take the form that runs best there."""
 
 import contextlib
 import contextvars
 from collections.abc import Iterator
 
-_current: contextvars.ContextVar[str] = contextvars.ContextVar("platform", default="")
+from jax.sharding import Mesh
+
+_current: contextvars.ContextVar[tuple[str, Mesh | None]] = contextvars.ContextVar(
+    "platform", default=("", None)
+)
 
 
 @contextlib.contextmanager
-def traced_for(platform: str) -> Iterator[None]:
+def traced_for(platform: str, mesh: Mesh | None = None) -> Iterator[None]:
     """Layers traced inside are compiled for "cpu", "gpu" or "tpu", whatever JAX's own default is.
 
     Set by the steps from the mesh's devices: a step for a TPU may be traced on a machine without one.
+
+    Args:
+      platform: kind of device.
+      mesh: over which the batch is split, where it is.
     """
-    token = _current.set(platform)
+    token = _current.set((platform, mesh))
     try:
         yield
     finally:
@@ -21,5 +29,10 @@ def traced_for(platform: str) -> Iterator[None]:
 
 
 def platform() -> str:
-    """What `traced_for` says; "" outside of it."""
-    return _current.get()
+    """The kind of device that `traced_for` says; "" outside of it."""
+    return _current.get()[0]
+
+
+def mesh() -> Mesh | None:
+    """Over which devices the batch is split; None outside of `traced_for`."""
+    return _current.get()[1]

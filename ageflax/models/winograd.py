@@ -1,4 +1,4 @@
-"""Convolution with few multiplications: on a CPU, 5x5 ones at less than half the time."""
+"""Convolution with few multiplications: on a CPU, 3x3 and 5x5 ones train in about half the time."""
 
 import functools
 from collections.abc import Sequence
@@ -64,8 +64,9 @@ def winograd_convolution(
 ) -> Float[Array, "b h2 w2 f"]:
     """A convolution of stride 1 by tiles of outputs x outputs, each from (outputs + k - 1)^2 products.
 
-    Of 5x5 kernels and tiles of 4x4: 64 products in place of 400. Sums are in another order and pass
-    through small fractions: in float32 the result is off by about 1e-5 of its largest value.
+    Of tiles of 4x4: 64 products in place of 400 for 5x5 kernels, 36 in place of 144 for 3x3. Sums are
+    in another order and pass through small fractions: in float32 the result is off by 1e-5 to 2e-5 of
+    its largest value.
 
     Args:
       x: features.
@@ -95,9 +96,9 @@ def winograd_convolution(
 
     rows = jnp.stack(_combined(b, tiles(x, down, 1)))
     inner = jnp.stack(_combined(b, tiles(rows, across, 3))).reshape(n * n, -1, channels)
-    g = np.asarray(g, kernel.dtype)
-    # Columns before rows, as in `inner`.
-    weights = jnp.einsum("jl,ik,klcf->jicf", g, g, kernel, precision="highest")
+    # Columns before rows, as in `inner`. Additions again: a product with so small a matrix is slower.
+    parts = jnp.stack(_combined(g, list(kernel)))
+    weights = jnp.stack(_combined(g, list(parts.swapaxes(0, 1))))
     weights = weights.reshape(n * n, channels, features)
     products = jax.lax.dot_general(inner, weights, (((2,), (1,)), ((0,), (0,))))
     products = products.reshape(n, n, -1, features)

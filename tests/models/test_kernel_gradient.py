@@ -1,0 +1,87 @@
+"""A convolution with the kernel's derivative summed over few images at a time, against XLA's own."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from ageflax.models.convolution import Conv
+from ageflax.models.kernel_gradient import plain_convolution, summed_gradient_convolution
+from ageflax.models.platform import traced_for
+from ageflax.sharding import batched, make_mesh, replicated
+
+
+def operands(batch: int, size: int, *, side: tuple[int, int] = (9, 12)) -> list[jax.Array]:
+    """Whole numbers, whose sums do not depend on the order."""
+    keys = jax.random.split(jax.random.key(0))
+    shapes = (batch, *side, 6), (size, size, 6, 5)
+    return [
+        jax.random.randint(key, shape, -4, 5).astype(jnp.float32)
+        for key, shape in zip(keys, shapes, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7, 8])
+@pytest.mark.parametrize(
+    ("size", "stride", "padding"), [(3, 1, 1), (3, 2, 1), (3, 1, 0), (5, 2, 2), (2, 2, 0)]
+)
+def test_values_and_derivatives_are_xlas(batch, size, stride, padding):
+    x, w = operands(batch, size)
+
+    def derived(function):
+        y, back = jax.vjp(lambda x, w: function(x, w, stride, padding), x, w)
+        return y, *back(jnp.round(y / 8))
+
+    for got, expected in zip(
+        derived(summed_gradient_convolution), derived(plain_convolution), strict=True
+    ):
+        np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("batch", [8, 20])
+def test_each_device_sums_its_own_part_of_the_batch(batch):
+    """Nothing but the sums is exchanged: features stay where they are."""
+    x, w = operands(batch, 3)
+    mesh = make_mesh()
+
+    def loss(w, x):
+        return (summed_gradient_convolution(x, w, 1, 1, mesh) ** 2).sum()
+
+    placed = jax.device_put(x, batched(mesh))
+    step = jax.jit(jax.grad(loss), out_shardings=replicated(mesh)).lower(w, placed).compile()
+    text = step.as_text()
+    assert "all-reduce" in text
+    assert not any(word in text for word in ("all-gather", "all-to-all", "collective-permute"))
+    expected = jax.grad(lambda w: (plain_convolution(x, w, 1, 1) ** 2).sum())(w)
+    np.testing.assert_array_equal(step(w, placed), expected)
+
+
+def test_an_uneven_batch_is_summed_too():
+    x, w = operands(7, 3)
+    got = jax.grad(lambda w: summed_gradient_convolution(x, w, 1, 1, make_mesh()).sum())(w)
+    expected = jax.grad(lambda w: plain_convolution(x, w, 1, 1).sum())(w)
+    np.testing.assert_array_equal(got, expected)
+
+
+def test_the_layer_is_flaxs_in_training_on_a_cpu():
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 9, 9, 40)), jnp.float32)
+    ours, flaxs = Conv(48, 3, 2, 1), nn.Conv(48, (3, 3), 2, padding=1)
+    variables = ours.init(jax.random.key(0), x)
+
+    def derived(module, **options):
+        def loss(variables):
+            return (module.apply(variables, x, **options) ** 2).mean()
+
+        return jax.value_and_grad(loss)(variables)
+
+    with traced_for("cpu"):
+        (value, found), text = derived(ours, train=True), str(
+            jax.make_jaxpr(lambda: ours.apply(variables, x, train=True))()
+        )  # fmt: skip
+    assert "custom_vjp" in text
+    expected, expected_found = derived(flaxs)
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-7), found, expected_found
+    )
