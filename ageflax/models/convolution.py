@@ -12,7 +12,7 @@ from ageflax.models.winograd import winograd_convolution
 # Matrix units take 16 to 128 channels at once; up to here, more of them is no more work.
 _FEW_CHANNELS = 64
 _TILED = (3, 5)  # kernels that Winograd's form pays for
-# From here on, Winograd's additions are few beside the products it saves, and patches worth their copies.
+# From here on, Winograd's additions are few beside the products saved, and patches worth copying.
 _MANY_CHANNELS = 32
 
 

@@ -107,7 +107,7 @@ def summed_gradient_convolution(
     padding: int,
     mesh: Mesh | None = None,
 ) -> Float[Array, "b h2 w2 f"]:
-    """The plain convolution, whose derivative by the kernel is `kernel_gradient`; arguments as of both."""
+    """The plain convolution, whose derivative by the kernel is `kernel_gradient`; arguments as there."""
     del mesh  # only the derivative asks
     return plain_convolution(x, kernel, stride, padding)
 
