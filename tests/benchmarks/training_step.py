@@ -180,12 +180,14 @@ def _run(options: argparse.Namespace, words: Sequence[str]) -> None:
         raise InputError(f"--configs: no configs/{unknown[0]}.py")
     described = machine.describe("tests.benchmarks.training_step", words)
     peak = machine.matrix_product_tflops(options.dtype)
-    results = [measure(name, options) for name in names]
+    results: list[dict[str, Any]] = []
     written = {
         "machine": described, "dtype": options.dtype, "peak_tflops": peak, "trunks": results,
     }  # fmt: skip
-    if options.output:
-        files.write_json(Path(options.output), written)
+    for name in names:
+        results.append(measure(name, options))
+        if options.output:  # a large network's turns take long: what is known is kept
+            files.write_json(Path(options.output), written)
     print(markdown(written))
 
 
