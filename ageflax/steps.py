@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import jax
@@ -77,6 +78,10 @@ def init_state(
     )
 
 
+def _traced_for(mesh: Mesh) -> AbstractContextManager[None]:
+    return traced_for(mesh.devices.flat[0].platform, mesh)
+
+
 def _train_step(
     network: nn.Module,
     tx: optax.GradientTransformation,
@@ -85,10 +90,9 @@ def _train_step(
     frozen: Frozen,
 ) -> TrainStep:
     """One optimiser step as a pure function; the caller jits it."""
-    platform = mesh.devices.flat[0].platform
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        with traced_for(platform, mesh):
+        with _traced_for(mesh):
             return stepped(state, batch)
 
     def stepped(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
@@ -240,7 +244,8 @@ def make_eval_step(network: nn.Module, recipe: Recipe, mesh: Mesh, *, crops: str
             )  # fmt: skip
             faces, per_face = views.shape[:2]
             flat = views.reshape(faces * per_face, *views.shape[2:])
-            scores = network.apply(tested, flat, train=False)
+            with _traced_for(mesh):
+                scores = network.apply(tested, flat, train=False)
         return {
             task: recipe.objectives[task].probabilities(values).reshape(faces, per_face, -1).mean(1)
             for task, values in scores.items()
@@ -267,9 +272,9 @@ def make_feature_step(network: nn.Module, recipe: Recipe, mesh: Mesh) -> Callabl
             batch.images, state.mean, recipe.preprocessing, crops=crops, deviation=state.deviation
         )
         flat = views.reshape(-1, *views.shape[2:])
-        features: Any = network.apply(
-            variables(state.params, state.batch_stats), flat, method="features"
-        )
+        weights = variables(state.params, state.batch_stats)
+        with _traced_for(mesh):
+            features: Any = network.apply(weights, flat, method="features")
         return features.reshape(*views.shape[:2], -1).astype(jnp.float32)
 
     return jax.jit(

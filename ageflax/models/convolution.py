@@ -1,4 +1,4 @@
-"""Convolution as flax has it, in training computed in a form that suits its shape and the device."""
+"""Convolution as flax has it, computed in a form that suits its shape and the device."""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,8 @@ from ageflax.models.winograd import winograd_convolution
 
 # Matrix units take 16 to 128 channels at once; up to here, more of them is no more work.
 _FEW_CHANNELS = 64
-_TILED = (3, 5)  # kernels that Winograd's form pays for
+# Kernels that Winograd's form pays for; at test, where features have so many times channels^2 values.
+_TILED, _AT_TEST = (3, 5), 8
 # From here on, Winograd's additions are few beside the products saved, and patches worth copying.
 _MANY_CHANNELS = 32
 
@@ -121,8 +122,8 @@ class Conv(nn.Module):
 
         Args:
           x: images or features.
-          train: compute in the form that is fast in training; without it the plain operation is left
-            to be seen by exporters and compilers for inference.
+          train: compute in the form that is fast with its derivatives. Without it, and outside of
+            `traced_for`, exporters and compilers for inference see the plain operation.
         """
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
@@ -140,7 +141,9 @@ class Conv(nn.Module):
             form = patch_convolution if on_cpu else space_to_depth_convolution
             return form(x, kernel, stride=stride, padding=self.padding)
         many = min(channels, self.features) >= _MANY_CHANNELS
-        if train and on_cpu and size in _TILED and stride == 1 and many:
+        # The kernel's own tiles cost as much for one face as for many.
+        worth = train or x.size >= _AT_TEST * channels**2
+        if on_cpu and size in _TILED and stride == 1 and many and worth:
             return winograd_convolution(x, kernel, padding=self.padding)
         if train and on_cpu and size > 1 and many:
             return summed_gradient_convolution(x, kernel, stride, self.padding, mesh())

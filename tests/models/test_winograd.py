@@ -3,6 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ageflax.models.convolution import Conv
+from ageflax.models.platform import traced_for
 from ageflax.models.winograd import _matrices, winograd_convolution
 
 
@@ -47,3 +49,22 @@ def test_values_and_derivatives_are_those_of_the_convolution(size, kernel, paddi
     for one, other in zip((got, *back(g)), (expected, *plain_back(g)), strict=True):
         scale = float(jnp.abs(other).max())
         np.testing.assert_allclose(one / scale, other / scale, atol=3e-5)
+
+
+@pytest.mark.parametrize(("batch", "tiled"), [(1, False), (16, True)])
+def test_at_test_tiles_are_for_batches_on_a_cpu_alone(batch, tiled):
+    """Their kernel's transform costs a single face more than it saves; exporters see one convolution."""
+    module, x = Conv(48, 3, padding=1), jax.random.normal(jax.random.key(0), (batch, 9, 9, 40))
+    variables = module.init(jax.random.key(1), x)
+
+    def convolutions() -> int:
+        jaxpr = jax.make_jaxpr(lambda: module.apply(variables, x))()
+        return sum(eqn.primitive.name == "conv_general_dilated" for eqn in jaxpr.eqns)
+
+    outside = module.apply(variables, x)
+    assert convolutions() == 1
+    with traced_for("cpu"):
+        assert convolutions() == (not tiled)
+        np.testing.assert_allclose(module.apply(variables, x), outside, atol=2e-5)
+    with traced_for("gpu"):
+        assert convolutions() == 1
