@@ -1,3 +1,5 @@
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -61,10 +63,11 @@ def test_at_test_tiles_are_for_batches_on_a_cpu_alone(batch, tiled):
         jaxpr = jax.make_jaxpr(lambda: module.apply(variables, x))()
         return sum(eqn.primitive.name == "conv_general_dilated" for eqn in jaxpr.eqns)
 
-    outside = module.apply(variables, x)
+    outside: Any = module.apply(variables, x)
     assert convolutions() == 1
     with traced_for("cpu"):
         assert convolutions() == (not tiled)
-        np.testing.assert_allclose(module.apply(variables, x), outside, atol=2e-5)
+        inside: Any = module.apply(variables, x)
+        np.testing.assert_allclose(inside, outside, atol=2e-5)
     with traced_for("gpu"):
         assert convolutions() == 1
