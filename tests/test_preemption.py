@@ -42,6 +42,14 @@ def promotion():
         yield
 
 
+@pytest.fixture(autouse=True)
+def forgotten():
+    """A process that was told to stop stays told; what is tested after this file shares the process."""
+    yield
+    preemption._State.asked = False
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def lines_of(fold) -> list[dict]:
     timed = ("images_per_second", "saving_seconds")
     return [{k: v for k, v in line.items() if k not in timed} for line in metrics_of(fold)]
@@ -87,7 +95,6 @@ def test_the_signal_is_raised_where_nothing_is_to_be_saved():
     with pytest.raises(preemption.Preempted), preemption.listening():
         os.kill(os.getpid(), signal.SIGTERM)
         threading.Event().wait(30)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def test_the_signal_is_raised_again_where_a_finaliser_swallowed_it(capsys):
@@ -100,7 +107,6 @@ def test_the_signal_is_raised_again_where_a_finaliser_swallowed_it(capsys):
         Finalised()
         assert not preemption.asked()
         threading.Event().wait(30)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     assert capsys.readouterr().err == ""
 
 
@@ -111,7 +117,6 @@ def test_and_noted_and_raised_at_the_end_where_something_is():
         assert preemption.asked()
         reached.append(True)
     assert reached
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def test_a_main_thread_that_does_not_come_back_is_not_waited_for():

@@ -141,9 +141,9 @@ class Conv(nn.Module):
             form = patch_convolution if on_cpu else space_to_depth_convolution
             return form(x, kernel, stride=stride, padding=self.padding)
         many = min(channels, self.features) >= _MANY_CHANNELS
+        tiled = on_cpu and size in _TILED and stride == 1 and many
         # The kernel's own tiles cost as much for one face as for many.
-        worth = train or x.size >= _AT_TEST * channels**2
-        if on_cpu and size in _TILED and stride == 1 and many and worth:
+        if tiled and (train or x.size >= _AT_TEST * channels**2):
             return winograd_convolution(x, kernel, padding=self.padding)
         if train and on_cpu and size > 1 and many:
             return summed_gradient_convolution(x, kernel, stride, self.padding, mesh())
