@@ -25,7 +25,7 @@ _ONE_PATH = ("os.remove", "os.rmdir", "os.mkdir", "os.truncate", "os.chmod", "os
 _TWO_PATHS = ("os.rename", "os.link", "os.symlink")
 
 
-class Breach(BaseException):  # noqa: N818
+class Breach(BaseException):
     """Raised where it happens; no `except Exception` takes it."""
 
 

@@ -296,10 +296,8 @@ def mutated(rng: random.Random, seeds: Sequence[bytes]) -> bytes:
         content = _truncate(rng, content) + other[rng.randrange(len(other) + 1) :]
     deep = _deep(content)
     for _ in range(rng.choice([1, 1, 1, 2, 3])):
-        if deep and rng.random() < 0.7:
-            content = rng.choice(deep)(rng, content)
-        else:
-            content = _plain(rng, content)
+        known = deep and rng.random() < 0.7
+        content = rng.choice(deep)(rng, content) if known else _plain(rng, content)
         content = content[:_MOST]
     if rng.random() < 0.8:
         content = _repaired_png(_repaired_tar(content))

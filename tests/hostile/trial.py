@@ -21,9 +21,8 @@ def _place(error: BaseException) -> str:
     found, trace = "", error.__traceback__
     while trace is not None:
         path = Path(trace.tb_frame.f_code.co_filename)
-        if path.is_relative_to(guard.ROOT) and "tests" not in path.parts[-3:-1]:
-            if not path.is_relative_to(guard.ROOT / ".venv"):
-                found = f"{path.relative_to(guard.ROOT)}:{trace.tb_lineno}"
+        if any(path.is_relative_to(guard.ROOT / part) for part in ("ageflax", "tfds_builders")):
+            found = f"{path.relative_to(guard.ROOT)}:{trace.tb_lineno}"
         trace = trace.tb_next
     return found
 

@@ -8,7 +8,7 @@ import io
 import re
 from pathlib import Path
 
-from ageflax.errors import InputError
+from ageflax.errors import InputError, one_line
 
 NAME = "labels.csv"
 COLUMNS = ("path", "age", "age_group", "gender", "subject", "fold")
@@ -62,7 +62,7 @@ class LabelsFile:
             if (close := difflib.get_close_matches(column, COLUMNS, n=1, cutoff=0.75))
             and close[0] not in self.columns
         ]
-        return f"notice: columns not used: {', '.join(self.ignored)}{''.join(meant)}"
+        return one_line(f"notice: columns not used: {', '.join(self.ignored)}{''.join(meant)}")
 
 
 def _decode(content: bytes, path: Path) -> str:
@@ -134,7 +134,7 @@ def read(path: Path) -> LabelsFile:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     text = _decode(content, path)
     delimiter, header = _header(text, path)
-    found = ", ".join(name or "(no name)" for name in header)
+    found = one_line(", ".join(name or "(no name)" for name in header))
     if "path" not in header:
         raise InputError(f"{path}: no column 'path'; its first line names: {found}")
     if not set(header) & set(_LABELS):
