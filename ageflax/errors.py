@@ -1,4 +1,4 @@
-"""The two ways a command ends badly, each with its exit code; and what of a file its message may show."""
+"""The two ways a command ends badly, and what of a file their messages show."""
 
 _LONGEST = 600  # characters of somebody's text in one line
 

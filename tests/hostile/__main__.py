@@ -27,7 +27,7 @@ from tests.hostile.kinds import KINDS
 _SECONDS, _MEGABYTES = 30.0, 2000
 
 
-def _limit_memory(megabytes: int) -> None:
+def limit_memory(megabytes: int) -> None:
     """What is used now, and so much more."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     most = pages * resource.getpagesize() + megabytes * 1_000_000
@@ -50,7 +50,7 @@ def _child(kind: str, seed: int, seconds: float, output: Path) -> None:
         case = KINDS[kind](folder)
         trial.check_seeds(case, folder)
         keep = set(folder.iterdir())
-        _limit_memory(_MEGABYTES)
+        limit_memory(_MEGABYTES)
         rng, until = random.Random(f"{kind} {seed}"), time.monotonic() + seconds
         tried = refused = 0
         current, told = output / f"{kind}.current", output / f"{kind}.told"
@@ -111,7 +111,7 @@ def _replay(path: Path) -> int:
         folder.mkdir()
         case = KINDS[kind](folder)
         trial.check_seeds(case, folder)
-        _limit_memory(_MEGABYTES)
+        limit_memory(_MEGABYTES)
         faulthandler.enable()
         faulthandler.dump_traceback_later(_SECONDS, exit=True)
         print("read, or refused:", trial.attempt(case, path.read_bytes(), folder) or "read")

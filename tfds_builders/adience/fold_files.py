@@ -240,7 +240,7 @@ def read(folder: Path) -> FoldFiles:
     Raises:
       InputError: a file is absent or cannot be used, or a person or photograph is in two folds.
     """
-    absent = [name(fold) for fold in FOLDS if not (folder / name(fold)).exists()]
+    absent = [name(fold) for fold in FOLDS if not (folder / name(fold)).is_file()]
     if absent:
         raise InputError(
             f"no {', '.join(absent)} in {folder}: that folder must hold Adience's five fold files, "

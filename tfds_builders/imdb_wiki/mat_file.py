@@ -1,10 +1,10 @@
 """MATLAB's .mat files of version 5, as far as tables need them: numbers, texts, cells and structs.
 
-SciPy's reader, which is compiled and believes what a file says of itself, ends the process on some damaged
-files and takes any memory that a file asks for. This one takes a small multiple of the file's length, and
-reads a field when it is asked for.
+SciPy's reader, which is compiled and believes what a file says of itself, dies of some damaged files and
+takes any memory that they ask for. This one takes a small multiple of the file's length, and reads a
+field when it is asked for.
 
-References: MathWorks, MAT-File Format, Version 7, chapter 1; what numbers mean is in its tables 1-1 to 1-3.
+References: MathWorks, MAT-File Format, Version 7, chapter 1, whose tables say what the numbers mean.
 """
 
 import copy
@@ -35,7 +35,8 @@ _MATRIX, _COMPRESSED, _LENGTHS, _COMPLEX = 14, 15, 5, 0x800
 _CELL, _STRUCT, _CHAR, _NUMERIC = 1, 2, 4, range(6, 16)
 _HEADER = 128
 # Decompressed, of a file: twice what the larger of IMDB-WIKI's two has.
-_MOST = 400_000_000
+_MOST = 300_000_000
+_MOST_CELLS = 5_000_000  # of a table; IMDB-WIKI has half a million faces
 _DEEPEST = 8
 _EMPTY = np.zeros((0, 0))
 
@@ -122,8 +123,7 @@ class Struct:
 
 def _cells(elements: _Elements, sides: list[int], depth: int) -> np.ndarray:
     count = math.prod(sides)
-    # A cell takes eight bytes of the file at least.
-    if 8 * count > len(elements):
+    if count > min(len(elements) // 8, _MOST_CELLS):  # an empty one takes eight bytes
         raise DamagedError("cut short")
     cells = np.empty(count, object)
     for k in range(count):

@@ -15,6 +15,7 @@ COLUMNS = ("path", "age", "age_group", "gender", "subject", "fold")
 _LABELS = ("age", "age_group", "gender")
 _DELIMITERS = (",", ";", "\t")
 _DELIMITER_NAMES = {",": "comma", ";": "semicolon", "\t": "tab"}
+_MOST_BYTES = 256_000_000  # of three million photographs
 _BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -129,6 +130,8 @@ def read(path: Path) -> LabelsFile:
       InputError: it cannot be read at all, or lacks the columns without which no row is of use.
     """
     try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise InputError(f"{path}: too large for a list of photographs")
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
