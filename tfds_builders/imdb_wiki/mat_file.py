@@ -177,16 +177,26 @@ def _value(elements: _Elements, depth: int = 0) -> tuple[str, Value]:
     return name, values.reshape(sides, order="F")
 
 
+def _inflated(content: memoryview, order: str, most: int) -> _Elements:
+    """The matrix in a compressed element: no more is decompressed than it says of itself."""
+    stream = zlib.decompressobj()
+    tag = stream.decompress(content, 8)
+    size = int.from_bytes(tag[4:8], "little" if order == "<" else "big")
+    if size > most:
+        raise DamagedError(f"more than {_MOST} bytes when it is decompressed")
+    return _Elements(
+        memoryview(tag + stream.decompress(stream.unconsumed_tail, size or 1)), order
+    ).matrix()
+
+
 def _decompressed(elements: _Elements) -> Iterator[_Elements]:
     left = _MOST
     while elements:
         kind, content = elements.next()
         if kind == _COMPRESSED:
-            inflated = zlib.decompressobj().decompress(content, left)
-            left -= len(inflated)
-            if left <= 0:
-                raise DamagedError(f"more than {_MOST} bytes when it is decompressed")
-            yield _Elements(memoryview(inflated), elements.order).matrix()
+            matrix = _inflated(content, elements.order, left)
+            left -= len(matrix)
+            yield matrix
         elif kind == _MATRIX:
             yield _Elements(content, elements.order)
         else:

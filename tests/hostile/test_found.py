@@ -1,0 +1,131 @@
+"""What the fuzzer found, each by its smallest input."""
+
+import io
+import os
+import struct
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.io
+from ml_collections import ConfigDict
+
+from ageflax import bundle, config
+from ageflax.data import archives
+from ageflax.errors import InputError, one_line
+from tests import small_bundle
+from tfds_builders.adience import fold_files
+from tfds_builders.imdb_wiki import dummy_tree, mat_file, metadata
+from tfds_builders.labeled_faces import labels_file
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "folds={[]:1}",  # TypeError: a list is no key
+        f"optim.learning_rate={'9' * 400}",  # OverflowError: no float is as large
+        f"seed=0x{'f' * 5000}",  # ValueError: Python shows no number of so many digits
+    ],
+)
+def test_a_word_that_is_no_value_is_refused(word):
+    with pytest.raises(InputError) as refused:
+        config.resolve(ConfigDict({}), [f"--config.{word}"])
+    assert word[:20] in str(refused.value).replace(" = ", "=")
+    assert len(str(refused.value)) < 2000
+
+
+def test_a_number_of_a_bundle_that_no_float_can_hold_is_refused(tmp_path):
+    directory = small_bundle.write(tmp_path)
+    path = directory / "config.json"
+    text = path.read_text()
+    assert '"label_smoothing": 0.0' in text
+    path.write_text(text.replace('"label_smoothing": 0.0', f'"label_smoothing": {10**400}'))
+    with pytest.raises(InputError, match="its config is damaged: .*label_smoothing"):
+        bundle.load(directory)
+
+
+def _mat() -> bytearray:
+    return bytearray(dummy_tree.mat(dummy_tree.fields([dummy_tree.Face("a.jpg")], "wiki"), "wiki"))
+
+
+def _at(content: bytearray, kind: int, size: int, number: int) -> int:
+    """Where the element of this type and size stands, the so manieth."""
+    at = -1
+    for _ in range(number + 1):
+        at = content.index(struct.pack("<II", kind, size), at + 1)
+    return at
+
+
+@pytest.mark.parametrize(
+    ("at", "value"),
+    [
+        ("flags", 0), ("flags", 3), ("flags", 5), ("flags", 17), ("flags", 255), ("flags", 0x0806),
+        ("sides", 0x7FFFFFFF), ("sides", 0xFFFFFFFF), ("sides", 2),
+    ],
+)  # fmt: skip
+def test_a_mat_file_that_says_it_is_something_else_is_refused(at, value):
+    # SciPy's reader died of some of these, and of others asked for terabytes.
+    for number in range(12):
+        content = _mat()
+        kind, size = (6, 8) if at == "flags" else (5, 8)
+        struct.pack_into("<I", content, _at(content, kind, size, number) + 8, value)
+        try:
+            found = metadata.read(bytes(content), database="wiki", name="x.mat")
+        except InputError as error:
+            assert "x.mat: " in str(error)
+        else:
+            assert found.paths == ["a.jpg"]  # of the fields that are not read
+
+
+def test_whatever_scipy_writes_is_read_as_it_reads_it():
+    texts = np.empty((1, 3), object)
+    texts[0, :] = ["Ünal", "", "林"]
+    struct_ = {"a": np.arange(6.0).reshape(2, 3), "b": texts, "c": "word", "d": np.int8([[1]]),
+               "e": np.zeros((0, 0)), "f": np.array(["ab", "cd"])}  # fmt: skip
+    for compressed in (False, True):
+        stream = io.BytesIO()
+        scipy.io.savemat(stream, {"s": struct_}, do_compression=compressed)
+        found = mat_file.read(stream.getvalue())["s"]
+        assert isinstance(found, mat_file.Struct)
+        np.testing.assert_array_equal(found["a"], struct_["a"])
+        assert [str(text) if isinstance(text, str) else np.size(text) for text in found["b"][0]] in (
+            ["Ünal", 0, "林"], ["Ünal", "", "林"],
+        )  # fmt: skip
+        assert found["c"] == "word"
+        assert list(found["f"]) == ["ab", "cd"]
+        assert (np.size(found["d"]), np.size(found["e"])) == (1, 0)
+
+
+def test_columns_of_a_table_are_shown_without_what_a_terminal_obeys(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text("a\x1b[31mb,age\n1,2\n")
+    with pytest.raises(InputError) as refused:
+        labels_file.read(path)
+    assert str(refused.value).isprintable()
+    assert one_line("a\x1b\n b") == "a b"
+
+
+@pytest.mark.parametrize("kind", ["pipe", "endless"])
+def test_what_is_no_file_is_not_waited_for(tmp_path, kind):
+    def replace(path: Path) -> None:
+        os.mkfifo(path) if kind == "pipe" else path.symlink_to("/dev/zero")
+
+    for fold in fold_files.FOLDS:
+        replace(tmp_path / fold_files.name(fold))
+    with pytest.raises(InputError, match="no fold_0_data"):
+        fold_files.read(tmp_path)
+    for name in ("a.tar", "a.tar.gz"):
+        replace(tmp_path / name)
+        with pytest.raises(InputError, match="not a file"):
+            archives.read(tmp_path / name, {"a"}, folder=tmp_path)
+
+
+def test_long_names_that_people_have_are_read(tmp_path):
+    name = "wiki/" + "n" * 300 + ".jpg"
+    for form in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+        with tarfile.open(tmp_path / "a.tar", "w", format=form) as archive:
+            member = tarfile.TarInfo(name)
+            member.size = 3
+            archive.addfile(member, io.BytesIO(b"abc"))
+        assert archives.read(tmp_path / "a.tar", {name}, folder=tmp_path).read(name) == b"abc"
