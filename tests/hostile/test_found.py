@@ -41,7 +41,7 @@ def test_a_number_of_a_bundle_that_no_float_can_hold_is_refused(tmp_path):
     text = path.read_text()
     assert '"label_smoothing": 0.0' in text
     path.write_text(text.replace('"label_smoothing": 0.0', f'"label_smoothing": {10**400}'))
-    with pytest.raises(InputError, match="its config is damaged: .*label_smoothing"):
+    with pytest.raises(InputError, match=r"its config is damaged: .*label_smoothing"):
         bundle.load(directory)
 
 
@@ -49,33 +49,38 @@ def _mat() -> bytearray:
     return bytearray(dummy_tree.mat(dummy_tree.fields([dummy_tree.Face("a.jpg")], "wiki"), "wiki"))
 
 
-def _at(content: bytearray, kind: int, size: int, number: int) -> int:
-    """Where the element of this type and size stands, the so manieth."""
-    at = -1
-    for _ in range(number + 1):
-        at = content.index(struct.pack("<II", kind, size), at + 1)
-    return at
+@pytest.mark.parametrize("kind", [0, 20, 41, 255, 0xFFFF])
+def test_numbers_of_no_known_type_are_refused(kind):
+    # Of 20 and 41 SciPy's reader dies: it looks beyond its table of types.
+    content = _mat()
+    struct.pack_into("<I", content, content.index(struct.pack("<II", 9, 8)), kind)
+    with pytest.raises(InputError, match=rf"x\.mat: field 'dob' is damaged \(.* type {kind}\)"):
+        metadata.read(bytes(content), database="wiki", name="x.mat")
 
 
 @pytest.mark.parametrize(
-    ("at", "value"),
+    ("element", "value"),
     [
-        ("flags", 0), ("flags", 3), ("flags", 5), ("flags", 17), ("flags", 255), ("flags", 0x0806),
-        ("sides", 0x7FFFFFFF), ("sides", 0xFFFFFFFF), ("sides", 2),
+        ("class", 0), ("class", 3), ("class", 5), ("class", 17), ("class", 0x0806),
+        ("side", 0x7FFFFFFF), ("side", 0xFFFFFFFF), ("side", 2),
     ],
 )  # fmt: skip
-def test_a_mat_file_that_says_it_is_something_else_is_refused(at, value):
-    # SciPy's reader died of some of these, and of others asked for terabytes.
-    for number in range(12):
-        content = _mat()
-        kind, size = (6, 8) if at == "flags" else (5, 8)
-        struct.pack_into("<I", content, _at(content, kind, size, number) + 8, value)
+def test_a_matrix_that_says_it_is_something_else_is_refused(element, value):
+    # For a side of two thousand million SciPy asks the system for as many numbers.
+    refused = 0
+    for number in range(10):
+        content, at = _mat(), -1
+        for _ in range(number + 1):
+            at = content.index(struct.pack("<II", 6 if element == "class" else 5, 8), at + 1)
+        struct.pack_into("<I", content, at + 8, value)
         try:
             found = metadata.read(bytes(content), database="wiki", name="x.mat")
         except InputError as error:
-            assert "x.mat: " in str(error)
-        else:
-            assert found.paths == ["a.jpg"]  # of the fields that are not read
+            assert str(error).startswith("x.mat: ")
+            refused += 1
+        else:  # that of a text in one row, which is as long as it is
+            assert len(found) == 1 or element == "side"
+    assert refused > 4
 
 
 def test_whatever_scipy_writes_is_read_as_it_reads_it():
