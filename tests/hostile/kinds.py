@@ -369,8 +369,11 @@ def _config_words(folder: Path) -> Case:
     ]
 
     def read(content: bytes) -> None:
-        # As the system hands over words that are no text.
-        words = content.decode("utf-8", "surrogateescape").replace("\0", "").split("\n")
+        # As the system hands over words that are no text. What the user typed may be shown as it is.
+        text = "".join(
+            c for c in content.decode("utf-8", "surrogateescape") if c >= " " or c == "\n"
+        )
+        words = [word.replace("\x7f", "")[:1500] for word in text.split("\n")]
         config.resolve(values, words)
 
     return Case(seeds, read)

@@ -23,6 +23,7 @@ def folder(tmp_path):
     return made
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of EXIF that is damaged
 @pytest.mark.parametrize("kind", _QUICK)
 def test_hostile_input_is_read_or_refused_in_a_message(kind, folder):
     case = KINDS[kind](folder)
