@@ -25,6 +25,9 @@ _ONE_PATH = ("os.remove", "os.rmdir", "os.mkdir", "os.truncate", "os.chmod", "os
 _TWO_PATHS = ("os.rename", "os.link", "os.symlink")
 
 
+SECRET = b"for nobody's eyes "
+
+
 class Breach(BaseException):
     """Raised where it happens; no `except Exception` takes it."""
 
@@ -88,7 +91,7 @@ def watched(folder: Path) -> Iterator[None]:
 def secret(folder: Path) -> Path:
     """A file beside the folder, which inputs name and no reader may open."""
     path = folder.parent / "secret"
-    path.write_bytes(b"secret" * 100)
+    path.write_bytes(SECRET * 100)
     return path
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from ageflax.errors import InputError, RunError
+from tests.hostile import guard
 
 
 @dataclasses.dataclass(frozen=True)
@@ -325,7 +326,7 @@ def _tar(mode: str, name: str) -> Callable[[Path], Case]:
             found = archives.read(path, wanted, folder=folder)
             for member in wanted:
                 with contextlib.suppress(images.BadImageError):
-                    assert b"secret" not in found.read(member)
+                    assert guard.SECRET not in found.read(member)
 
         return Case([_archive(mode)], _to_file(path, read), hostile=[evil_archive(mode, folder)])
 
