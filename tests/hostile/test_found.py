@@ -12,10 +12,12 @@ import pytest
 import scipy.io
 from ml_collections import ConfigDict
 
-from ageflax import bundle, config
+from ageflax import bundle, comparison, config, evaluate, report
 from ageflax.data import archives
-from ageflax.errors import InputError, one_line
+from ageflax.errors import InputError, RunError, one_line
+from ageflax.metrics_log import MetricsLog, images_per_second
 from tests import small_bundle
+from tests.finished_runs import write_run
 from tfds_builders.adience import fold_files
 from tfds_builders.imdb_wiki import dummy_tree, mat_file, metadata
 from tfds_builders.labeled_faces import labels_file
@@ -134,3 +136,75 @@ def test_long_names_that_people_have_are_read(tmp_path):
             member.size = 3
             archive.addfile(member, io.BytesIO(b"abc"))
         assert archives.read(tmp_path / "a.tar", {name}, folder=tmp_path).read(name) == b"abc"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    for seed, name in enumerate(("one", "other")):
+        write_run(folder / name, seed=seed, folds=[0])
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("summary.json", b"\xff"), ("summary.json", b"3"), ("summary.json", b"[1]"),
+        ("summary.json", b"{}"), ("summary.json", b'{"folds": [0]}'), ("summary.json", b"[" * 100_000),
+        ("summary.json", b'{"folds": ["../../x"]}'), ("config.json", b"7"),
+        ("config.json", b'{"config": "x"}'), ("fold_0/result.json", b"5"), ("fold_0/result.json", b"{}"),
+        ("fold_0/metrics.jsonl", b'{"step": 1, "loss": 1%s}\n' % (b"0" * 400)),
+    ],
+)  # fmt: skip
+def test_a_damaged_record_is_told(finished, name, content):
+    path = finished / "one" / name
+    before = path.read_bytes()
+    path.write_bytes(content)
+    try:
+        with pytest.raises(InputError, match=r"damaged|no finished fold") as refused:
+            report.write(finished / "one")
+        assert len(str(refused.value)) < 1000
+    finally:
+        path.write_bytes(before)
+
+
+@pytest.mark.parametrize("content", [b"3", b"[1]", b'{"folds": [0]}'])
+def test_a_damaged_record_is_told_by_a_comparison(finished, content):
+    path = finished / "one" / "summary.json"
+    before = path.read_bytes()
+    path.write_bytes(content)
+    try:
+        with pytest.raises(InputError, match=r"one of the runs: .* damaged"):
+            comparison.compare([finished / "one", finished / "other"])
+    finally:
+        path.write_bytes(before)
+
+
+def test_a_log_of_other_lines_is_read_as_far_as_it_is_one(tmp_path):
+    good = b'{"step": 1, "images_per_second": 5.0}\n'
+    bad = [
+        b"\xff\n",
+        b"[]\n",
+        b"3\n",
+        b'{"step": []}\n',
+        b'{"images_per_second": "x", "step": 2}\n',
+    ]
+    for line in bad:
+        (tmp_path / "metrics.jsonl").write_bytes(good + line)
+        assert images_per_second(tmp_path) == 5.0
+        MetricsLog(tmp_path, 1).close()
+        assert (tmp_path / "metrics.jsonl").read_bytes() == good
+    (tmp_path / "metrics.jsonl").write_bytes(b"")
+    assert images_per_second(tmp_path) is None
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"[]", b'{"tasks": 1}', b'{"tasks": {"years": {}}}'])
+def test_a_damaged_result_beside_predictions_is_told(finished, content):
+    path = finished / "one" / "fold_0" / "result.json"
+    before = path.read_bytes()
+    path.write_bytes(content)
+    try:
+        with pytest.raises(RunError, match=r"no result\.json beside it names"):
+            evaluate.read_predictions(path.with_name("predictions.csv"), "years")
+    finally:
+        path.write_bytes(before)

@@ -59,7 +59,7 @@ class LabelsFile:
             return ""
         meant = [
             f"; did you mean {close[0]!r} by {column!r}?"
-            for column in self.ignored
+            for column in self.ignored[:20]
             if (close := difflib.get_close_matches(column, COLUMNS, n=1, cutoff=0.75))
             and close[0] not in self.columns
         ]
