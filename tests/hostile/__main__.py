@@ -16,6 +16,7 @@ import json
 import os
 import random
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -24,7 +25,8 @@ from pathlib import Path
 from tests.hostile import guard, trial
 from tests.hostile.kinds import KINDS
 
-_SECONDS, _MEGABYTES = 30.0, 2000
+# An input may take so long of the CPU, and by the clock, where other work has the machine.
+_SECONDS, _BY_THE_CLOCK, _MEGABYTES = 30.0, 300.0, 2000
 
 
 def limit_memory(megabytes: int) -> None:
@@ -32,6 +34,12 @@ def limit_memory(megabytes: int) -> None:
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     most = pages * resource.getpagesize() + megabytes * 1_000_000
     resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
+
+
+def _limit_time(seconds: float, by_the_clock: float) -> None:
+    """From now on: SIGPROF ends the process after so much work, and the other a wait."""
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    faulthandler.dump_traceback_later(by_the_clock, exit=True)
 
 
 def _keep(output: Path, kind: str, content: bytes, said: str) -> Path:
@@ -57,7 +65,7 @@ def _child(kind: str, seed: int, seconds: float, output: Path) -> None:
         while time.monotonic() < until:
             content = trial.inputs_of(rng, case)
             current.write_bytes(content)
-            faulthandler.dump_traceback_later(_SECONDS, exit=True)
+            _limit_time(_SECONDS, _BY_THE_CLOCK)
             try:
                 refused += bool(trial.attempt(case, content, folder))
             except trial.Fault as fault:
@@ -68,11 +76,11 @@ def _child(kind: str, seed: int, seconds: float, output: Path) -> None:
                         f"{_keep(output, kind, content, str(fault))}: {str(fault)[:500]}",
                         flush=True,
                     )
-            faulthandler.cancel_dump_traceback_later()
             tried += 1
             if tried % 20 == 0 or time.monotonic() >= until:
                 told.write_text(json.dumps([tried, refused, len(faults)]))
                 trial.emptied(folder, keep)
+        _limit_time(0.0, _BY_THE_CLOCK)
     current.unlink(missing_ok=True)
 
 
@@ -112,8 +120,7 @@ def _replay(path: Path) -> int:
         case = KINDS[kind](folder)
         trial.check_seeds(case, folder)
         limit_memory(_MEGABYTES)
-        faulthandler.enable()
-        faulthandler.dump_traceback_later(_SECONDS, exit=True)
+        _limit_time(_SECONDS, _BY_THE_CLOCK)
         print("read, or refused:", trial.attempt(case, path.read_bytes(), folder) or "read")
     return 0
 
