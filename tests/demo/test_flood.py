@@ -57,7 +57,7 @@ def _wave(server, portrait, number):
 
 
 @pytest.mark.parametrize(
-    ("requests", "clients"), [(48, 8), pytest.param(5000, 24, marks=pytest.mark.long)]
+    ("requests", "clients"), [(36, 6), pytest.param(5000, 24, marks=pytest.mark.long)]
 )
 def test_it_goes_on_answering_after_a_flood(predictor, portrait, requests, clients):
     with serve(predictor, _LIMITS) as server:
