@@ -31,7 +31,7 @@ from ageflax import config as configuration
 from ageflax.config import Config
 from ageflax.data import augment, images
 from ageflax.data.dataset import Target
-from ageflax.errors import InputError
+from ageflax.errors import InputError, one_line
 from ageflax.structs import AnyArray, TrainState
 
 
@@ -294,7 +294,7 @@ def _load(source: Path | str) -> Model:
         raise InputError(f"{found.name}: {error}") from error
     # Whatever JAX or Flax raises of sizes that each are possible and together make no network.
     except Exception as error:
-        first = licences.one_line(str(error) or type(error).__name__, 200)
+        first = one_line(str(error) or type(error).__name__, 200)
         raise InputError(f"{found.name}: no network can be made of it: {first}") from error
     tensors = found.tensors(shapes)
     tree = unflatten_dict({tuple(path.split("/")): value for path, value in tensors.items()})

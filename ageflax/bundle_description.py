@@ -14,8 +14,7 @@ from ml_collections import ConfigDict
 from ageflax import config as configuration
 from ageflax import labels
 from ageflax.config import Config
-from ageflax.errors import InputError
-from ageflax.licences import one_line
+from ageflax.errors import InputError, one_line
 
 # 1 had neither losses, nor age groups, nor a deviation.
 FORMAT, FORMATS = 2, (1, 2)

@@ -1,4 +1,6 @@
-"""The two ways a command ends badly, each with its exit code."""
+"""The two ways a command ends badly, and what of a file their messages show."""
+
+_LONGEST = 600  # characters of somebody's text in one line
 
 
 class InputError(Exception):
@@ -10,3 +12,9 @@ class InputError(Exception):
 
 class RunError(Exception):
     """The input was fine, the run failed: a loss that is not finite, a full disk. Exit code 1."""
+
+
+def one_line(text: str, longest: int = _LONGEST) -> str:
+    """A text from a file that may be anybody's, fit for a terminal: printable, one line, cut."""
+    words = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return words if len(words) <= longest else f"{words[: longest - 3]}..."

@@ -7,10 +7,14 @@ from typing import Any
 
 
 def read_json(path: Path) -> Any:
-    """A JSON file's content, or None where it is absent or cut short."""
+    """A JSON file's content, or None where it is absent, cut short or no JSON."""
     try:
         return json.loads(path.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (
+        FileNotFoundError,
+        ValueError,
+        RecursionError,
+    ):  # no text, no JSON, brackets without end
         return None
 
 

@@ -5,8 +5,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ageflax.errors import one_line
+
 _LOGGER = logging.getLogger("ageflax")
-_LONGEST = 600  # characters of somebody's terms in one line
 # How a free licence begins, and its identifier on the Hugging Face hub.
 _FREE = (
     (r"apache[ -]?(licen[cs]e,? )?(version )?2", "apache-2.0"),
@@ -18,12 +19,6 @@ _FREE = (
     (r"cc[ -]by[ -]4", "cc-by-4.0"),
 )
 _BOUND = r"non[- ]?commercial|\bnc\b|research (purposes |use )?(only|alone)|research is"
-
-
-def one_line(text: str, longest: int = _LONGEST) -> str:
-    """A text from a file that may be anybody's, fit for a terminal: printable, one line, cut."""
-    words = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return words if len(words) <= longest else f"{words[: longest - 3]}..."
 
 
 def identifier(licence: object) -> str:

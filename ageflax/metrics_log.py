@@ -8,6 +8,16 @@ from typing import Any
 from tensorboardX import SummaryWriter
 
 
+def _record(line: str) -> dict[str, Any] | None:
+    """A line's content; None where it is none of a log."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    whole = isinstance(record, dict) and isinstance(record.get("step"), int | float)
+    return record if whole else None
+
+
 class MetricsLog:
     """metrics.jsonl and TensorBoard events, cut back to the step a run goes on from.
 
@@ -24,12 +34,12 @@ class MetricsLog:
         self._path = directory / "metrics.jsonl"
         kept = []
         if self._path.is_file():
-            for line in self._path.read_text().splitlines():
-                try:
-                    if json.loads(line)["step"] <= step:
-                        kept.append(line + "\n")
-                except (json.JSONDecodeError, KeyError):
+            for line in self._path.read_text(errors="replace").splitlines():
+                record = _record(line)
+                if record is None:
                     break  # a line cut short by a kill; what followed is lost with it
+                if record["step"] <= step:
+                    kept.append(line + "\n")
         temporary = self._path.with_name("metrics.jsonl.partial")
         temporary.write_text("".join(kept))
         temporary.replace(self._path)
@@ -57,6 +67,7 @@ class MetricsLog:
 
 def images_per_second(directory: Path) -> float | None:
     """Median over a fold's log lines, so that a pause or a restart does not count."""
-    lines = (directory / "metrics.jsonl").read_text().splitlines()
-    rates = [json.loads(line)["images_per_second"] for line in lines]
-    return float(statistics.median(rates)) if rates else None
+    lines = (directory / "metrics.jsonl").read_text(errors="replace").splitlines()
+    rates = [(_record(line) or {}).get("images_per_second") for line in lines]
+    found = [rate for rate in rates if isinstance(rate, int | float)]
+    return float(statistics.median(found)) if found else None

@@ -214,7 +214,7 @@ def _claim(directory: Path) -> None:
         raise InputError(f"--output={directory}: cannot be written: {error.strerror}") from error
     before = files.read_json(directory / "result.json")
     of_a_run = ("config.json", "checkpoints", "bundle")
-    if (before is not None and "model" not in before) or any(
+    if (before is not None and not (isinstance(before, dict) and "model" in before)) or any(
         (directory / name).exists() for name in of_a_run
     ):
         raise InputError(

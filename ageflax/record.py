@@ -1,11 +1,13 @@
 """What a run left in its workdir."""
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ageflax import files
-from ageflax.errors import InputError
+from ageflax.errors import InputError, RunError, one_line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +33,28 @@ class Run:
     def hold_out(self) -> bool:
         """Whether fold 4 alone is tested."""
         return self.summary["protocol"]["name"] == "hold_out"
+
+
+@contextlib.contextmanager
+def believed(where: object) -> Iterator[None]:
+    """Around whatever looks into a record, which anybody may have written or an editor damaged.
+
+    Args:
+      where: the run or runs, for the message.
+
+    Raises:
+      InputError: the record was of another shape than was believed, wherever that came up.
+    """
+    try:
+        yield
+    except (InputError, RunError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        what = one_line(f"{type(error).__name__}: {error}", 200)
+        raise InputError(
+            f"{where}: config.json, summary.json, or a fold's result.json or metrics.jsonl is damaged or"
+            f" of another version ({what})"
+        ) from error
 
 
 def read(workdir: Path) -> Run:

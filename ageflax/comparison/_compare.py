@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ageflax import published
+from ageflax import published, record
 from ageflax.comparison import _pairs as pairs
 from ageflax.comparison import _runs as runs
 from ageflax.comparison._runs import Compared
@@ -39,9 +39,17 @@ def compare(
       over the pairs, and `statements`, each with whether a difference is `claimed`).
 
     Raises:
-      InputError: a folder holds no run, or runs differ in faces, labels or label policy.
+      InputError: a folder holds no run, or a damaged record; or runs differ in faces, labels or label
+        policy.
       RunError: a predictions.csv is damaged.
     """
+    with record.believed("one of the runs"):
+        return _compared(workdirs, names, common=common)
+
+
+def _compared(
+    workdirs: Sequence[Path], names: Sequence[str] | None, *, common: bool
+) -> dict[str, Any]:
     entries = runs.read(workdirs, names)
     finished = [entry for entry in entries if entry.run]
     _check_data(finished, common=common)

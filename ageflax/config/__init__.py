@@ -4,6 +4,7 @@ A config file in `configs/` holds values only; what it does not name keeps the d
 """
 
 import ast
+import contextlib
 import importlib.util
 import json
 import traceback
@@ -20,6 +21,10 @@ from ageflax.errors import InputError
 
 # A locked ml_collections.ConfigDict. Any, since its attributes have no static types.
 Config: TypeAlias = Any
+
+_LONGEST = (
+    1000  # of a value on the command line; Python cannot even show numbers of some thousand digits
+)
 
 __all__ = [
     "CONTINUABLE",
@@ -48,6 +53,8 @@ def flatten(config: Config, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def _convert(key: str, text: str, kind: type) -> Any:
     """A command-line word as the type its key has."""
+    if len(text) > _LONGEST:
+        raise InputError(f"--config.{key}={text[:60]}...: {len(text)} characters are no value")
     if kind is str:
         return text
     if kind is bool:
@@ -57,7 +64,7 @@ def _convert(key: str, text: str, kind: type) -> Any:
             raise InputError(f"--config.{key}={text}: expected true or false") from None
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         raise InputError(f"--config.{key}={text}: expected {kind.__name__}") from None
 
 
@@ -69,7 +76,8 @@ def _assign(config: Config, key: str, value: Any, *, origin: str) -> None:
     if value is None and node.get_ref(leaf).get() is None:
         return
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        with contextlib.suppress(OverflowError):  # a whole number of four hundred digits
+            value = float(value)
     if kind is tuple and isinstance(value, list):
         value = tuple(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):

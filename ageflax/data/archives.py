@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 _PIECE = 1 << 20
 _BLOCK = 512  # tar's; zeroed blocks end an archive
+# Of long names and other remarks on members, which tarfile reads into memory: of one, and of those that
+# hold for all members after them, together.
+_MOST_REMARKS = 1_000_000
+# What a compressed archive may become: photographs hardly shrink, and a few may lie in much padding.
+_MOST_TIMES, _FREE = 20, 1_000_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +73,41 @@ class Archive:
             raise images.BadImageError("unreadable") from error
         if len(content) < size:  # the file was whole when it was opened
             raise images.BadImageError("truncated")
+        return content
+
+
+class _Member(tarfile.TarInfo):
+    """A header, of which no more is read than a name can take: tarfile's own has no bounds."""
+
+    def _proc_member(self, tarfile_: tarfile.TarFile) -> Any:  # tarfile's own place to extend it
+        if self.type in (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.XGLTYPE,
+                         tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK):  # fmt: skip
+            told = getattr(tarfile_, "told", 0) if self.type == tarfile.XGLTYPE else 0
+            if self.size < 0 or self.size + told > _MOST_REMARKS:
+                raise tarfile.ReadError("a name or remark of more than a megabyte")
+            if self.type == tarfile.XGLTYPE:
+                tarfile_.told = told + self.size  # pyright: ignore[reportAttributeAccessIssue]
+        return super()._proc_member(tarfile_)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def _refuse(self, *_: Any) -> Any:
+        raise tarfile.ReadError("a sparse member")
+
+    # Their maps are read to whatever end they have, in time that grows with its square.
+    _proc_sparse = _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse
+
+
+class _Inflated(gzip.GzipFile):
+    """A compressed file that does not become many times as large."""
+
+    def __init__(self, file: io.BufferedReader, size: int):
+        super().__init__(fileobj=file, mode="rb")
+        self._left = _FREE + _MOST_TIMES * size
+
+    def read(self, size: int | None = -1) -> bytes:
+        content = super().read(size)
+        self._left -= len(content)
+        if self._left < 0:
+            raise tarfile.ReadError(f"it becomes more than {_MOST_TIMES} times as large")
         return content
 
 
@@ -183,7 +223,7 @@ def _ends_as_tar_does(path: Path) -> bool:
 
 def _read_plain(path: Path, wanted: Container[str]) -> Archive:
     with _hashed(path) as (hashed, file):
-        with tarfile.open(fileobj=file, mode="r|") as archive:
+        with tarfile.open(fileobj=file, mode="r|", tarinfo=_Member) as archive:
             places, too_large, refused = _find(archive, wanted, None)
         _read_to_the_end(file)
     if not _ends_as_tar_does(path):
@@ -200,9 +240,9 @@ def _read_compressed(path: Path, wanted: Container[str], folder: Path) -> Archiv
     with (
         contextlib.closing(copy),
         _hashed(path) as (hashed, file),
-        gzip.GzipFile(fileobj=file, mode="rb") as plain,
+        _Inflated(file, path.stat().st_size) as plain,
     ):
-        with tarfile.open(fileobj=plain, mode="r|") as archive:
+        with tarfile.open(fileobj=plain, mode="r|", tarinfo=_Member) as archive:
             places, too_large, refused = _find(archive, wanted, copy)
         _read_to_the_end(plain)  # there stands the checksum
     return Archive(copy.path, places, too_large, hashed.md5.hexdigest(), refused)
@@ -225,6 +265,8 @@ def read(path: Path, wanted: Container[str], *, folder: Path) -> Archive:
       RunError: the copies cannot be written.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path}: not a file")
         if path.suffix in (".gz", ".tgz"):
             return _read_compressed(path, wanted, folder)
         return _read_plain(path, wanted)

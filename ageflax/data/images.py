@@ -100,11 +100,18 @@ def _upright(image: Image.Image) -> Image.Image:
 def _to_rgb(image: Image.Image) -> Image.Image:
     """Eight bits a channel, three channels, whatever the file held."""
     if image.mode.startswith("I") or image.mode == "F":
-        values = np.nan_to_num(np.asarray(image, np.float64))
+        values = np.asarray(image)
+        # A few rows at once: in float64 a picture of 64 megapixels takes two gigabytes.
+        rows = [slice(k, k + 64) for k in range(0, len(values), 64)]
         # "I;16" says sixteen bits; 32-bit modes do not say what white is, so the content decides.
-        sixteen = image.mode.startswith("I;16") or values.max(initial=0.0) > 255.0
+        sixteen = image.mode.startswith("I;16") or any(
+            np.nan_to_num(values[some].astype(np.float64)).max(initial=0.0) > 255.0 for some in rows
+        )
         top = 65535.0 if sixteen else 255.0
-        eight = (values.clip(0.0, top) * (255.0 / top)).astype(np.uint8)
+        eight = np.empty(values.shape, np.uint8)
+        for some in rows:
+            scaled = np.nan_to_num(values[some].astype(np.float64)).clip(0.0, top) * (255.0 / top)
+            eight[some] = scaled.astype(np.uint8)
         return Image.fromarray(eight).convert("RGB")
     if image.mode == "RGB" and "transparency" not in image.info:
         return image  # `convert` would copy it

@@ -12,6 +12,7 @@ from ageflax import licences, model_card
 from ageflax.demo import schema
 from ageflax.demo.examples import examples
 from ageflax.demo.limits import Limits
+from ageflax.errors import one_line
 
 # What is said below the picture already, and stands in the card of every bundle.
 _LIMITS = "Limits"
@@ -51,7 +52,7 @@ def _model_line(config: dict[str, Any]) -> str:
     data = config["data"].get("name")
     said = {"age": "age groups", "years": "years", "gender": "gender"}
     heads = " and ".join(said[head] for head in config["heads"])
-    trained = f", trained on {licences.one_line(data, 100)}" if isinstance(data, str) else ""
+    trained = f", trained on {one_line(data, 100)}" if isinstance(data, str) else ""
     return f"{config['architecture']['name']} for {heads}{trained}"
 
 

@@ -68,10 +68,10 @@ def _lines(reader: Iterable[list[str]], header: Sequence[str]) -> Iterator[_Line
 def _group_names(path: Path) -> list[str]:
     """Of a "years" head, whose columns are years: from the result.json beside the file."""
     result = files.read_json(path.with_name("result.json"))
-    figures = result["tasks"].get("years") if result else None
-    if figures is None:
-        raise _DamagedError("no result.json beside it names the age groups of its years")
-    return list(figures["per_class"])
+    try:
+        return [str(name) for name in result["tasks"]["years"]["per_class"]]
+    except (KeyError, TypeError) as error:
+        raise _DamagedError("no result.json beside it names the age groups of its years") from error
 
 
 def _answers(

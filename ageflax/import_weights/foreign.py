@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ageflax.errors import InputError
+from ageflax.errors import InputError, one_line
 from ageflax.weights import caffe, files, foreign_names, layer_match, onnx_graph, torch_files
 
 FORMATS = ("caffe", "torch", "onnx")
@@ -41,7 +41,8 @@ def _of_graph(path: Path, arch: str, *, crop: int, framework: str) -> Foreign:
         trunk, last = layer_match.match(output, arch, crop=crop)
     except InputError as error:
         raise InputError(
-            f"{path}: {error}. Networks that can be imported from {framework}: {', '.join(networks)}"
+            f"{path}: {one_line(str(error), 400)}. Networks that can be imported from {framework}:"
+            f" {', '.join(networks)}"
         ) from error
     kernel = last.tensors["kernel"]
     bias = last.tensors.get("bias", np.zeros(len(kernel), np.float32))

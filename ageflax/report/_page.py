@@ -159,7 +159,8 @@ def write(workdir: Path, *, thumbnails: Thumbnails | None = None) -> None:
         listed without pictures.
 
     Raises:
-      InputError: no fold is finished.
+      InputError: no fold is finished, or the record is damaged.
     """
-    run = record.read(workdir)
-    render("report.html.jinja", workdir / "report.html", _page(run, thumbnails))
+    with record.believed(workdir):
+        run = record.read(workdir)
+        render("report.html.jinja", workdir / "report.html", _page(run, thumbnails))

@@ -227,6 +227,9 @@ def _merge(rows: list[Face]) -> tuple[list[Face], list[str]]:
 
 def _read(path: Path) -> bytes:
     try:
+        if not path.is_file():  # of a pipe or a device, reading might never end
+            what = "Is a directory" if path.is_dir() else "not a file"
+            raise InputError(f"{path}: cannot be read ({what})")
         if path.stat().st_size > _MAX_BYTES:
             raise InputError(f"{path}: too large for an Adience fold file")
         return path.read_bytes()

@@ -2,17 +2,17 @@
 
 import dataclasses
 import datetime
-import io
 import math
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
-import scipy.io
 
-from ageflax.errors import InputError
+from ageflax.errors import InputError, one_line
 from ageflax.labels import UNKNOWN
+
+from . import mat_file
 
 DATABASES = ("wiki", "imdb")
 # MATLAB counts days from year 0, Python from year 1.
@@ -82,31 +82,27 @@ def _years(born: float, taken: float) -> float:
     return int(taken) - birth.year - (birth.month >= 7)
 
 
-def _load(content: bytes, name: str, database: str) -> dict[str, np.ndarray]:
-    """The fields of the one struct in a .mat file."""
+def _load(content: bytes, name: str, database: str) -> mat_file.Struct:
+    """The one struct in a .mat file."""
     try:
-        variables = scipy.io.loadmat(io.BytesIO(content))
-    except MemoryError:
-        raise
-    except Exception as error:  # a parser in compiled code raises whatever it trips over
-        line = (str(error).splitlines() or [""])[0]
+        variables = mat_file.read(content)
+    except mat_file.DamagedError as error:
         raise InputError(
-            f"{name}: not a .mat file that can be read, or damaged ({line})"
+            f"{name}: not a .mat file that can be read, or damaged ({error})"
         ) from error
     if database not in variables:
-        found = ", ".join(key for key in variables if not key.startswith("__")) or "nothing"
+        found = one_line(", ".join(variables)) or "nothing"
         raise InputError(f"{name}: holds {found} and no struct {database!r}")
     struct = variables[database]
-    if struct.dtype.names is None or struct.size != 1:
+    if not isinstance(struct, mat_file.Struct):
         raise InputError(f"{name}: {database!r} is not one struct")
-    record = struct.reshape(-1)[0]
-    return {field: record[field] for field in struct.dtype.names}
+    return struct
 
 
 class _Fields:
     """Checked access to the fields of a struct; every refusal names the file and the field."""
 
-    def __init__(self, fields: dict[str, np.ndarray], name: str):
+    def __init__(self, fields: mat_file.Struct, name: str):
         self._fields, self._name = fields, name
         self._length: tuple[str, int] | None = None
 
@@ -116,7 +112,10 @@ class _Fields:
     def _row(self, field: str, *, of_records: bool = True) -> np.ndarray:
         if field not in self._fields:
             raise InputError(f"{self._name}: no field {field!r}")
-        values = self._fields[field]
+        try:
+            values = np.atleast_1d(np.asarray(self._fields[field]))
+        except mat_file.DamagedError as error:
+            raise self.refuse(field, f"is damaged ({error})") from error
         if values.size not in values.shape and values.size > 0:
             raise self.refuse(field, f"is a table of {values.shape}, not a row")
         values = values.reshape(-1)
@@ -151,10 +150,9 @@ class _Fields:
 
 def _text(value: Any) -> str | None:
     """A cell's text, or None where it holds something else."""
-    cell = np.asarray(value)
-    if cell.size == 0:
-        return ""
-    return str(cell.reshape(-1)[0]) if cell.dtype.kind == "U" and cell.size == 1 else None
+    if isinstance(value, str):
+        return value
+    return "" if np.size(value) == 0 else None
 
 
 def _leaves_the_folder(path: str) -> bool:

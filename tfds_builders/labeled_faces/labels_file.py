@@ -8,13 +8,14 @@ import io
 import re
 from pathlib import Path
 
-from ageflax.errors import InputError
+from ageflax.errors import InputError, one_line
 
 NAME = "labels.csv"
 COLUMNS = ("path", "age", "age_group", "gender", "subject", "fold")
 _LABELS = ("age", "age_group", "gender")
 _DELIMITERS = (",", ";", "\t")
 _DELIMITER_NAMES = {",": "comma", ";": "semicolon", "\t": "tab"}
+_MOST_BYTES = 256_000_000  # of three million photographs
 _BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -58,11 +59,11 @@ class LabelsFile:
             return ""
         meant = [
             f"; did you mean {close[0]!r} by {column!r}?"
-            for column in self.ignored
+            for column in self.ignored[:20]
             if (close := difflib.get_close_matches(column, COLUMNS, n=1, cutoff=0.75))
             and close[0] not in self.columns
         ]
-        return f"notice: columns not used: {', '.join(self.ignored)}{''.join(meant)}"
+        return one_line(f"notice: columns not used: {', '.join(self.ignored)}{''.join(meant)}")
 
 
 def _decode(content: bytes, path: Path) -> str:
@@ -129,12 +130,14 @@ def read(path: Path) -> LabelsFile:
       InputError: it cannot be read at all, or lacks the columns without which no row is of use.
     """
     try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise InputError(f"{path}: too large for a list of photographs")
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     text = _decode(content, path)
     delimiter, header = _header(text, path)
-    found = ", ".join(name or "(no name)" for name in header)
+    found = one_line(", ".join(name or "(no name)" for name in header))
     if "path" not in header:
         raise InputError(f"{path}: no column 'path'; its first line names: {found}")
     if not set(header) & set(_LABELS):

@@ -1,0 +1,88 @@
+"""One hostile input: read, and judged."""
+
+import random
+import shutil
+from pathlib import Path
+
+from tests.hostile import guard
+from tests.hostile.kinds import Case
+from tests.hostile.mutate import mutated
+
+# One clear line, a few at most.
+_LONGEST, _MOST_LINES = 2000, 6
+
+
+class Fault(Exception):  # noqa: N818
+    """What a reader did that it must never do."""
+
+
+def _place(error: BaseException) -> str:
+    """Where it was raised: the last line of ours, by which faults are told apart."""
+    found, trace = "", error.__traceback__
+    while trace is not None:
+        path = Path(trace.tb_frame.f_code.co_filename)
+        if any(path.is_relative_to(guard.ROOT / part) for part in ("ageflax", "tfds_builders")):
+            found = f"{path.relative_to(guard.ROOT)}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return found
+
+
+def _judge(message: str, refusal: BaseException) -> None:
+    if not message.strip():
+        raise Fault(f"{_place(refusal)}: {type(refusal).__name__} without a message")
+    if len(message) > _LONGEST or len(message.splitlines()) > _MOST_LINES:
+        raise Fault(f"{_place(refusal)}: a message of {len(message)} characters")
+    if any(c != "\n" and not c.isprintable() and c < "\xa0" for c in message):
+        raise Fault(f"{_place(refusal)}: a message with control characters: {message[:200]!r}")
+
+
+def attempt(case: Case, content: bytes, folder: Path) -> str:
+    """Reads an input under watch.
+
+    Returns:
+      The refusal, "" where the input was read.
+
+    Raises:
+      Fault: anything else happened.
+    """
+    refused: BaseException | None = None
+    try:
+        with guard.watched(folder):
+            try:
+                case.read(content)
+            except case.refusals as error:
+                refused = error
+    except guard.Breach as error:
+        raise Fault(f"{_place(error)}: out of its folder: {error}") from error
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        name = f"{type(error).__module__}.{type(error).__name__}".removeprefix("builtins.")
+        raise Fault(f"{_place(error)}: {name}: {str(error)[:300]}") from error
+    if (folder.parent / "ran").exists():
+        raise Fault("code of the input was run")
+    if refused is not None:
+        _judge(str(refused), refused)
+    return str(refused or "")
+
+
+def check_seeds(case: Case, folder: Path) -> None:
+    """The good files are good, and nothing of the bad ones is done; also imports what is read with."""
+    guard.secret(folder)
+    for seed in case.seeds:
+        case.read(seed)
+    for content in case.hostile:
+        attempt(case, content, folder)
+
+
+def inputs_of(rng: random.Random, case: Case) -> bytes:
+    """Another input."""
+    return mutated(
+        rng, [*case.seeds, *case.seeds, *case.hostile[:40]] if rng.random() < 0.2 else case.seeds
+    )
+
+
+def emptied(folder: Path, keep: set[Path]) -> None:
+    """Removes what inputs left: annotated copies, checkpoints set aside."""
+    for path in set(folder.iterdir()) - keep:
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
