@@ -6,7 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.benchmarks import end_to_end, inference, input, memory, scaling, training_step
+from tests.benchmarks import (
+    end_to_end,
+    evaluation,
+    inference,
+    input,
+    memory,
+    scaling,
+    training_step,
+)
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -46,6 +54,17 @@ def test_input(tmp_path, data_dir, capsys):
     )
     assert "| libjpeg-turbo alone |" in table
     assert "| 1.00 |" in table
+
+
+def test_evaluation(tmp_path, capsys):
+    written, table = _run(
+        evaluation, capsys, tmp_path / "found.json",
+        "--configs=quickstart", "--batch=4", "--turns=1",
+    )  # fmt: skip
+    (row,) = written["configs"]
+    assert set(row["images_per_second"]) == {"training's forward", "evaluation"}
+    assert _positive(row["images_per_second"])
+    assert "| quickstart |" in table
 
 
 def test_inference(tmp_path, capsys):

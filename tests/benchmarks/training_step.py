@@ -32,7 +32,7 @@ _NAMES = ("levi", "resnet34", "vgg16_dex", "vit")
 MODES = ("eager", "channels_last", "compiled")
 
 
-def _config(name: str, batch: int, dtype: str) -> Config:
+def plain_config(name: str, batch: int, dtype: str) -> Config:
     """A config's network, trained whole and from scratch."""
     plain = {
         "data.batch_size": batch,
@@ -111,7 +111,7 @@ class Ours:
 
 def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """A trunk's rates: ours and each of PyTorch's modes, turn by turn."""
-    ours = Ours(_config(name, options.batch, options.dtype), dispatch=options.dispatch)
+    ours = Ours(plain_config(name, options.batch, options.dtype), dispatch=options.dispatch)
     ours.seconds(1)
     runners: dict[str, Any] = {"ageflax": ours}
     failed = {}
