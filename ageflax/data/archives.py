@@ -24,6 +24,8 @@ _BLOCK = 512  # tar's; zeroed blocks end an archive
 # Of long names and other remarks on members, which tarfile reads into memory: of one, and of those that
 # hold for all members after them, together.
 _MOST_REMARKS = 1_000_000
+# Of a member: tarfile goes to its end in steps of ten kilobytes, also where the file has long ended.
+_LARGEST = 1 << 34
 # What a compressed archive may become: photographs hardly shrink, and a few may lie in much padding.
 _MOST_TIMES, _FREE = 20, 1_000_000_000
 
@@ -80,6 +82,8 @@ class _Member(tarfile.TarInfo):
     """A header, of which no more is read than a name can take: tarfile's own has no bounds."""
 
     def _proc_member(self, tarfile_: tarfile.TarFile) -> Any:  # tarfile's own place to extend it
+        if not 0 <= self.size <= _LARGEST:
+            raise tarfile.ReadError(f"a member of {self.size} bytes")
         if self.type in (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.XGLTYPE,
                          tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK):  # fmt: skip
             told = getattr(tarfile_, "told", 0) if self.type == tarfile.XGLTYPE else 0

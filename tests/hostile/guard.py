@@ -49,8 +49,6 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
     if not _roots or event == "import":
         return
     roots, bad = _roots, event in _NEVER
-    if event == "pickle.find_class" and arguments[0].startswith("tensorboardX."):
-        return  # its queue of events, between threads of its own
     if event == "open":
         path, mode, flags = arguments
         writes = any(c in (mode or "") for c in "wax+") or (

@@ -386,7 +386,7 @@ def _run(name: str) -> Callable[[Path], Case]:
     def make(folder: Path) -> Case:
         from ageflax import comparison, evaluate, report
         from ageflax.comparison import text
-        from ageflax.metrics_log import MetricsLog, images_per_second
+        from ageflax.metrics_log import images_per_second
         from tests.finished_runs import write_run
 
         for run, seed in (("one", 0), ("other", 1)):
@@ -402,8 +402,6 @@ def _run(name: str) -> Callable[[Path], Case]:
                         evaluate.read_predictions(path, task)
             if name.endswith("metrics.jsonl"):
                 images_per_second(fold)
-                MetricsLog(fold, 10).close()
-                path.write_bytes(content)
             if name.endswith("metrics.jsonl"):
                 report.write(folder / "one")
             elif name.endswith("predictions.csv"):

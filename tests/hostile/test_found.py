@@ -208,3 +208,11 @@ def test_a_damaged_result_beside_predictions_is_told(finished, content):
             evaluate.read_predictions(path.with_name("predictions.csv"), "years")
     finally:
         path.write_bytes(before)
+
+
+def test_a_member_of_an_eternity_is_not_gone_through(tmp_path):
+    member = tarfile.TarInfo("x")
+    member.size = 1 << 60
+    (tmp_path / "a.tar").write_bytes(member.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+    with pytest.raises(InputError, match="a member of 1152921504606846976 bytes"):
+        archives.read(tmp_path / "a.tar", {"a"}, folder=tmp_path)
