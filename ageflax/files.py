@@ -10,11 +10,8 @@ def read_json(path: Path) -> Any:
     """A JSON file's content, or None where it is absent, cut short or no JSON."""
     try:
         return json.loads(path.read_text())
-    except (
-        FileNotFoundError,
-        ValueError,
-        RecursionError,
-    ):  # no text, no JSON, brackets without end
+    # No text, no JSON, brackets without end.
+    except (FileNotFoundError, ValueError, RecursionError):
         return None
 
 

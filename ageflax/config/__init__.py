@@ -22,9 +22,8 @@ from ageflax.errors import InputError
 # A locked ml_collections.ConfigDict. Any, since its attributes have no static types.
 Config: TypeAlias = Any
 
-_LONGEST = (
-    1000  # of a value on the command line; Python cannot even show numbers of some thousand digits
-)
+# Of a value on the command line; Python cannot even show numbers of some thousand digits.
+_LONGEST = 1000
 
 __all__ = [
     "CONTINUABLE",

@@ -1,6 +1,7 @@
 """A network's weights as the start of another's: what is taken, what is drawn anew, what is wrong."""
 
 import dataclasses
+import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ageflax import files as json_files
 from ageflax.config import Config
 from ageflax.errors import InputError
 from ageflax.structs import Params
@@ -282,9 +282,10 @@ def load(
     if provenance["revision"]:
         revision = provenance["revision"]
         beside = hub.fetch(source, revision=revision, filename="config.json").path
+    # Not as if it were absent: it says on which faces the weights were trained.
     try:
-        described = json_files.read_json(beside)
-    except (OSError, UnicodeError, RecursionError) as error:
+        described = json.loads(beside.read_text()) if beside.exists() else None
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{beside}: cannot be read: {error}") from error
     _check_description(described, source, model_name=model_name, channels=channels)
     provenance["licence"] = _stated(described, "data", "licence")
