@@ -135,7 +135,7 @@ def render(description: Mapping[str, Any]) -> str:
     complete = {"parameters": None, **description} | {
         group: dict.fromkeys(keys) | (description.get(group) or {}) for group, keys in _KEYS.items()
     }
-    environment = Environment(
+    environment = Environment(  # noqa: S701 - Markdown
         loader=PackageLoader("ageflax"),
         undefined=StrictUndefined,
         trim_blocks=True,
