@@ -5,6 +5,7 @@ the model card.
 """
 
 import dataclasses
+import errno
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from ageflax import (
@@ -21,6 +23,7 @@ from ageflax import (
     bundle_description,
     bundle_files,
     evaluate,
+    files,
     labels,
     licences,
     losses,
@@ -108,6 +111,9 @@ def write(
       variables: "params" of the network, and "batch_stats" where it has some.
       mean: float32[h, w, 3], RGB, of the decoded size or 1x1.
       deviation: float32[1, 1, 3], RGB.
+
+    Raises:
+      OSError: the disk does not take it; the bundle that was there is as it was.
     """
     directory.mkdir(parents=True, exist_ok=True)
     tree = {**variables, "mean": mean, "deviation": deviation}
@@ -116,10 +122,13 @@ def write(
         for path, value in flatten_dict(tree, sep="/").items()
     }
     parameters = sum(v.size for k, v in tensors.items() if k.startswith("params/"))
-    temporary = directory / f"{bundle_files.WEIGHTS}.partial"
-    save_file(tensors, temporary, metadata={"format": "ageflax"})
-    temporary.replace(directory / bundle_files.WEIGHTS)
-    model_card.write(directory, description | {"parameters": parameters})
+    # The weights become those of the description last, when all of it is on disk.
+    with files.replacing(directory / bundle_files.WEIGHTS) as temporary:
+        try:
+            save_file(tensors, temporary, metadata={"format": "ageflax"})
+        except SafetensorError as error:  # "...: No space left on device (os error 28)"
+            raise OSError(errno.EIO, str(error).rpartition(": ")[2]) from error
+        model_card.write(directory, description | {"parameters": parameters})
 
 
 @dataclasses.dataclass(frozen=True)

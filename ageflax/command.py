@@ -31,8 +31,12 @@ def run(name: str, command: Callable[[], None], *, interrupted: str = "interrupt
     except InputError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return INPUT
-    except (RunError, OSError) as error:  # OSError: a full disk, a share that went away
+    except RunError as error:
         print(f"{name}: {error}", file=sys.stderr)
+        return FAILED
+    except OSError as error:  # a full disk, a share that went away
+        at = f"{error.filename}: {error.strerror}" if error.filename else error
+        print(f"{name}: {at}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print(f"{name}: {interrupted}", file=sys.stderr)

@@ -1,11 +1,23 @@
 """What a fold logs while it trains."""
 
+import contextlib
 import json
+import os
+import socket
 import statistics
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tensorboardX import SummaryWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.record_writer import RecordWriter
+from tensorboardX.summary import scalar
+
+from ageflax import files
+
+# Seconds after which TensorBoard's events, which are a copy, are forced to disk.
+_FLUSH = 60.0
 
 
 def _record(line: str) -> dict[str, Any] | None:
@@ -25,6 +37,9 @@ class MetricsLog:
       directory: of the fold.
       step: what was written of later ones is dropped.
       silent: write nothing: another process of the run does.
+
+    Raises:
+      OSError: the disk does not take it; names the file. So do both methods.
     """
 
     def __init__(self, directory: Path, step: int, *, silent: bool = False):
@@ -40,29 +55,50 @@ class MetricsLog:
                     break  # a line cut short by a kill; what followed is lost with it
                 if record["step"] <= step:
                     kept.append(line + "\n")
-        temporary = self._path.with_name("metrics.jsonl.partial")
-        temporary.write_text("".join(kept))
-        temporary.replace(self._path)
-        self._file = self._path.open("a", buffering=1)
-        self._events = SummaryWriter(
-            str(directory / "tensorboard"), purge_step=step + 1 if step else None
-        )
+        with files.replacing(self._path) as temporary:
+            temporary.write_text("".join(kept))
+        folder = directory / "tensorboard"
+        folder.mkdir(exist_ok=True)
+        with self._told():
+            self._file = self._path.open("a", buffering=1)
+            # Not SummaryWriter: its thread dies of a full disk, and then it waits for it forever.
+            name = f"events.out.tfevents.{time.time():010.0f}.{socket.gethostname()}.{os.getpid()}"
+            self._events = RecordWriter(str(folder / name))
+            self._event(file_version="brain.Event:2")
+            if step:
+                # TensorBoard drops what an earlier file has of later steps.
+                self._event(step=step + 1, session_log=SessionLog(status=SessionLog.START))
+        self._flushed = time.monotonic()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._path)) from error
+
+    def _event(self, **fields: Any) -> None:
+        self._events.write(Event(wall_time=time.time(), **fields).SerializeToString())
 
     def write(self, record: dict[str, Any]) -> None:
         """Adds a line; `record` has its `step`."""
         if self._silent:
             return
-        self._file.write(json.dumps(record) + "\n")
-        for key, value in record.items():
-            if key not in ("step", "epoch") and isinstance(value, int | float):
-                self._events.add_scalar(key, value, record["step"])
+        with self._told():
+            self._file.write(json.dumps(record) + "\n")
+            for key, value in record.items():
+                if key not in ("step", "epoch") and isinstance(value, int | float):
+                    self._event(step=record["step"], summary=scalar(key, value))
+            if time.monotonic() - self._flushed > _FLUSH:
+                self._events.flush()
+                self._flushed = time.monotonic()
 
     def close(self) -> None:
         """Closes both."""
         if self._silent:
             return
-        self._file.close()
-        self._events.close()
+        with self._told(), contextlib.closing(self._file):
+            self._events.close()
 
 
 def images_per_second(directory: Path) -> float | None:

@@ -1,5 +1,6 @@
 """README.md of a bundle: what it is, how good, and what it is not for; a model card as the hub reads."""
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,7 @@ def render(description: Mapping[str, Any]) -> str:
     complete = {"parameters": None, **description} | {
         group: dict.fromkeys(keys) | (description.get(group) or {}) for group, keys in _KEYS.items()
     }
-    environment = Environment(
+    environment = Environment(  # noqa: S701 - Markdown
         loader=PackageLoader("ageflax"),
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -153,10 +154,12 @@ def render(description: Mapping[str, Any]) -> str:
 
 def write(directory: Path, description: dict[str, Any]) -> None:
     """Writes a bundle's config.json, and the card, which says the same to people."""
-    files.write_json(directory / "config.json", description)
-    temporary = directory / "README.md.partial"
-    temporary.write_text(render(description), encoding="utf-8")
-    temporary.replace(directory / "README.md")
+    with (
+        files.replacing(directory / "config.json") as config,
+        files.replacing(directory / "README.md") as card,
+    ):
+        config.write_text(json.dumps(description, indent=2) + "\n")
+        card.write_text(render(description), encoding="utf-8")
 
 
 def add_summary(workdir: Path, summary: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ageflax.data import disk
 from ageflax.data.dataset import StoredDataset
 from ageflax.errors import InputError
 
@@ -101,7 +102,10 @@ def _prepare(name: str, directory: Path, manual_dir: Path, say: Callable[[str], 
     download_config = tfds.download.DownloadConfig(manual_dir=manual_dir)
     try:
         # TFDS prints what it does; standard output is for results.
-        with contextlib.redirect_stdout(sys.stderr):
+        with (
+            contextlib.redirect_stdout(sys.stderr),
+            disk.failures_told(Path(builder.data_path)),
+        ):
             builder.download_and_prepare(
                 download_config=download_config, file_format="array_record"
             )

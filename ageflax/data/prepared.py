@@ -178,7 +178,8 @@ def _write(path: Path, parts: list[Any]) -> bool:
     try:
         file = partial.open("xb")
     except FileExistsError:
-        if time.time() - partial.stat().st_mtime < _ABANDONED:
+        # Of a future time where the clock was set back since.
+        if abs(time.time() - partial.stat().st_mtime) < _ABANDONED:
             return False
         partial.unlink(missing_ok=True)
         file = partial.open("xb")

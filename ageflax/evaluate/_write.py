@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ageflax import files
 from ageflax.data.dataset import Faces, Target
 from ageflax.evaluate._ages import Ages, ages
 from ageflax.evaluate._predict import Predictions
@@ -93,8 +94,10 @@ def write_predictions(
         else:
             known = faces.ages[rows]
             columns.append(_class_columns(task, target, rows, probabilities, aged, known))
-    temporary = path.with_name(path.name + ".partial")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
+    with (
+        files.replacing(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["key", "subject", *(name for names, _ in columns for name in names)])
         for place, row in enumerate(rows.tolist()):
@@ -102,4 +105,3 @@ def write_predictions(
             for _, cells in columns:
                 line += cells(place)
             writer.writerow(line)
-    temporary.replace(path)

@@ -1,7 +1,6 @@
 """report.html: what a run found, on one page that needs nothing else."""
 
 import dataclasses
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from ageflax import published, record
+from ageflax import files, published, record
 from ageflax.record import Run
 from ageflax.report import _breakdown as breakdown
 from ageflax.report import _curves as curves
@@ -27,12 +26,12 @@ Thumbnails = Callable[[Sequence[str]], dict[str, bytes]]
 
 def panel(drawing: svg.Drawing | None) -> dict[str, Any] | None:
     """A drawing for a template: drawn from numbers, so that it needs no escaping."""
-    return drawing and {"title": drawing.title, "svg": Markup(drawing.svg)}
+    return drawing and {"title": drawing.title, "svg": Markup(drawing.svg)}  # noqa: S704
 
 
 def mark(place: int, name: str) -> dict[str, Any]:
     """An entry of the legend."""
-    return {"name": name, "sample": Markup(svg.sample(place))}
+    return {"name": name, "sample": Markup(svg.sample(place))}  # noqa: S704 - as a panel
 
 
 def _wall(run: Run, task: str, thumbnails: Thumbnails | None) -> list[dict[str, Any]]:
@@ -143,9 +142,8 @@ def render(template: str, path: Path, values: dict[str, Any]) -> None:
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     page = environment.get_template(template).render(values)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")  # folds may end at once
-    temporary.write_text(page, encoding="utf-8")
-    temporary.replace(path)
+    with files.replacing(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
 
 
 def write(workdir: Path, *, thumbnails: Thumbnails | None = None) -> None:

@@ -2,8 +2,8 @@
 
     python -m tests.soak.kills --kills=50 --workdir=DIR
 
-Each placement trains one small fold undisturbed, and once more with its share of the kills: SIGKILL and
-SIGTERM in turn, each at a moment drawn between a process's start and the end it would have come to. The
+Each placement trains one small fold undisturbed, and once more with its share of the kills: the signals in
+turn (--signals=SIGKILL for these alone), each at a moment drawn between a process's start and the end it would have come to. The
 predictions and weights of both must be the same to the byte. Exit code 0 where they are.
 """
 
@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 _CONFIG = """
@@ -91,13 +92,15 @@ def _kill(workdir: Path, placement: str, number: int, after: float) -> dict[str,
     return seen
 
 
-def _placement(root: Path, placement: str, kills: int, drawn: random.Random) -> dict[str, object]:
+def _placement(
+    root: Path, placement: str, kills: int, signals: Sequence[signal.Signals], drawn: random.Random
+) -> dict[str, object]:
     straight, killed = root / f"straight-{placement}", root / f"killed-{placement}"
     _finish(straight, placement)  # compiles; what is killed finds that done
     shutil.rmtree(straight)
     seconds, seen = _finish(straight, placement), []
     for number in range(kills):
-        kind = (signal.SIGKILL, signal.SIGTERM)[number % 2]
+        kind = signals[number % len(signals)]
         seen.append(_kill(killed, placement, kind, drawn.uniform(0, seconds)))
         # A fold that was finished before all its kills is begun anew; its files are compared first.
         if (killed / "fold_0" / "result.json").exists() and number < kills - 1:
@@ -122,15 +125,17 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--workdir", type=Path, required=True, help="an empty or absent folder")
     parser.add_argument("--placements", default=",".join(_PLACEMENTS), help="some of them")
+    parser.add_argument("--signals", default="SIGKILL,SIGTERM", help="sent in turn")
     parser.add_argument("--seed", type=int, default=0)
     words = parser.parse_args()
     words.workdir.mkdir(parents=True, exist_ok=True)
     (words.workdir / "small.py").write_text(_CONFIG)
     drawn = random.Random(words.seed)
     placements = words.placements.split(",")
+    signals = [signal.Signals[name] for name in words.signals.split(",")]
     each, found = -(-words.kills // len(placements)), []
     for placement in placements:
-        found.append(_placement(words.workdir, placement, each, drawn))
+        found.append(_placement(words.workdir, placement, each, signals, drawn))
         (words.workdir / "kills.json").write_text(json.dumps(found, indent=2) + "\n")
     kills = [kill for part in found for kill in part["kills"]]
     untidy = [kill for kill in kills if "traceback" in kill]

@@ -100,9 +100,10 @@ def _request(url: str, partial: Path, name: str) -> None:
       OSError: the part cannot be written.
     """
     start = partial.stat().st_size if partial.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
+    headers = {"Range": f"bytes={start}-"} if start else {}
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - one of URLS
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310
             _write(response, partial, start if _resumes_at(response, start) else 0, name)
     except urllib.error.HTTPError as error:
         error.close()  # it is a response too, with a connection

@@ -1,0 +1,63 @@
+"""The soak commands for some seconds, and what they would call a leak."""
+
+import signal
+
+import pytest
+
+from tests.soak import flat, prediction, training
+
+
+def samples(**values) -> list[flat.Sample]:
+    """A hundred looks; each value is a number or a function of the look's number."""
+    still = {"done": 0, "memory": 500_000_000, "files": 20, "threads": 30, "disk": 1_000_000}
+    return [
+        flat.Sample(
+            seconds=float(k),
+            **{name: int(v(k)) if callable(v) else v for name, v in {**still, **values}.items()},
+        )
+        for k in range(100)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "leaks"),
+    [
+        ({}, []),
+        # Filling caches, noise, and one peak.
+        ({"memory": lambda k: min(k, 15) * 30_000_000 + 7_000_000 * (k % 3)}, []),
+        ({"files": lambda k: 60 if k == 70 else 20}, []),
+        ({"memory": lambda k: 500_000_000 + 400_000 * k + 20_000_000 * (k % 2)}, ["memory"]),
+        ({"files": lambda k: 20 + k // 20, "threads": lambda k: 30 + k // 25}, ["files", "threads"]),
+        ({"disk": lambda k: 1_000_000 + 1_000 * k}, ["disk"]),
+    ],
+)  # fmt: skip
+def test_a_leak_is_told_from_warm_up_noise_and_a_peak(values, leaks, capsys):
+    code = flat.report(samples(**values))
+    printed = [line for line in capsys.readouterr().out.splitlines() if "not flat" in line]
+    assert [line.split(": ")[1] for line in printed] == leaks
+    assert code == bool(leaks)
+
+
+def test_no_samples_are_no_success(capsys):
+    assert flat.report([]) == 1
+    assert capsys.readouterr().out == "too few samples; run for longer\n"
+
+
+def test_training_for_some_seconds(capsys, monkeypatch):
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        # So short that pools and caches still fill: only that nothing doubles.
+        code = training.main(["--minutes=0.15", "--allowed=1"])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    printed = capsys.readouterr().out
+    assert code == 0, printed
+    assert "fold 0: told to stop; saved at step " in printed
+    assert printed.endswith("\nflat\n")
+
+
+def test_prediction_for_some_seconds(capsys):
+    assert prediction.main(["--minutes=0.05", "--allowed=1"]) == 0, capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert printed.endswith("\nflat\n")
+    assert " faces, " in printed

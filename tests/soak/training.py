@@ -1,0 +1,68 @@
+"""Trains for a long time with a checkpoint at every other step, and looks whether anything grows.
+
+    python -m tests.soak.training --minutes=60 [--config.data.placement=stream ...]
+
+One fold of drawn faces, whose validations and checkpoints take most of its time: thousands are saved and
+rotated. SIGTERM ends it, as it ends any run. Exit code 1 where memory, open files, threads or the
+checkpoints' folder are not flat after the warm-up.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from ageflax import config as configuration
+from ageflax import cross_validation, preemption
+from tests.conftest import small_values
+from tests.soak import flat
+
+
+def _saved(checkpoints: Path) -> int:
+    """The latest step that is on disk."""
+    found = [int(path.name) for path in checkpoints.glob("*") if path.name.isdigit()]
+    return max(found, default=0)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--allowed", type=float, default=flat.ALLOWED, help="growth, a share")
+    words, overrides = parser.parse_known_args(arguments)
+    seconds = 60 * words.minutes
+    samples: list[flat.Sample] = []
+    with tempfile.TemporaryDirectory() as folder:
+        values = small_values(Path(folder) / "datasets")
+        values.steps = 200_000
+        values.eval.every, values.eval.log_every = 2, 2
+        config = configuration.resolve(values, ["--config.fold=0", *overrides])
+        checkpoints = Path(folder) / "run" / "fold_0" / "checkpoints"
+        # What metrics.jsonl and TensorBoard's events hold does grow, by a line a validation.
+        watched = flat.watched(
+            lambda: _saved(checkpoints),
+            checkpoints,
+            every=max(seconds / 400, 0.2),
+            sample=samples.append,
+        )
+        end = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGTERM))
+        end.daemon = True
+        try:
+            with preemption.listening(), watched:
+                end.start()
+                cross_validation.run(config, Path(folder) / "run", say=print)
+        except preemption.Preempted:
+            pass
+    trained = [sample for sample in samples if sample.done]
+    print(f"{trained[-1].done // 2 if trained else 0} checkpoints saved")
+    return flat.report(trained, allowed=words.allowed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+import ast
+import os
+import re
+import subprocess
+import sys
+from email.message import Message
+from pathlib import Path
+
+import pytest
+
+from ageflax.predict import detectors
+from ageflax.weights import hub
+from tests import supply_chain
+from tests.conftest import small_file
+from tfds_builders.imdb_wiki import download
+
+ROOT = Path(__file__).parent.parent
+# Modules that reach out. A file that begins to is to be added to _REACHING, with what pins its downloads.
+_NETWORK = {
+    "urllib.request",
+    "requests",
+    "httpx",
+    "aiohttp",
+    "huggingface_hub",
+    "http.client",
+    "ftplib",
+}
+_REACHING = {
+    "ageflax/predict/detectors.py",  # looks into the hub's cache
+    "ageflax/weights/hub.py",
+    "tfds_builders/imdb_wiki/download.py",
+}
+
+
+def _imported(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            found |= {
+                a.value
+                for a in node.args
+                if isinstance(a, ast.Constant) and isinstance(a.value, str)
+            }
+    return found
+
+
+def test_nothing_else_downloads():
+    reaching = {
+        path.relative_to(ROOT).as_posix()
+        for package in ("ageflax", "pipelines", "tfds_builders", "configs")
+        for path in (ROOT / package).rglob("*.py")
+        if not path.name.endswith("_test.py") and _imported(path) & _NETWORK
+    }
+    assert reaching == _REACHING
+
+
+def test_what_is_downloaded_is_pinned():
+    assert re.fullmatch(r"[0-9a-f]{64}", detectors.SHA256)
+    for commit, sha256 in hub.PINNED.values():
+        assert re.fullmatch(r"[0-9a-f]{40}", commit)
+        assert re.fullmatch(r"[0-9a-f]{64}", sha256)
+    for md5 in download.MD5.values():
+        assert re.fullmatch(r"[0-9a-f]{32}", md5)
+
+
+@pytest.mark.parametrize(
+    ("stated", "expected"),
+    [
+        ("MIT", True),
+        ("MIT OR GPL-3.0-only", True),
+        ("MIT AND GPL-3.0-only", False),
+        ("(Apache-2.0 AND BSD-3-Clause) OR GPL-3.0-only", True),
+        ("GPL-3.0-only", False),
+        ("Proprietary", False),
+        ("", False),
+    ],
+)
+def test_which_licences_are_allowed(stated, expected):
+    assert supply_chain.allowed(stated) == expected
+    assert bool(supply_chain.table([("x", stated)])[1]) != expected
+
+
+def _metadata(**fields: str) -> Message:
+    message = Message()
+    for name, value in fields.items():
+        message[name.replace("_", "-")] = value
+    return message
+
+
+@pytest.mark.parametrize(
+    ("metadata", "expected"),
+    [
+        (_metadata(License_Expression="MIT AND PSF-2.0"), "MIT AND PSF-2.0"),
+        (_metadata(License="Apache License"), "Apache-2.0"),
+        (_metadata(Classifier="License :: OSI Approved :: MIT License"), "MIT"),
+        (_metadata(License="Copyright\n all of it", Classifier="License :: Other"), "Copyright"),
+        (_metadata(), ""),
+    ],
+)
+def test_a_licence_is_found_where_it_is_stated(metadata, expected):
+    assert supply_chain.licence("x", metadata) == expected
+
+
+def test_no_token_and_no_home_gets_into_what_a_run_leaves(data_dir, small_faces, tmp_path):
+    home, workdir = tmp_path / "home-of-somebody", tmp_path / "run"
+    home.mkdir()
+    secrets = {
+        "HF_TOKEN": "hf_thisIsNoToken000000000000000000",
+        "HUGGING_FACE_HUB_TOKEN": "hf_norIsThis11111111111111111111111",
+        "AWS_SECRET_ACCESS_KEY": "neitherIsThisOne2222222222222222222",
+        "WANDB_API_KEY": "orThisOne33333333333333333333333333",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "ageflax.main", f"--config={small_file(tmp_path, steps=4, every=2, log_every=2)}",
+         f"--config.data.dir={data_dir}", "--config.fold=0", f"--workdir={workdir}"],
+        capture_output=True, timeout=300, cwd=ROOT,
+        env=os.environ | secrets | {"HOME": str(home), "JAX_PLATFORMS": "cpu"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr.decode()
+    left = {str(path): path.read_bytes() for path in workdir.rglob("*") if path.is_file()}
+    assert any(name.endswith("report.html") for name in left)
+    left |= {"standard output": done.stdout, "standard error": done.stderr}
+    for name, content in left.items():
+        for secret in (*secrets.values(), str(home)):
+            assert secret.encode() not in content, name
