@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-# As SPDX names them. The last three ask for their own files' source alone, which nobody here changes.
+# As SPDX names them. The last two ask for their own files' source alone, which nobody here changes.
 ALLOWED = frozenset(
     [
         "0BSD",
