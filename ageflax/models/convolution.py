@@ -145,6 +145,6 @@ class Conv(nn.Module):
         # The kernel's own tiles cost as much for one face as for many.
         if tiled and (train or x.size >= _AT_TEST * channels**2):
             return winograd_convolution(x, kernel, padding=self.padding)
-        if train and on_cpu and size > 1 and many:
+        if train and on_cpu and many and max(size, stride) > 1:
             return summed_gradient_convolution(x, kernel, stride, self.padding, mesh())
         return plain_convolution(x, kernel, stride, self.padding)

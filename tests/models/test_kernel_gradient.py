@@ -29,7 +29,8 @@ def operands(batch: int, size: int, *, side: tuple[int, int] = (9, 12)) -> list[
 
 @pytest.mark.parametrize("batch", [1, 2, 7, 8])
 @pytest.mark.parametrize(
-    ("size", "stride", "padding"), [(3, 1, 1), (3, 2, 1), (3, 1, 0), (5, 2, 2), (2, 2, 0)]
+    ("size", "stride", "padding"),
+    [(3, 1, 1), (3, 2, 1), (3, 1, 0), (5, 2, 2), (2, 2, 0), (1, 2, 0)],
 )
 def test_values_and_derivatives_are_xlas(batch, size, stride, padding):
     x, w = operands(batch, size)
