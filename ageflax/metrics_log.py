@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto import event_pb2
 from tensorboardX.record_writer import RecordWriter
 from tensorboardX.summary import scalar
 
 from ageflax import files
+
+_EVENTS: Any = event_pb2  # generated, without static types
 
 # Seconds after which TensorBoard's events, which are a copy, are forced to disk.
 _FLUSH = 60.0
@@ -67,7 +69,9 @@ class MetricsLog:
             self._event(file_version="brain.Event:2")
             if step:
                 # TensorBoard drops what an earlier file has of later steps.
-                self._event(step=step + 1, session_log=SessionLog(status=SessionLog.START))
+                self._event(
+                    step=step + 1, session_log=_EVENTS.SessionLog(status=_EVENTS.SessionLog.START)
+                )
         self._flushed = time.monotonic()
 
     @contextlib.contextmanager
@@ -78,7 +82,7 @@ class MetricsLog:
             raise OSError(error.errno, error.strerror, str(self._path)) from error
 
     def _event(self, **fields: Any) -> None:
-        self._events.write(Event(wall_time=time.time(), **fields).SerializeToString())
+        self._events.write(_EVENTS.Event(wall_time=time.time(), **fields).SerializeToString())
 
     def write(self, record: dict[str, Any]) -> None:
         """Adds a line; `record` has its `step`."""

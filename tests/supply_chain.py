@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 # As SPDX names them. The last two ask for their own files' source alone, which nobody here changes.
 ALLOWED = frozenset(
@@ -59,11 +60,10 @@ def _spelt(text: str) -> str:
     return _SPELT.get(text.strip().lower(), text.strip())
 
 
-def licence(name: str, metadata: importlib.metadata.PackageMetadata) -> str:
+def licence(name: str, metadata: Any) -> str:
     """What a distribution states, as an SPDX expression where that can be told; "" where it states none."""
-    field = (
-        str(metadata.get("License") or "").strip().partition("\n")[0]
-    )  # some have all of it there
+    # Some have all of it there.
+    field = str(metadata.get("License") or "").strip().partition("\n")[0]
     classifiers = [
         _spelt(text.split(" :: ")[-1])
         for text in metadata.get_all("Classifier") or ()

@@ -42,6 +42,10 @@ def test_a_json_file_stays_as_it_was_and_the_line_names_it(tmp_path, capsys):
     assert contents(tmp_path) == {"result.json": b'{\n  "fold": 0\n}\n'}
 
 
+def rewritten(directory: Path) -> None:
+    small_bundle.write(directory, "age")
+
+
 # Of the weights, and of the card, whose weights are written by then.
 @pytest.mark.parametrize(("most", "name"), [(3000, "model.safetensors"), (1000, "README.md")])
 def test_a_bundle_stays_as_it_was(tmp_path, capsys, monkeypatch, most, name):
@@ -50,7 +54,7 @@ def test_a_bundle_stays_as_it_was(tmp_path, capsys, monkeypatch, most, name):
     if name == "README.md":
         monkeypatch.setattr(bundle, "save_file", lambda tensors, path, metadata: path.touch())
     with full(most):
-        assert command.run("train", lambda: small_bundle.write(written, "age")) == 1
+        assert command.run("train", lambda: rewritten(written)) == 1
     line = capsys.readouterr().err
     assert line.startswith(f"train: {written / name}: File too large")
     assert line.count("\n") == 1

@@ -36,6 +36,7 @@ def _draw(folder: Path) -> None:
         (folder / f"photo_{number}.jpg").write_bytes(content)
     (folder / "damaged.jpg").write_bytes(photos[0][:300])
     face = cv2.imdecode(np.frombuffer(photos[0], np.uint8), cv2.IMREAD_COLOR)
+    assert face is not None
     size = (384, 256)
     writer = cv2.VideoWriter(str(folder / "clip.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 10.0, size)
     for number in range(30):

@@ -1,15 +1,22 @@
 """The soak commands for some seconds, and what they would call a leak."""
 
 import signal
+from typing import Any
 
 import pytest
 
 from tests.soak import flat, prediction, training
 
 
-def samples(**values) -> list[flat.Sample]:
+def samples(**values: Any) -> list[flat.Sample]:
     """A hundred looks; each value is a number or a function of the look's number."""
-    still = {"done": 0, "memory": 500_000_000, "files": 20, "threads": 30, "disk": 1_000_000}
+    still: dict[str, Any] = {
+        "done": 0,
+        "memory": 500_000_000,
+        "files": 20,
+        "threads": 30,
+        "disk": 1_000_000,
+    }
     return [
         flat.Sample(
             seconds=float(k),
