@@ -8,6 +8,10 @@ import pytest
 from tests.soak import flat, prediction, training
 
 
+def at(value: Any, look: int) -> int:
+    return int(value(look)) if callable(value) else value  # pyright: ignore[reportArgumentType]
+
+
 def samples(**values: Any) -> list[flat.Sample]:
     """A hundred looks; each value is a number or a function of the look's number."""
     still: dict[str, Any] = {
@@ -20,7 +24,7 @@ def samples(**values: Any) -> list[flat.Sample]:
     return [
         flat.Sample(
             seconds=float(k),
-            **{name: int(v(k)) if callable(v) else v for name, v in {**still, **values}.items()},
+            **{name: at(value, k) for name, value in (still | values).items()},
         )
         for k in range(100)
     ]
