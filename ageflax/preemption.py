@@ -108,6 +108,7 @@ def listening() -> Iterator[None]:
         left.set()
         signal.set_wakeup_fd(told)
         signal.signal(signal.SIGTERM, signal.SIG_IGN if _State.asked else before)
+        _State.asked = False  # who goes on in this process was not told
         os.close(writing)  # the watcher ends, unless it counts down
 
 

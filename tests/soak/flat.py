@@ -91,7 +91,11 @@ def judged(samples: Sequence[Sample], *, allowed: float = ALLOWED) -> tuple[list
     Each may rise by `allowed` of what it was, and a count by one. By a line through the samples, so that
     a single peak is no leak.
     """
-    warm = [s for s in samples if s.seconds > WARM_UP * samples[-1].seconds]
+    warm = [
+        s
+        for s in samples
+        if s.seconds - samples[0].seconds > WARM_UP * (samples[-1].seconds - samples[0].seconds)
+    ]
     if len(warm) < 4:
         return [], ["too few samples; run for longer"]
     seconds = np.array([s.seconds for s in warm])

@@ -54,7 +54,7 @@ def test_no_samples_are_no_success(capsys):
     assert capsys.readouterr().out == "too few samples; run for longer\n"
 
 
-def test_training_for_some_seconds(capsys, monkeypatch):
+def test_training_for_some_seconds(capsys):
     before = signal.getsignal(signal.SIGTERM)
     try:
         # So short that pools and caches still fill: only that nothing doubles.

@@ -44,25 +44,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         values.eval.every, values.eval.log_every = 2, 2
         config = configuration.resolve(values, ["--config.fold=0", *overrides])
         checkpoints = Path(folder) / "run" / "fold_0" / "checkpoints"
+
+        def seen(sample: flat.Sample) -> None:
+            # From the first checkpoint on: what comes before it takes its time, and is no soak.
+            if sample.done and not samples:
+                end.start()
+            if sample.done:
+                samples.append(sample)
+
         # What metrics.jsonl and TensorBoard's events hold does grow, by a line a validation.
         watched = flat.watched(
             lambda: _saved(checkpoints),
             checkpoints,
             every=max(seconds / 400, 0.2),
-            sample=samples.append,
+            sample=seen,
         )
         end = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGTERM))
         end.daemon = True
         try:
             with preemption.listening(), watched:
-                end.start()
                 cross_validation.run(config, Path(folder) / "run", say=print)
         except preemption.Preempted:
             pass
-    trained = [sample for sample in samples if sample.done]
-    print(f"{trained[-1].done // 2 if trained else 0} checkpoints saved")
-    return flat.report(trained, allowed=words.allowed)
+    print(f"{samples[-1].done // 2 if samples else 0} checkpoints saved")
+    return flat.report(samples, allowed=words.allowed)
 
 
 if __name__ == "__main__":
+    # On a busy machine a step takes longer; ended in the midst of one, nothing would be judged.
+    preemption.PATIENCE = 600.0
     sys.exit(main())
