@@ -33,6 +33,16 @@ def _processor() -> str:
     return models[0] if models else platform.processor() or platform.machine()
 
 
+def environment(*left_out: str) -> dict[str, str]:
+    """This process's variables without some, for processes that it starts.
+
+    Bytecode is kept, as it is where a package is installed: without it a start is mostly compilation of
+    modules.
+    """
+    left_out = (*left_out, "PYTHONDONTWRITEBYTECODE")
+    return {name: value for name, value in os.environ.items() if name not in left_out}
+
+
 def clock() -> float:
     """Seconds, of a clock that no one sets."""
     return time.perf_counter()

@@ -93,7 +93,11 @@ def _cold(model: Path, yunet: Path, photo: Path) -> float:
     words = ["-m", "ageflax.predict", f"--model={model}", f"--detector={yunet}", str(photo)]
     started = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, *words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [sys.executable, *words],
+        env=machine.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     )
     assert process.stdout is not None
     line = process.stdout.readline()

@@ -7,7 +7,6 @@ README.md says what is measured, and what is not.
 
 import argparse
 import json
-import os
 import socket
 import statistics
 import subprocess
@@ -63,7 +62,7 @@ class Layout:
     """
 
     def __init__(self, processes: int, devices: int, options: argparse.Namespace):
-        kept = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+        kept = machine.environment("XLA_FLAGS")
         given = {
             "config": options.config, "batch": options.batch, "dispatch": options.dispatch,
             "more": options.more, "devices": devices, "processes": processes,
@@ -87,7 +86,9 @@ class Layout:
         found = []
         for process in self._processes:
             assert process.stdout is not None and process.stderr is not None
-            line = process.stdout.readline()
+            # Gloo, the CPUs' collectives, writes a line of its own a connection.
+            lines = (line for line in process.stdout if line.startswith("{"))
+            line = next(lines, "")
             if not line:
                 last = (process.stderr.read().strip().splitlines() or ["the process ended"])[-1]
                 raise RunError(last[:300])

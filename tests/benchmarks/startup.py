@@ -8,7 +8,6 @@ README.md says what is measured, and what is not.
 import argparse
 import dataclasses
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -53,8 +52,7 @@ class _Question:
 
 def _environment(cache: str) -> dict[str, str]:
     """This process's, with a cache of compiled programs; "" is none."""
-    kept = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
-    return kept | {"AGEFLAX_COMPILATION_CACHE": cache}
+    return machine.environment("JAX_COMPILATION_CACHE_DIR") | {"AGEFLAX_COMPILATION_CACHE": cache}
 
 
 def _timed(words: Sequence[str], cache: str = "") -> float:

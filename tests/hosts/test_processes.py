@@ -39,7 +39,7 @@ def start(tmp_path, data_dir, small_faces):
             port = probe.getsockname()[1]
         environment = os.environ | {
             "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={4 // count}",
+            "JAX_NUM_CPU_DEVICES": str(4 // count),
             "JAX_COMPILATION_CACHE_DIR": str(jax.config.values["jax_compilation_cache_dir"]),
         }
         found = [
@@ -121,6 +121,19 @@ def test_a_host_that_dies_ends_the_others_in_words(start, tmp_path):
     assert running[0].returncode == 1, errors
     assert "the same command goes on from the last checkpoint" in errors.lower()
     assert "Traceback" not in errors
+
+
+@pytest.mark.long
+def test_without_process_0_the_others_end_at_once(start, tmp_path):
+    running = start(2, tmp_path / "run", "--config.steps=20000", entry=IMPATIENT)
+    deadline = time.monotonic() + 200
+    while not logged(tmp_path / "run") and time.monotonic() < deadline:
+        time.sleep(0.01)
+    running[0].kill()
+    # It is process 0 that all are connected to: JAX aborts them, in its own words.
+    _, errors = running[1].communicate(timeout=30)
+    assert running[1].returncode in (-signal.SIGABRT, 1), errors
+    assert "another task died" in errors or "the other processes do not answer" in errors
 
 
 @pytest.mark.parametrize(
