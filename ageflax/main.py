@@ -6,6 +6,8 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+from ageflax import huge_pages
+
 _EPILOG = """\
 Any key of the config can be set: --config.KEY=VALUE, such as --config.data.batch_size=64 or
 --config.fold=3; ageflax/config/_keys.py lists them all. The same command again continues where it
@@ -96,4 +98,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    huge_pages.restart()
     sys.exit(main())

@@ -137,7 +137,8 @@ class Conv(nn.Module):
     def _convolved(self, x: jax.Array, kernel: jax.Array, *, train: bool) -> jax.Array:
         size, stride, channels = self.kernel_size, self.strides, x.shape[-1]
         on_cpu = platform() == "cpu" and self.dtype == jnp.float32
-        if train and 1 < stride < size and stride * stride * channels <= _FEW_CHANNELS:
+        few = 1 < stride < size and stride * stride * channels <= _FEW_CHANNELS
+        if few and (train or on_cpu):
             form = patch_convolution if on_cpu else space_to_depth_convolution
             return form(x, kernel, stride=stride, padding=self.padding)
         many = min(channels, self.features) >= _MANY_CHANNELS

@@ -6,6 +6,8 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from ageflax.models.platform import platform
+
 
 def local_response_norm(
     x: Float[Array, "b h w c"],
@@ -22,13 +24,20 @@ def local_response_norm(
     `size` is the whole window and divides alpha. TensorFlow's `depth_radius` is half the window and
     its alpha is not divided: passing it 5 and 1e-4 is another network.
 
+    Args:
+      x: features.
+      size: channels of a window.
+      alpha: as above.
+      beta: as above.
+      train: compute in the form that is fast with its derivative, as within `traced_for` at test too.
+
     References: Krizhevsky et al., ImageNet Classification with Deep CNNs, NIPS 2012; Caffe's lrn_layer.
     """
     radius, channels = size // 2, x.shape[-1]
     # In float32: squares of pixels near 255 have more digits than bfloat16.
     exact = x.astype(np.promote_types(x.dtype, np.float32))
     squares = jnp.square(exact)
-    if train:
+    if train or platform():
         # A few shifted additions fuse with what surrounds them, which reduce_window does not.
         padded = jnp.pad(squares, ((0, 0), (0, 0), (0, 0), (radius, radius)))
         shifted = [padded[..., k : k + channels] for k in range(size)]

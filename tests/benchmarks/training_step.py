@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ageflax import command, files, program, steps
+from ageflax import command, files, huge_pages, program, steps
 from ageflax import config as configuration
 from ageflax.config import Config
 from ageflax.errors import InputError, RunError
@@ -211,4 +211,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    huge_pages.restart()  # as ageflax.main does; PyTorch's process inherits it
     sys.exit(main())
