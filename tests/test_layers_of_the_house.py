@@ -24,6 +24,7 @@ LAYERS = {
     "published": 0,
     "record": 0,
     "compilation_cache": 0,
+    "huge_pages": 0,
     "licences": 0,
     "bundle_description": 1,
     "model_card": 1,
