@@ -30,6 +30,31 @@ class _LayerNorm(nn.Module):
         return (exact * scale + bias).astype(x.dtype)
 
 
+@jax.custom_vjp
+def _scores(q: Float[Array, "b q h d"], k: Float[Array, "b k h d"]) -> Float[Array, "b h q k"]:
+    """Products of queries and keys, in float32: rounded to bfloat16, those of a sharp softmax tie.
+
+    What comes back through them is rounded: left in float32, it would take both derivatives out of
+    bfloat16's matrix units.
+    """
+    return jnp.einsum("bqhd,bkhd->bhqk", q, k, preferred_element_type=jnp.float32)
+
+
+def _scores_forward(q: jax.Array, k: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _scores(q, k), (q, k)
+
+
+def _scores_backward(
+    kept: tuple[jax.Array, jax.Array], outer: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    (q, k), outer = kept, outer.astype(kept[0].dtype)
+    by_q = jnp.einsum("bhqk,bkhd->bqhd", outer, k)
+    return by_q, jnp.einsum("bhqk,bqhd->bkhd", outer, q)
+
+
+_scores.defvjp(_scores_forward, _scores_backward)
+
+
 class _Block(nn.Module):
     """x + attention(norm(x)), then x + mlp(norm(x)).
 
@@ -45,9 +70,7 @@ class _Block(nn.Module):
         batch, tokens, width = x.shape
         qkv = nn.Dense(3 * width, dtype=self.dtype, name="qkv")(x)
         q, k, v = jnp.moveaxis(qkv.reshape(batch, tokens, 3, width // _HEAD, _HEAD), 2, 0)
-        # Scores are summed and kept in float32: rounded to bfloat16, those of a sharp softmax tie.
-        scores = jnp.einsum("bqhd,bkhd->bhqk", q, k, preferred_element_type=jnp.float32)
-        weights = jax.nn.softmax(scores * _HEAD**-0.5).astype(self.dtype)
+        weights = jax.nn.softmax(_scores(q, k) * _HEAD**-0.5).astype(self.dtype)
         x = jnp.einsum("bhqk,bkhd->bqhd", weights, v).reshape(batch, tokens, width)
         return nn.Dense(width, dtype=self.dtype, name="projection")(x)
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ageflax.models.vit import ViTB16
+from ageflax.models.vit import ViTB16, _scores
 from tests.golden import seeded_weights
 from tests.golden import vit_weights as shared
 
@@ -153,6 +153,34 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32_weights(narrow_weights:
     assert (features.dtype, exact.dtype) == (jnp.bfloat16, jnp.float32)
     difference = np.abs(features.astype(jnp.float32) - exact)
     assert 1e-4 < difference.max() < 0.1 * np.std(exact)
+
+
+def test_every_product_of_a_training_step_is_of_two_bfloat16s(narrow_weights: Tree) -> None:
+    network = ViTB16(NARROW, depth=2, dtype=jnp.dtype("bfloat16"))
+
+    def loss(weights: Tree) -> Any:
+        features: Any = network.apply({"params": weights}, jnp.zeros((1, 32, 48, 3)), train=False)
+        return features.astype(jnp.float32).sum()
+
+    program = str(jax.jit(jax.grad(loss)).lower(narrow_weights).as_text())
+    products = re.findall(r"(?:dot_general|convolution)[^\n]* : \((.*?)\) ->", program)
+    assert len(products) > 30
+    assert {dtype for p in products for dtype in re.findall(r"x([a-z]+\d+)>", p)} == {"bf16"}
+
+
+def test_the_scores_derivatives_are_jaxs_own() -> None:
+    q, k, outer = (
+        jax.random.normal(key, (2, 7, 3, 8)) for key in jax.random.split(jax.random.key(0), 3)
+    )
+    outer = jnp.einsum("bqhd,bkhd->bhqk", outer, k)
+
+    def plain(q: jax.Array, k: jax.Array) -> jax.Array:
+        return jnp.einsum("bqhd,bkhd->bhqk", q, k)
+
+    expected, expected_back = jax.vjp(plain, q, k)
+    got, back = jax.vjp(_scores, q, k)
+    for one, other in zip((got, *back(outer)), (expected, *expected_back(outer)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 
 
 def test_softmax_and_norms_are_computed_in_float32(narrow_weights: Tree) -> None:
