@@ -8,7 +8,8 @@ from pathlib import Path
 _EPILOG = """\
 MODEL is a bundle, a run's fold_K, or a bundle on the Hugging Face hub, hf://OWNER/NAME[@REVISION].
 
-FILE.onnx       for onnxruntime, OpenCV's DNN and others (extra: uv run --extra onnx ...)
+FILE.onnx       for onnxruntime and others (extra: uv run --extra onnx ...); OpenCV's DNN, which has no
+                uint8, reads those of --layout=nchw_bgr_float
 FILE.stablehlo  for JAX, TensorFlow and C++ on CPU, CUDA and TPU: jax.export.deserialize reads it;
                 FILE.stablehlo.json describes it
 

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import cv2
 import jax
 import numpy as np
 import onnx
@@ -118,6 +119,11 @@ def test_the_zoos_layout_takes_the_crop_as_bgr_floats(channels, mean, tmp_path):
     blob = faces[:1, 2:34, 2:34, ::-1].transpose(0, 3, 1, 2).astype(np.float32)
     found: Any = session.run(["gender_probabilities"], {given.name: blob})[0]
     np.testing.assert_allclose(found, model(faces)["gender"][:1], atol=1e-5)
+    network, names = cv2.dnn.readNetFromONNX(str(path)), ["gender_probabilities", "age"]
+    network.setInput(blob)
+    expected: Any = session.run(names, {given.name: blob})
+    for one, other in zip(network.forward(names), expected, strict=True):
+        np.testing.assert_allclose(np.ravel(one), np.ravel(other), rtol=1e-4, atol=1e-5)
     opened = OnnxModel(path)
     with pytest.raises(InputError, match=r"--layout=nchw_bgr_float, for programs that crop faces"):
         opened.check(36, {"gender": 2})
