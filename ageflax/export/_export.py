@@ -1,12 +1,11 @@
 """Writes a model as one file that needs nothing of this project, and proves that it answers alike."""
 
 import dataclasses
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ageflax import bundle
+from ageflax import bundle, files
 from ageflax.errors import InputError, RunError
 from ageflax.export import _onnx_file, _stablehlo_file, _verification
 from ageflax.export._description import describe
@@ -34,17 +33,15 @@ class Written:
 
 @contextmanager
 def _replaced(path: Path) -> Iterator[Path]:
-    """A name to write under, which becomes `path` if all goes well; else nothing is left of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    beside = [_stablehlo_file.described_at(name) for name in (temporary, path)]
-    try:
-        yield temporary
-        if beside[0].exists():
-            beside[0].replace(beside[1])
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-        beside[0].unlink(missing_ok=True)
+    """`files.replacing`, and with it the description that a StableHLO file has beside it."""
+    with files.replacing(path) as temporary:
+        beside = _stablehlo_file.described_at(temporary)
+        try:
+            yield temporary
+            if beside.exists():
+                beside.replace(_stablehlo_file.described_at(path))
+        finally:
+            beside.unlink(missing_ok=True)
 
 
 def check_output(path: Path) -> None:

@@ -74,9 +74,11 @@ def predicted(workdir: Path) -> tuple[list[str], np.ndarray]:
     return [row["key"] for row in rows], np.array(numbers)
 
 
-def logged(workdir: Path) -> int:
-    path = workdir / "fold_0" / "metrics.jsonl"
-    return len(path.read_text().splitlines()) if path.exists() else 0
+def until_logged(workdir: Path) -> None:
+    """Waits until the first steps are taken."""
+    path, deadline = workdir / "fold_0" / "metrics.jsonl", time.monotonic() + 200
+    while not (path.exists() and path.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.005)
 
 
 @pytest.mark.parametrize(("first", "then"), [(2, 1), pytest.param(4, 2, marks=pytest.mark.long)])
@@ -86,9 +88,7 @@ def test_stopped_they_go_on_as_fewer_and_train_what_one_trains(
     many, one = tmp_path / "many", tmp_path / "one"
     words = "--config.data.placement=stream"
     running = start(first, many, words)
-    deadline = time.monotonic() + 200
-    while not logged(many) and time.monotonic() < deadline:
-        time.sleep(0.005)
+    until_logged(many)
     running[-1].send_signal(signal.SIGTERM)  # one host is reclaimed; all save at one step
     codes = {process.wait(timeout=200) for process in running}
     printed = [process.communicate() for process in running]
@@ -113,9 +113,7 @@ def test_stopped_they_go_on_as_fewer_and_train_what_one_trains(
 
 def test_a_host_that_dies_ends_the_others_in_words(start, tmp_path):
     running = start(2, tmp_path / "run", "--config.steps=20000", entry=IMPATIENT)
-    deadline = time.monotonic() + 200
-    while not logged(tmp_path / "run") and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until_logged(tmp_path / "run")
     running[1].kill()
     _, errors = running[0].communicate(timeout=120)
     assert running[0].returncode == 1, errors
@@ -126,9 +124,7 @@ def test_a_host_that_dies_ends_the_others_in_words(start, tmp_path):
 @pytest.mark.long
 def test_without_process_0_the_others_end_at_once(start, tmp_path):
     running = start(2, tmp_path / "run", "--config.steps=20000", entry=IMPATIENT)
-    deadline = time.monotonic() + 200
-    while not logged(tmp_path / "run") and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until_logged(tmp_path / "run")
     running[0].kill()
     # It is process 0 that all are connected to: JAX aborts them, in its own words.
     _, errors = running[1].communicate(timeout=30)

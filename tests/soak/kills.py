@@ -3,8 +3,9 @@
     python -m tests.soak.kills --kills=50 --workdir=DIR
 
 Each placement trains one small fold undisturbed, and once more with its share of the kills: the signals in
-turn (--signals=SIGKILL for these alone), each at a moment drawn between a process's start and the end it would have come to. The
-predictions and weights of both must be the same to the byte. Exit code 0 where they are.
+turn (--signals=SIGKILL for these alone), each at a moment drawn between a process's start and the end it
+would have come to. The predictions and weights of both must be the same to the byte. Exit code 0 where
+they are.
 """
 
 import argparse

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from ageflax import config as configuration
 from ageflax import cross_validation, preemption
+from ageflax.errors import RunError
 from tests.conftest import small_values
 from tests.soak import flat
 
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words, overrides = parser.parse_known_args(arguments)
     seconds = 60 * words.minutes
     samples: list[flat.Sample] = []
+    failed = False
     with tempfile.TemporaryDirectory() as folder:
         values = small_values(Path(folder) / "datasets")
         values.steps = 200_000
@@ -66,8 +68,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 cross_validation.run(config, Path(folder) / "run", say=print)
         except preemption.Preempted:
             pass
+        except RunError as error:  # what was seen until then is told all the same
+            print(error)
+            failed = True
+        finally:
+            end.cancel()
     print(f"{samples[-1].done // 2 if samples else 0} checkpoints saved")
-    return flat.report(samples, allowed=words.allowed)
+    return max(flat.report(samples, allowed=words.allowed), int(failed))
 
 
 if __name__ == "__main__":
