@@ -7,6 +7,7 @@ can be stopped and gone on with. README.md says what the columns are.
 """
 
 import argparse
+import contextlib
 import itertools
 import sys
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from ageflax import config as configuration
 from ageflax.compile_for import chips, report
 from ageflax.errors import InputError
 from ageflax.progress import say
+from tests.plain_layers import plain_layers
 
 _CONFIGS = Path(__file__).parents[2] / "configs"
 # Recipe, and faces a chip. Everything learns, in bfloat16.
@@ -40,13 +42,14 @@ _WHOLE = (
 Row = dict[str, Any]
 
 
-def _compile(trunk: str, topology: str, step: str, *, largest: bool) -> list[Row]:
+def _compile(trunk: str, topology: str, step: str, *, largest: bool, plain: bool) -> list[Row]:
     name, per_chip = TRUNKS[trunk]
     where = chips.parse(topology)
     config = configuration.load(str(_CONFIGS / f"{name}.py"), _WHOLE)
     config = report.with_batch(config, per_chip, where.size)
-    rows = report.on_slice(config, where, [step], largest=largest, faces=1)
-    return [{"trunk": trunk, **row} for row in rows]
+    with plain_layers() if plain else contextlib.nullcontext():
+        rows = report.on_slice(config, where, [step], largest=largest, faces=1)
+    return [{"trunk": trunk, "plain": plain, **row} for row in rows]
 
 
 def _exchanged(row: Row) -> str:
@@ -67,7 +70,7 @@ def markdown(rows: Sequence[Row]) -> str:
         if "bound" not in row:
             continue
         cells = [
-            row["trunk"],
+            row["trunk"] + (", plain layers" if row["plain"] else ""),
             row["topology"],
             row["step"],
             row["images"],
@@ -99,11 +102,12 @@ def _run(known: argparse.Namespace) -> None:
     for step, topology, trunk in itertools.product(steps, known.topologies.split(","), trunks):
         if step == "evaluate" and topology != _EVALUATED:
             continue
-        if any((r["trunk"], r["topology"], r["step"]) == (trunk, topology, step) for r in rows):
+        asked = {"trunk": trunk, "topology": topology, "step": step, "plain": known.plain}
+        if any(all(row[key] == value for key, value in asked.items()) for row in rows):
             say(f"{trunk} {topology} {step}: in {known.output} already")
             continue
         largest = known.largest and (topology, step) == (_EVALUATED, "train")
-        rows += _compile(trunk, topology, step, largest=largest)
+        rows += _compile(trunk, topology, step, largest=largest, plain=known.plain)
         files.write_json(known.output, rows)
     print(markdown(rows))
     faults = [f"{r['trunk']} {r['topology']} {r['step']}: {f}" for r in rows for f in r["faults"]]
@@ -118,6 +122,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", metavar="STEP,..", default="train,evaluate")
     parser.add_argument(
         "--largest", action="store_true", help=f"also search the largest batch, on {_EVALUATED}"
+    )
+    parser.add_argument(
+        "--plain", action="store_true", help="layers as their formulas have them: what came before"
     )
     return command.run("tpu_slices", lambda: _run(parser.parse_args(arguments)))
 

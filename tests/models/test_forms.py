@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ageflax import models
-from ageflax.models import convolution, pooling
 from ageflax.models.platform import platform, traced_for
+from tests.plain_layers import plain_layers
 
 # A width from which on Winograd's form is taken, and a side that does not divide.
 OPTIONS = {"width": 0.34, "initialization": "matched", "dropout": 0.0, "dtype": "float32"}
@@ -42,15 +42,10 @@ def trained(kind: str) -> tuple[np.ndarray, np.ndarray]:
     return np.array(values), np.asarray(params["trunk"]["conv2"]["kernel"])
 
 
-def test_every_form_gives_the_plain_loss_curve(monkeypatch):
-    forms = [trained("cpu"), trained("gpu")]
-    convolved, pool = convolution.Conv._convolved, pooling.max_pool
-    monkeypatch.setattr(
-        convolution.Conv, "_convolved",
-        lambda self, x, kernel, train: convolved(self, x, kernel, train=False),
-    )  # fmt: skip
-    monkeypatch.setattr(pooling, "max_pool", lambda x, train, **more: pool(x, **more))
-    losses, kernel = trained("cpu")
+def test_every_form_gives_the_plain_loss_curve():
+    forms = [trained("cpu"), trained("gpu"), trained("tpu")]
+    with plain_layers():
+        losses, kernel = trained("cpu")
     assert losses[-1] < losses[0]
     for found, changed in forms:
         np.testing.assert_allclose(found, losses, rtol=1e-5)

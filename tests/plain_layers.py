@@ -1,0 +1,46 @@
+"""The layers as their formulas have them, with which the forms of each device are compared."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+from unittest import mock
+
+import jax
+import jax.numpy as jnp
+
+from ageflax.models import convolution, layers, levi_hassner, multitask_gray, pooling, vit
+
+
+def _convolved(
+    layer: convolution.Conv, x: jax.Array, kernel: jax.Array, *, train: bool
+) -> jax.Array:
+    del train  # the same for both
+    return convolution.plain_convolution(x, kernel, layer.strides, layer.padding)
+
+
+def _pooled(x: jax.Array, window: int, stride: int, padding: pooling.Pads) -> jax.Array:
+    return pooling.max_pool(x, window=window, stride=stride, padding=padding)
+
+
+def _normalized(x: jax.Array, **options: Any) -> jax.Array:
+    return layers.local_response_norm(x, **{**options, "train": False})
+
+
+def _scores(q: jax.Array, k: jax.Array) -> jax.Array:
+    return jnp.einsum("bqhd,bkhd->bhqk", q, k, preferred_element_type=jnp.float32)
+
+
+@contextlib.contextmanager
+def plain_layers() -> Iterator[None]:
+    """Whatever is traced inside has no form of its own for any device, and JAX's own derivatives."""
+    with contextlib.ExitStack() as stack:
+        for where, name, plain in [
+            (convolution.Conv, "_convolved", _convolved),
+            (pooling, "_noted", _pooled),
+            (layers, "platform", lambda: ""),
+            (levi_hassner, "local_response_norm", _normalized),
+            (multitask_gray, "local_response_norm", _normalized),
+            (vit, "_scores", _scores),
+        ]:
+            stack.enter_context(mock.patch.object(where, name, plain))
+        yield
