@@ -21,6 +21,7 @@ _HOST = ("infeed", "outfeed", "send", "recv")
 _STABLE_PRODUCT = re.compile(
     r"stablehlo\.(?:convolution|dot_general)\b.*: \(tensor<([^>]*)>, tensor<([^>]*)>\)"
 )
+_CYCLES = re.compile(r'"estimated_cycles":"?(\d+)')
 _TARGETS = (re.compile(r'custom_call_target="([^"]*)"'), re.compile(r"custom_call @([\w.$]+)\("))
 
 
@@ -147,6 +148,15 @@ def host_calls(text: str) -> list[str]:
     ]
     targets = [target for pattern in _TARGETS for target in pattern.findall(text)]
     return sorted({*found, *(t for t in targets if "callback" in t or "host" in t.lower())})
+
+
+def cycles(text: str) -> int:
+    """Cycles of a chip that its compiler expects the program's operations to take, one after another.
+
+    An operation in a loop counts once, and no exchange between chips counts. Good for telling two forms
+    of one step apart; 0 where the compiler says nothing.
+    """
+    return sum(int(count) for count in _CYCLES.findall(text))
 
 
 def padding(text: str) -> float:

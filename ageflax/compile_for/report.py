@@ -77,7 +77,7 @@ def _tell(compiled: Compiled, where: Slice) -> None:
     say(
         f"  work      {compiled.flops / 1e9 / compiled.images:.2f} GFLOP and"
         f" {compiled.bytes / 1e6 / compiled.images:.1f} MB touched an image;"
-        f" {100 * compiled.padding:.0f} % padding"
+        f" {100 * compiled.padding:.0f} % padding; {compiled.cycles / 1e6:.1f} million cycles expected"
     )
     say(f"  products  {kinds or 'none'}")
     say(f"  exchange  {_exchanged(compiled.collectives)}")

@@ -45,6 +45,7 @@ class Compiled:
       code: bytes of the program.
       flops: operations of a step; a loop's body is counted once.
       bytes: touched in a step, likewise, those in the chip's own memory included.
+      cycles: that the compiler expects, likewise, exchanges not counted.
       collectives: exchanges with other chips.
       products: convolutions and matrix products by the types of their operands.
       host_calls: what waits for the host.
@@ -61,6 +62,7 @@ class Compiled:
     code: int
     flops: float
     bytes: float
+    cycles: int
     collectives: list[hlo.Collective]
     products: dict[str, int]
     host_calls: list[str]
@@ -226,6 +228,7 @@ class Recipe:
             code=memory.generated_code_size_in_bytes,
             flops=float(cost.get("flops", 0.0)),
             bytes=float(cost.get("bytes accessed", 0.0)),
+            cycles=hlo.cycles(text),
             collectives=hlo.collectives(text),
             products=hlo.products(text),
             host_calls=hlo.host_calls(text),

@@ -138,7 +138,8 @@ class Conv(nn.Module):
         size, stride, channels = self.kernel_size, self.strides, x.shape[-1]
         on_cpu = platform() == "cpu" and self.dtype == jnp.float32
         few = 1 < stride < size and stride * stride * channels <= _FEW_CHANNELS
-        if few and (train or on_cpu):
+        # A TPU's compiler has its own way with three channels, and is slower when given blocks.
+        if few and (train or on_cpu) and platform() != "tpu":
             form = patch_convolution if on_cpu else space_to_depth_convolution
             return form(x, kernel, stride=stride, padding=self.padding)
         many = min(channels, self.features) >= _MANY_CHANNELS

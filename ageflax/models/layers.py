@@ -29,7 +29,8 @@ def local_response_norm(
       size: channels of a window.
       alpha: as above.
       beta: as above.
-      train: compute in the form that is fast with its derivative, as within `traced_for` at test too.
+      train: compute in the form that is fast with its derivative on CPUs and GPUs, as within
+        `traced_for` at test too. TPUs keep the operation of exporters.
 
     References: Krizhevsky et al., ImageNet Classification with Deep CNNs, NIPS 2012; Caffe's lrn_layer.
     """
@@ -37,13 +38,15 @@ def local_response_norm(
     # In float32: squares of pixels near 255 have more digits than bfloat16.
     exact = x.astype(np.promote_types(x.dtype, np.float32))
     squares = jnp.square(exact)
-    if train or platform():
-        # A few shifted additions fuse with what surrounds them, which reduce_window does not.
+    if platform() != "tpu" and (train or platform()):
+        # A few shifted additions fuse with what surrounds them, which reduce_window does not; on a
+        # TPU their sums are written to memory, and its compiler expects Levi's step to be slower.
         padded = jnp.pad(squares, ((0, 0), (0, 0), (0, 0), (radius, radius)))
         shifted = [padded[..., k : k + channels] for k in range(size)]
         window_sum = sum(shifted[1:], shifted[0])
     else:
-        # What exporters know as one layer. A Python 0.0: of an array it does not differentiate.
+        # What exporters know as one layer, and a TPU as one operation. A Python 0.0: of an array it
+        # does not differentiate.
         window_sum = jax.lax.reduce_window(
             squares,
             0.0,

@@ -1,12 +1,14 @@
 """Whether a fold trains as fast as its bare step: images/s sustained, input and logging included.
 
-    python -m tests.benchmarks.end_to_end [--config=levi] [--steps=40] [--placements=device,host,stream]
+    python -m tests.benchmarks.end_to_end [--config=levi] [--steps=40] [--torch_python=PYTHON]
 
 README.md says what is measured, and what is not.
 """
 
 import argparse
+import contextlib
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -14,15 +16,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ageflax import command, cross_validation, files
+from ageflax import command, cross_validation, files, huge_pages
 from ageflax import config as configuration
 from ageflax.config import Config
+from ageflax.data import build
 from ageflax.errors import InputError, RunError
 from ageflax.progress import say
 from tests.benchmarks import command_line, machine
-from tests.benchmarks.training_step import Ours
+from tests.benchmarks.peer import Peer
+from tests.benchmarks.training_step import MODES, Ours
 
 _CONFIGS = Path(__file__).parents[2] / "configs"
+_PEER = Path(__file__).with_name("torch_loop_peer.py")
+# Files that the peer reads, over and over where an epoch has more.
+_FILES = 2_000
 _PLACEMENTS = ("device", "host", "stream")
 
 
@@ -62,20 +69,45 @@ def _sustained(config: Config) -> list[float]:
     return rates[1:]
 
 
+def _loop(
+    options: argparse.Namespace, config: Config, classes: int, data_dir: str, folder: Path
+) -> Peer:
+    """PyTorch's loop over the same faces, as files."""
+    stored = build.open_dataset(config.data.name, directory=data_dir, say=say)
+    for k, example in enumerate(stored.examples(range(min(len(stored), _FILES)))):
+        (folder / f"{k:05d}.jpg").write_bytes(example["image"])
+    return Peer(
+        options.torch_python, _PEER, name=options.config, mode=options.torch_mode,
+        folder=str(folder), faces=max(len(stored), config.data.batch_size),
+        size=config.data.resize, crop=config.data.crop, batch=config.data.batch_size,
+        classes=classes, workers=options.torch_workers, dtype=config.model.dtype,
+    )  # fmt: skip
+
+
 def measure(options: argparse.Namespace, data_dir: str) -> dict[str, Any]:
-    """Rates of the bare step and of a fold under each placement, turn by turn."""
+    """Rates of the bare step, of a fold under each placement and of PyTorch's loop, turn by turn."""
     configs = {name: _config(options, name, data_dir) for name in options.placements.split(",")}
-    batch = next(iter(configs.values())).data.batch_size
-    bare = Ours(next(iter(configs.values())))
+    first = next(iter(configs.values()))
+    batch = first.data.batch_size
+    bare = Ours(first)
     bare.seconds(1)
     rates: dict[str, list[float]] = {"bare step": []}
-    for turn in range(options.turns):
-        for name, config in configs.items():
-            # Before and after each fold, so that both meet the same machine.
+    with contextlib.ExitStack() as stack:
+        peer = None
+        if options.torch_python:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            peer = _loop(options, first, bare.classes, data_dir, folder)
+            stack.callback(peer.close)
+        for turn in range(options.turns):
+            for name, config in configs.items():
+                # Before and after each fold, so that both meet the same machine.
+                rates["bare step"] += [batch / s for s in bare.seconds(options.bare_steps)]
+                rates.setdefault(name, []).extend(_sustained(config))
+                say(f"turn {turn + 1} of {options.turns}: {name}")
             rates["bare step"] += [batch / s for s in bare.seconds(options.bare_steps)]
-            rates.setdefault(name, []).extend(_sustained(config))
-            say(f"turn {turn + 1} of {options.turns}: {name}")
-        rates["bare step"] += [batch / s for s in bare.seconds(options.bare_steps)]
+            if peer:
+                found = [batch / s for s in peer.seconds(options.steps)]
+                rates.setdefault("PyTorch's loop", []).extend(found)
     medians = {name: statistics.median(values) for name, values in rates.items()}
     return {
         "config": options.config,
@@ -105,6 +137,8 @@ def _run(options: argparse.Namespace, words: Sequence[str]) -> None:
     command_line.check_config(options.config)
     if unknown := set(options.placements.split(",")) - set(_PLACEMENTS):
         raise InputError(f"--placements: {unknown.pop()!r} is none of {', '.join(_PLACEMENTS)}")
+    if options.torch_mode not in MODES:
+        raise InputError(f"--torch_mode={options.torch_mode} is none of {', '.join(MODES)}")
     if min(options.turns, options.bare_steps, options.log_every) < 1:
         raise InputError("--turns, --bare_steps and --log_every are at least 1")
     described = machine.describe("tests.benchmarks.end_to_end", words)
@@ -134,6 +168,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--log_every", type=int, default=5, help="steps between log lines")
     parser.add_argument("--bare_steps", type=int, default=5, help="before and after each fold")
     parser.add_argument("--turns", type=int, default=2)
+    parser.add_argument("--torch_python", default="", help="a Python with torch and torchvision")
+    parser.add_argument("--torch_mode", default="compiled", help=", ".join(MODES))
+    cores = os.cpu_count() or 1
+    parser.add_argument("--torch_workers", type=int, default=max(cores - 1, 1), help="processes")
     parser.add_argument("--output", type=Path, metavar="FILE.json")
     words = sys.argv[1:] if arguments is None else list(arguments)
     options = command_line.parsed(parser, words)
@@ -141,4 +179,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    huge_pages.restart()  # as ageflax.main does
     sys.exit(main())

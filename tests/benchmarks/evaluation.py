@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ageflax import command, files, program, steps
+from ageflax import command, files, huge_pages, program, steps
 from ageflax.data import augment
 from ageflax.models.platform import traced_for
 from ageflax.progress import say
@@ -110,4 +110,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    huge_pages.restart()  # as ageflax.main does
     sys.exit(main())

@@ -20,7 +20,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from ageflax import command, files, initial, placement, program
+from ageflax import command, files, huge_pages, initial, placement, program
 from ageflax import config as configuration
 from ageflax.config import Config
 from ageflax.data import build, pipeline
@@ -405,4 +405,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    huge_pages.restart()  # as ageflax.main does
     sys.exit(main())

@@ -63,9 +63,9 @@ def markdown(rows: Sequence[Row]) -> str:
     """The rows that were compiled, as a table."""
     title = (
         "| trunk | slice | step | faces a chip | memory, GB | temporaries, GB | GFLOP an image |"
-        " MB touched an image | exchange a step | images/s at most | efficiency, % |"
+        " MB touched an image | million cycles | exchange a step | images/s at most | efficiency, % |"
     )
-    lines = [title, "|" + " --- |" * 3 + " --: |" * 5 + " --- |" + " --: |" * 2]
+    lines = [title, "|" + " --- |" * 3 + " --: |" * 6 + " --- |" + " --: |" * 2]
     for row in rows:
         if "bound" not in row:
             continue
@@ -78,6 +78,7 @@ def markdown(rows: Sequence[Row]) -> str:
             f"{row['temporaries'] / 1e9:.2f}",
             f"{row['flops'] / row['images'] / 1e9:.2f}",
             f"{row['bytes'] / row['images'] / 1e6:.1f}",
+            f"{row['cycles'] / 1e6:.1f}",
             _exchanged(row),
             f"{row['bound']['images_per_second']:,.0f}",
             f"{100 * row['bound']['efficiency']:.1f}",

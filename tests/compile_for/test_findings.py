@@ -17,6 +17,7 @@ SOUND = Compiled(
     code=10**7,
     flops=1e12,
     bytes=8e9,
+    cycles=21 * 10**6,
     collectives=[Collective("all-reduce", 23 * 10**6, ("bf16",), 12)],
     products={"bf16 x bf16": 17},
     host_calls=[],

@@ -63,6 +63,15 @@ def test_calls_of_the_host_are_found_and_other_calls_are_not() -> None:
     ]
 
 
+def test_the_cycles_that_the_compiler_expects_are_added_up() -> None:
+    config = 'backend_config={"window_config":{"estimated_cycles":"%d","iteration_bounds":["1"]}}'
+    text = "\n".join(
+        f"  %fusion.{n} = bf16[8]{{0}} fusion(%p), kind=kLoop, {config % n}" for n in (1828, 0, 7)
+    )
+    assert hlo.cycles(text) == 1835
+    assert hlo.cycles("  %fusion = bf16[8]{0} fusion(%p), kind=kLoop") == 0
+
+
 def test_padding_is_what_fills_up_tiles_in_hbm() -> None:
     # copy.1 holds 64 of 128 lanes; what lies on the chip, and what is not written, does not count.
     assert hlo.padding(COMPILED) == pytest.approx(1.0)
