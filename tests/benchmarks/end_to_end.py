@@ -69,11 +69,11 @@ def _sustained(config: Config) -> list[float]:
     return rates[1:]
 
 
-def _loop(
-    options: argparse.Namespace, config: Config, classes: int, data_dir: str, folder: Path
-) -> Peer:
+def _loop(options: argparse.Namespace, config: Config, classes: int, folder: Path) -> Peer:
     """PyTorch's loop over the same faces, as files."""
-    stored = build.open_dataset(config.data.name, directory=data_dir, say=say)
+    stored = build.open_dataset(
+        config.data.name, directory=config.data.dir, manual_dir=config.data.manual_dir, say=say
+    )
     for k, example in enumerate(stored.examples(range(min(len(stored), _FILES)))):
         (folder / f"{k:05d}.jpg").write_bytes(example["image"])
     return Peer(
@@ -96,7 +96,7 @@ def measure(options: argparse.Namespace, data_dir: str) -> dict[str, Any]:
         peer = None
         if options.torch_python:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            peer = _loop(options, first, bare.classes, data_dir, folder)
+            peer = _loop(options, first, bare.classes, folder)
             stack.callback(peer.close)
         for turn in range(options.turns):
             for name, config in configs.items():

@@ -1,12 +1,16 @@
 """Each benchmark runs on settings of no meaning and leaves the figures it promises; no figure is asserted."""
 
+import importlib
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ageflax import command
+from ageflax import config as configuration
 from tests.benchmarks import (
+    accelerator,
     end_to_end,
     evaluation,
     inference,
@@ -140,6 +144,38 @@ def test_the_training_step_has_rates(tmp_path, monkeypatch, capsys):
     assert written["trunks"][0]["images_per_second"]["ageflax"] > 0
     assert written["trunks"][0]["over_best_torch"] is None
     assert "| quickstart | 4 |" in table
+
+
+def test_an_accelerators_measurements_are_commands_that_there_are(monkeypatch):
+    monkeypatch.setattr(command, "run", lambda name, function: 0)
+    measured = accelerator.measurements(["--config.data.dir=/data"], dispatch=5)
+    assert [m.module for m in measured].count("ageflax.main") == 1
+    for each in measured:
+        if each.module == "ageflax.main":
+            config = configuration.load(str(CONFIGS / "levi.py"), each.words[1:])
+            assert (config.model.dtype, config.data.dir) == ("bfloat16", "/data")
+        else:
+            words = each.command(Path("found"), "python")[3:]
+            assert importlib.import_module(each.module).main(words) == 0
+
+
+def test_what_an_accelerator_has_measured_is_not_measured_again(tmp_path, monkeypatch, capfd):
+    given = [
+        accelerator.Measurement("fails", "no_such_module", ()),
+        accelerator.Measurement("works", "platform", ()),
+        accelerator.Measurement("left out", "platform", ()),
+    ]
+    monkeypatch.setattr(accelerator, "measurements", lambda data, dispatch: given)
+    words = [f"--output={tmp_path}", "--only=fails,works"]
+    assert accelerator.main(words) == 1
+    assert "fails: see their .log" in capfd.readouterr().err
+    state = json.loads((tmp_path / "state.json").read_text())
+    assert state["done"] == ["works"]
+    assert set(state["seconds"]) == {"fails", "works"}
+    given[0] = accelerator.Measurement("fails", "platform", ())
+    assert accelerator.main(words) == 0
+    assert "works: in " in capfd.readouterr().err
+    assert accelerator.main([f"--output={tmp_path}", "--only=nothing"]) == 2
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,155 @@
+"""All that is to be measured on a machine with an accelerator, in one command that can be stopped and gone on with.
+
+    python -m tests.benchmarks.accelerator --manual_dir=FOLDER --output=DIR [--torch_python=PYTHON]
+
+README.md says what is measured.
+"""
+
+import argparse
+import dataclasses
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ageflax import command, files
+from ageflax.errors import InputError, RunError
+from ageflax.progress import say
+from tests.benchmarks import machine
+
+_FACES = "labeled_faces/faces"
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """A command of its own.
+
+    Attributes:
+      name: of what it leaves in the output folder.
+      module: as in `python -m`.
+      words: its arguments, without the output.
+      peer: whether it takes --torch_python.
+    """
+
+    name: str
+    module: str
+    words: tuple[str, ...]
+    peer: bool = True
+
+    def command(self, folder: Path, torch_python: str) -> list[str]:
+        """What is started."""
+        found = [sys.executable, "-m", self.module, *self.words]
+        if self.module == "ageflax.main":
+            return [*found, f"--workdir={folder / self.name}"]
+        if self.peer and torch_python:
+            found.append(f"--torch_python={torch_python}")
+        return [*found, f"--output={folder / self.name}.json"]
+
+
+def _step(config: str, batch: int, *, dispatch: int = 1) -> Measurement:
+    words = (f"--configs={config}", f"--batch={batch}", f"--dispatch={dispatch}")
+    words = (*words, "--dtype=bfloat16", "--turns=3", "--steps=10")
+    return Measurement(f"{config}_{batch}", "tests.benchmarks.training_step", words)
+
+
+def measurements(data: Sequence[str], dispatch: int) -> list[Measurement]:
+    """What is measured, the most telling first.
+
+    Args:
+      data: words that name the dataset and where it is.
+      dispatch: steps in a dispatch of the smallest network.
+    """
+    low = "--config.model.dtype=bfloat16"
+    of_faces = (f"--config.data.name={_FACES}", "--config.data.label_policy=nearest", *data)
+    long = ("--config.eval.every=10000", "--config.eval.log_every=500")
+    whole = ("--steps=20000", "--log_every=2000", "--bare_steps=20", "--turns=1")
+    return [
+        _step("resnet34", 256),
+        _step("levi", 50, dispatch=dispatch),
+        _step("levi", 256),
+        _step("vgg16_dex", 128),
+        _step("vit", 128),
+        Measurement(
+            "end_to_end",
+            "tests.benchmarks.end_to_end",
+            (f"--data={_FACES}", "--placements=device,host", *whole, low, *data),
+        ),
+        Measurement(
+            "evaluation",
+            "tests.benchmarks.evaluation",
+            ("--configs=levi,resnet34", "--batch=256", "--dtype=bfloat16"),
+            peer=False,
+        ),
+        Measurement(
+            "five_folds", "ageflax.main", ("--config=configs/levi.py", low, *of_faces, *long)
+        ),
+    ]
+
+
+def _run(options: argparse.Namespace) -> None:
+    data = [f"--config.data.dir={options.data_dir}"] if options.data_dir else []
+    if options.manual_dir:
+        data.append(f"--config.data.manual_dir={options.manual_dir}")
+    everything = measurements(data, options.dispatch)
+    names = [measured.name for measured in everything]
+    chosen = options.only.split(",") if options.only else names
+    if unknown := set(chosen) - set(names):
+        raise InputError(f"--only: {sorted(unknown)[0]!r} is none of {', '.join(names)}")
+    folder: Path = options.output
+    folder.mkdir(parents=True, exist_ok=True)
+    # Seconds of each, those of attempts that failed included; and which are done.
+    state = files.read_json(folder / "state.json") or {"seconds": {}, "done": []}
+    failed = []
+    for measured in everything:
+        name = measured.name
+        if name not in chosen:
+            continue
+        if name in state["done"]:
+            say(f"{name}: in {folder} already")
+            continue
+        log, started = folder / f"{name}.log", machine.clock()
+        say(f"{name}: {log}")
+        code = _measure(measured, folder, log, options.torch_python)
+        state["seconds"][name] = state["seconds"].get(name, 0.0) + machine.clock() - started
+        if code:
+            failed.append(name)
+        else:
+            state["done"].append(name)
+        files.write_json(folder / "state.json", state)
+        print(_found(log), flush=True)
+    if failed:
+        raise RunError(f"{', '.join(failed)}: see their .log in {folder}; the same command goes on")
+
+
+def _measure(measured: Measurement, folder: Path, log: Path, torch_python: str) -> int:
+    """Runs one of them in a process of its own, as a device's memory is one process's; its exit code."""
+    words = measured.command(folder, torch_python)
+    with log.open("w") as file:
+        return subprocess.run(words, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
+
+
+def _found(log: Path) -> str:
+    """The table that a measurement printed, or else its last lines."""
+    lines = log.read_text().splitlines()
+    return "\n".join([line for line in lines if line.startswith("|")] or lines[-6:])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks.accelerator",
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
+    )
+    parser.add_argument("--manual_dir", default="", metavar="FOLDER", help="labels.csv and faces")
+    parser.add_argument("--data_dir", default="", metavar="DIR", help="where datasets are built")
+    parser.add_argument("--torch_python", default="", help="a Python with torch and torchvision")
+    parser.add_argument("--dispatch", type=int, default=50, help="Levi's steps in one dispatch")
+    parser.add_argument("--only", default="", metavar="NAME,..", help="some of them")
+    parser.add_argument("--output", type=Path, metavar="DIR", required=True)
+    options = parser.parse_args(arguments)
+    return command.run("tests.benchmarks.accelerator", lambda: _run(options))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
