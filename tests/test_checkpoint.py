@@ -1,3 +1,4 @@
+import gc
 import json
 import os
 import shutil
@@ -8,8 +9,10 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
+from ageflax import checkpoint
 from ageflax.checkpoint import Checkpoints
 from ageflax.errors import RunError
 from ageflax.sharding import make_mesh, replicated
@@ -101,18 +104,57 @@ def test_a_continued_run_still_knows_the_best(saved):
     reopened.close()
 
 
+def assert_is_state_of(step: int, state: TrainState) -> None:
+    for got, expected in zip(jax.tree.leaves(state), jax.tree.leaves(state_of(step)), strict=True):
+        if jnp.issubdtype(got.dtype, jax.dtypes.prng_key):
+            got, expected = jax.random.key_data(got), jax.random.key_data(expected)
+        np.testing.assert_array_equal(got, expected)
+
+
 def test_what_comes_back_is_what_was_saved(saved):
     checkpoints, _, _ = saved
     restored = checkpoints.restore_latest(state_of(0))
     assert restored is not None
     assert restored.notes == {"validation": {"exact": 0.4}}
-    for got, expected in zip(
-        jax.tree.leaves(restored.state), jax.tree.leaves(state_of(5)), strict=True
-    ):
-        if jnp.issubdtype(got.dtype, jax.dtypes.prng_key):
-            got, expected = jax.random.key_data(got), jax.random.key_data(expected)
-        np.testing.assert_array_equal(got, expected)
+    assert_is_state_of(5, restored.state)
     assert jax.random.uniform(restored.state.key) == jax.random.uniform(jax.random.key(7))
+
+
+def test_a_run_that_saved_by_ocdbt_goes_on(tmp_path):
+    with ocp.CheckpointManager(tmp_path) as orbax:  # as these were saved once
+        state = checkpoint._plain(state_of(3))
+        args = ocp.args.Composite(
+            state=ocp.args.StandardSave(state), notes=ocp.args.JsonSave({"waited": 1})
+        )
+        orbax.save(3, args=args)
+    assert list((tmp_path / "3").rglob("manifest.ocdbt"))
+    checkpoints = Checkpoints(tmp_path, say=print)
+    restored = checkpoints.restore_latest(state_of(0))
+    assert restored is not None
+    assert restored.notes == {"waited": 1}
+    assert_is_state_of(3, restored.state)
+    checkpoints.save(4, state_of(4), {}, 0.5)
+    checkpoints.finish()
+    assert not list((tmp_path / "4").rglob("manifest.ocdbt"))
+    restored = checkpoints.restore_latest(state_of(0))
+    assert restored is not None
+    assert_is_state_of(4, restored.state)
+    checkpoints.close()
+
+
+def test_saving_leaves_none_of_tensorstores_metrics_in_memory(saved):
+    def left() -> int:
+        """Values as TensorStore tells its metrics, which it does not free."""
+        lists = (each for each in gc.get_objects() if type(each) is list and len(each) == 1)
+        return sum(isinstance(value, dict) and set(value) == {"value"} for (value,) in lists)
+
+    checkpoints, _, _ = saved
+    before = left()
+    for step in (6, 7, 8):
+        checkpoints.save(step, state_of(step), {}, 0.1)
+    checkpoints.finish()
+    gc.collect()
+    assert left() == before
 
 
 def test_a_save_survives_the_state_being_overwritten(tmp_path):
