@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import jax
 import numpy as np
 import onnxruntime
 
@@ -26,6 +27,7 @@ from ageflax import bundle, command, export, files, steps
 from ageflax import config as configuration
 from ageflax.errors import InputError, RunError
 from ageflax.export._serving import serving
+from ageflax.models.platform import traced_for
 from ageflax.progress import say
 from tests.benchmarks import machine
 from tests.benchmarks.peer import Peer
@@ -64,7 +66,12 @@ def _opencv(path: Path) -> Answer:
 
 def _jax(model: bundle.Model) -> Answer:
     served = serving(model, layout="nchw_bgr_float", crops="center")
-    compiled = steps.compiled(lambda variables, images: served(variables, images))
+
+    def answered(variables: Any, images: jax.Array) -> Any:
+        with traced_for(jax.default_backend()):  # as evaluation and prediction are
+            return served(variables, images)
+
+    compiled = steps.compiled(answered)
     return lambda images: [np.asarray(x) for x in compiled(model.variables, images)]
 
 

@@ -22,7 +22,7 @@ _LIMITS = {
     "people": (MIN_PEOPLE, 100_000),
     "photos": (1, 100),
     # Smaller ones show no wrinkles; larger ones show that it is a drawing.
-    "size": (32, 512),
+    "size": (32, 1024),
     "seed": (0, 2**32 - 1),
 }
 

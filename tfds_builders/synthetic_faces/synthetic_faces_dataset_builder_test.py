@@ -159,7 +159,7 @@ def test_a_photograph_does_not_depend_on_what_was_drawn_before():
     assert drawing.photograph(citizens[7], 1, size=48, seed=5) == alone
 
 
-@pytest.mark.parametrize("size", [32, 97, 512])
+@pytest.mark.parametrize("size", [32, 97, 1024])
 def test_pictures_have_the_size_asked_for(size: int):
     content = drawing.photograph(population.populate(40, 0)[0], 0, size=size, seed=0)
     assert Image.open(io.BytesIO(content)).size == (size, size)
@@ -170,6 +170,12 @@ def test_a_name_spells_out_the_config():
     assert (config.people, config.photos, config.size, config.seed) == (200, 5, 64, 7)
     # TFDS refuses a second config of the same name unless it is the very same object.
     assert module.Builder.get_builder_config("people_200_photos_5_size_64_seed_7") is config
+
+
+@pytest.mark.parametrize("size", [32, 816, 1024])  # 816 is Adience's, and the benchmarks' default
+def test_sizes_up_to_real_photographs_have_a_config(size: int):
+    name = f"people_40_photos_4_size_{size}_seed_0"
+    assert module.Builder.get_builder_config(name).size == size
 
 
 def test_only_the_default_is_built_without_a_name(tmp_path: Path):
@@ -184,8 +190,8 @@ def test_only_the_default_is_built_without_a_name(tmp_path: Path):
     [
         ("people_39_photos_5_size_64_seed_0", "people is 39, must be 40 to 100000"),
         ("people_200_photos_0_size_64_seed_0", "photos is 0, must be 1 to 100"),
-        ("people_200_photos_5_size_5_seed_0", "size is 5, must be 32 to 512"),
-        ("people_200_photos_5_size_100000_seed_0", "size is 100000, must be 32 to 512"),
+        ("people_200_photos_5_size_5_seed_0", "size is 5, must be 32 to 1024"),
+        ("people_200_photos_5_size_100000_seed_0", "size is 100000, must be 32 to 1024"),
         ("people_200_photos_5_size_64_seed_4294967296", "seed is 4294967296"),
         ("people_200_photos_5_size_64", "people_P_photos_N_size_S_seed_K"),
         ("people_200_photos_5_size_64_seed_-1", "people_P_photos_N_size_S_seed_K"),
