@@ -125,7 +125,8 @@ def _whole(
         for workers in sorted({0, options.workers}):
             source = placement.Streamed(pixels, labels, mesh, workers=workers)
             where = f"{workers} processes" if workers else "threads"
-            ahead = 4 * max(workers, 1)
+            # A worker has four made and four more in its queue; grain holds others on their way.
+            ahead = 20 * workers if workers else 6
             found[f"streamed, {name}, {where}"] = _batches(source, options, ahead=ahead)
     decoding, starts = pipeline.Decoding(options.size, "bilinear"), {}
     for name in ("first", "second"):
