@@ -3,9 +3,7 @@
 Runs on a Python of its own that has tensorflow.
 """
 
-import json
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tensorflow as tf  # pyright: ignore[reportMissingImports]  not a dependency of the project
+from peer_lines import Seconds, serve  # pyright: ignore[reportMissingImports]  beside this script
 
 
 def _dataset(given: dict[str, Any]) -> Any:
@@ -36,29 +35,18 @@ def _dataset(given: dict[str, Any]) -> Any:
     return dataset.prefetch(2 if given["workers"] else 0).with_options(options)
 
 
-def _main() -> None:
-    dataset = None
-    for line in sys.stdin:
-        told = json.loads(line)
-        try:
-            if "open" in told:
-                dataset = _dataset(told["open"])
-                for _ in dataset:
-                    pass
-                answer: dict[str, Any] = {"tensorflow": tf.__version__}
-            else:
-                assert dataset is not None
-                seconds = []
-                for _ in range(told["time"]):
-                    started = time.perf_counter()
-                    for _ in dataset:
-                        pass
-                    seconds.append(time.perf_counter() - started)
-                answer = {"seconds": seconds}
-        except Exception as error:
-            answer = {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
-        print(json.dumps(answer), flush=True)
+def _opened(**given: Any) -> Seconds:
+    dataset = _dataset(given)
+
+    def once() -> float:
+        started = time.perf_counter()
+        for _ in dataset:
+            pass
+        return time.perf_counter() - started
+
+    once()
+    return lambda count: [once() for _ in range(count)]
 
 
 if __name__ == "__main__":
-    _main()
+    serve(_opened, tensorflow=tf.__version__)

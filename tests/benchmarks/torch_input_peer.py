@@ -1,17 +1,16 @@
 """The peer of `tests.benchmarks.input`: torch's DataLoader over JPEG files, as torchvision's examples have it.
 
-Runs on a Python of its own that has torch, torchvision and Pillow. Lines of JSON as in torch_peer.py:
+Runs on a Python of its own that has torch, torchvision and Pillow. Lines of JSON as in peer_lines.py:
 {"time": passes} answers the seconds of each pass over the files.
 """
 
 import io
-import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import torch  # pyright: ignore[reportMissingImports]  not a dependency of the project
+from peer_lines import Seconds, serve  # pyright: ignore[reportMissingImports]  beside this script
 from PIL import Image
 from torch.utils import data  # pyright: ignore[reportMissingImports]
 from torchvision import transforms  # pyright: ignore[reportMissingImports]
@@ -41,37 +40,25 @@ class Faces(data.Dataset):
         return self._transform(Image.open(io.BytesIO(self._contents[k])).convert("RGB"))
 
 
-def _main() -> None:
-    loader = None
-    for line in sys.stdin:
-        told = json.loads(line)
-        try:
-            if "open" in told:
-                given = told["open"]
-                faces = Faces(given["folder"], given["repeats"], given["size"], given["crop"])
-                if not given["workers"]:
-                    torch.set_num_threads(1)
-                loader = data.DataLoader(
-                    faces,
-                    given["batch"],
-                    shuffle=True,
-                    num_workers=given["workers"],
-                    persistent_workers=given["workers"] > 0,
-                )
-                sum(len(batch) for batch in loader)  # workers start with the first pass
-                answer: dict[str, Any] = {"torch": torch.__version__}
-            else:
-                assert loader is not None
-                seconds = []
-                for _ in range(told["time"]):
-                    started = time.perf_counter()
-                    sum(len(batch) for batch in loader)
-                    seconds.append(time.perf_counter() - started)
-                answer = {"seconds": seconds}
-        except Exception as error:
-            answer = {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
-        print(json.dumps(answer), flush=True)
+def _opened(folder: str, repeats: int, size: int, crop: int, batch: int, workers: int) -> Seconds:
+    if not workers:
+        torch.set_num_threads(1)
+    loader = data.DataLoader(
+        Faces(folder, repeats, size, crop),
+        batch,
+        shuffle=True,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+    )
+
+    def once() -> float:
+        started = time.perf_counter()
+        sum(len(batch) for batch in loader)
+        return time.perf_counter() - started
+
+    once()  # workers start with the first pass
+    return lambda count: [once() for _ in range(count)]
 
 
 if __name__ == "__main__":
-    _main()
+    serve(_opened, torch=torch.__version__)

@@ -2,21 +2,20 @@
 
 DataLoader workers decode, resize, crop and mirror uint8 by torchvision's C++ and pinned memory carries it
 over; the rest is the step of torch_peer.py: channels_last, autocast, compiled where asked for. Runs on a
-Python of its own that has torch and torchvision. Lines of JSON as in torch_peer.py: {"time": steps} answers
+Python of its own that has torch and torchvision. Lines of JSON as in peer_lines.py: {"time": steps} answers
 the seconds of each.
 """
 
-import json
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch  # pyright: ignore[reportMissingImports]  not a dependency of the project
+from peer_lines import serve  # pyright: ignore[reportMissingImports]  beside this script
 from torch.nn import functional  # pyright: ignore[reportMissingImports]
 from torch.utils import data  # pyright: ignore[reportMissingImports]
-from torch_peer import NETWORKS  # pyright: ignore[reportMissingImports]  beside this script
+from torch_peer import NETWORKS, tuned  # pyright: ignore[reportMissingImports]  beside this script
 from torchvision import io, transforms  # pyright: ignore[reportMissingImports]
 
 
@@ -115,23 +114,6 @@ class Loop:
             torch.cuda.synchronize()
 
 
-def _main() -> None:
-    torch.backends.cudnn.benchmark = True
-    torch.set_float32_matmul_precision("high")
-    loop = None
-    for line in sys.stdin:
-        told = json.loads(line)
-        try:
-            if "open" in told:
-                loop = Loop(**told["open"])
-                answer: dict[str, Any] = {"torch": torch.__version__}
-            else:
-                assert loop is not None
-                answer = {"seconds": loop.seconds(told["time"])}
-        except Exception as error:
-            answer = {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
-        print(json.dumps(answer), flush=True)
-
-
 if __name__ == "__main__":
-    _main()
+    tuned()
+    serve(lambda **given: Loop(**given).seconds, torch=torch.__version__)

@@ -6,13 +6,12 @@ of JSON comes in on standard input, one goes out: {"open": {...}} builds a netwo
 a forward pass.
 """
 
-import json
-import sys
 import time
 from typing import Any
 
 import torch  # pyright: ignore[reportMissingImports]  not a dependency of the project
 import torchvision  # pyright: ignore[reportMissingImports]
+from peer_lines import Seconds, serve  # pyright: ignore[reportMissingImports]  beside this script
 from torch import nn  # pyright: ignore[reportMissingImports]
 from torch.nn import functional  # pyright: ignore[reportMissingImports]
 
@@ -104,26 +103,19 @@ class Inference:
         return time.perf_counter() - started
 
 
-def _main() -> None:
+def _opened(task: str = "training", **given: Any) -> Seconds:
+    timed = (Inference if task == "inference" else Training)(**given)
+    for _ in range(2):
+        timed.step()
+    return lambda count: [timed.step() for _ in range(count)]
+
+
+def tuned() -> None:
+    """Has PyTorch choose its fastest kernels."""
     torch.backends.cudnn.benchmark = True
     torch.set_float32_matmul_precision("high")
-    timed = None
-    for line in sys.stdin:
-        told = json.loads(line)
-        try:
-            if "open" in told:
-                task = told["open"].pop("task", "training")
-                timed = (Inference if task == "inference" else Training)(**told["open"])
-                for _ in range(2):
-                    timed.step()
-                answer: dict[str, Any] = {"torch": torch.__version__}
-            else:
-                assert timed is not None
-                answer = {"seconds": [timed.step() for _ in range(told["time"])]}
-        except Exception as error:
-            answer = {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
-        print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":
-    _main()
+    tuned()
+    serve(_opened, torch=torch.__version__)
