@@ -11,6 +11,8 @@ from ageflax.models.winograd import winograd_convolution
 
 # Matrix units take 16 to 128 channels at once; up to here, more of them is no more work.
 _FEW_CHANNELS = 64
+# What GPUs' matrix units take bfloat16 channels by.
+_WHOLE_CHANNELS = 8
 # Kernels that Winograd's form pays for; at test, where features have so many times channels^2 values.
 _TILED, _AT_TEST = (3, 5), 8
 # From here on, Winograd's additions are few beside the products saved, and patches worth copying.
@@ -54,6 +56,10 @@ def space_to_depth_convolution(
     kernel = jnp.pad(kernel, ((0, more), (0, more), (0, 0), (0, 0)))
     kernel = kernel.reshape(taps, stride, taps, stride, c, features).transpose(0, 2, 1, 3, 4, 5)
     kernel = kernel.reshape(taps, taps, stride * stride * c, features)
+    # Else cuDNN copies both once more to fill them up, forward and backward.
+    missing = -x.shape[-1] % _WHOLE_CHANNELS
+    x = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, missing)))
+    kernel = jnp.pad(kernel, ((0, 0), (0, 0), (0, missing), (0, 0)))
     return jax.lax.conv_general_dilated(
         x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
     )

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float, UInt8
 
@@ -60,9 +61,8 @@ def ceil_max_pool(
     return max_pool(x, window=window, stride=stride, padding=pads, train=train)
 
 
-def _code(row: int, column: int, window: int, stride: int) -> int:
-    """A place in a window as one number; places just outside of it have numbers of their own."""
-    return row * (-(-window // stride) * stride) + column
+# No place in a window; one window larger than 15 by 15 would need more than a byte.
+_NOWHERE = 255
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
@@ -92,8 +92,7 @@ def _forward(
                 largest = values
                 continue
             # Only a larger one: of equals the first wins, as in XLA, Caffe and PyTorch.
-            code = jnp.uint8(_code(i, j, window, stride))
-            place = jnp.where(values > largest, code, place)
+            place = jnp.where(values > largest, jnp.uint8(i * window + j), place)
             largest = jnp.maximum(largest, values)
     assert largest is not None  # a window has a place
     return largest, (place, jnp.zeros((0, *x.shape[1:3]), x.dtype))
@@ -104,34 +103,49 @@ def _backward(
 ) -> tuple[jax.Array]:
     """Each input gathers from the windows that it lies in, so that nothing is scattered.
 
-    Row r of the padded input is row r % stride of block r // stride; of the windows that begin `back`
-    blocks before, it is row r % stride + back * stride.
+    Row stride k + s lies in windows k + d, each d an offset, and is their row s + top - stride d. All rows
+    of a block have the same windows to look at, so blocks are made whole: from the first row of the
+    input on, since what is not padded then ends with a block, mostly, and no result is cut to size.
     """
     place, like = noted
     (b, h2, w2, c), (height, width) = g.shape, like.shape[1:]
-    (top, bottom), (left, right) = padding
-    down, across = -(-(height + top + bottom) // stride), -(-(width + left + right) // stride)
-    reach = -(-window // stride)
-    edges = ((0, 0), (reach - 1, down - h2), (reach - 1, across - w2), (0, 0))
-    # 255 is no place: windows outside won nothing.
-    place, g = jnp.pad(place, edges, constant_values=255), jnp.pad(g, edges)
-    step = jnp.arange(stride)
+    (top, _), (left, _) = padding
+    down, across = -(-height // stride), -(-width // stride)
+    rows, columns = (_offsets(window, stride, before) for before in (top, left))
+    edges = (
+        (0, 0),
+        (-rows[0], max(down + rows[-1] - h2, 0)),
+        (-columns[0], max(across + columns[-1] - w2, 0)),
+        (0, 0),
+    )
+    # Windows outside won nothing.
+    place, g = jnp.pad(place, edges, constant_values=_NOWHERE), jnp.pad(g, edges)
     total = None
-    for back in range(reach):
-        for aside in range(reach):
-            start = (0, reach - 1 - back, reach - 1 - aside, 0)
+    for back in rows:
+        for aside in columns:
+            start = (0, back - rows[0], aside - columns[0], 0)
             stop = (b, start[1] + down, start[2] + across, c)
             won, flowing = (
                 jax.lax.slice(array, start, stop).reshape(b, down, 1, across, 1, c)
                 for array in (place, g)
             )
-            codes = _code(1, 0, window, stride) * (step + back * stride)[:, None]
-            codes = (codes + step + aside * stride).astype(jnp.uint8)
-            part = jnp.where(won == codes[:, None, :, None], flowing, jnp.zeros((), g.dtype))
+            mine = _places(window, stride, top - stride * back, left - stride * aside)
+            part = jnp.where(won == mine[:, None, :, None], flowing, jnp.zeros((), g.dtype))
             total = part if total is None else total + part
     assert total is not None  # a window has a place
-    total = total.reshape(b, down * stride, across * stride, c)
-    return (total[:, top : top + height, left : left + width],)
+    return (total.reshape(b, down * stride, across * stride, c)[:, :height, :width],)
+
+
+def _offsets(window: int, stride: int, before: int) -> range:
+    """Of the windows that some row of a block lies in, from the window of the block's own number."""
+    return range(-((window - 1 - before) // stride), (stride - 1 + before) // stride + 1)
+
+
+def _places(window: int, stride: int, row: int, column: int) -> UInt8[np.ndarray, "s s"]:
+    """Which place in a window each of a block's pixels is, where the first of them is row, column."""
+    i, j = np.arange(stride)[:, None] + row, np.arange(stride) + column
+    inside = (i >= 0) & (i < window) & (j >= 0) & (j < window)
+    return np.where(inside, i * window + j, _NOWHERE - 1).astype(np.uint8)
 
 
 _noted.defvjp(_forward, _backward)

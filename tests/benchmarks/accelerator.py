@@ -29,27 +29,31 @@ class Measurement:
       module: as in `python -m`.
       words: its arguments, without the output.
       peer: whether it takes --torch_python.
+      modes: whether it takes --modes, of PyTorch.
     """
 
     name: str
     module: str
     words: tuple[str, ...]
     peer: bool = True
+    modes: bool = False
 
-    def command(self, folder: Path, torch_python: str) -> list[str]:
+    def command(self, folder: Path, torch_python: str, modes: str = "") -> list[str]:
         """What is started."""
         found = [sys.executable, "-m", self.module, *self.words]
         if self.module == "ageflax.main":
             return [*found, f"--workdir={folder / self.name}"]
         if self.peer and torch_python:
             found.append(f"--torch_python={torch_python}")
+            if self.modes and modes:
+                found.append(f"--modes={modes}")
         return [*found, f"--output={folder / self.name}.json"]
 
 
-def _step(config: str, batch: int, *, dispatch: int = 1) -> Measurement:
+def _step(config: str, batch: int, dispatch: int) -> Measurement:
     words = (f"--configs={config}", f"--batch={batch}", f"--dispatch={dispatch}")
     words = (*words, "--dtype=bfloat16", "--turns=3", "--steps=10")
-    return Measurement(f"{config}_{batch}", "tests.benchmarks.training_step", words)
+    return Measurement(f"{config}_{batch}", "tests.benchmarks.training_step", words, modes=True)
 
 
 def measurements(data: Sequence[str], dispatch: int) -> list[Measurement]:
@@ -62,13 +66,17 @@ def measurements(data: Sequence[str], dispatch: int) -> list[Measurement]:
     low = "--config.model.dtype=bfloat16"
     of_faces = (f"--config.data.name={_FACES}", "--config.data.label_policy=nearest", *data)
     long = ("--config.eval.every=10000", "--config.eval.log_every=500")
-    whole = ("--steps=20000", "--log_every=2000", "--bare_steps=20", "--turns=1")
+    whole = ("--steps=8000", "--log_every=1000", "--bare_steps=20", "--turns=1")
+    whole = (*whole, f"--bare_dispatch={dispatch}")
+    # Steps of the larger networks in a dispatch: enough that waiting for its end does not count.
+    few = max(dispatch // 10, 1)
     return [
-        _step("resnet34", 256),
-        _step("levi", 50, dispatch=dispatch),
-        _step("levi", 256),
-        _step("vgg16_dex", 128),
-        _step("vit", 128),
+        _step("resnet34", 256, few),
+        _step("resnet34", 512, few),
+        _step("levi", 50, dispatch),
+        _step("levi", 256, dispatch),
+        _step("vgg16_dex", 128, few),
+        _step("vit", 128, few),
         Measurement(
             "end_to_end",
             "tests.benchmarks.end_to_end",
@@ -109,7 +117,7 @@ def _run(options: argparse.Namespace) -> None:
             continue
         log, started = folder / f"{name}.log", machine.clock()
         say(f"{name}: {log}")
-        code = _measure(measured, folder, log, options.torch_python)
+        code = _measure(measured.command(folder, options.torch_python, options.modes), log)
         state["seconds"][name] = state["seconds"].get(name, 0.0) + machine.clock() - started
         if code:
             failed.append(name)
@@ -121,9 +129,8 @@ def _run(options: argparse.Namespace) -> None:
         raise RunError(f"{', '.join(failed)}: see their .log in {folder}; the same command goes on")
 
 
-def _measure(measured: Measurement, folder: Path, log: Path, torch_python: str) -> int:
+def _measure(words: Sequence[str], log: Path) -> int:
     """Runs one of them in a process of its own, as a device's memory is one process's; its exit code."""
-    words = measured.command(folder, torch_python)
     with log.open("w") as file:
         return subprocess.run(words, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
 
@@ -144,6 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--manual_dir", default="", metavar="FOLDER", help="labels.csv and faces")
     parser.add_argument("--data_dir", default="", metavar="DIR", help="where datasets are built")
     parser.add_argument("--torch_python", default="", help="a Python with torch and torchvision")
+    parser.add_argument("--modes", default="", help="of PyTorch's step: eager, ..; all of them")
     parser.add_argument("--dispatch", type=int, default=50, help="Levi's steps in one dispatch")
     parser.add_argument("--only", default="", metavar="NAME,..", help="some of them")
     parser.add_argument("--output", type=Path, metavar="DIR", required=True)

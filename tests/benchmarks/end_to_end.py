@@ -89,7 +89,7 @@ def measure(options: argparse.Namespace, data_dir: str) -> dict[str, Any]:
     configs = {name: _config(options, name, data_dir) for name in options.placements.split(",")}
     first = next(iter(configs.values()))
     batch = first.data.batch_size
-    bare = Ours(first)
+    bare = Ours(first, dispatch=options.bare_dispatch)
     bare.seconds(1)
     rates: dict[str, list[float]] = {"bare step": []}
     with contextlib.ExitStack() as stack:
@@ -139,8 +139,9 @@ def _run(options: argparse.Namespace, words: Sequence[str]) -> None:
         raise InputError(f"--placements: {unknown.pop()!r} is none of {', '.join(_PLACEMENTS)}")
     if options.torch_mode not in MODES:
         raise InputError(f"--torch_mode={options.torch_mode} is none of {', '.join(MODES)}")
-    if min(options.turns, options.bare_steps, options.log_every) < 1:
-        raise InputError("--turns, --bare_steps and --log_every are at least 1")
+    counts = (options.turns, options.bare_steps, options.bare_dispatch, options.log_every)
+    if min(counts) < 1:
+        raise InputError("--turns, --bare_steps, --bare_dispatch and --log_every are at least 1")
     described = machine.describe("tests.benchmarks.end_to_end", words)
     with tempfile.TemporaryDirectory() as folder:
         found = measure(options, options.data_dir or folder)
@@ -167,6 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=40, help="of a fold")
     parser.add_argument("--log_every", type=int, default=5, help="steps between log lines")
     parser.add_argument("--bare_steps", type=int, default=5, help="before and after each fold")
+    parser.add_argument("--bare_dispatch", type=int, default=1, help="steps in each of them")
     parser.add_argument("--turns", type=int, default=2)
     parser.add_argument("--torch_python", default="", help="a Python with torch and torchvision")
     parser.add_argument("--torch_mode", default="compiled", help=", ".join(MODES))

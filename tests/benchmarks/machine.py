@@ -2,14 +2,16 @@
 
 import datetime
 import importlib.metadata
+import math
 import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.extend
 import numpy as np
 
 from ageflax import __version__
@@ -74,6 +76,41 @@ def matrix_product_tflops(dtype: str, *, side: int = 0) -> float:
         jax.block_until_ready(product(left, right))
         best = min(best, clock() - started)
     return count * 2 * side**3 / best / 1e12
+
+
+def product_gflop(function: Callable[..., Any], *arguments: Any) -> float:
+    """GFLOP of a function's matrix products and convolutions, a multiplication and an addition being two.
+
+    Counted in what JAX traces, as not every backend tells the cost of what it has not compiled.
+
+    Args:
+      function: of arrays.
+      arguments: arrays, or their shapes.
+    """
+    return _products(jax.make_jaxpr(function)(*arguments).jaxpr) / 1e9
+
+
+def _products(jaxpr: Any) -> float:
+    found = 0.0
+    for equation in jaxpr.eqns:
+        name, given = equation.primitive.name, equation.params
+        if name == "dot_general":
+            (contracted, _), _ = given["dimension_numbers"]
+            sides = equation.invars[0].aval.shape
+            terms = math.prod(sides[axis] for axis in contracted)
+            found += 2.0 * equation.outvars[0].aval.size * terms
+        elif name == "conv_general_dilated":
+            kernel = equation.invars[1].aval
+            outputs = kernel.shape[given["dimension_numbers"].rhs_spec[0]]
+            found += 2.0 * equation.outvars[0].aval.size * kernel.size / outputs
+        inner = [part for value in given.values() for part in jax.tree.leaves(value, is_leaf=_traced)]
+        times = given.get("length", 1) if name == "scan" else 1
+        found += times * sum(_products(getattr(p, "jaxpr", p)) for p in inner if _traced(p))
+    return found
+
+
+def _traced(value: Any) -> bool:
+    return isinstance(value, jax.extend.core.Jaxpr | jax.extend.core.ClosedJaxpr)
 
 
 def describe(module: str, words: Sequence[str]) -> dict[str, Any]:

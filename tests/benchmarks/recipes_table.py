@@ -28,7 +28,7 @@ def _row(result: Result) -> list[list[str]]:
         result["network"],
         str(result["crop"]),
         f"{result['parameters'] / 1e6:.2f}",
-        "" if gflop is None else f"{gflop:.2f}",
+        f"{gflop:.2f}",
         str(result["batch_size"]),
     ]
     loss = f"{result['first_loss']:.3f} to {result['last_loss']:.3f}"

@@ -62,4 +62,5 @@ def test_only_training_sees_blocks():
         ]
 
     assert shapes(False) == [(7, 7, 3, 6)]
-    assert shapes(True) == [(4, 4, 12, 6)]
+    # 12 channels of a block of 2x2 pixels, and 4 of zeros.
+    assert shapes(True) == [(4, 4, 16, 6)]
