@@ -34,7 +34,7 @@ def max_pool(
         times slower there. TPUs have an operation for it, and keep it. Values and derivative are the
         same.
     """
-    if train and platform() != "tpu":
+    if train and platform() != "tpu" and window**2 < _OUTSIDE:  # places are bytes
         return _noted(x, window, stride, padding)
     pads: Any = padding  # annotated as a string there
     # Keyword arguments only: an ONNX exporter's patch of nn.max_pool takes no others.
@@ -61,8 +61,8 @@ def ceil_max_pool(
     return max_pool(x, window=window, stride=stride, padding=pads, train=train)
 
 
-# No place in a window; one window larger than 15 by 15 would need more than a byte.
-_NOWHERE = 255
+# What windows outside have for a place, and what pixels outside of a window look for: neither finds any.
+_NONE, _OUTSIDE = 255, 254
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
@@ -103,9 +103,9 @@ def _backward(
 ) -> tuple[jax.Array]:
     """Each input gathers from the windows that it lies in, so that nothing is scattered.
 
-    Row stride k + s lies in windows k + d, each d an offset, and is their row s + top - stride d. All rows
-    of a block have the same windows to look at, so blocks are made whole: from the first row of the
-    input on, since what is not padded then ends with a block, mostly, and no result is cut to size.
+    Rows are taken in blocks of `stride`, from the input's first on: row s of block k lies in windows
+    k + d for a few offsets d, and is row s + top - stride d of them. With blocks that begin where the
+    padding does, not the input, a result would have to be cut out of them, which is slower on GPUs.
     """
     place, like = noted
     (b, h2, w2, c), (height, width) = g.shape, like.shape[1:]
@@ -118,8 +118,7 @@ def _backward(
         (-columns[0], max(across + columns[-1] - w2, 0)),
         (0, 0),
     )
-    # Windows outside won nothing.
-    place, g = jnp.pad(place, edges, constant_values=_NOWHERE), jnp.pad(g, edges)
+    place, g = jnp.pad(place, edges, constant_values=_NONE), jnp.pad(g, edges)
     total = None
     for back in rows:
         for aside in columns:
@@ -145,7 +144,7 @@ def _places(window: int, stride: int, row: int, column: int) -> UInt8[np.ndarray
     """Which place in a window each of a block's pixels is, where the first of them is row, column."""
     i, j = np.arange(stride)[:, None] + row, np.arange(stride) + column
     inside = (i >= 0) & (i < window) & (j >= 0) & (j < window)
-    return np.where(inside, i * window + j, _NOWHERE - 1).astype(np.uint8)
+    return np.where(inside, i * window + j, _OUTSIDE).astype(np.uint8)
 
 
 _noted.defvjp(_forward, _backward)

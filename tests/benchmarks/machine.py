@@ -81,7 +81,8 @@ def matrix_product_tflops(dtype: str, *, side: int = 0) -> float:
 def product_gflop(function: Callable[..., Any], *arguments: Any) -> float:
     """GFLOP of a function's matrix products and convolutions, a multiplication and an addition being two.
 
-    Counted in what JAX traces, as not every backend tells the cost of what it has not compiled.
+    Counted in what JAX traces, as not every backend tells the cost of what it has not compiled. Of a
+    condition all branches count, of a loop without end one turn.
 
     Args:
       function: of arrays.
@@ -103,7 +104,9 @@ def _products(jaxpr: Any) -> float:
             kernel = equation.invars[1].aval
             outputs = kernel.shape[given["dimension_numbers"].rhs_spec[0]]
             found += 2.0 * equation.outvars[0].aval.size * kernel.size / outputs
-        inner = [part for value in given.values() for part in jax.tree.leaves(value, is_leaf=_traced)]
+        inner = [
+            part for value in given.values() for part in jax.tree.leaves(value, is_leaf=_traced)
+        ]
         times = given.get("length", 1) if name == "scan" else 1
         found += times * sum(_products(getattr(p, "jaxpr", p)) for p in inner if _traced(p))
     return found

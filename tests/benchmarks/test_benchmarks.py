@@ -1,9 +1,12 @@
 """Each benchmark runs on settings of no meaning and leaves the figures it promises; no figure is asserted."""
 
+import functools
 import importlib
 import json
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -15,6 +18,7 @@ from tests.benchmarks import (
     evaluation,
     inference,
     input,
+    machine,
     memory,
     scaling,
     training_step,
@@ -144,6 +148,23 @@ def test_the_training_step_has_rates(tmp_path, monkeypatch, capsys):
     assert written["trunks"][0]["images_per_second"]["ageflax"] > 0
     assert written["trunks"][0]["over_best_torch"] is None
     assert "| quickstart | 4 |" in table
+
+
+def test_products_are_counted_wherever_they_are_in_a_function():
+    conv = functools.partial(
+        jax.lax.conv_general_dilated, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+    @jax.jit
+    def network(x, kernel, weights):
+        features = conv(x, kernel, (2, 2), "SAME").reshape(2, -1)  # 2 images of 4x4, 5 channels
+        for_branch = jax.lax.cond(True, lambda v: v, lambda v: v, features)
+        final, _ = jax.lax.scan(lambda carry, _: (carry @ weights, None), for_branch, length=3)
+        return jax.checkpoint(jnp.tanh)(final)
+
+    shapes = [jax.ShapeDtypeStruct(s, np.float32) for s in [(2, 8, 8, 3), (3, 3, 3, 5), (80, 80)]]
+    convolution, products = 2 * (2 * 4 * 4 * 5) * (3 * 3 * 3), 3 * 2 * (2 * 80 * 80)
+    assert machine.product_gflop(network, *shapes) == (convolution + products) / 1e9
 
 
 def test_an_accelerators_measurements_are_commands_that_there_are(monkeypatch):
