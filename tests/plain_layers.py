@@ -27,7 +27,7 @@ def _normalized(x: jax.Array, **options: Any) -> jax.Array:
 
 
 def _scores(q: jax.Array, k: jax.Array) -> jax.Array:
-    return jnp.einsum("bqhd,bkhd->bhqk", q, k, preferred_element_type=jnp.float32)
+    return jnp.einsum("bhqd,bhkd->bhqk", q, k, preferred_element_type=jnp.float32)
 
 
 @contextlib.contextmanager

@@ -71,8 +71,8 @@ def _jax(model: bundle.Model) -> Answer:
         with traced_for(jax.default_backend()):  # as evaluation and prediction are
             return served(variables, images)
 
-    compiled = steps.compiled(answered)
-    return lambda images: [np.asarray(x) for x in compiled(model.variables, images)]
+    compiled, weights = steps.compiled(answered), jax.device_put(model.variables)
+    return lambda images: [np.asarray(x) for x in compiled(weights, images)]
 
 
 def _time(answer: Answer, images: np.ndarray, least: float) -> list[float]:

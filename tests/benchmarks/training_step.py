@@ -33,8 +33,12 @@ MODES = ("eager", "channels_last", "compiled")
 
 
 def plain_config(name: str, batch: int, dtype: str) -> Config:
-    """A config's network, trained whole and from scratch."""
+    """A config's network, trained whole and from scratch, by the optimiser that the peers have."""
     plain = {
+        "optim.name": "sgd",
+        "optim.momentum": 0.9,
+        "optim.weight_decay": 5e-4,
+        "optim.clip_norm": 0.0,
         "data.batch_size": batch,
         "model.dtype": dtype,
         "transfer.weights": "",

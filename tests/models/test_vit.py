@@ -170,12 +170,12 @@ def test_every_product_of_a_training_step_is_of_two_bfloat16s(narrow_weights: Tr
 
 def test_the_scores_derivatives_are_jaxs_own() -> None:
     q, k, outer = (
-        jax.random.normal(key, (2, 7, 3, 8)) for key in jax.random.split(jax.random.key(0), 3)
+        jax.random.normal(key, (2, 3, 7, 8)) for key in jax.random.split(jax.random.key(0), 3)
     )
-    outer = jnp.einsum("bqhd,bkhd->bhqk", outer, k)
+    outer = jnp.einsum("bhqd,bhkd->bhqk", outer, k)
 
     def plain(q: jax.Array, k: jax.Array) -> jax.Array:
-        return jnp.einsum("bqhd,bkhd->bhqk", q, k)
+        return jnp.einsum("bhqd,bhkd->bhqk", q, k)
 
     expected, expected_back = jax.vjp(plain, q, k)
     got, back = jax.vjp(_scores, q, k)
