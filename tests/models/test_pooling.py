@@ -22,13 +22,14 @@ FORMS = [
 ]
 
 
-def derived(pool):
+def derived(pool, platform="gpu"):
     """Jitted: (x, g) -> the pooled features, and what g is by x."""
 
     @jax.jit
     def found(x, g):
-        pooled, back = jax.vjp(pool, x)
-        return pooled, back(g)[0]
+        with traced_for(platform):
+            pooled, back = jax.vjp(pool, x)
+            return pooled, back(g)[0]
 
     return found
 
@@ -41,7 +42,8 @@ def features(height: int, width: int, dtype=np.float32) -> jax.Array:
 
 @pytest.mark.parametrize(("window", "stride", "padding"), FORMS)
 @pytest.mark.parametrize("size", [(7, 7), (8, 11), (6, 5)])
-def test_the_noted_form_is_the_plain_one_to_the_last_bit(window, stride, padding, size):
+@pytest.mark.parametrize("platform", ["cpu", "gpu"])
+def test_the_noted_form_is_the_plain_one_to_the_last_bit(window, stride, padding, size, platform):
     x = features(*size)
 
     def pooled(train):
@@ -52,7 +54,7 @@ def test_the_noted_form_is_the_plain_one_to_the_last_bit(window, stride, padding
     # Whole numbers, whose sums do not depend on the order.
     shape = jax.eval_shape(pooled(False), x).shape
     g = jnp.asarray(np.random.default_rng(1).integers(-9, 10, shape), jnp.float32)
-    plain, noted = (derived(pooled(train))(x, g) for train in (False, True))
+    plain, noted = (derived(pooled(train), platform)(x, g) for train in (False, True))
     np.testing.assert_array_equal(plain[0], noted[0])
     np.testing.assert_array_equal(plain[1], noted[1])
 
