@@ -5,6 +5,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from ageflax.models.platform import platform
+
 _PATCH = 16
 _HEAD = 64  # features of an attention head
 
@@ -65,14 +67,27 @@ class _Block(nn.Module):
     drop_path: float
     dtype: jnp.dtype
 
-    def _attend(self, x: jax.Array) -> jax.Array:
+    def _dense(
+        self, x: Float[Array, "b t c"], features: int, name: str, *, train: bool
+    ) -> Float[Array, "b t f"]:
+        """A layer over each token; in training on CPUs over all faces' tokens in one row.
+
+        Of three axes, the kernel's derivative sums over two: for that XLA's code for CPUs first copies
+        both operands, which takes half as long again as all of the products. TPUs keep three.
+        """
+        layer = nn.Dense(features, dtype=self.dtype, name=name)
+        if not train or platform() != "cpu":
+            return layer(x)
+        return layer(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], -1)
+
+    def _attend(self, x: jax.Array, *, train: bool) -> jax.Array:
         batch, tokens, width = x.shape
-        qkv = nn.Dense(3 * width, dtype=self.dtype, name="qkv")(x)
+        qkv = self._dense(x, 3 * width, "qkv", train=train)
         # A head's tokens one after another: of products over strided heads a CPU makes half the rate.
         q, k, v = qkv.reshape(batch, tokens, 3, -1, _HEAD).transpose(2, 0, 3, 1, 4)
         weights = jax.nn.softmax(_scores(q, k) * _HEAD**-0.5).astype(self.dtype)
         x = (weights @ v).swapaxes(1, 2).reshape(batch, tokens, width)
-        return nn.Dense(width, dtype=self.dtype, name="projection")(x)
+        return self._dense(x, width, "projection", train=train)
 
     def _kept(self, x: jax.Array, *, train: bool) -> jax.Array:
         """Stochastic depth: for some faces the branch is left out, for the others scaled up."""
@@ -80,9 +95,10 @@ class _Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b t c"], *, train: bool) -> Float[Array, "b t c"]:
-        x = x + self._kept(self._attend(_LayerNorm(name="norm1")(x)), train=train)
-        y = nn.Dense(4 * x.shape[-1], dtype=self.dtype, name="fc1")(_LayerNorm(name="norm2")(x))
-        y = nn.Dense(x.shape[-1], dtype=self.dtype, name="fc2")(_quick_gelu(y))
+        x = x + self._kept(self._attend(_LayerNorm(name="norm1")(x), train=train), train=train)
+        y, width = _LayerNorm(name="norm2")(x), x.shape[-1]
+        y = _quick_gelu(self._dense(y, 4 * width, "fc1", train=train))
+        y = self._dense(y, width, "fc2", train=train)
         return x + self._kept(y, train=train)
 
 

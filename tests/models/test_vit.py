@@ -218,7 +218,7 @@ def test_drop_path_leaves_branches_of_the_last_block_out_for_whole_faces(
     tested, _ = _run(network, narrow_weights, images[:1], train=False)
     # What the last block adds: nothing, either branch doubled, or both.
     added = np.asarray(layers["block_1"]["__call__"][0]) - first
-    attention = np.asarray(layers["block_1"]["projection"]["__call__"][0])
+    attention = np.asarray(layers["block_1"]["projection"]["__call__"][0]).reshape(added.shape)
     kinds, counts = np.unique(added.round(4), axis=0, return_counts=True)
     assert len(kinds) == 4
     assert counts.min() >= 6
