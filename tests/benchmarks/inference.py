@@ -210,9 +210,9 @@ def _run(options: argparse.Namespace, words: Sequence[str]) -> None:
         with tempfile.TemporaryDirectory() as folder:
             model = bundle.load(bundles.write_config(Path(folder) / "bundle", config))
             found[name] = _measure(name, model, Path(folder), options)
+        if options.output:  # the largest networks take minutes: what is known is kept
+            files.write_json(options.output, {"machine": described, "models": found})
     print(_table(found, described))
-    if options.output:
-        files.write_json(options.output, {"machine": described, "models": found})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
