@@ -5,6 +5,7 @@ import os
 import site
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ class Breach(BaseException):
 _roots: tuple[str, ...] = ()
 _seen: list[str] = []
 _installed = False
+_deciding = threading.local()
 
 
 def _inside(path: Any, roots: tuple[str, ...]) -> bool:
@@ -44,23 +46,29 @@ def _inside(path: Any, roots: tuple[str, ...]) -> bool:
     return any(real == root or real.startswith(root + os.sep) for root in roots)
 
 
-def _hook(event: str, arguments: tuple[Any, ...]) -> None:
-    global _roots
-    if not _roots or event == "import":
-        return
-    roots, bad = _roots, event in _NEVER
+def _bad(event: str, arguments: tuple[Any, ...], roots: tuple[str, ...]) -> bool:
     if event == "open":
         path, mode, flags = arguments
         writes = any(c in (mode or "") for c in "wax+") or (
             isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
         )
         writable = (*roots, "/dev/null")
-        _roots = ()  # realpath opens nothing, but what it calls may be watched as well
-        bad = not _inside(path, writable if writes else (*writable, *_READABLE))
-    elif event in _ONE_PATH or event in _TWO_PATHS:
-        _roots = ()
-        bad = not all(_inside(path, roots) for path in arguments[: 1 + (event in _TWO_PATHS)])
-    _roots = roots
+        return not _inside(path, writable if writes else (*writable, *_READABLE))
+    if event in _ONE_PATH or event in _TWO_PATHS:
+        return not all(_inside(path, roots) for path in arguments[: 1 + (event in _TWO_PATHS)])
+    return event in _NEVER
+
+
+def _hook(event: str, arguments: tuple[Any, ...]) -> None:
+    # Every thread comes through here, so nothing that outlives the watch is changed.
+    roots = _roots
+    if not roots or event == "import" or getattr(_deciding, "now", False):
+        return
+    _deciding.now = True  # realpath opens nothing, but what it calls may be watched as well
+    try:
+        bad = _bad(event, arguments, roots)
+    finally:
+        _deciding.now = False
     if bad:
         _seen.append(f"{event}{tuple(str(a)[:200] for a in arguments)}")
         raise Breach(_seen[-1])

@@ -2,12 +2,13 @@
 
 import random
 import resource
+import threading
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
-from tests.hostile import trial
+from tests.hostile import guard, trial
 from tests.hostile.kinds import KINDS
 
 # Of those that read slowly, few; those that take seconds to set up are tried by the command alone.
@@ -43,6 +44,25 @@ def test_hostile_input_is_read_or_refused_in_a_message(kind, folder):
     attempt()
     assert True in said  # some of them are bad enough
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1_000_000  # kilobytes
+
+
+def test_a_thread_that_is_looked_at_as_the_watch_ends_does_not_prolong_it(folder, monkeypatch):
+    looked_at, ended = threading.Event(), threading.Event()
+
+    def slowly(path, roots):
+        looked_at.set()
+        return ended.wait(60)
+
+    with guard.watched(folder):
+        monkeypatch.setattr(guard, "_inside", slowly)
+        thread = threading.Thread(target=(folder / "within").touch)
+        thread.start()
+        assert looked_at.wait(60)
+    ended.set()
+    thread.join()
+    monkeypatch.undo()
+    (folder.parent / "outside").touch()  # nobody looks any more
+    assert (folder / "within").exists()
 
 
 @pytest.mark.parametrize(
