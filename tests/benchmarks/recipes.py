@@ -32,6 +32,7 @@ from ageflax.progress import say
 from ageflax.sharding import make_mesh
 from ageflax.structs import Batch, TrainState
 from tests.benchmarks import machine, recipes_table
+from tests.benchmarks.training_step import forward_gflop
 
 _CONFIGS = Path(__file__).parents[2] / "configs"
 # Decoding more faces would take longer and change no step.
@@ -138,18 +139,6 @@ def _inputs(
     return list(placed.train_inputs(order, singly, config.data.batch_size))
 
 
-def _gflop(made: program.Program, state: TrainState) -> float:
-    """Of one image through the network as at test, its products and convolutions."""
-    params = {name: tree for name, tree in state.params.items() if name != "balance"}
-    variables = {"params": params, "batch_stats": state.batch_stats}
-
-    def forward(variables: Any, view: jax.Array) -> Any:
-        return made.network.apply(variables, view, train=False)
-
-    view = jax.ShapeDtypeStruct(made.recipe.preprocessing.shape, np.float32)
-    return machine.product_gflop(forward, variables, view)
-
-
 def _size(tree: Any) -> int:
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
 
@@ -184,7 +173,7 @@ def _described(name: str, config: Config, prepared: _Prepared, state: TrainState
         "phases": [p.start for p in made.phases],
         "cached_features": made.recipe.cached,
         "placement": prepared.placement.name,
-        "gflop_per_image": _gflop(made, state),
+        "gflop_per_image": forward_gflop(made, state),
         "state_bytes": prepared.state_bytes,
         "temporary_bytes": prepared.temporary_bytes,
     }

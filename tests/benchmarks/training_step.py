@@ -21,7 +21,7 @@ from ageflax.config import Config
 from ageflax.errors import InputError, RunError
 from ageflax.progress import say
 from ageflax.sharding import batched, make_mesh, replicated
-from ageflax.structs import Batch
+from ageflax.structs import Batch, TrainState
 from tests.benchmarks import machine
 from tests.benchmarks.peer import Peer
 
@@ -52,6 +52,18 @@ def plain_config(name: str, batch: int, dtype: str) -> Config:
     }
     words = [f"--config.{key}={value}" for key, value in plain.items()]
     return configuration.load(str(_CONFIGS / f"{name}.py"), words)
+
+
+def forward_gflop(made: program.Program, state: TrainState) -> float:
+    """Of one image through the network as at test, its products and convolutions."""
+    params = {name: tree for name, tree in state.params.items() if name != "balance"}
+    variables = {"params": params, "batch_stats": state.batch_stats}
+
+    def forward(variables: Any, view: jax.Array) -> Any:
+        return made.network.apply(variables, view, train=False)
+
+    view = jax.ShapeDtypeStruct(made.recipe.preprocessing.shape, np.float32)
+    return machine.product_gflop(forward, variables, view)
 
 
 class Ours:
@@ -90,15 +102,7 @@ class Ours:
         self._dispatch = dispatch
         self._step: Any = made.phases[0].resident_train_step
         self.crop, self.classes = config.data.crop, next(iter(classes.values()))
-        self.gflop = self._forward_gflop(made)
-
-    def _forward_gflop(self, made: program.Program) -> float:
-        """Of one image through the network at test, its products and convolutions."""
-        view = jax.ShapeDtypeStruct(made.recipe.preprocessing.shape, np.float32)
-        variables = {"params": self._state.params}
-        if self._state.batch_stats:
-            variables["batch_stats"] = self._state.batch_stats
-        return machine.product_gflop(made.network.apply, variables, view)
+        self.gflop = forward_gflop(made, self._state)
 
     def seconds(self, count: int) -> list[float]:
         """Seconds of a step, `count` dispatches timed one by one."""
