@@ -9,6 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+# Sides of tiles, the usual one first; a larger one would cost more additions, and digits.
+_OUTPUTS = (4, 5)
+# Of the usual one's products; with more of them left, the larger tile's additions eat what it saves.
+_FEWER = 0.85
 # Of the polynomials that are multiplied; small, so that sums keep their digits. Infinity is added.
 _POINTS = tuple(map(Fraction, ("0", "1", "-1", "2", "-2", "1/2", "-1/2")))
 
@@ -153,21 +157,47 @@ def _backward(
 _convolved.defvjp(_forward, _backward)
 
 
+def tile_outputs(height: int, width: int, kernel: int) -> int:
+    """The side of the tiles that take clearly fewer products, those for the outputs' filling-up counted.
+
+    Args:
+      height: of the convolution's output; 14 are three tiles of 5, and would be four of 4.
+      width: of the output.
+      kernel: side of the kernel.
+    """
+
+    def products(outputs: int) -> int:
+        return -(-height // outputs) * -(-width // outputs) * (outputs + kernel - 1) ** 2
+
+    usual, larger = _OUTPUTS
+    fits = larger + kernel - 1 <= len(_POINTS) + 1
+    return larger if fits and products(larger) < _FEWER * products(usual) else usual
+
+
 def winograd_convolution(
-    x: Float[Array, "b h w c"], kernel: Float[Array, "k k c f"], *, padding: int, outputs: int = 4
+    x: Float[Array, "b h w c"],
+    kernel: Float[Array, "k k c f"],
+    *,
+    padding: int,
+    outputs: int | None = None,
 ) -> Float[Array, "b h2 w2 f"]:
     """A convolution of stride 1 by tiles of outputs x outputs, each from (outputs + k - 1)^2 products.
 
-    Of tiles of 4x4: 64 products in place of 400 for 5x5 kernels, 36 in place of 144 for 3x3. Sums are
-    in another order and pass through small fractions: in float32 the result is off by 1e-5 to 2e-5 of
-    its largest value. Its derivatives are written out, in the same products.
+    Of tiles of 4x4: 64 products in place of 400 for 5x5 kernels, 36 in place of 144 for 3x3; of 5x5
+    49 in place of 225. Sums are in another order and pass through small fractions: in float32 the
+    result is off by 1e-5 to 2e-5 of its largest value. Its derivatives are written out, in the same
+    products.
 
     Args:
       x: features.
       kernel: square.
       padding: zeros on each side.
-      outputs: side of a tile; with the kernel at most 8.
+      outputs: side of a tile; with the kernel at most 9 in all. `tile_outputs` where left out.
 
     References: Lavin & Gray, Fast Algorithms for Convolutional Neural Networks, CVPR 2016.
     """
+    size = len(kernel)
+    if outputs is None:
+        high, wide = (length + 2 * padding - size + 1 for length in x.shape[1:3])
+        outputs = tile_outputs(high, wide, size)
     return _convolved(x, kernel, padding, outputs)

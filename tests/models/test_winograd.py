@@ -8,7 +8,7 @@ import pytest
 
 from ageflax.models.convolution import Conv
 from ageflax.models.platform import traced_for
-from ageflax.models.winograd import _matrices, winograd_convolution
+from ageflax.models.winograd import _matrices, tile_outputs, winograd_convolution
 
 
 def plain(x, w, padding):
@@ -17,7 +17,7 @@ def plain(x, w, padding):
     )
 
 
-@pytest.mark.parametrize(("outputs", "kernel"), [(2, 3), (4, 3), (6, 3), (2, 5), (4, 5)])
+@pytest.mark.parametrize(("outputs", "kernel"), [(2, 3), (4, 3), (5, 3), (6, 3), (2, 5), (4, 5)])
 def test_the_matrices_are_a_correlation(outputs, kernel):
     a, g, b = _matrices(outputs, kernel)
     rng = np.random.default_rng(0)
@@ -38,7 +38,10 @@ def test_the_matrices_are_the_papers():
 
 @pytest.mark.parametrize(
     ("size", "kernel", "padding", "outputs"),
-    [((9, 13), 5, 2, 4), ((4, 5), 5, 2, 4), ((8, 7), 5, 0, 2), ((6, 6), 3, 1, 4)],
+    [
+        ((9, 13), 5, 2, 4), ((4, 5), 5, 2, 4), ((8, 7), 5, 0, 2), ((6, 6), 3, 1, 4),
+        ((14, 9), 3, 1, 5), ((14, 14), 3, 1, None), ((7, 16), 3, 1, None),
+    ],
 )  # fmt: skip
 def test_values_and_derivatives_are_those_of_the_convolution(size, kernel, padding, outputs):
     keys = jax.random.split(jax.random.key(0), 3)
@@ -56,6 +59,22 @@ def test_values_and_derivatives_are_those_of_the_convolution(size, kernel, paddi
     for one, other in zip(found(tiled, x, w), found(whole, x, w), strict=True):
         scale = float(jnp.abs(other).max())
         np.testing.assert_allclose(one / scale, other / scale, atol=3e-5)
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "outputs"),
+    [
+        ((14, 14), 3, 5),  # 9 tiles of 49 products, not 16 of 36
+        ((10, 25), 3, 5),
+        ((28, 28), 3, 4),  # as many products either way
+        ((112, 112), 3, 4),  # 92 % of them: not worth the additions
+        ((7, 7), 3, 4),
+        ((14, 7), 3, 4),
+        ((10, 10), 5, 4),  # beyond the points there are
+    ],
+)
+def test_a_larger_tile_is_for_where_it_saves_products(size, kernel, outputs):
+    assert tile_outputs(*size, kernel) == outputs
 
 
 @pytest.mark.parametrize(("batch", "tiled"), [(1, False), (16, True)])
