@@ -3,14 +3,24 @@
 _LONGEST = 600  # characters of somebody's text in one line
 
 
-class InputError(Exception):
+class _ToldError(Exception):
+    """One with a message for a terminal, which obeys control characters: those become spaces.
+
+    Messages name files and what is in them, and both may be anybody's.
+    """
+
+    def __init__(self, message: str):
+        super().__init__("".join(c if c.isprintable() or c == "\n" else " " for c in message))
+
+
+class InputError(_ToldError):
     """What the user gave cannot be used: a config, a file, a folder. Exit code 2.
 
     The message is one line (a few at most) that says what is wrong, where, and what to do.
     """
 
 
-class RunError(Exception):
+class RunError(_ToldError):
     """The input was fine, the run failed: a loss that is not finite, a full disk. Exit code 1."""
 
 

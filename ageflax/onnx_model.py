@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from ageflax.errors import InputError, RunError
+from ageflax.errors import InputError, RunError, one_line
 
 METADATA_KEY = "ageflax.config"
 _CROPS_KEY, _LAYOUT_KEY, _LAYOUT = "ageflax.crops", "ageflax.layout", "nhwc_rgb_uint8"
@@ -94,8 +94,12 @@ def _session(path: Path) -> Any:
             content, options, providers=providers, enable_fallback=0
         )
     except Exception as error:  # its own classes, which share no base but this
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path}: not a readable ONNX file: {first}") from error
+        raise InputError(f"{path}: not a readable ONNX file: {_said(error)}") from error
+
+
+def _said(error: Exception) -> str:
+    """What onnxruntime says, names of the file included."""
+    return one_line((str(error).splitlines() or [type(error).__name__])[0])
 
 
 def _config(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
@@ -145,14 +149,14 @@ class OnnxModel:
         """Raises InputError where inputs or outputs are not those that the config speaks of."""
         if self._layout != _LAYOUT:
             raise InputError(
-                f"{self._path}: exported with --layout={self._layout[:40]}, for programs that crop faces"
-                f" themselves; export it with --layout={_LAYOUT} to use it here"
+                f"{self._path}: exported with --layout={one_line(self._layout, 40)}, for programs that"
+                f" crop faces themselves; export it with --layout={_LAYOUT} to use it here"
             )
         inputs = {found.name: found for found in self._inputs}
         if set(inputs) != {INPUT} or inputs[INPUT].type != "tensor(uint8)":
             listed = ", ".join(f"{name} {found.type}" for name, found in inputs.items())
             raise InputError(
-                f"{self._path}: expected one input, {INPUT} tensor(uint8); has {listed}"
+                f"{self._path}: expected one input, {INPUT} tensor(uint8); has {one_line(listed)}"
             )
         shape = inputs[INPUT].shape
         # A dimension without a fixed size is a name, or None.
@@ -162,8 +166,8 @@ class OnnxModel:
         )
         if not fits or isinstance(shape[0], int):
             raise InputError(
-                f"{self._path}: {INPUT} is of shape {shape}; expected [batch, {resize}, {resize}, 3]"
-                " with a dynamic batch"
+                f"{self._path}: {INPUT} is of shape {one_line(str(shape))}; expected [batch,"
+                f" {resize}, {resize}, 3] with a dynamic batch"
             )
         self._outputs: dict[str, tuple[str, int]] = {}
         there = {found.name for found in self._found}
@@ -187,8 +191,7 @@ class OnnxModel:
         try:
             values = self._session.run(names, {INPUT: faces})
         except Exception as error:
-            first = (str(error).splitlines() or [type(error).__name__])[0]
-            raise RunError(f"{self._path}: onnxruntime failed: {first}") from error
+            raise RunError(f"{self._path}: onnxruntime failed: {_said(error)}") from error
         found = {}
         for (task, (name, columns)), value in zip(self._outputs.items(), values, strict=True):
             scores = np.asarray(value, np.float32)

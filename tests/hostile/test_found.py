@@ -1,5 +1,6 @@
 """What the fuzzer found, each by its smallest input."""
 
+import copy
 import io
 import os
 import struct
@@ -8,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import scipy.io
 from ml_collections import ConfigDict
 
-from ageflax import bundle, comparison, config, evaluate, report
+from ageflax import bundle, comparison, config, evaluate, export, model_files, report
 from ageflax.data import archives
 from ageflax.errors import InputError, RunError, one_line
 from ageflax.metrics_log import MetricsLog, images_per_second
@@ -216,3 +218,46 @@ def test_a_member_of_an_eternity_is_not_gone_through(tmp_path):
     (tmp_path / "a.tar").write_bytes(member.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
     with pytest.raises(InputError, match="a member of 1152921504606846976 bytes"):
         archives.read(tmp_path / "a.tar", {"a"}, folder=tmp_path)
+
+
+def test_what_a_message_shows_of_a_file_no_terminal_obeys():
+    for kind in (InputError, RunError):
+        told = kind("a\x1b]0;title\x07b\r\x9b2J: two\nlines, é\u202e")
+        assert str(told) == "a ]0;title b  2J: two\nlines, é "
+        assert str(copy.copy(told)) == str(told)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A model that can be changed."""
+    folder = tmp_path_factory.mktemp("exported")
+    export.export(bundle.load(small_bundle.write(folder / "bundle")), folder / "model.onnx")
+    return onnx.load(folder / "model.onnx")
+
+
+def _renamed_input(model: onnx.ModelProto) -> None:
+    model.graph.node[0].input[0] = "constan\x01_7"
+
+
+def _other_layout(model: onnx.ModelProto) -> None:
+    found = {entry.key: entry for entry in model.metadata_props}
+    found["ageflax.layout"].value = "nh\x01\x1b[2J\nint8"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_renamed_input, r"model\.onnx: not a readable ONNX file: .*'constan _7'"),
+        (_other_layout, r"model\.onnx: exported with --layout=nh \[2J int8, for programs"),
+    ],
+)
+def test_names_of_an_exported_model_are_shown_without_what_a_terminal_obeys(
+    exported, tmp_path, change, message
+):
+    model = onnx.ModelProto()
+    model.CopyFrom(exported)
+    change(model)
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(InputError, match=message) as refused:
+        model_files.open_model(tmp_path / "model.onnx")
+    assert str(refused.value).isprintable()
