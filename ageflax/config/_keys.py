@@ -72,8 +72,8 @@ def _data() -> ConfigDict:
     data.train_share = 1.0  # learn from this share of the training persons only
     data.resize = 256  # side, in pixels, of the decoded square image
     data.crop = 227  # side, in pixels, of what the network sees
-    # bilinear, as Caffe's convert_imageset | area | reduced (area of a JPEG that is decoded at 1/2, 1/4
-    # or 1/8 where that is still no smaller than resize; faster, and part of what the model is)
+    # bilinear, as Caffe's convert_imageset | area | reduced (of a JPEG decoded at 1/2, 1/4 or 1/8 where
+    # that is still no smaller than resize; fastest, smooth, and part of what the model is)
     data.interpolation = "bilinear"
     data.mean = (
         "image"  # subtracted: the training faces' image | channel mean, imagenet, clip, none

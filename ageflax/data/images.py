@@ -24,8 +24,9 @@ INTERPOLATIONS = {
     "bilinear": cv2.INTER_LINEAR,
     # Averages the pixels under each new one: smoother where faces are shrunk a lot.
     "area": cv2.INTER_AREA,
-    # A JPEG is decoded at the smallest of its own scales that is no smaller than wanted, then as area.
-    # Half the time where photographs are large, and other pixels than area's.
+    # A JPEG is decoded at the smallest of its own scales that is no smaller than wanted, which averages
+    # already. What is left to shrink by less than half is bilinear, as near to area and eight times as
+    # fast, the rest is area.
     "reduced": cv2.INTER_AREA,
 }
 
@@ -175,7 +176,8 @@ def resize(
     Args:
       image: what is stretched.
       size: side in pixels of the square.
-      interpolation: a key of INTERPOLATIONS; "reduced" is "area" here, where all is decoded already.
+      interpolation: a key of INTERPOLATIONS; "reduced" is "area" here, or "bilinear" where no side
+        is more than halved.
       out: contiguous, where the result is written to, such as its place in a batch.
     """
     if image.shape[:2] == (size, size):
@@ -183,6 +185,8 @@ def resize(
             return image
         out[...] = image
         return out
+    if interpolation == "reduced" and max(image.shape[:2]) <= 2 * size:
+        interpolation = "bilinear"
     return cv2.resize(image, (size, size), dst=out, interpolation=INTERPOLATIONS[interpolation])
 
 

@@ -310,19 +310,28 @@ def test_the_shorter_side_decides_and_rotation_is_still_applied():
     assert images.decode(content, at_least=101).shape == (400, 200, 3)
 
 
-def test_reduced_is_near_area_and_the_same_where_nothing_is_reduced():
+def test_reduced_is_near_area():
     content = _encode(_waves(816), "JPEG", quality=95)
     area = images.square(content, 256, interpolation="area").astype(int)
     reduced = images.square(content, 256, interpolation="reduced")
     assert 0 < np.abs(area - reduced).mean() < 1.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "width", "height", "size", "other"),
+    [
+        ("JPEG", 816, 816, 500, "bilinear"),  # 1/2 would be too small: nothing is reduced
+        ("JPEG", 816, 816, 900, "bilinear"),
+        ("PNG", 512, 400, 256, "bilinear"),  # of no scales of its own
+        ("PNG", 816, 816, 256, "area"),
+        ("PNG", 300, 516, 256, "area"),  # one side is more than halved
+    ],
+)
+def test_reduced_is_one_of_the_others_where_nothing_is_reduced(kind, width, height, size, other):
+    content = _encode(_waves(900).crop((0, 0, width, height)), kind)
     np.testing.assert_array_equal(
-        images.square(content, 500, interpolation="reduced"),
-        images.square(content, 500, interpolation="area"),
-    )
-    png = _encode(_waves(816), "PNG")
-    np.testing.assert_array_equal(
-        images.square(png, 256, interpolation="reduced"),
-        images.square(png, 256, interpolation="area"),
+        images.square(content, size, interpolation="reduced"),
+        images.square(content, size, interpolation=other),
     )
 
 
