@@ -91,7 +91,10 @@ class _Member(tarfile.TarInfo):
                 raise tarfile.ReadError("a name or remark of more than a megabyte")
             if self.type == tarfile.XGLTYPE:
                 tarfile_.told = told + self.size  # pyright: ignore[reportAttributeAccessIssue]
-        return super()._proc_member(tarfile_)  # pyright: ignore[reportAttributeAccessIssue]
+        try:
+            return super()._proc_member(tarfile_)  # pyright: ignore[reportAttributeAccessIssue]
+        except (OverflowError, ValueError) as error:  # lengths of remarks, which tarfile believes
+            raise tarfile.ReadError(f"a remark that cannot be read ({error})") from error
 
     def _refuse(self, *_: Any) -> Any:
         raise tarfile.ReadError("a sparse member")

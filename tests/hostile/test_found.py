@@ -220,6 +220,17 @@ def test_a_member_of_an_eternity_is_not_gone_through(tmp_path):
         archives.read(tmp_path / "a.tar", {"a"}, folder=tmp_path)
 
 
+@pytest.mark.parametrize("length", ["9" * 30, "9" * 5000])
+def test_a_remark_of_an_eternity_is_refused(tmp_path, length):
+    remark = f"{length} path=a\n".encode()
+    member = tarfile.TarInfo("x")
+    member.type, member.size = tarfile.XHDTYPE, len(remark)
+    content = member.tobuf(tarfile.USTAR_FORMAT) + remark + bytes(-len(remark) % 512)
+    (tmp_path / "a.tar").write_bytes(content + bytes(1024))
+    with pytest.raises(InputError, match="a remark that cannot be read"):
+        archives.read(tmp_path / "a.tar", {"a"}, folder=tmp_path)
+
+
 def test_what_a_message_shows_of_a_file_no_terminal_obeys():
     for kind in (InputError, RunError):
         told = kind("a\x1b]0;title\x07b\r\x9b2J: two\nlines, é\u202e")
