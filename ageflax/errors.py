@@ -28,3 +28,8 @@ def one_line(text: str, longest: int = _LONGEST) -> str:
     """A text from a file that may be anybody's, fit for a terminal: printable, one line, cut."""
     words = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return words if len(words) <= longest else f"{words[: longest - 3]}..."
+
+
+def shown(value: object) -> str:
+    """A value that may be anybody's as a message shows it: as in Python, one line, cut."""
+    return one_line(repr(value), 200)

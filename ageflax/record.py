@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ageflax import files
-from ageflax.errors import InputError, RunError, one_line
+from ageflax.errors import InputError, RunError, one_line, shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +66,8 @@ def read(workdir: Path) -> Run:
     summary = files.read_json(workdir / "summary.json")
     if summary is None or not summary["folds"]:
         raise InputError(f"{workdir}: no finished fold to report")
+    if unknown := [fold for fold in summary["folds"] if fold not in range(5)]:
+        raise InputError(f"{workdir}: summary.json is damaged (fold {shown(unknown[0])})")
     results = [files.read_json(workdir / f"fold_{k}" / "result.json") for k in summary["folds"]]
     return Run(
         workdir=workdir,

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from ageflax import labels
 from ageflax.config import _check
 from ageflax.config._keys import ALTERNATIVES, CONTINUABLE, MODEL_OPTIONS, defaults, tasks_of
-from ageflax.errors import InputError
+from ageflax.errors import InputError, one_line, shown
 
 # A locked ml_collections.ConfigDict. Any, since its attributes have no static types.
 Config: TypeAlias = Any
@@ -80,7 +80,7 @@ def _assign(config: Config, key: str, value: Any, *, origin: str) -> None:
     if kind is tuple and isinstance(value, list):
         value = tuple(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise InputError(f"{origin}: {key} = {value!r}: expected {kind.__name__}")
+        raise InputError(f"{origin}: {key} = {shown(value)}: expected {kind.__name__}")
     node[leaf] = value
 
 
@@ -136,7 +136,7 @@ def resolve(values: ConfigDict, overrides: Sequence[str] = (), *, origin: str = 
     keys = [key for key, _ in flatten(config)]
     for key, value in flatten(values):
         if key not in keys:
-            raise InputError(f"{origin}: unknown key {key!r}{_check.nearest(key, keys)}")
+            raise InputError(f"{origin}: unknown key {shown(key)}{_check.nearest(key, keys)}")
         _assign(config, key, value, origin=origin)
     _settle(config, {key for key, value in flatten(values) if value is not None}, origin)
     _forget_options(config, overrides)
@@ -145,10 +145,12 @@ def resolve(values: ConfigDict, overrides: Sequence[str] = (), *, origin: str = 
         key, separator, text = word.removeprefix("--config.").partition("=")
         if not word.startswith("--config.") or not separator:
             raise InputError(
-                f"{word!r} is no argument of this command; keys are --config.KEY=VALUE"
+                f"{shown(word)} is no argument of this command; keys are --config.KEY=VALUE"
             )
         if key not in keys:
-            raise InputError(f"--config.{key}: unknown key{_check.nearest(key, keys)}")
+            raise InputError(
+                f"--config.{one_line(key, 200)}: unknown key{_check.nearest(key, keys)}"
+            )
         _assign(config, key, _convert(key, text, _kind(config, key)), origin=f"--config.{key}")
         given.add(key)
     _settle(config, given, "the command line")

