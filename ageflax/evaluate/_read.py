@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ageflax import files, labels, metrics
-from ageflax.errors import RunError
+from ageflax.errors import RunError, one_line, shown
 
 
 class _DamagedError(Exception):
@@ -42,7 +42,7 @@ class _Line:
         text = self.text(column)
         if text and text not in classes:
             names = ", ".join(classes)
-            raise _DamagedError(f"line {self._number}: {column} is {text!r}, none of {names}")
+            raise _DamagedError(f"line {self._number}: {column} is {shown(text)}, none of {names}")
         return classes[text] if text else labels.UNKNOWN
 
     def _finite(self, column: str, cells: list[str]) -> list[float]:
@@ -141,7 +141,7 @@ def read_predictions(
     except OSError as error:
         why = error.strerror or str(error)
     except (_DamagedError, UnicodeDecodeError, csv.Error) as error:
-        why = str(error)
+        why = one_line(str(error))  # cells and column names may be of any length
     raise RunError(
         f"{path}: {why}. Remove the result.json beside it and start the run again: the fold is then"
         " tested anew"

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ageflax.errors import InputError
+from ageflax.errors import InputError, one_line, shown
 from ageflax.metrics._answers import Answers
 from ageflax.metrics._bootstrap import intervals
 from ageflax.metrics._folds import ratio
@@ -97,7 +97,7 @@ def _aligned(
         example = next(str(only[0]) for only in alone if len(only))
         raise InputError(
             f"the two have other faces: {len(alone[0])} are only in the first, {len(alone[1])} only in"
-            f" the second, such as {example!r}; {int(shared[0].sum())} are in both"
+            f" the second, such as {shown(example)}; {int(shared[0].sum())} are in both"
         )
     if not shared[0].any():
         raise InputError("the two have no face in common")
@@ -112,8 +112,8 @@ def _by_key(answers: Answers, word: str) -> np.ndarray:
     twice = np.flatnonzero(keys[order][1:] == keys[order][:-1])
     if len(twice):
         raise InputError(
-            f"{len(twice)} keys occur again in the {word}, such as {str(keys[order][twice[0]])!r}: each"
-            " face counts once"
+            f"{len(twice)} keys occur again in the {word}, such as {shown(str(keys[order][twice[0]]))}:"
+            " each face counts once"
         )
     return order
 
@@ -133,6 +133,7 @@ def _check_labels(first: Answers, second: Answers) -> None:
             row = differing[0]
             raise InputError(
                 f"{len(differing)} of {len(first)} faces have another {label} in the second than in"
-                f" the first, such as {str(first.keys[row])!r}: {one[row]} and {other[row]}; compare"
-                " runs on the same data under the same label policy"
+                f" the first, such as {shown(str(first.keys[row]))}: {one_line(str(one[row]), 200)} and"
+                f" {one_line(str(other[row]), 200)}; compare runs on the same data under the"
+                " same label policy"
             )

@@ -224,6 +224,26 @@ def test_a_damaged_result_beside_predictions_is_told(finished, content):
         path.write_bytes(before)
 
 
+@pytest.mark.parametrize("cell", [b"long" * 1000, b"a\0b\x1b"])
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [(b"subject", "another person"), (b"gender_true", "none of female, male")],
+)
+def test_cells_are_shown_cut_and_without_what_a_terminal_obeys(finished, cell, column, message):
+    path = finished / "one" / "fold_0" / "predictions.csv"
+    before = path.read_bytes()
+    header, line, rest = before.split(b"\n", 2)
+    cells = dict(zip(header.split(b","), line.split(b","), strict=True)) | {column: cell}
+    path.write_bytes(b"\n".join([header, b",".join(cells.values()), rest]))
+    try:
+        with pytest.raises((InputError, RunError), match=message) as refused:
+            comparison.compare([finished / "one", finished / "other"])
+        assert len(str(refused.value)) < 1500
+        assert str(refused.value).isprintable()
+    finally:
+        path.write_bytes(before)
+
+
 def test_a_member_of_an_eternity_is_not_gone_through(tmp_path):
     member = tarfile.TarInfo("x")
     member.size = 1 << 60
