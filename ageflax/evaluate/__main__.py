@@ -5,6 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ageflax import huge_pages
+
 _EPILOG = """\
 MODEL is a bundle, a run's fold_K, a whole run, an .onnx file that this project exported, or a bundle on
 the Hugging Face hub, hf://OWNER/NAME[@REVISION]. On the data it was trained on, only the fold that was
@@ -70,4 +72,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    huge_pages.restart()
     sys.exit(main())
