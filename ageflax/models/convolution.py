@@ -156,8 +156,8 @@ class Conv(nn.Module):
             return winograd_convolution(x, kernel, padding=self.padding)
         if train and on_cpu and many and max(size, stride) > 1:
             return summed_gradient_convolution(x, kernel, stride, self.padding, mesh())
-        # 1x1, or at test: there XLA's own convolutions are YNNPACK's, which fuses all that lie before a mean
-        # into one call, four times as slow.
+        # 1x1, or at test: there XLA's own convolutions are YNNPACK's, which fuses all that lie before a
+        # mean into one call, four times as slow.
         if on_cpu and many:
             return patch_convolution(x, kernel, stride=stride, padding=self.padding)
         return plain_convolution(x, kernel, stride, self.padding)
