@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from ageflax import config as configuration
 from ageflax import labels
 from ageflax.config import Config
-from ageflax.errors import InputError, one_line
+from ageflax.errors import InputError, one_line, shown
 
 # 1 had neither losses, nor age groups, nor a deviation.
 FORMAT, FORMATS = 2, (1, 2)
@@ -91,9 +91,7 @@ def _value(value: Any) -> Any:
         return value
     if value is None or isinstance(value, bool | int | float):
         return value
-    raise ValueError(
-        f"an option is no number, short word or short list: {one_line(repr(value), 60)}"
-    )
+    raise ValueError(f"an option is no number, short word or short list: {shown(value, 60)}")
 
 
 def _options(group: Any, name: str) -> dict[str, Any]:

@@ -30,6 +30,6 @@ def one_line(text: str, longest: int = _LONGEST) -> str:
     return words if len(words) <= longest else f"{words[: longest - 3]}..."
 
 
-def shown(value: object) -> str:
+def shown(value: object, longest: int = 200) -> str:
     """A value that may be anybody's as a message shows it: as in Python, one line, cut."""
-    return one_line(repr(value), 200)
+    return one_line(repr(value), longest)
