@@ -22,7 +22,6 @@ from ageflax import (
     __version__,
     bundle_description,
     bundle_files,
-    evaluate,
     files,
     labels,
     licences,
@@ -35,6 +34,7 @@ from ageflax.config import Config
 from ageflax.data import augment, images
 from ageflax.data.dataset import Target
 from ageflax.errors import InputError, one_line
+from ageflax.evaluate._ages import Ages, ages_of
 from ageflax.structs import AnyArray, TrainState
 
 
@@ -193,7 +193,7 @@ class Model:
             for task, values in scores.items()
         }
 
-    def ages(self, probabilities: dict[str, jax.Array]) -> evaluate.Ages:
+    def ages(self, probabilities: dict[str, jax.Array]) -> Ages:
         """Age in years, its deviation, and age groups, of what a call gave.
 
         From the head for years where there is one, else from the age groups'.
@@ -212,7 +212,7 @@ class Model:
             years=np.zeros(0, np.float32) if task == "years" else None,
             groups=labels.groups_of_years(intervals) if task == "years" else (),
         )
-        return evaluate.ages(np.asarray(probabilities[task]), target)
+        return ages_of(np.asarray(probabilities[task]), target)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -241,7 +241,7 @@ class Ensemble:
         each = [member(faces, crops=crops) for member in self.members]
         return jax.tree.map(lambda *parts: sum(parts) / len(parts), *each)
 
-    def ages(self, probabilities: dict[str, jax.Array]) -> evaluate.Ages:
+    def ages(self, probabilities: dict[str, jax.Array]) -> Ages:
         """See Model."""
         return self.members[0].ages(probabilities)
 

@@ -12,9 +12,12 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from ageflax import evaluate, files, model_files, placement, summary, unseen
+from ageflax import files, model_files, placement, summary, unseen
 from ageflax.data import images, pipeline
 from ageflax.errors import InputError, RunError
+from ageflax.evaluate._figures import measure, scores
+from ageflax.evaluate._predict import Predictions, predict
+from ageflax.evaluate._write import write_predictions
 from ageflax.evaluate.settings import Settings
 from ageflax.progress import Progress
 from ageflax.sharding import make_mesh
@@ -71,9 +74,7 @@ def _counted(
         progress.update(min(size, count - start))
 
 
-def _predict(
-    trial: Trial, given: Settings, mesh: Mesh
-) -> tuple[list[evaluate.Predictions], dict[int, str]]:
+def _predict(trial: Trial, given: Settings, mesh: Mesh) -> tuple[list[Predictions], dict[int, str]]:
     """Predictions of each part of the plan; and rows whose image does not decode, with the reason."""
     devices = mesh.devices.size
     size = -(-given.batch_size // devices) * devices
@@ -90,7 +91,7 @@ def _predict(
             step, state = answers.of(part.members)
             batches = source.eval_batches(of_part, size)
             counted = _counted(batches, progress, len(of_part), size)
-            found.append(evaluate.predict(step, state, counted, of_part))
+            found.append(predict(step, state, counted, of_part))
     late = [row for predictions in found for row in predictions.unreadable.tolist()]
     unreadable |= _reasons(trial, late)
     if not any(len(predictions.rows) for predictions in found):
@@ -98,11 +99,11 @@ def _predict(
     return found, unreadable
 
 
-def _joined(parts: Sequence[evaluate.Predictions]) -> evaluate.Predictions:
+def _joined(parts: Sequence[Predictions]) -> Predictions:
     """All parts as one, in the dataset's order."""
     rows = np.concatenate([part.rows for part in parts])
     order = np.argsort(rows)
-    return evaluate.Predictions(
+    return Predictions(
         rows[order],
         {
             task: np.concatenate([part.probabilities[task] for part in parts])[order]
@@ -120,7 +121,7 @@ def _temperatures(trial: Trial) -> dict[str, float | None]:
     return trial.opened.members[members.pop()].config["calibration"]
 
 
-def _check_finite(predictions: evaluate.Predictions, trial: Trial) -> None:
+def _check_finite(predictions: Predictions, trial: Trial) -> None:
     for task, values in predictions.probabilities.items():
         bad = np.flatnonzero(~np.isfinite(values).all(-1))
         if bad.size:
@@ -132,7 +133,7 @@ def _check_finite(predictions: evaluate.Predictions, trial: Trial) -> None:
 
 
 def _described(
-    trial: Trial, predictions: evaluate.Predictions, unreadable: Mapping[int, str]
+    trial: Trial, predictions: Predictions, unreadable: Mapping[int, str]
 ) -> dict[str, Any]:
     """result.json but for the figures; keys are those of a fold's, as far as they have a meaning."""
     metadata, own, plan = trial.stored.metadata, trial.opened.config["protocol"], trial.plan
@@ -269,8 +270,8 @@ def run(
         )
     predictions = _joined(parts)
     _check_finite(predictions, trial)
-    per_part = [evaluate.scores(part, trial.faces, trial.labelled) for part in parts]
-    figures = evaluate.figures(
+    per_part = [scores(part, trial.faces, trial.labelled) for part in parts]
+    figures = measure(
         predictions,
         trial.faces,
         trial.labelled,
@@ -285,8 +286,6 @@ def run(
     }
     # Gone first and written last: a result is never beside another one's predictions.
     (directory / "result.json").unlink(missing_ok=True)
-    evaluate.write_predictions(
-        directory / "predictions.csv", predictions, trial.faces, trial.targets
-    )
+    write_predictions(directory / "predictions.csv", predictions, trial.faces, trial.targets)
     files.write_json(directory / "result.json", result)
     return Tested(_summary(result, per_part), directory)

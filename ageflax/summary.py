@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ageflax import evaluate, files, metrics
+from ageflax import files, metrics
 from ageflax.errors import RunError
+from ageflax.evaluate._figures import INTERVALS_OF
+from ageflax.evaluate._read import read_predictions
 
 
 def means_over_folds(per_fold: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -71,7 +73,7 @@ def _pooled(
     """Figures over the test faces of all folds at once; no person is in two folds."""
     everyone = metrics.joined(answers)
     values = everyone.per_face()
-    measured = {name: values[name] for name in evaluate.INTERVALS_OF if name in values}
+    measured = {name: values[name] for name in INTERVALS_OF if name in values}
     found: dict[str, Any] = {
         "groups": metrics.pooled_groups([figures.get("groups", {}) for figures in per_fold]),
         "intervals": metrics.intervals(everyone.persons, measured),
@@ -90,7 +92,7 @@ def _read(workdir: Path, result: dict[str, Any], task: str) -> metrics.Answers:
       RunError: predictions.csv is not the one that the result was made with.
     """
     path = workdir / f"fold_{result['fold']}" / "predictions.csv"
-    answers = evaluate.read_predictions(path, task, names=list(result["tasks"][task]["per_class"]))
+    answers = read_predictions(path, task, names=list(result["tasks"][task]["per_class"]))
     tested = result["faces"]["test"] - result["faces"]["test_unreadable"]
     if len(answers) != tested:
         raise RunError(

@@ -5,10 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from ageflax import bundle, evaluate, files, hosts, initial, preemption
+from ageflax import bundle, files, hosts, initial, preemption
 from ageflax import config as configuration
 from ageflax.checkpoint import Checkpoints
 from ageflax.data import splits
+from ageflax.evaluate._figures import fit_temperatures, measure
+from ageflax.evaluate._predict import Predictions, predict
+from ageflax.evaluate._write import write_predictions
 from ageflax.fold import Fold, eval_batch_size
 from ageflax.metrics_log import images_per_second
 from ageflax.structs import TrainState
@@ -34,29 +37,29 @@ def _tested_state(
     return checkpoints.restore(best, state).state, best
 
 
-def _test(fold: Fold, state: TrainState) -> tuple[evaluate.Predictions, dict[str, dict[str, Any]]]:
+def _test(fold: Fold, state: TrainState) -> tuple[Predictions, dict[str, dict[str, Any]]]:
     """Predictions of the test faces, and figures, at temperatures that the validation faces give."""
 
-    def predicted(rows: np.ndarray) -> evaluate.Predictions:
+    def predicted(rows: np.ndarray) -> Predictions:
         batches = fold.placement.eval_batches(rows, eval_batch_size(fold))
-        return evaluate.predict(fold.program.eval_step, state, batches, rows)
+        return predict(fold.program.eval_step, state, batches, rows)
 
     faces, targets, temperatures = fold.faces, fold.targets, {}
     if len(fold.split.validation):
-        temperatures = evaluate.temperatures(predicted(fold.split.validation), faces, targets)
+        temperatures = fit_temperatures(predicted(fold.split.validation), faces, targets)
     age_groups = faces.target(
         "age",
         policy=fold.config.data.label_policy,
         intervals=configuration.intervals(fold.config),
     )
     predictions = predicted(fold.split.test)
-    return predictions, evaluate.figures(
+    return predictions, measure(
         predictions, faces, targets, temperatures=temperatures, age_groups=age_groups
     )
 
 
 def _result(
-    fold: Fold, figures: dict[str, Any], predictions: evaluate.Predictions, **more: Any
+    fold: Fold, figures: dict[str, Any], predictions: Predictions, **more: Any
 ) -> dict[str, Any]:
     config, split = fold.config, fold.split
     held_out = config.eval.protocol == "hold_out"
@@ -156,9 +159,7 @@ def run(fold: Fold) -> dict[str, Any]:
         seconds=seconds,
     )
     if hosts.writer():
-        evaluate.write_predictions(
-            fold.directory / "predictions.csv", predictions, fold.faces, fold.targets
-        )
+        write_predictions(fold.directory / "predictions.csv", predictions, fold.faces, fold.targets)
         bundle.save(fold.directory / "bundle", state, fold.config, result)
         files.write_json(fold.directory / "result.json", result)
     hosts.meet(f"fold {fold.number} written")

@@ -6,10 +6,12 @@ from typing import Any
 
 import jax
 
-from ageflax import evaluate, hosts, preemption
+from ageflax import hosts, preemption
 from ageflax.checkpoint import Checkpoints
 from ageflax.data.order import ShuffledRows
 from ageflax.errors import RunError
+from ageflax.evaluate._figures import scores
+from ageflax.evaluate._predict import predict
 from ageflax.fold import Fold, eval_batch_size
 from ageflax.metrics_log import MetricsLog
 from ageflax.placement import Placement
@@ -31,8 +33,8 @@ def _validate(
     if not len(rows):
         return {}, float(state.step)
     batches = _until_stopped(placement.eval_batches(rows, eval_batch_size(fold)))
-    predictions = evaluate.predict(fold.program.quick_eval_step, state, batches, rows)
-    figures = evaluate.scores(predictions, fold.faces, fold.targets)
+    predictions = predict(fold.program.quick_eval_step, state, batches, rows)
+    figures = scores(predictions, fold.faces, fold.targets)
     record = {
         f"validation_{task}_{name}": values[name]
         for task, values in figures.items()

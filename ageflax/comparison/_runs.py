@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ageflax import evaluate, files, metrics, record
+from ageflax import files, metrics, record
 from ageflax.errors import InputError
+from ageflax.evaluate._read import read_predictions
 from ageflax.record import Run
 
 _FOLDS = range(5)
@@ -51,7 +52,7 @@ class Compared:
         for fold in folds:
             if (task, fold) not in self.answers:
                 path = self.workdir / f"fold_{fold}" / "predictions.csv"
-                self.answers[task, fold] = evaluate.read_predictions(path, task)
+                self.answers[task, fold] = read_predictions(path, task)
         return metrics.joined([self.answers[task, fold] for fold in folds])
 
 

@@ -28,7 +28,7 @@ class Ages:
     groups: np.ndarray
 
 
-def ages(probabilities: np.ndarray, target: Target) -> Ages:
+def ages_of(probabilities: np.ndarray, target: Target) -> Ages:
     """Years and groups, from probabilities of groups ("age") or of years.
 
     Age groups of a "years" head are sums over its years, each year in the group that holds it or else

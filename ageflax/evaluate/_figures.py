@@ -8,7 +8,7 @@ import numpy as np
 from ageflax import labels, metrics
 from ageflax.data.dataset import Faces, Target
 from ageflax.errors import RunError
-from ageflax.evaluate._ages import ages
+from ageflax.evaluate._ages import ages_of
 from ageflax.evaluate._predict import Predictions
 
 # Figures of every result that get an interval, where the task has them.
@@ -17,7 +17,9 @@ INTERVALS_OF = ("exact", "one_off", "mae_classes", "mae", "cs5")
 _Tasks = dict[str, dict[str, Any]]
 
 
-def answers(predictions: Predictions, faces: Faces, task: str, target: Target) -> metrics.Answers:
+def answers_of(
+    predictions: Predictions, faces: Faces, task: str, target: Target
+) -> metrics.Answers:
     """One task's answers, of every evaluated face, labelled or not.
 
     Of "years" the classes are age groups, to which its years add up.
@@ -46,7 +48,7 @@ def answers(predictions: Predictions, faces: Faces, task: str, target: Target) -
     }
     if not target.centres:
         return metrics.Answers(predicted=scores.argmax(-1), probabilities=scores, **given)
-    aged = ages(scores, target)
+    aged = ages_of(scores, target)
     if not np.isnan(faces.ages[rows]).all():
         given |= {"years_true": faces.ages[rows], "years_predicted": aged.years}
     return metrics.Answers(
@@ -82,12 +84,12 @@ def scores(predictions: Predictions, faces: Faces, targets: Mapping[str, Target]
       RunError: a probability is not finite.
     """
     return {
-        task: _of_answers(answers(predictions, faces, task, target), target)
+        task: _of_answers(answers_of(predictions, faces, task, target), target)
         for task, target in targets.items()
     }
 
 
-def temperatures(
+def fit_temperatures(
     predictions: Predictions, faces: Faces, targets: Mapping[str, Target]
 ) -> dict[str, float | None]:
     """Per task the temperature that makes these faces' labels most likely; see metrics.
@@ -105,7 +107,7 @@ def temperatures(
     """
     found = {}
     for task, target in targets.items():
-        given = answers(predictions, faces, task, target)
+        given = answers_of(predictions, faces, task, target)
         found[task] = None
         if given.probabilities is not None:
             found[task] = metrics.fit_temperature(
@@ -125,7 +127,7 @@ def _groupings(
     return {"age": (age_groups.classes[rows], age_groups.names)}
 
 
-def figures(
+def measure(
     predictions: Predictions,
     faces: Faces,
     targets: Mapping[str, Target],
@@ -153,7 +155,7 @@ def figures(
         age_groups = targets.get("age") or targets.get("years")
     result = {}
     for task, target in targets.items():
-        given = answers(predictions, faces, task, target)
+        given = answers_of(predictions, faces, task, target)
         values = given.per_face()
         found = _of_answers(given, target)
         groupings = _groupings(task, faces, predictions.rows, age_groups)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ageflax import files
 from ageflax.data.dataset import Faces, Target
-from ageflax.evaluate._ages import Ages, ages
+from ageflax.evaluate._ages import Ages, ages_of
 from ageflax.evaluate._predict import Predictions
 
 # Columns of one task: names, and a function from a face's place among the predictions to its cells.
@@ -88,7 +88,7 @@ def write_predictions(
     columns = []
     for task, target in targets.items():
         probabilities = predictions.probabilities[task]
-        aged = ages(probabilities, target) if target.centres else None
+        aged = ages_of(probabilities, target) if target.centres else None
         if aged is not None and target.years is not None:
             columns.append(_year_columns(task, target, rows, probabilities, aged))
         else:

@@ -7,9 +7,10 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from ageflax import evaluate, labels, model_files
+from ageflax import labels, model_files
 from ageflax.data.dataset import Target
 from ageflax.errors import InputError, RunError
+from ageflax.evaluate._ages import ages_of
 from ageflax.predict.crops import Framing
 from ageflax.predict.face import Answer
 from ageflax.sharding import make_mesh
@@ -165,10 +166,10 @@ class Estimator:
         # Years from the head for years where there is one; groups from the head for groups.
         aged = next((task for task in ("years", "age") if task in probabilities), None)
         grouped = next((task for task in ("age", "years") if task in probabilities), None)
-        ages = evaluate.ages(probabilities[aged], self._targets[aged]) if aged else None
+        ages = ages_of(probabilities[aged], self._targets[aged]) if aged else None
         groups = None
         if grouped is not None:
-            groups = evaluate.ages(scaled[grouped], self._targets[grouped]).groups
+            groups = ages_of(scaled[grouped], self._targets[grouped]).groups
         genders = scaled.get("gender")
         return [
             Estimate(

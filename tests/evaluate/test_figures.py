@@ -3,9 +3,12 @@ import json
 import numpy as np
 import pytest
 
-from ageflax import evaluate, labels, metrics
+from ageflax import labels, metrics
 from ageflax.data.dataset import Faces, Target
 from ageflax.errors import RunError
+from ageflax.evaluate._ages import ages_of
+from ageflax.evaluate._figures import fit_temperatures, measure, scores
+from ageflax.evaluate._predict import Predictions
 
 FACES = Faces(
     keys=np.array([f"face_{k}" for k in range(8)], object),
@@ -19,22 +22,22 @@ FACES = Faces(
 AGE, YEARS, GENDER = (FACES.target(t, policy="nearest") for t in ("age", "years", "gender"))
 
 
-def predictions(task: str, target: Target, *, seed: int = 0) -> evaluate.Predictions:
+def predictions(task: str, target: Target, *, seed: int = 0) -> Predictions:
     """Of faces 1 to 7; face 0 was not evaluated."""
     classes = 101 if target.years is not None else len(target.names)
     shares = np.random.default_rng(seed).dirichlet(np.ones(classes), 7).astype(np.float32)
-    return evaluate.Predictions(np.arange(1, 8), {task: shares}, np.zeros(0, int))
+    return Predictions(np.arange(1, 8), {task: shares}, np.zeros(0, int))
 
 
-def years_directly(*years: float) -> evaluate.Predictions:
+def years_directly(*years: float) -> Predictions:
     values = np.array(years, np.float32)[:, None]
-    return evaluate.Predictions(np.arange(8), {"years": values}, np.zeros(0, int))
+    return Predictions(np.arange(8), {"years": values}, np.zeros(0, int))
 
 
 def test_every_part_is_there_and_is_json():
-    figures = evaluate.figures(
-        predictions("age", AGE), FACES, {"age": AGE}, temperatures={"age": 2.0}
-    )["age"]
+    figures = measure(predictions("age", AGE), FACES, {"age": AGE}, temperatures={"age": 2.0})[
+        "age"
+    ]
     json.dumps(figures, allow_nan=False)
     assert set(figures["groups"]) == {"gender"}
     assert [figures["groups"]["gender"][g]["faces"] for g in ("female", "male")] == [2, 3]
@@ -49,16 +52,16 @@ def test_every_part_is_there_and_is_json():
 
 def test_scores_are_the_figures_less_what_takes_time():
     given = predictions("age", AGE), FACES, {"age": AGE}
-    scores, figures = evaluate.scores(*given)["age"], evaluate.figures(*given)["age"]
+    scores, figures = scores(*given)["age"], measure(*given)["age"]
     assert scores == {name: figures[name] for name in scores}
     assert set(figures) - set(scores) == {"groups", "calibration", "intervals"}
 
 
 def test_gender_is_also_given_by_age_class_where_the_classes_are_told():
     given = predictions("gender", GENDER)
-    alone = evaluate.figures(given, FACES, {"gender": GENDER})["gender"]
+    alone = measure(given, FACES, {"gender": GENDER})["gender"]
     assert alone["groups"] == {}
-    told = evaluate.figures(given, FACES, {"gender": GENDER}, age_groups=AGE)["gender"]
+    told = measure(given, FACES, {"gender": GENDER}, age_groups=AGE)["gender"]
     assert list(told["groups"]["age"]) == list(labels.AGE_GROUPS)
     assert told["groups"]["age"]["4-6"]["faces"] == 1
     assert told["groups"]["age"]["60-100"]["faces"] == 0  # their gender is unknown
@@ -68,8 +71,8 @@ def test_gender_is_also_given_by_age_class_where_the_classes_are_told():
 
 def test_years_are_calibrated_over_the_groups_they_add_up_to():
     given = predictions("years", YEARS)
-    figures = evaluate.figures(given, FACES, {"years": YEARS})["years"]
-    groups = evaluate.ages(given.probabilities["years"], YEARS).groups
+    figures = measure(given, FACES, {"years": YEARS})["years"]
+    groups = ages_of(given.probabilities["years"], YEARS).groups
     known = YEARS.classes[given.rows] >= 0
     expected = metrics.calibration(YEARS.classes[given.rows][known], groups[known])
     assert figures["calibration"] == {"temperature": None, **expected}
@@ -77,13 +80,11 @@ def test_years_are_calibrated_over_the_groups_they_add_up_to():
 
 def test_a_head_without_a_distribution_has_neither_calibration_nor_temperature():
     given = years_directly(2, 4, 11, 18, 29, 50, 60, 65)
-    figures = evaluate.figures(given, FACES, {"years": YEARS}, temperatures={"years": None})[
-        "years"
-    ]
+    figures = measure(given, FACES, {"years": YEARS}, temperatures={"years": None})["years"]
     assert "calibration" not in figures
     assert figures["years"]["mae"] == pytest.approx((1 + 1 + 1 + 1 + 1 + 9 + 5) / 7)
     assert figures["years"]["adulthood"]["false_adult"] == 1 / 4
-    assert evaluate.temperatures(given, FACES, {"years": YEARS}) == {"years": None}
+    assert fit_temperatures(given, FACES, {"years": YEARS}) == {"years": None}
 
 
 def test_a_temperature_is_fitted_on_the_labelled_faces():
@@ -92,11 +93,11 @@ def test_a_temperature_is_fitted_on_the_labelled_faces():
     expected = metrics.fit_temperature(
         GENDER.classes[given.rows][known], given.probabilities["gender"][known]
     )
-    assert evaluate.temperatures(given, FACES, {"gender": GENDER}) == {"gender": expected}
+    assert fit_temperatures(given, FACES, {"gender": GENDER}) == {"gender": expected}
     assert expected is not None
 
 
-@pytest.mark.parametrize("what", [evaluate.figures, evaluate.scores, evaluate.temperatures])
+@pytest.mark.parametrize("what", [measure, scores, fit_temperatures])
 def test_probabilities_that_are_no_numbers_name_the_first_face(what):
     given = predictions("age", AGE)
     given.probabilities["age"][[2, 5], 3] = np.nan
@@ -107,10 +108,10 @@ def test_probabilities_that_are_no_numbers_name_the_first_face(what):
 
 
 def test_one_face_and_no_labelled_face_are_defined():
-    one = evaluate.Predictions(
+    one = Predictions(
         np.array([7]), {"gender": np.array([[0.3, 0.7]], np.float32)}, np.zeros(0, int)
     )
-    figures = evaluate.figures(one, FACES, {"gender": GENDER}, age_groups=AGE)["gender"]
+    figures = measure(one, FACES, {"gender": GENDER}, age_groups=AGE)["gender"]
     json.dumps(figures, allow_nan=False)
     assert figures["faces"] == 0
     assert figures["exact"] is None
@@ -120,12 +121,12 @@ def test_one_face_and_no_labelled_face_are_defined():
 
 
 def test_a_fold_of_one_person_has_figures_and_no_interval():
-    of_one = evaluate.Predictions(
+    of_one = Predictions(
         np.array([2, 3]),
         {"age": predictions("age", AGE).probabilities["age"][:2]},
         np.zeros(0, int),
     )
-    figures = evaluate.figures(of_one, FACES, {"age": AGE})["age"]
+    figures = measure(of_one, FACES, {"age": AGE})["age"]
     assert figures["faces"] == 2
     assert figures["exact"] is not None
     assert figures["intervals"]["persons"] == 1

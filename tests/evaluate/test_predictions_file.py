@@ -5,8 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ageflax import evaluate
 from ageflax.errors import RunError
+from ageflax.evaluate._ages import ages_of
+from ageflax.evaluate._figures import answers_of, measure
+from ageflax.evaluate._predict import Predictions
+from ageflax.evaluate._read import read_predictions
+from ageflax.evaluate._write import write_predictions
 from tests.evaluate.test_figures import AGE, FACES, GENDER, YEARS, predictions, years_directly
 
 TARGETS = {"age": AGE, "years": YEARS, "gender": GENDER}
@@ -27,9 +31,9 @@ def test_what_is_written_is_read_back(task, tmp_path):
     target = TARGETS[task]
     given = predictions(task, target)
     path = tmp_path / "predictions.csv"
-    evaluate.write_predictions(path, given, FACES, {task: target})
-    read = evaluate.read_predictions(path, task, names=target.names)
-    equal(read, evaluate.answers(given, FACES, task, target))
+    write_predictions(path, given, FACES, {task: target})
+    read = read_predictions(path, task, names=target.names)
+    equal(read, answers_of(given, FACES, task, target))
     if task == "gender":
         # Only columns of the task itself are its: a file of gender has no ages.
         assert read.years_true is None
@@ -38,9 +42,9 @@ def test_what_is_written_is_read_back(task, tmp_path):
 def test_a_head_without_a_distribution_is_read_back(tmp_path):
     given = years_directly(2, 4, 11, 18, 29, 50, 60, 104)
     path = tmp_path / "predictions.csv"
-    evaluate.write_predictions(path, given, FACES, {"years": YEARS})
-    read = evaluate.read_predictions(path, "years", names=YEARS.names)
-    equal(read, evaluate.answers(given, FACES, "years", YEARS))
+    write_predictions(path, given, FACES, {"years": YEARS})
+    read = read_predictions(path, "years", names=YEARS.names)
+    equal(read, answers_of(given, FACES, "years", YEARS))
     assert read.probabilities is None
 
 
@@ -48,8 +52,8 @@ def test_columns(tmp_path):
     path = tmp_path / "predictions.csv"
     tasks = {"age": AGE, "gender": GENDER}
     both = [predictions(task, target).probabilities for task, target in tasks.items()]
-    given = evaluate.Predictions(np.arange(1, 8), both[0] | both[1], np.zeros(0, int))
-    evaluate.write_predictions(path, given, FACES, tasks)
+    given = Predictions(np.arange(1, 8), both[0] | both[1], np.zeros(0, int))
+    write_predictions(path, given, FACES, tasks)
     header, first, *_, seventh, last = (line.split(",") for line in path.read_text().splitlines())
     assert header == [
         "key", "subject", "age_true", "age_predicted", "age_years_true", "age_years_predicted",
@@ -58,44 +62,42 @@ def test_columns(tmp_path):
     ]  # fmt: skip
     assert first[:3] == ["face_1", "a", "4-6"]
     assert first[4] == "5"
-    assert float(first[5]) == pytest.approx(evaluate.ages(both[0]["age"], AGE).years[0])
+    assert float(first[5]) == pytest.approx(ages_of(both[0]["age"], AGE).years[0])
     assert seventh[2] == seventh[4] == ""  # an unknown age
     assert last[14] == ""  # an unknown gender
-    equal(
-        evaluate.read_predictions(path, "gender"), evaluate.answers(given, FACES, "gender", GENDER)
-    )
+    equal(read_predictions(path, "gender"), answers_of(given, FACES, "gender", GENDER))
 
 
 def test_without_any_known_age_there_are_no_columns_of_years(tmp_path):
     path = tmp_path / "predictions.csv"
     unaged = dataclasses.replace(FACES, ages=np.full(8, np.nan, np.float32))
-    evaluate.write_predictions(path, predictions("age", AGE), unaged, {"age": AGE})
+    write_predictions(path, predictions("age", AGE), unaged, {"age": AGE})
     assert "years" not in path.read_text().splitlines()[0]
-    assert evaluate.read_predictions(path, "age").years_true is None
+    assert read_predictions(path, "age").years_true is None
 
 
 def test_age_groups_of_years_are_named_by_the_result_beside_them(tmp_path):
     path = tmp_path / "predictions.csv"
     given = predictions("years", YEARS)
-    evaluate.write_predictions(path, given, FACES, {"years": YEARS})
+    write_predictions(path, given, FACES, {"years": YEARS})
     with pytest.raises(RunError, match=r"no result.json beside it names the age groups"):
-        evaluate.read_predictions(path, "years")
-    result = {"tasks": evaluate.figures(given, FACES, {"years": YEARS})}
+        read_predictions(path, "years")
+    result = {"tasks": measure(given, FACES, {"years": YEARS})}
     (tmp_path / "result.json").write_text(json.dumps(result))
-    equal(evaluate.read_predictions(path, "years"), evaluate.answers(given, FACES, "years", YEARS))
+    equal(read_predictions(path, "years"), answers_of(given, FACES, "years", YEARS))
 
 
 def test_years_without_groups_beside_them_have_unknown_classes(tmp_path):
     path = tmp_path / "predictions.csv"
     path.write_text("key,subject,years_true,years_predicted\na,u,20,21.5\nb,v,,30\n")
-    read = evaluate.read_predictions(path, "years", names=YEARS.names)
+    read = read_predictions(path, "years", names=YEARS.names)
     assert read.true.tolist() == [-1, -1]
     np.testing.assert_array_equal(read.years_true, [20.0, np.nan])
 
 
 def written(tmp_path: Path) -> Path:
     path = tmp_path / "predictions.csv"
-    evaluate.write_predictions(path, predictions("age", AGE), FACES, {"age": AGE})
+    write_predictions(path, predictions("age", AGE), FACES, {"age": AGE})
     return path
 
 
@@ -116,15 +118,15 @@ def test_a_damaged_file_is_named_with_the_line(damage, message, tmp_path):
     path = written(tmp_path)
     path.write_text(damage(path.read_text()))
     with pytest.raises(RunError, match=message) as error:
-        evaluate.read_predictions(path, "age")
+        read_predictions(path, "age")
     assert str(error.value).startswith(f"{path}: ")
     assert "Remove the result.json beside it and start the run again" in str(error.value)
 
 
 def test_an_absent_file_and_bytes_that_are_no_text_are_named(tmp_path):
     with pytest.raises(RunError, match=r"predictions.csv: No such file or directory"):
-        evaluate.read_predictions(tmp_path / "predictions.csv", "age")
+        read_predictions(tmp_path / "predictions.csv", "age")
     path = written(tmp_path)
     path.write_bytes(path.read_bytes()[:100] + b"\xff\xfe\x00" * 20)
     with pytest.raises(RunError, match=r"predictions.csv: .*(decode|NUL)"):
-        evaluate.read_predictions(path, "age")
+        read_predictions(path, "age")

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from ageflax import bundle, evaluate
+from ageflax import bundle
 from ageflax.data import build, dataset, images, pipeline
 from ageflax.evaluate import __main__ as command
 from tests.conftest import SMALL_FACES
@@ -306,10 +306,3 @@ def test_help_and_a_misspelt_key_need_no_jax():
         "assert not {'jax', 'numpy', 'ml_collections'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
-
-
-def test_the_lazy_package_has_its_names_and_no_others():
-    assert evaluate.predict.__module__ == "ageflax.evaluate._predict"
-    assert all(getattr(evaluate, name) is not None for name in evaluate.__all__)
-    with pytest.raises(AttributeError, match=r"'ageflax\.evaluate' has no attribute 'nothing'"):
-        evaluate.nothing  # noqa: B018

@@ -384,8 +384,9 @@ def _run(name: str) -> Callable[[Path], Case]:
     """A file of a finished run, as its report and a comparison read it."""
 
     def make(folder: Path) -> Case:
-        from ageflax import comparison, evaluate, report
+        from ageflax import comparison, report
         from ageflax.comparison import text
+        from ageflax.evaluate._read import read_predictions
         from ageflax.metrics_log import images_per_second
         from tests.finished_runs import write_run
 
@@ -399,7 +400,7 @@ def _run(name: str) -> Callable[[Path], Case]:
             if name.endswith("predictions.csv"):
                 for task in ("age", "gender", "years"):
                     with contextlib.suppress(RunError):
-                        evaluate.read_predictions(path, task)
+                        read_predictions(path, task)
             if name.endswith("metrics.jsonl"):
                 images_per_second(fold)
             if name.endswith("metrics.jsonl"):

@@ -14,9 +14,10 @@ import pytest
 import scipy.io
 from ml_collections import ConfigDict
 
-from ageflax import bundle, comparison, config, evaluate, export, model_files, report
+from ageflax import bundle, comparison, config, export, model_files, report
 from ageflax.data import archives
 from ageflax.errors import InputError, RunError, one_line
+from ageflax.evaluate._read import read_predictions
 from ageflax.metrics_log import MetricsLog, images_per_second
 from tests import small_bundle
 from tests.finished_runs import write_run
@@ -219,7 +220,7 @@ def test_a_damaged_result_beside_predictions_is_told(finished, content):
     path.write_bytes(content)
     try:
         with pytest.raises(RunError, match=r"no result\.json beside it names"):
-            evaluate.read_predictions(path.with_name("predictions.csv"), "years")
+            read_predictions(path.with_name("predictions.csv"), "years")
     finally:
         path.write_bytes(before)
 
