@@ -52,9 +52,9 @@ def test_every_part_is_there_and_is_json():
 
 def test_scores_are_the_figures_less_what_takes_time():
     given = predictions("age", AGE), FACES, {"age": AGE}
-    scores, figures = scores(*given)["age"], measure(*given)["age"]
-    assert scores == {name: figures[name] for name in scores}
-    assert set(figures) - set(scores) == {"groups", "calibration", "intervals"}
+    quick, figures = scores(*given)["age"], measure(*given)["age"]
+    assert quick == {name: figures[name] for name in quick}
+    assert set(figures) - set(quick) == {"groups", "calibration", "intervals"}
 
 
 def test_gender_is_also_given_by_age_class_where_the_classes_are_told():
