@@ -22,7 +22,6 @@ from ageflax import (
     __version__,
     bundle_description,
     bundle_files,
-    files,
     labels,
     licences,
     losses,
@@ -35,6 +34,7 @@ from ageflax.data import augment, images
 from ageflax.data.dataset import Target
 from ageflax.errors import InputError, one_line
 from ageflax.evaluate._ages import Ages, ages_of
+from ageflax.runtime import files
 from ageflax.structs import AnyArray, TrainState
 
 

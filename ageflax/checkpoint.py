@@ -16,8 +16,8 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
-from ageflax import hosts
 from ageflax.errors import RunError
+from ageflax.runtime import hosts
 from ageflax.structs import TrainState
 
 # Two, so that the one before is there when the latest turns out damaged.

@@ -56,8 +56,9 @@ def write(
       InputError: the runs do not compare, or the page cannot be written there.
       RunError: a predictions.csv is damaged.
     """
-    from ageflax import comparison, files, report
+    from ageflax import comparison, report
     from ageflax.errors import InputError
+    from ageflax.runtime import files
 
     if output.suffix not in (".html", ".htm"):
         raise InputError(f"--output={output}: expected a name that ends in .html")
@@ -73,7 +74,7 @@ def write(
 
 def _run(runs: Sequence[Path], names: str | None, output: Path, *, common: bool) -> None:
     from ageflax import comparison
-    from ageflax.progress import say
+    from ageflax.runtime.progress import say
 
     found = write(runs, output, names=names.split(",") if names else None, common=common)
     print(comparison.text(found))
@@ -82,10 +83,10 @@ def _run(runs: Sequence[Path], names: str | None, output: Path, *, common: bool)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    from ageflax import command
+    from ageflax.runtime import command_line
 
     words = _parser().parse_args(arguments)
-    return command.run(
+    return command_line.run(
         "ageflax.compare",
         lambda: _run(words.runs, words.names, words.output, common=words.common),
     )

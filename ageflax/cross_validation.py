@@ -15,15 +15,16 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from ageflax import __version__, files, hosts, model_card, program, summary, train
+from ageflax import __version__, model_card, program, summary, train
 from ageflax import config as configuration
 from ageflax.config import Config
 from ageflax.data import splits
 from ageflax.data.dataset import Faces, StoredDataset
 from ageflax.errors import InputError
-from ageflax.lock import locked
 from ageflax.run_data import Data, check_classes, place, read
-from ageflax.sharding import check_divides, make_mesh
+from ageflax.runtime import files, hosts
+from ageflax.runtime.lock import locked
+from ageflax.runtime.mesh import check_divides, make_mesh
 from ageflax.weights import transfer
 
 # Where things lie, and with how many hands they are read, may differ between hosts.

@@ -11,8 +11,8 @@ from ageflax.data.splits import Split
 from ageflax.errors import InputError
 from ageflax.placement import OnHost, Placement
 from ageflax.program import Program
-from ageflax.progress import Progress
-from ageflax.sharding import put, whole
+from ageflax.runtime.mesh import put, whole
+from ageflax.runtime.progress import Progress
 from ageflax.structs import TrainState
 from ageflax.weights import transfer
 

@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from ageflax import huge_pages
+from ageflax.runtime import huge_pages
 
 _EPILOG = """\
 Any key of the config can be set: --config.KEY=VALUE, such as --config.data.batch_size=64 or
@@ -51,7 +51,8 @@ def _run(words: argparse.Namespace, overrides: Sequence[str], command: Sequence[
     config = configuration.load(words.config, overrides)
     workdir = words.workdir or Path("runs") / Path(words.config).stem
 
-    from ageflax import compilation_cache, cross_validation, hosts, progress, report, table
+    from ageflax import cross_validation, report, table
+    from ageflax.runtime import compilation_cache, hosts, progress
 
     compilation_cache.enable()
     place = hosts.placing(
@@ -72,7 +73,8 @@ def _run(words: argparse.Namespace, overrides: Sequence[str], command: Sequence[
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    from ageflax import command, preemption
+    from ageflax.runtime import command_line as command
+    from ageflax.runtime import preemption
 
     words = sys.argv[1:] if arguments is None else list(arguments)
     known, overrides = _parser().parse_known_args(words)
@@ -91,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception:
         traceback.print_exc()  # a mistake of ours; of several processes none is to wait for it
     if code and "jax" in sys.modules:
-        from ageflax import hosts
+        from ageflax.runtime import hosts
 
         hosts.leave(code)
     return code

@@ -14,7 +14,7 @@ from tensorboardX.proto import event_pb2
 from tensorboardX.record_writer import RecordWriter
 from tensorboardX.summary import scalar
 
-from ageflax import files
+from ageflax.runtime import files
 
 _EVENTS: Any = event_pb2  # generated, without static types
 

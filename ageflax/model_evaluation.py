@@ -12,15 +12,16 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from ageflax import files, model_files, placement, summary, unseen
+from ageflax import model_files, placement, summary, unseen
 from ageflax.data import images, pipeline
 from ageflax.errors import InputError, RunError
 from ageflax.evaluate._figures import measure, scores
 from ageflax.evaluate._predict import Predictions, predict
 from ageflax.evaluate._write import write_predictions
 from ageflax.evaluate.settings import Settings
-from ageflax.progress import Progress
-from ageflax.sharding import make_mesh
+from ageflax.runtime import files
+from ageflax.runtime.mesh import make_mesh
+from ageflax.runtime.progress import Progress
 from ageflax.structs import Batch
 from ageflax.trial import Say, Trial, prepare, tell
 

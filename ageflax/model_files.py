@@ -16,7 +16,7 @@ from ageflax.batch_loss import Recipe
 from ageflax.data.augment import Preprocessing
 from ageflax.errors import InputError
 from ageflax.onnx_model import OnnxModel
-from ageflax.sharding import replicated
+from ageflax.runtime.mesh import replicated
 from ageflax.steps import EvalStep
 from ageflax.structs import Batch, TrainState
 from ageflax.weights import hub as weights_hub

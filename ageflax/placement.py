@@ -16,11 +16,12 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from ageflax import hosts, steps
+from ageflax import steps
 from ageflax.data.order import ShuffledRows
 from ageflax.data.pipeline import StoredPixels, stream
 from ageflax.errors import InputError
-from ageflax.sharding import batched, own_share, put, replicated, shard_batch
+from ageflax.runtime import hosts
+from ageflax.runtime.mesh import batched, own_share, put, replicated, shard_batch
 from ageflax.structs import Batch
 
 Labels = dict[str, np.ndarray]

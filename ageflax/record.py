@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ageflax import files
 from ageflax.errors import InputError, RunError, one_line, shown
+from ageflax.runtime import files
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,13 +8,14 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ageflax import config as configuration
-from ageflax import hosts, placement
+from ageflax import placement
 from ageflax.config import Config
 from ageflax.data import build, pipeline, prepared, splits
 from ageflax.data.dataset import Faces, StoredDataset, Target
 from ageflax.data.frontal import most_frontal
 from ageflax.errors import InputError
-from ageflax.progress import Progress
+from ageflax.runtime import hosts
+from ageflax.runtime.progress import Progress
 
 PLACEMENTS = ("device", "host", "stream")
 

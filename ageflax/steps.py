@@ -17,7 +17,7 @@ from ageflax.batch_loss import BatchLoss, Recipe, Targets, gradients, variables
 from ageflax.data import augment, mixing
 from ageflax.freezing import Frozen
 from ageflax.models.platform import traced_for
-from ageflax.sharding import batched, replicated
+from ageflax.runtime.mesh import batched, replicated
 from ageflax.structs import AnyArray, Batch, Metrics, TrainState
 
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]

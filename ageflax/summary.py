@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from ageflax import files, metrics
+from ageflax import metrics
 from ageflax.errors import RunError
 from ageflax.evaluate._figures import INTERVALS_OF
 from ageflax.evaluate._read import read_predictions
+from ageflax.runtime import files
 
 
 def means_over_folds(per_fold: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ageflax import bundle, files, hosts, initial, preemption
+from ageflax import bundle, initial
 from ageflax import config as configuration
 from ageflax.checkpoint import Checkpoints
 from ageflax.data import splits
@@ -14,6 +14,7 @@ from ageflax.evaluate._predict import Predictions, predict
 from ageflax.evaluate._write import write_predictions
 from ageflax.fold import Fold, eval_batch_size
 from ageflax.metrics_log import images_per_second
+from ageflax.runtime import files, hosts, preemption
 from ageflax.structs import TrainState
 from ageflax.training import Going, made_by, train
 from ageflax.validation import Patience

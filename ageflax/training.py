@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 
-from ageflax import hosts, preemption
 from ageflax.checkpoint import Checkpoints
 from ageflax.data.order import ShuffledRows
 from ageflax.errors import RunError
@@ -16,7 +15,8 @@ from ageflax.fold import Fold, eval_batch_size
 from ageflax.metrics_log import MetricsLog
 from ageflax.placement import Placement
 from ageflax.program import dispatch, pieces
-from ageflax.progress import Progress
+from ageflax.runtime import hosts, preemption
+from ageflax.runtime.progress import Progress
 from ageflax.structs import Batch, TrainState
 from ageflax.training_records import Records
 from ageflax.validation import Patience, ranking

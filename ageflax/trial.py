@@ -12,7 +12,7 @@ from ageflax.data.frontal import most_frontal
 from ageflax.errors import InputError
 from ageflax.evaluate.settings import Settings
 from ageflax.model_files import Opened
-from ageflax.progress import Progress
+from ageflax.runtime.progress import Progress
 
 Say = Callable[[str], None]
 

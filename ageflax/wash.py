@@ -75,7 +75,7 @@ def _run(name: str, directory: str, distance: str, output: Path | None) -> None:
 
     # Imported late: --help should not wait for TFDS.
     from ageflax.data import build, leaks
-    from ageflax.progress import Progress, say
+    from ageflax.runtime.progress import Progress, say
 
     dataset = build.open_built(name, directory=directory)
     with Progress(len(dataset), unit="face", label="looking") as progress:
@@ -88,10 +88,10 @@ def _run(name: str, directory: str, distance: str, output: Path | None) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    from ageflax import command
+    from ageflax.runtime import command_line
 
     words = _parser().parse_args(arguments)
-    return command.run(
+    return command_line.run(
         "ageflax.wash", lambda: _run(words.name, words.directory, words.distance, words.output)
     )
 

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    from ageflax import command
+    from ageflax.runtime import command_line
     from pipelines import cross_validate
 
     words = sys.argv[1:] if arguments is None else list(arguments)
     known, common = cross_validate.parser("compare", __doc__).parse_known_args(words)
-    return command.run(
+    return command_line.run(
         "pipelines.compare",
         lambda: cross_validate.run(
             known, common, ["python", "-m", "pipelines.compare", *words], compare=True

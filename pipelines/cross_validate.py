@@ -111,7 +111,7 @@ def run(words: argparse.Namespace, common: Sequence[str], command: Sequence[str]
       command: all words.
       compare: whether a quality report comes before the folds, and a page over the runs after them.
     """
-    from ageflax import command as command_line
+    from ageflax.runtime import command_line as command_line
     from pipelines import folders, slurm, workflow
     from pipelines import plan as planning
 
@@ -175,7 +175,7 @@ def run(words: argparse.Namespace, common: Sequence[str], command: Sequence[str]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    from ageflax import command
+    from ageflax.runtime import command_line as command
 
     words = sys.argv[1:] if arguments is None else list(arguments)
     known, common = parser("cross_validate", __doc__).parse_known_args(words)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ageflax import files
+from ageflax.runtime import files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +59,7 @@ def command(source: Source, output: Path) -> tuple[str, ...]:
 def _run(source: Source, output: Path) -> None:
     # Imported late: --help should not wait for TFDS.
     from ageflax.data import build, pipeline
-    from ageflax.progress import Progress, say
+    from ageflax.runtime.progress import Progress, say
 
     stored = build.open_dataset(
         source.name, directory=source.directory, manual_dir=source.manual_dir, say=say
@@ -75,7 +75,7 @@ def _run(source: Source, output: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    from ageflax import command as ending
+    from ageflax.runtime import command_line as ending
 
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.dataset", description=__doc__, allow_abbrev=False

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ageflax.errors import InputError, RunError
-from ageflax.progress import say
+from ageflax.runtime.progress import say
 from pipelines import devices
 from pipelines.fingerprint import ROOT
 from pipelines.plan import Plan

@@ -42,8 +42,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(words: argparse.Namespace, command: Sequence[str]) -> None:
-    from ageflax import command as ending
     from ageflax.errors import InputError, RunError
+    from ageflax.runtime import command_line as ending
     from pipelines import folders, preparation, workflow
     from pipelines.state import FAILED
 
@@ -75,7 +75,7 @@ def _run(words: argparse.Namespace, command: Sequence[str]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    from ageflax import command
+    from ageflax.runtime import command_line as command
 
     words = sys.argv[1:] if arguments is None else list(arguments)
     known = _parser().parse_args(words)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ageflax import files
+from ageflax.runtime import files
 
 REPORT, PAGE = "quality.json", "quality.html"
 _GENDERS = {0: "female", 1: "male", -1: "unknown"}
@@ -123,7 +123,7 @@ def _run(name: str, directory: str, folder: Path) -> None:
     from ageflax.data import build, pipeline
     from ageflax.data.wash_report import REPORT as WASHED
     from ageflax.errors import InputError
-    from ageflax.progress import say
+    from ageflax.runtime.progress import say
 
     washed = files.read_json(folder / WASHED)
     if washed is None:
@@ -154,7 +154,7 @@ def command(name: str, directory: str, folder: Path) -> tuple[str, ...]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    from ageflax import command as ending
+    from ageflax.runtime import command_line as ending
 
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.quality", description=__doc__, allow_abbrev=False

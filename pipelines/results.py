@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ageflax import files
+from ageflax.runtime import files
 from pipelines.folders import Placed
 from pipelines.state import DONE, Status
 from pipelines.workflow import fold_key

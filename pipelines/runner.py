@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Protocol
 
-from ageflax import files
+from ageflax.runtime import files
 from pipelines import leash
 from pipelines.state import DONE, FAILED, RUNNING, WAITING, Record, Status
 

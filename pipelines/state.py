@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ageflax import files
 from ageflax.errors import InputError
-from ageflax.lock import held
+from ageflax.runtime import files
+from ageflax.runtime.lock import held
 
 STATE, LOCK = "pipeline.json", ".pipeline.lock"
 WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from ageflax import files
+from ageflax.runtime import files
 from pipelines.plan import Run
 from pipelines.runner import Job
 from pipelines.state import DONE, FAILED, RUNNING, WAITING, Status

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ageflax import files
 from ageflax.errors import InputError
+from ageflax.runtime import files
 from pipelines import dataset, leash, runner, state, view
 from pipelines.dataset import Source
 from pipelines.folders import Placed, data_key, description_of, source_of

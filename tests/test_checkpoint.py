@@ -15,7 +15,7 @@ import pytest
 from ageflax import checkpoint
 from ageflax.checkpoint import Checkpoints
 from ageflax.errors import RunError
-from ageflax.sharding import make_mesh, replicated
+from ageflax.runtime.mesh import make_mesh, replicated
 from ageflax.structs import TrainState
 
 

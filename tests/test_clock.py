@@ -6,9 +6,10 @@ import time
 import pytest
 
 from ageflax import config as configuration
-from ageflax import cross_validation, hosts, preemption
+from ageflax import cross_validation
 from ageflax.checkpoint import Checkpoints
 from ageflax.data import prepared
+from ageflax.runtime import hosts, preemption
 from tests.conftest import small_values
 from tests.test_checkpoint import state_of, steps_on_disk
 from tests.test_preemption import lines_of

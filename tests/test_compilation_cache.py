@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from ageflax import compilation_cache
+from ageflax.runtime import compilation_cache
 from tests.hub_server import run
 
 COUNT = """

@@ -11,7 +11,7 @@ import pytest
 
 from ageflax import config as configuration
 from ageflax import program, steps
-from ageflax.sharding import make_mesh
+from ageflax.runtime.mesh import make_mesh
 from ageflax.structs import Batch, TrainState
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.py"))

@@ -6,13 +6,14 @@ import jax
 import numpy as np
 import pytest
 
-from ageflax import bundle, cross_validation, files, training, training_records
+from ageflax import bundle, cross_validation, training, training_records
 from ageflax import config as configuration
 from ageflax.config import Config
 from ageflax.data import dataset, pipeline
 from ageflax.data.dataset import Faces
 from ageflax.errors import InputError, RunError
-from ageflax.sharding import make_mesh
+from ageflax.runtime import files
+from ageflax.runtime.mesh import make_mesh
 from tests.conftest import small_values
 
 

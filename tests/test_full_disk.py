@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from ageflax import bundle, command, config, cross_validation, files, metrics_log
+from ageflax import bundle, config, cross_validation, metrics_log
 from ageflax.data import build
 from ageflax.errors import RunError
+from ageflax.runtime import command_line, files
 from tests import small_bundle
 from tests.conftest import SMALL_FACES, small_values
 
@@ -37,7 +38,7 @@ def test_a_json_file_stays_as_it_was_and_the_line_names_it(tmp_path, capsys):
     path = tmp_path / "result.json"
     files.write_json(path, {"fold": 0})
     with full(100):
-        assert command.run("train", lambda: files.write_json(path, list(range(1000)))) == 1
+        assert command_line.run("train", lambda: files.write_json(path, list(range(1000)))) == 1
     assert capsys.readouterr().err == f"train: {path}: File too large\n"
     assert contents(tmp_path) == {"result.json": b'{\n  "fold": 0\n}\n'}
 
@@ -54,7 +55,7 @@ def test_a_bundle_stays_as_it_was(tmp_path, capsys, monkeypatch, most, name):
     if name == "README.md":
         monkeypatch.setattr(bundle, "save_file", lambda tensors, path, metadata: path.touch())
     with full(most):
-        assert command.run("train", lambda: rewritten(written)) == 1
+        assert command_line.run("train", lambda: rewritten(written)) == 1
     line = capsys.readouterr().err
     assert line.startswith(f"train: {written / name}: File too large")
     assert line.count("\n") == 1
@@ -77,7 +78,7 @@ def test_metrics_end_with_the_disk_and_do_not_wait_for_it(tmp_path, capsys, monk
         monkeypatch.setattr(log._file, "write", lambda line: len(line), raising=False)
     threads = threading.active_count()
     with full(2000):
-        assert command.run("train", lambda: _lines(log)) == 1
+        assert command_line.run("train", lambda: _lines(log)) == 1
     assert capsys.readouterr().err == f"train: {tmp_path / 'metrics.jsonl'}: File too large\n"
     assert threading.active_count() == threads
     # The line that was cut short is dropped, and the run goes on from its checkpoint's step.

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from ageflax import lock
 from ageflax.errors import InputError
+from ageflax.runtime import lock
 
 
 def _hold(directory, ready):

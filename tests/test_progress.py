@@ -2,7 +2,7 @@
 
 import pytest
 
-from ageflax import progress
+from ageflax.runtime import progress
 
 
 @pytest.mark.parametrize(("total", "counted"), [(8, "2/8 images"), (None, "2 images")])

@@ -11,7 +11,7 @@ import pytest
 from ageflax import config as configuration
 from ageflax import losses, models, program, steps
 from ageflax.data import augment
-from ageflax.sharding import make_mesh
+from ageflax.runtime.mesh import make_mesh
 from ageflax.structs import Batch, TrainState
 
 PREPROCESSING = augment.Preprocessing(crop=27, mirror=True, channels="bgr")

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ageflax import files, metrics, record
+from ageflax import metrics, record
 from ageflax.errors import InputError
 from ageflax.evaluate._read import read_predictions
 from ageflax.record import Run
+from ageflax.runtime import files
 
 _FOLDS = range(5)
 

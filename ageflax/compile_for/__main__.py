@@ -79,11 +79,11 @@ def _run(known: argparse.Namespace, overrides: Sequence[str]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    from ageflax import command
+    from ageflax.runtime import command_line
 
     words = sys.argv[1:] if arguments is None else list(arguments)
     known, overrides = _parser().parse_known_args(words)
-    return command.run("ageflax.compile_for", lambda: _run(known, overrides))
+    return command_line.run("ageflax.compile_for", lambda: _run(known, overrides))
 
 
 if __name__ == "__main__":

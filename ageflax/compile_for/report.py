@@ -7,14 +7,14 @@ from typing import Any
 
 from jax.sharding import Mesh
 
-from ageflax import files
 from ageflax.compile_for import chips, findings, hlo
 from ageflax.compile_for.chips import Slice
 from ageflax.compile_for.roofline import Bound, Cost, bound, scaling
 from ageflax.compile_for.steps_of import STEPS, Compiled, Recipe, lowering_mesh, topology_mesh
 from ageflax.config import Config
 from ageflax.errors import InputError, RunError
-from ageflax.progress import say
+from ageflax.runtime import files
+from ageflax.runtime.progress import say
 
 # No batch is tried beyond it: images alone would fill the memory.
 _LARGEST = 16_384

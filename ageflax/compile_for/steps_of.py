@@ -17,7 +17,7 @@ from ageflax.compile_for import hlo
 from ageflax.compile_for.chips import Slice
 from ageflax.config import Config
 from ageflax.errors import InputError, RunError
-from ageflax.sharding import check_divides, make_mesh
+from ageflax.runtime.mesh import check_divides, make_mesh
 from ageflax.structs import Batch, TrainState
 
 STEPS = ("train", "resident", "evaluate")

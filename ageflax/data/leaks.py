@@ -18,7 +18,7 @@ from ageflax.data.dataset import Faces, StoredDataset, joined, table
 from ageflax.data.inspection import FAULTS, Inspection, inspect
 from ageflax.data.near_duplicates import DISTANCE, SIMILARITY
 from ageflax.data.wash_report import REJECTED, REPORT, count_by_reason, write_csv
-from ageflax.files import write_json
+from ageflax.runtime.files import write_json
 
 PAIRS = "pairs.csv"
 SAME_FILE, SAME_PIXELS, ALIKE = KINDS = ("same file", "same pixels", "alike")

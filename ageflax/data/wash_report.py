@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ageflax.data.inspection import FAULTS
-from ageflax.files import write_json
+from ageflax.runtime.files import write_json
 
 REPORT, REJECTED, IDENTICAL = "wash_report.json", "rejected.csv", "identical_images.csv"
 RECORD_REASONS = (

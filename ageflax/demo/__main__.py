@@ -65,8 +65,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from ageflax import command
     from ageflax.errors import InputError
+    from ageflax.runtime import command_line
 
     missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
@@ -74,7 +74,7 @@ def _run(options: argparse.Namespace) -> None:
             f'{", ".join(missing)} not installed: pip install "ageflax[demo]", or uv run --extra demo'
         )
     if options.model is None:
-        raise InputError(command.NO_MODEL)
+        raise InputError(command_line.NO_MODEL)
     # Imported late: --help should not wait for JAX.
     from ageflax.demo import serving
 
@@ -83,10 +83,10 @@ def _run(options: argparse.Namespace) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    from ageflax import command
+    from ageflax.runtime import command_line
 
     options = _parser().parse_args(arguments)
-    return command.run("ageflax.demo", lambda: _run(options), interrupted="ended")
+    return command_line.run("ageflax.demo", lambda: _run(options), interrupted="ended")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from ageflax.demo.upload import picture
 from ageflax.errors import RunError
 from ageflax.predict import Predictor
 from ageflax.predict.look import workers_here
-from ageflax.progress import say
+from ageflax.runtime.progress import say
 
 _LOGGER = logging.getLogger("ageflax")
 _STATIC = {"demo.css": "text/css", "demo.js": "text/javascript", "icon.svg": "image/svg+xml"}

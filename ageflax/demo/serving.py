@@ -11,14 +11,14 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from ageflax import compilation_cache
 from ageflax.demo.app import application
 from ageflax.demo.limits import Limits, visitor
 from ageflax.errors import InputError
 from ageflax.predict import Predictor
 from ageflax.predict.estimator import BATCHES
 from ageflax.predict.look import workers_here
-from ageflax.progress import say
+from ageflax.runtime import compilation_cache
+from ageflax.runtime.progress import say
 
 _SHUTDOWN = 2  # seconds in which requests that have begun may end
 _KEEP_ALIVE = 15

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ageflax import huge_pages
+from ageflax.runtime import huge_pages
 
 _EPILOG = """\
 MODEL is a bundle, a run's fold_K, a whole run, an .onnx file that this project exported, or a bundle on
@@ -49,8 +49,9 @@ def _run(model: str, output: Path | None, overrides: Sequence[str], words: Seque
 
     given = settings.of_words(overrides)
 
-    from ageflax import compilation_cache, model_evaluation, table
-    from ageflax.progress import say
+    from ageflax import model_evaluation, table
+    from ageflax.runtime import compilation_cache
+    from ageflax.runtime.progress import say
 
     compilation_cache.enable()
     tested = model_evaluation.run(
@@ -62,11 +63,11 @@ def _run(model: str, output: Path | None, overrides: Sequence[str], words: Seque
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    from ageflax import command
+    from ageflax.runtime import command_line
 
     words = sys.argv[1:] if arguments is None else list(arguments)
     known, overrides = _parser().parse_known_args(words)
-    return command.run(
+    return command_line.run(
         "ageflax.evaluate", lambda: _run(known.model, known.output, overrides, words)
     )
 

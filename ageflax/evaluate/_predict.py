@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ageflax.sharding import whole
+from ageflax.runtime.mesh import whole
 from ageflax.structs import AnyArray, Batch
 
 # Batches dispatched before the first one's result is waited for.

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ageflax import files, labels, metrics
+from ageflax import labels, metrics
 from ageflax.errors import RunError, one_line, shown
+from ageflax.runtime import files
 
 
 class _DamagedError(Exception):

@@ -62,10 +62,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> None:
     # Imported late: --help should not wait for JAX.
-    from ageflax import bundle, compilation_cache, export, model_files
+    from ageflax import bundle, export, model_files
     from ageflax.errors import InputError
     from ageflax.export import _export
-    from ageflax.progress import say
+    from ageflax.runtime import compilation_cache
+    from ageflax.runtime.progress import say
 
     compilation_cache.enable()
     _export.check_output(options.output)
@@ -97,10 +98,10 @@ def _run(options: argparse.Namespace) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    from ageflax import command
+    from ageflax.runtime import command_line
 
     options = _parser().parse_args(arguments)
-    return command.run("ageflax.export", lambda: _run(options))
+    return command_line.run("ageflax.export", lambda: _run(options))
 
 
 if __name__ == "__main__":

@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ageflax import bundle, files
+from ageflax import bundle
 from ageflax.errors import InputError, RunError
 from ageflax.export import _onnx_file, _stablehlo_file, _verification
 from ageflax.export._description import describe
 from ageflax.export._precision import PRECISIONS
 from ageflax.export._serving import CROPS, LAYOUTS, serving
 from ageflax.export._verification import Differences
+from ageflax.runtime import files
 
 SUFFIXES = (".onnx", ".stablehlo")
 

@@ -78,17 +78,17 @@ def _parser() -> argparse.ArgumentParser:
 def _run(given: argparse.Namespace) -> None:
     # Imported late: --help should not wait for JAX.
     from ageflax.import_weights import assembly
-    from ageflax.progress import say
+    from ageflax.runtime.progress import say
 
     assembly.run(assembly.Request(**vars(given)), say=say)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    from ageflax import command
+    from ageflax.runtime import command_line
 
     given = _parser().parse_args(arguments)
-    return command.run("ageflax.import_weights", lambda: _run(given))
+    return command_line.run("ageflax.import_weights", lambda: _run(given))
 
 
 if __name__ == "__main__":

@@ -65,11 +65,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from ageflax import command
     from ageflax.errors import InputError
+    from ageflax.runtime import command_line
 
     if options.model is None:
-        raise InputError(command.NO_MODEL)
+        raise InputError(command_line.NO_MODEL)
     if bool(options.paths) == (options.webcam is not None):
         raise InputError("name what to look at: PATH..., or --webcam and no PATH")
     # Imported late: --help should not wait for JAX.
@@ -80,11 +80,11 @@ def _run(options: argparse.Namespace) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    from ageflax import command
+    from ageflax.runtime import command_line
 
     words = sys.argv[1:] if arguments is None else list(arguments)
     options = _parser().parse_args(words)
-    return command.run("ageflax.predict", lambda: _run(options))
+    return command_line.run("ageflax.predict", lambda: _run(options))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from ageflax.errors import InputError, RunError
 from ageflax.evaluate._ages import ages_of
 from ageflax.predict.crops import Framing
 from ageflax.predict.face import Answer
-from ageflax.sharding import make_mesh
+from ageflax.runtime.mesh import make_mesh
 from ageflax.structs import Batch
 
 CROPS = ("center", "mirror", "ten")

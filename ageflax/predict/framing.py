@@ -68,7 +68,7 @@ def measure(contents: Iterable[bytes], *, detector: str = "yunet") -> Measured:
     from ageflax.errors import InputError
     from ageflax.predict.detection import YuNet
     from ageflax.predict.detectors import open_detector
-    from ageflax.progress import say
+    from ageflax.runtime.progress import say
 
     finder = open_detector(detector, say=say)
     if not isinstance(finder, YuNet):
@@ -120,7 +120,7 @@ def _run(options: argparse.Namespace) -> None:
     # Imported late: --help should not wait for TFDS.
     from ageflax.data import build
     from ageflax.errors import InputError
-    from ageflax.progress import Progress, say
+    from ageflax.runtime.progress import Progress, say
 
     if options.faces < 1:
         raise InputError(f"--faces={options.faces}: expected 1 or more")
@@ -144,10 +144,10 @@ def _run(options: argparse.Namespace) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    from ageflax import command
+    from ageflax.runtime import command_line
 
     options = _parser().parse_args(arguments)
-    return command.run("ageflax.predict.framing", lambda: _run(options))
+    return command_line.run("ageflax.predict.framing", lambda: _run(options))
 
 
 if __name__ == "__main__":

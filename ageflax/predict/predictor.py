@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ageflax import model_files, progress
+from ageflax import model_files
 from ageflax.errors import InputError
 from ageflax.predict import look
 from ageflax.predict.crops import Framing
@@ -15,6 +15,7 @@ from ageflax.predict.detectors import open_detector
 from ageflax.predict.estimator import Estimator
 from ageflax.predict.face import Face
 from ageflax.predict.look import Frame, Seen
+from ageflax.runtime import progress
 
 # What can be looked at: a file, its content, or uint8[h, w, 3] RGB.
 Image = str | Path | bytes | np.ndarray

@@ -15,7 +15,7 @@ from ageflax.errors import InputError, RunError
 from ageflax.predict import sources, tracking, video
 from ageflax.predict.look import Frame, Seen, workers_here
 from ageflax.predict.sources import Source
-from ageflax.progress import Progress, say
+from ageflax.runtime.progress import Progress, say
 
 
 def _print(seen: Seen) -> None:
@@ -102,10 +102,10 @@ def run(options: argparse.Namespace) -> None:
     if workers_here() > 1:
         cv2.setNumThreads(1)
 
-    from ageflax import compilation_cache
     from ageflax.predict.annotation import Album
     from ageflax.predict.predictor import Predictor
     from ageflax.predict.table_file import Table
+    from ageflax.runtime import compilation_cache
 
     compilation_cache.enable()
     predictor = Predictor(

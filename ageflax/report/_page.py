@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from ageflax import files, published, record
+from ageflax import published, record
 from ageflax.record import Run
 from ageflax.report import _breakdown as breakdown
 from ageflax.report import _curves as curves
@@ -18,6 +18,7 @@ from ageflax.report import _provenance as provenance
 from ageflax.report import _reliability as reliability
 from ageflax.report import _svg as svg
 from ageflax.report import _wording as wording
+from ageflax.runtime import files
 
 _WALL = 24  # faces shown per task
 

@@ -12,9 +12,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ageflax import command, files
 from ageflax.errors import InputError, RunError
-from ageflax.progress import say
+from ageflax.runtime import command_line, files
+from ageflax.runtime.progress import say
 from tests.benchmarks import machine
 
 _FACES = "labeled_faces/faces"
@@ -156,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", default="", metavar="NAME,..", help="some of them")
     parser.add_argument("--output", type=Path, metavar="DIR", required=True)
     options = parser.parse_args(arguments)
-    return command.run("tests.benchmarks.accelerator", lambda: _run(options))
+    return command_line.run("tests.benchmarks.accelerator", lambda: _run(options))
 
 
 if __name__ == "__main__":

@@ -20,12 +20,12 @@ from typing import Any
 
 import cv2
 
-from ageflax import command, files
 from ageflax.demo import serving
 from ageflax.demo.app import application
 from ageflax.demo.limits import Limits
 from ageflax.errors import InputError
 from ageflax.predict import Frame, Predictor, video
+from ageflax.runtime import command_line, files
 from tests.benchmarks import machine
 from tests.benchmarks.predict_rates import MODELS
 from tests.predict import drawn_models
@@ -154,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--models", default="quickstart,levi")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args(arguments)
-    return command.run("demo_rates", lambda: _run(options))
+    return command_line.run("demo_rates", lambda: _run(options))
 
 
 if __name__ == "__main__":

@@ -16,12 +16,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ageflax import command, cross_validation, files, huge_pages
 from ageflax import config as configuration
+from ageflax import cross_validation
 from ageflax.config import Config
 from ageflax.data import build
 from ageflax.errors import InputError, RunError
-from ageflax.progress import say
+from ageflax.runtime import files, huge_pages
+from ageflax.runtime.command_line import run
+from ageflax.runtime.progress import say
 from tests.benchmarks import command_line, machine
 from tests.benchmarks.peer import Peer
 from tests.benchmarks.training_step import MODES, Ours
@@ -177,7 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, metavar="FILE.json")
     words = sys.argv[1:] if arguments is None else list(arguments)
     options = command_line.parsed(parser, words)
-    return command.run("tests.benchmarks.end_to_end", lambda: _run(options, words))
+    return run("tests.benchmarks.end_to_end", lambda: _run(options, words))
 
 
 if __name__ == "__main__":

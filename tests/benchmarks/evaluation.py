@@ -15,11 +15,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from ageflax import command, files, huge_pages, program, steps
+from ageflax import program, steps
 from ageflax.data import augment
 from ageflax.models.platform import traced_for
-from ageflax.progress import say
-from ageflax.sharding import make_mesh
+from ageflax.runtime import command_line, files, huge_pages
+from ageflax.runtime.mesh import make_mesh
+from ageflax.runtime.progress import say
 from ageflax.structs import Batch
 from tests.benchmarks import machine, training_step
 
@@ -106,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", default="", help="a JSON file")
     words = sys.argv[1:] if arguments is None else list(arguments)
     options = parser.parse_args(words)
-    return command.run("tests.benchmarks.evaluation", lambda: _run(options, words))
+    return command_line.run("tests.benchmarks.evaluation", lambda: _run(options, words))
 
 
 if __name__ == "__main__":

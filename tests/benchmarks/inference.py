@@ -23,12 +23,13 @@ import jax
 import numpy as np
 import onnxruntime
 
-from ageflax import bundle, command, export, files, steps
+from ageflax import bundle, export, steps
 from ageflax import config as configuration
 from ageflax.errors import InputError, RunError
 from ageflax.export._serving import serving
 from ageflax.models.platform import traced_for
-from ageflax.progress import say
+from ageflax.runtime import command_line, files
+from ageflax.runtime.progress import say
 from tests.benchmarks import machine
 from tests.benchmarks.peer import Peer
 from tests.export import bundles
@@ -235,7 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     words = sys.argv[1:] if arguments is None else list(arguments)
     options = parser.parse_args(words)
-    return command.run("tests.benchmarks.inference", lambda: _run(options, words))
+    return command_line.run("tests.benchmarks.inference", lambda: _run(options, words))
 
 
 if __name__ == "__main__":

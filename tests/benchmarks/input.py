@@ -20,13 +20,14 @@ import cv2
 import jax
 import numpy as np
 
-from ageflax import command, files, placement, steps
+from ageflax import placement, steps
 from ageflax.data import augment, build, images, pipeline, prepared
 from ageflax.data.dataset import StoredDataset
 from ageflax.data.order import ShuffledRows
 from ageflax.errors import InputError, RunError
-from ageflax.progress import say
-from ageflax.sharding import make_mesh
+from ageflax.runtime import command_line, files
+from ageflax.runtime.mesh import make_mesh
+from ageflax.runtime.progress import say
 from ageflax.structs import Batch
 from tests.benchmarks import machine
 from tests.benchmarks.peer import Peer
@@ -278,7 +279,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, metavar="FILE.json")
     words = sys.argv[1:] if arguments is None else list(arguments)
     options = parser.parse_args(words)
-    return command.run("tests.benchmarks.input", lambda: _run(options, words))
+    return command_line.run("tests.benchmarks.input", lambda: _run(options, words))
 
 
 if __name__ == "__main__":

@@ -18,13 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from ageflax import command, cross_validation, files, model_evaluation
 from ageflax import config as configuration
+from ageflax import cross_validation, model_evaluation
 from ageflax.config import Config
 from ageflax.data import build
 from ageflax.errors import InputError, RunError
 from ageflax.evaluate import settings
-from ageflax.progress import say
+from ageflax.runtime import command_line, files
+from ageflax.runtime.progress import say
 from tests.benchmarks import machine
 
 _ROOT = Path(__file__).parents[2]
@@ -232,8 +233,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.child:
         task, faces, folder = options.child
         name = f"{task} of {faces} faces"
-        return command.run(name, lambda: _child(task, int(faces), Path(folder)))
-    return command.run("tests.benchmarks.memory", lambda: _run(options, words))
+        return command_line.run(name, lambda: _child(task, int(faces), Path(folder)))
+    return command_line.run("tests.benchmarks.memory", lambda: _run(options, words))
 
 
 if __name__ == "__main__":

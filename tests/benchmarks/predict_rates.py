@@ -24,14 +24,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ageflax import command, files
 from ageflax.data import images
 from ageflax.errors import InputError
 from ageflax.predict import video
 from ageflax.predict.look import Frame, workers_here
 from ageflax.predict.predictor import Predictor
 from ageflax.predict.tracking import followed
-from ageflax.progress import say
+from ageflax.runtime import command_line, files
+from ageflax.runtime.progress import say
 from tests.benchmarks import machine
 from tests.predict import drawn_models
 
@@ -207,4 +207,4 @@ def _run(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(command.run("predict_rates", lambda: _run(_parser().parse_args())))
+    sys.exit(command_line.run("predict_rates", lambda: _run(_parser().parse_args())))

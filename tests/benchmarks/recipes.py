@@ -20,16 +20,17 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from ageflax import command, files, huge_pages, initial, placement, program
 from ageflax import config as configuration
+from ageflax import initial, placement, program
 from ageflax.config import Config
 from ageflax.data import build, pipeline
 from ageflax.data.dataset import StoredDataset, table
 from ageflax.data.order import ShuffledRows
 from ageflax.data.splits import Split
 from ageflax.errors import InputError, RunError
-from ageflax.progress import say
-from ageflax.sharding import make_mesh
+from ageflax.runtime import command_line, files, huge_pages
+from ageflax.runtime.mesh import make_mesh
+from ageflax.runtime.progress import say
 from ageflax.structs import Batch, TrainState
 from tests.benchmarks import machine, recipes_table
 from tests.benchmarks.training_step import forward_gflop
@@ -389,7 +390,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     options, overrides = _parser().parse_known_args(words)
-    return command.run("tests.benchmarks.recipes", lambda: _run(options, overrides, words))
+    return command_line.run("tests.benchmarks.recipes", lambda: _run(options, overrides, words))
 
 
 if __name__ == "__main__":

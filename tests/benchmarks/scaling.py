@@ -17,10 +17,11 @@ from typing import Any
 
 import jax
 
-from ageflax import command, files
 from ageflax import config as configuration
 from ageflax.errors import InputError, RunError
-from ageflax.progress import say
+from ageflax.runtime import files
+from ageflax.runtime.command_line import run
+from ageflax.runtime.progress import say
 from tests.benchmarks import command_line, machine
 from tests.benchmarks.training_step import Ours
 
@@ -190,8 +191,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
     options = command_line.parsed(parser, words)
     if options.child:
-        return command.run("a process of it", lambda: _child(json.loads(options.child)))
-    return command.run("tests.benchmarks.scaling", lambda: _run(options, words))
+        return run("a process of it", lambda: _child(json.loads(options.child)))
+    return run("tests.benchmarks.scaling", lambda: _run(options, words))
 
 
 if __name__ == "__main__":

@@ -17,9 +17,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ageflax import command, files
 from ageflax.errors import InputError, RunError
-from ageflax.progress import say
+from ageflax.runtime import command_line, files
+from ageflax.runtime.progress import say
 from tests.benchmarks import machine
 
 _ROOT = Path(__file__).parents[2]
@@ -191,7 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--turns", type=int, default=3, help="of each question")
     parser.add_argument("--output", type=Path, help="where every figure goes, as JSON")
     given = parser.parse_args(words)
-    return command.run("tests.benchmarks.startup", lambda: _run(given, words))
+    return command_line.run("tests.benchmarks.startup", lambda: _run(given, words))
 
 
 if __name__ == "__main__":

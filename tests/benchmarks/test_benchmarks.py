@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ageflax import command
 from ageflax import config as configuration
+from ageflax.runtime import command_line
 from tests.benchmarks import (
     accelerator,
     end_to_end,
@@ -168,7 +168,7 @@ def test_products_are_counted_wherever_they_are_in_a_function():
 
 
 def test_an_accelerators_measurements_are_commands_that_there_are(monkeypatch):
-    monkeypatch.setattr(command, "run", lambda name, function: 0)
+    monkeypatch.setattr(command_line, "run", lambda name, function: 0)
     measured = accelerator.measurements(["--config.data.dir=/data"], dispatch=5)
     assert [m.module for m in measured].count("ageflax.main") == 1
     for each in measured:

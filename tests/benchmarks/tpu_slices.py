@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ageflax import command, files
 from ageflax import config as configuration
 from ageflax.compile_for import chips, report
 from ageflax.errors import InputError
-from ageflax.progress import say
+from ageflax.runtime import command_line, files
+from ageflax.runtime.progress import say
 from tests.plain_layers import plain_layers
 
 _CONFIGS = Path(__file__).parents[2] / "configs"
@@ -127,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--plain", action="store_true", help="layers as their formulas have them: what came before"
     )
-    return command.run("tpu_slices", lambda: _run(parser.parse_args(arguments)))
+    return command_line.run("tpu_slices", lambda: _run(parser.parse_args(arguments)))
 
 
 if __name__ == "__main__":

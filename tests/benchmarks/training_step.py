@@ -15,12 +15,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from ageflax import command, files, huge_pages, program, steps
 from ageflax import config as configuration
+from ageflax import program, steps
 from ageflax.config import Config
 from ageflax.errors import InputError, RunError
-from ageflax.progress import say
-from ageflax.sharding import batched, make_mesh, replicated
+from ageflax.runtime import command_line, files, huge_pages
+from ageflax.runtime.mesh import batched, make_mesh, replicated
+from ageflax.runtime.progress import say
 from ageflax.structs import Batch, TrainState
 from tests.benchmarks import machine
 from tests.benchmarks.peer import Peer
@@ -220,7 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", default="", help="a JSON file")
     words = sys.argv[1:] if arguments is None else list(arguments)
     options = parser.parse_args(words)
-    return command.run("training_step", lambda: _run(options, words))
+    return command_line.run("training_step", lambda: _run(options, words))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import time
 import jax
 import pytest
 
-from ageflax import hosts, preemption
+from ageflax.runtime import hosts, preemption
 
 
 class Store:

@@ -12,7 +12,7 @@ from ageflax.models import kernel_gradient
 from ageflax.models.convolution import Conv
 from ageflax.models.kernel_gradient import plain_convolution
 from ageflax.models.platform import traced_for
-from ageflax.sharding import batched, make_mesh, replicated
+from ageflax.runtime.mesh import batched, make_mesh, replicated
 
 summed_gradient_convolution: Any = kernel_gradient.summed_gradient_convolution
 

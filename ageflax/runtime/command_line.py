@@ -3,8 +3,8 @@
 import sys
 from collections.abc import Callable
 
-from ageflax import preemption
 from ageflax.errors import InputError, RunError
+from ageflax.runtime import preemption
 
 # What to do without a model, in two lines.
 NO_MODEL = """\

@@ -19,8 +19,8 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from ageflax import preemption
 from ageflax.errors import InputError, RunError
+from ageflax.runtime import preemption
 
 # Seconds after which a host that is not heard of counts as gone, and the others end.
 LOST_AFTER = 60
