@@ -10,7 +10,7 @@ from ageflax.runtime import huge_pages
 
 _EPILOG = """\
 Any key of the config can be set: --config.KEY=VALUE, such as --config.data.batch_size=64 or
---config.fold=3; ageflax/config/_keys.py lists them all. The same command again continues where it
+--config.fold=3; ageflax/config/schema.py lists them all. The same command again continues where it
 stopped; a finished fold is not redone. SIGTERM saves and ends within 30 seconds.
 Of several hosts each starts the same command, on a workdir that all see, with --distributed or with the
 three flags that say who it is; one that dies ends the others within two minutes.

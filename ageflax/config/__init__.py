@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 from ml_collections import ConfigDict
 
 from ageflax import labels
-from ageflax.config import _check
-from ageflax.config._keys import ALTERNATIVES, CONTINUABLE, MODEL_OPTIONS, defaults, tasks_of
+from ageflax.config import check
+from ageflax.config.schema import ALTERNATIVES, CONTINUABLE, MODEL_OPTIONS, defaults, tasks_of
 from ageflax.errors import InputError, one_line, shown
 
 # A locked ml_collections.ConfigDict. Any, since its attributes have no static types.
@@ -93,7 +93,7 @@ def _load(path: str) -> ConfigDict:
     """Runs a config file and returns what its get_config() gives."""
     if not Path(path).is_file():
         siblings = sorted(str(p) for p in Path(path).parent.glob("*.py"))
-        hint = _check.nearest(path, siblings) if siblings else ""
+        hint = check.nearest(path, siblings) if siblings else ""
         raise InputError(f"--config={path}: no such file{hint}")
     spec = importlib.util.spec_from_file_location("ageflax_user_config", path)
     if spec is None or spec.loader is None:
@@ -136,7 +136,7 @@ def resolve(values: ConfigDict, overrides: Sequence[str] = (), *, origin: str = 
     keys = [key for key, _ in flatten(config)]
     for key, value in flatten(values):
         if key not in keys:
-            raise InputError(f"{origin}: unknown key {shown(key)}{_check.nearest(key, keys)}")
+            raise InputError(f"{origin}: unknown key {shown(key)}{check.nearest(key, keys)}")
         _assign(config, key, value, origin=origin)
     _settle(config, {key for key, value in flatten(values) if value is not None}, origin)
     _forget_options(config, overrides)
@@ -149,12 +149,12 @@ def resolve(values: ConfigDict, overrides: Sequence[str] = (), *, origin: str = 
             )
         if key not in keys:
             raise InputError(
-                f"--config.{one_line(key, 200)}: unknown key{_check.nearest(key, keys)}"
+                f"--config.{one_line(key, 200)}: unknown key{check.nearest(key, keys)}"
             )
         _assign(config, key, _convert(key, text, _kind(config, key)), origin=f"--config.{key}")
         given.add(key)
     _settle(config, given, "the command line")
-    _check.check(config, dict(flatten(config)))
+    check.check(config, dict(flatten(config)))
     return config.lock()
 
 

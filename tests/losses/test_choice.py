@@ -19,7 +19,7 @@ def _group(**values: object):
 
 
 def test_the_config_offers_what_there_is() -> None:
-    from ageflax.config._keys import CHOICES
+    from ageflax.config.schema import CHOICES
 
     assert CHOICES["loss.age"] == losses.AGE_LOSSES
     assert CHOICES["loss.years"] == losses.YEARS_LOSSES

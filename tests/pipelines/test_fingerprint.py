@@ -82,7 +82,7 @@ def test_the_sources_are_the_trainers_closure():
         "ageflax/train.py",
         "ageflax/steps.py",
         "ageflax/models/vit.py",
-        "ageflax/config/_keys.py",
+        "ageflax/config/schema.py",
         "tfds_builders/adience/survey.py",
     } <= names
     assert not {name for name in names if name.startswith(("ageflax/report", "configs", "tests"))}

@@ -4,14 +4,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ageflax.config._keys import (
-    BOUNDS,
-    CHOICES,
-    MODEL_CHOICES,
-    MODEL_OPTIONS,
-    TASKS,
-    tasks_of,
-)
+from ageflax.config.schema import BOUNDS, CHOICES, MODEL_CHOICES, MODEL_OPTIONS, TASKS, tasks_of
 from ageflax.errors import InputError, shown
 
 
