@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from ageflax import losses
-from ageflax.data import augment
+from ageflax.augment.views import Preprocessing
 from ageflax.freezing import Frozen, statistics_kept
 from ageflax.structs import AnyArray, Metrics, Params, TrainState
 
@@ -30,7 +30,7 @@ class Recipe:
       cached: batches hold a frozen trunk's features, not pixels.
     """
 
-    preprocessing: augment.Preprocessing
+    preprocessing: Preprocessing
     objectives: Mapping[str, losses.Objective]
     weights: Mapping[str, float]
     balanced: bool = False

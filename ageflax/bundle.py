@@ -29,8 +29,9 @@ from ageflax import (
     program,
 )
 from ageflax import config as configuration
+from ageflax.augment.views import Preprocessing, eval_views
 from ageflax.config import Config
-from ageflax.data import augment, images
+from ageflax.data import images
 from ageflax.data.dataset import Target
 from ageflax.errors import InputError, one_line
 from ageflax.evaluate._ages import Ages, ages_of
@@ -177,12 +178,8 @@ class Model:
           crops: views whose probabilities are averaged: "center", "mirror" or "ten".
         """
         spec = self.config["input"]
-        preprocessing = augment.Preprocessing(
-            crop=spec["crop"], mirror=False, channels=spec["channels"]
-        )
-        views = augment.eval_views(
-            faces, self.mean, preprocessing, crops=crops, deviation=self.deviation
-        )
+        preprocessing = Preprocessing(crop=spec["crop"], mirror=False, channels=spec["channels"])
+        views = eval_views(faces, self.mean, preprocessing, crops=crops, deviation=self.deviation)
         flat = views.reshape(-1, *views.shape[2:])
         scores: Any = self.network.apply(self.variables, flat, train=False)
         return {
@@ -276,7 +273,7 @@ def ensemble(run: Path | str | Sequence[Path]) -> Ensemble:
 
 def _shapes(network: nn.Module, spec: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     """Of all that a bundle's weights file holds, by name; nothing is computed or allocated."""
-    seen = augment.Preprocessing(crop=spec["crop"], mirror=False, channels=spec["channels"])
+    seen = Preprocessing(crop=spec["crop"], mirror=False, channels=spec["channels"])
     drawn: Any = jax.eval_shape(
         lambda: network.init(jax.random.key(0), jnp.zeros(seen.shape, jnp.float32))
     )

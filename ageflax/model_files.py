@@ -12,8 +12,8 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ageflax import bundle, bundle_description, bundle_files, licences, steps
+from ageflax.augment.views import Preprocessing
 from ageflax.batch_loss import Recipe
-from ageflax.data.augment import Preprocessing
 from ageflax.errors import InputError
 from ageflax.onnx_model import OnnxModel
 from ageflax.runtime.mesh import replicated

@@ -14,8 +14,8 @@ from jax.sharding import Mesh
 
 from ageflax import config as configuration
 from ageflax import freezing, losses, models, optim, steps
+from ageflax.augment.views import Preprocessing
 from ageflax.config import Config
-from ageflax.data.augment import Preprocessing
 from ageflax.errors import InputError
 from ageflax.freezing import Frozen
 from ageflax.models import Head

@@ -13,8 +13,9 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from ageflax import optim
+from ageflax.augment import mixing
+from ageflax.augment.views import chosen_features, eval_views, training_views
 from ageflax.batch_loss import BatchLoss, Recipe, Targets, gradients, variables
-from ageflax.data import augment, mixing
 from ageflax.freezing import Frozen
 from ageflax.models.platform import traced_for
 from ageflax.runtime.mesh import batched, replicated
@@ -99,9 +100,9 @@ def _train_step(
         # A function of (key, step), so that a resumed run draws what an uninterrupted one would.
         view_key, dropout_key = jax.random.split(jax.random.fold_in(state.key, state.step))
         if recipe.cached:
-            views = augment.chosen_features(view_key, batch.images)
+            views = chosen_features(view_key, batch.images)
         else:
-            views = augment.training_views(
+            views = training_views(
                 view_key, batch.images, state.mean, recipe.preprocessing, deviation=state.deviation
             )
         faces = jnp.ones(batch.mask.shape, jnp.float32)
@@ -238,7 +239,7 @@ def make_eval_step(network: nn.Module, recipe: Recipe, mesh: Mesh, *, crops: str
             scores: Any = network.apply(tested, batch.images[:, 0], method="classify")
             faces, per_face = len(batch.mask), 1
         else:
-            views = augment.eval_views(
+            views = eval_views(
                 batch.images, state.mean, recipe.preprocessing, crops=crops,
                 deviation=state.deviation,
             )  # fmt: skip
@@ -268,7 +269,7 @@ def make_feature_step(network: nn.Module, recipe: Recipe, mesh: Mesh) -> Callabl
     crops = "mirror" if recipe.preprocessing.mirror else "center"
 
     def step(state: TrainState, batch: Batch) -> jax.Array:
-        views = augment.eval_views(
+        views = eval_views(
             batch.images, state.mean, recipe.preprocessing, crops=crops, deviation=state.deviation
         )
         flat = views.reshape(-1, *views.shape[2:])

@@ -10,11 +10,11 @@ import pytest
 
 from ageflax import config as configuration
 from ageflax import losses, models, program, steps
-from ageflax.data import augment
+from ageflax.augment.views import Preprocessing, eval_views
 from ageflax.runtime.mesh import make_mesh
 from ageflax.structs import Batch, TrainState
 
-PREPROCESSING = augment.Preprocessing(crop=27, mirror=True, channels="bgr")
+PREPROCESSING = Preprocessing(crop=27, mirror=True, channels="bgr")
 NETWORK = models.build(
     {"name": "levi_hassner", "width": 0.05, "initialization": "matched", "dtype": "float32"},
     {"age": models.Head(8), "gender": models.Head(2)},
@@ -128,7 +128,7 @@ def test_ten_crops_are_the_mean_of_ten_softmaxes(mesh):
     state, batch = fresh(mesh), batch_of(4)
     step = steps.make_eval_step(NETWORK, RECIPE, mesh, crops="ten")
     got = step(state, batch)
-    views = augment.eval_views(batch.images, state.mean, PREPROCESSING, crops="ten")
+    views = eval_views(batch.images, state.mean, PREPROCESSING, crops="ten")
     for task in ("age", "gender"):
         each = [
             jax.nn.softmax(NETWORK.apply({"params": state.params}, views[:, k])[task])  # pyright: ignore

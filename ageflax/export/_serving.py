@@ -10,7 +10,8 @@ import numpy as np
 from flax import linen as nn
 
 from ageflax import bundle, labels, losses, onnx_model, program
-from ageflax.data import augment, photometric
+from ageflax.augment import photometric
+from ageflax.augment.views import Preprocessing, eval_views
 from ageflax.errors import InputError
 
 LAYOUTS = ("nhwc_rgb_uint8", "nchw_bgr_float")
@@ -39,9 +40,9 @@ class Serving:
         return program.network_of(described, self.model.objectives)
 
     @property
-    def _preprocessing(self) -> augment.Preprocessing:
+    def _preprocessing(self) -> Preprocessing:
         spec = self.model.config["input"]
-        return augment.Preprocessing(crop=spec["crop"], mirror=False, channels=spec["channels"])
+        return Preprocessing(crop=spec["crop"], mirror=False, channels=spec["channels"])
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -72,7 +73,7 @@ class Serving:
         """float32[b, views, crop, crop, c] of faces as they are given."""
         mean, deviation = self.model.mean, self.model.deviation
         if self.layout == "nhwc_rgb_uint8":
-            return augment.eval_views(
+            return eval_views(
                 images, mean, self._preprocessing, crops=self.crops, deviation=deviation
             )
         crop, channels = self._preprocessing.crop, self._preprocessing.channels

@@ -13,7 +13,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ageflax import __version__, bundle, bundle_description, losses, program
 from ageflax import config as configuration
-from ageflax.data.augment import Preprocessing
+from ageflax.augment.views import Preprocessing
 from ageflax.data.images import INTERPOLATIONS
 from ageflax.errors import InputError
 from ageflax.import_weights import classes, foreign, preprocessing

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from ageflax import program, steps
-from ageflax.data import augment
+from ageflax.augment.views import training_views
 from ageflax.models.platform import traced_for
 from ageflax.runtime import command_line, files, huge_pages
 from ageflax.runtime.mesh import make_mesh
@@ -37,7 +37,7 @@ def _passes(name: str, batch: int, dtype: str) -> dict[str, Callable[[], Any]]:
 
     def forward(state: Any, faces: Batch) -> Any:
         with traced_for(mesh.devices.flat[0].platform, mesh):
-            views = augment.training_views(
+            views = training_views(
                 state.key, faces.images, state.mean, made.recipe.preprocessing,
                 deviation=state.deviation,
             )  # fmt: skip

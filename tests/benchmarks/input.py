@@ -21,7 +21,8 @@ import jax
 import numpy as np
 
 from ageflax import placement, steps
-from ageflax.data import augment, build, images, pipeline, prepared
+from ageflax.augment.views import Preprocessing, training_views
+from ageflax.data import build, images, pipeline, prepared
 from ageflax.data.dataset import StoredDataset
 from ageflax.data.order import ShuffledRows
 from ageflax.errors import InputError, RunError
@@ -97,9 +98,9 @@ def _batches(source: placement.Placement, options: argparse.Namespace, *, ahead:
     batch, faces = options.batch, len(source.labels["age"])
     count = -(-_PASS // batch)
     pieces = [range(k, k + 1) for k in range(ahead + count + ahead)]
-    recipe = augment.Preprocessing(crop=options.crop, mirror=True, channels="rgb")
+    recipe = Preprocessing(crop=options.crop, mirror=True, channels="rgb")
     mean = np.full((1, 1, 3), 127.0, np.float32)
-    views = steps.compiled(lambda key, faces: augment.training_views(key, faces, mean, recipe))
+    views = steps.compiled(lambda key, faces: training_views(key, faces, mean, recipe))
     key = jax.random.key(0)
 
     def take(made: Iterator[tuple[Batch]], number: int) -> None:

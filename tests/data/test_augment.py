@@ -3,8 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ageflax.data import augment
-from ageflax.data.augment import Preprocessing
+from ageflax.augment import views as augment
+from ageflax.augment.views import Preprocessing
 
 # As in the step; one compilation is also quicker than one for each operation.
 training_views = jax.jit(augment.training_views, static_argnames="preprocessing")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ageflax.data.geometric import affine_views
+from ageflax.augment.geometric import affine_views
 
 
 def views(image, *, angle=0.0, scale=1.0, offset=(0, 0), size=None):

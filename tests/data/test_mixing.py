@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ageflax.data import mixing
+from ageflax.augment import mixing
 
 SIZE = 16
 # As in the step; one compilation is also quicker than one for each operation.

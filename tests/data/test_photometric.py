@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from ageflax.data import photometric
+from ageflax.augment import photometric
 
 # Two pixels: red-ish and grey; their lumas are 0.299 * 200 + 0.587 * 100 = 118.5 and 50.
 IMAGE = jnp.asarray([[[[200.0, 100.0, 0.0], [50.0, 50.0, 50.0]]]])

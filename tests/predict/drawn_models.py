@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 
 from ageflax import bundle, losses, program
 from ageflax import config as configuration
-from ageflax.data.augment import Preprocessing
+from ageflax.augment.views import Preprocessing
 
 
 def write(directory, *overrides, seed=0, calibration=None):

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
-from ageflax.data import geometric, photometric
+from ageflax.augment import geometric, photometric
 from ageflax.structs import AnyArray
 
 # Numbers that tell the draws of one step apart; those of crop and mirror came before them.
