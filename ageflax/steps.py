@@ -17,7 +17,7 @@ from ageflax.augment import mixing
 from ageflax.augment.views import chosen_features, eval_views, training_views
 from ageflax.batch_loss import BatchLoss, Recipe, Targets, gradients, variables
 from ageflax.freezing import Frozen
-from ageflax.models.platform import traced_for
+from ageflax.models.layers.response_norm.platform import traced_for
 from ageflax.runtime.mesh import batched, replicated
 from ageflax.structs import AnyArray, Batch, Metrics, TrainState
 

@@ -8,7 +8,8 @@ from unittest import mock
 import jax
 import jax.numpy as jnp
 
-from ageflax.models import convolution, layers, levi_hassner, multitask_gray, pooling, vit
+from ageflax.models import levi_hassner, multitask_gray, vit
+from ageflax.models.layers.response_norm import convolution, pooling, response_norm
 
 
 def _convolved(
@@ -23,7 +24,7 @@ def _pooled(x: jax.Array, window: int, stride: int, padding: pooling.Pads) -> ja
 
 
 def _normalized(x: jax.Array, **options: Any) -> jax.Array:
-    return layers.local_response_norm(x, **{**options, "train": False})
+    return response_norm.local_response_norm(x, **{**options, "train": False})
 
 
 def _scores(q: jax.Array, k: jax.Array) -> jax.Array:
@@ -37,7 +38,7 @@ def plain_layers() -> Iterator[None]:
         for where, name, plain in [
             (convolution.Conv, "_convolved", _convolved),
             (pooling, "_noted", _pooled),
-            (layers, "platform", lambda: ""),
+            (response_norm, "platform", lambda: ""),
             (levi_hassner, "local_response_norm", _normalized),
             (multitask_gray, "local_response_norm", _normalized),
             (vit, "_scores", _scores),

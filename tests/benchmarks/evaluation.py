@@ -14,10 +14,10 @@ from typing import Any
 
 import jax
 import numpy as np
+from ageflax.models.layers.response_norm.platform import traced_for
 
 from ageflax import program, steps
 from ageflax.augment.views import training_views
-from ageflax.models.platform import traced_for
 from ageflax.runtime import command_line, files, huge_pages
 from ageflax.runtime.mesh import make_mesh
 from ageflax.runtime.progress import say

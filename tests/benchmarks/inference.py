@@ -22,12 +22,12 @@ import cv2
 import jax
 import numpy as np
 import onnxruntime
+from ageflax.models.layers.response_norm.platform import traced_for
 
 from ageflax import bundle, export, steps
 from ageflax import config as configuration
 from ageflax.errors import InputError, RunError
 from ageflax.export._serving import serving
-from ageflax.models.platform import traced_for
 from ageflax.runtime import command_line, files
 from ageflax.runtime.progress import say
 from tests.benchmarks import machine

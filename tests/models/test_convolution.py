@@ -2,9 +2,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ageflax.models.layers.response_norm.convolution import Conv, space_to_depth_convolution
 from flax import linen as nn
-
-from ageflax.models.convolution import Conv, space_to_depth_convolution
 
 # Kernel, stride, padding, channels: the stems of Levi & Hassner, ResNet, its small stem, and the grey
 # network; and a kernel of whole blocks.

@@ -5,10 +5,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
-from ageflax.models.convolution import Conv
-from ageflax.models.platform import traced_for
-from ageflax.models.winograd import _matrices, tile_outputs, winograd_convolution
+from ageflax.models.layers.response_norm.convolution import Conv
+from ageflax.models.layers.response_norm.platform import traced_for
+from ageflax.models.layers.response_norm.winograd import (
+    _matrices,
+    tile_outputs,
+    winograd_convolution,
+)
 
 
 def plain(x, w, padding):
