@@ -34,7 +34,7 @@ from ageflax.config import Config
 from ageflax.data import images
 from ageflax.data.dataset import Target
 from ageflax.errors import InputError, one_line
-from ageflax.evaluate._ages import Ages, ages_of
+from ageflax.metrics.ages import Ages, ages_of
 from ageflax.runtime import files
 from ageflax.structs import AnyArray, TrainState
 

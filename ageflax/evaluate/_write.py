@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from ageflax.data.dataset import Faces, Target
-from ageflax.evaluate._ages import Ages, ages_of
 from ageflax.evaluate._predict import Predictions
+from ageflax.metrics.ages import Ages, ages_of
 from ageflax.runtime import files
 
 # Columns of one task: names, and a function from a face's place among the predictions to its cells.

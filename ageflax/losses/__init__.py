@@ -1,7 +1,7 @@
 """Training objectives: what a head's scores mean, and how far they are from the labels."""
 
 from ageflax.losses.balance import balance_terms, balanced, combined, regressions
-from ageflax.losses.choice import AGE_LOSSES, YEARS_LOSSES, build
+from ageflax.losses.build import AGE_LOSSES, YEARS_LOSSES, build
 from ageflax.losses.classes import CrossEntropy, LabelDistribution, MeanVariance
 from ageflax.losses.expectation import Expectation
 from ageflax.losses.objective import Objective, expected, known

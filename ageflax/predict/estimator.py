@@ -10,7 +10,7 @@ import numpy as np
 from ageflax import labels, model_files
 from ageflax.data.dataset import Target
 from ageflax.errors import InputError, RunError
-from ageflax.evaluate._ages import ages_of
+from ageflax.metrics.ages import ages_of
 from ageflax.predict.crops import Framing
 from ageflax.predict.face import Answer
 from ageflax.runtime.mesh import make_mesh

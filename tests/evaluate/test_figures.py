@@ -6,9 +6,9 @@ import pytest
 from ageflax import labels, metrics
 from ageflax.data.dataset import Faces, Target
 from ageflax.errors import RunError
-from ageflax.evaluate._ages import ages_of
 from ageflax.evaluate._figures import fit_temperatures, measure, scores
 from ageflax.evaluate._predict import Predictions
+from ageflax.metrics.ages import ages_of
 
 FACES = Faces(
     keys=np.array([f"face_{k}" for k in range(8)], object),

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ageflax import metrics
-from ageflax.metrics import _bootstrap
+from ageflax.metrics import bootstrap
 
 
 def clustered(rng: np.random.Generator, persons: int = 100) -> tuple[np.ndarray, np.ndarray]:
@@ -51,7 +51,7 @@ def test_the_order_of_faces_changes_nothing_and_the_seed_does():
 def test_the_size_of_a_block_changes_nothing(monkeypatch):
     person, right = clustered(np.random.default_rng(1))
     whole = metrics.intervals(person, {"exact": right}, resamples=101)
-    monkeypatch.setattr(_bootstrap, "_BLOCK", 700)
+    monkeypatch.setattr(bootstrap, "_BLOCK", 700)
     assert metrics.intervals(person, {"exact": right}, resamples=101) == whole
 
 
@@ -67,7 +67,7 @@ def test_a_person_brings_all_their_faces():
     # Ten faces of one, one of the other: the mean is 10/11, and a resample of the other alone is 0.
     persons = np.array(["a"] * 10 + ["b"])
     right = np.array([1.0] * 10 + [0.0])
-    totals = _bootstrap._resampled(_bootstrap._sums_by_person(persons, right[:, None]), 50, 0)
+    totals = bootstrap._resampled(bootstrap._sums_by_person(persons, right[:, None]), 50, 0)
     assert set(totals[:, 0]) == {0.0, 10.0, 20.0}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ageflax.errors import InputError
-from ageflax.metrics._folds import ratio
+from ageflax.metrics.folds import ratio
 
 
 def check_numbers(values: np.ndarray, what: str) -> None:

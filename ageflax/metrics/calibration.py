@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ageflax.metrics._classification import check_numbers
-from ageflax.metrics._folds import ratio
+from ageflax.metrics.classification import check_numbers
+from ageflax.metrics.folds import ratio
 
 BINS = 15
 # Below it a probability counts as this: a class taken for impossible costs 28 nats, not infinitely many.

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from ageflax.errors import InputError, one_line, shown
-from ageflax.metrics._answers import Answers
-from ageflax.metrics._bootstrap import intervals
-from ageflax.metrics._folds import ratio
+from ageflax.metrics.answers import Answers
+from ageflax.metrics.bootstrap import intervals
+from ageflax.metrics.folds import ratio
 
 _COMPARED = ("exact", "one_off", "mae")
 

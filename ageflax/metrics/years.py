@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from ageflax.metrics._classification import check_numbers
-from ageflax.metrics._folds import ratio
+from ageflax.metrics.classification import check_numbers
+from ageflax.metrics.folds import ratio
 
 # First and last whole year of the bands in which errors of age are also given: children and the old
 # are who such models get wrong.

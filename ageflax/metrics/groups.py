@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ageflax.metrics._folds import ratio
+from ageflax.metrics.folds import ratio
 
 _OF_CLASSES = ("exact", "one_off")
 _OF_YEARS = ("mae", "cs5", "bias")
