@@ -20,8 +20,8 @@ from ageflax import config as configuration
 from ageflax.config import Config
 from ageflax.data import splits
 from ageflax.data.dataset import Faces, StoredDataset
+from ageflax.data.selection import Data, check_classes, place, read
 from ageflax.errors import InputError
-from ageflax.run_data import Data, check_classes, place, read
 from ageflax.runtime import files, hosts
 from ageflax.runtime.lock import locked
 from ageflax.runtime.mesh import check_divides, make_mesh

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from ageflax.config import Config
+from ageflax.data.batches import Placement
 from ageflax.data.dataset import Faces, Target
 from ageflax.data.splits import Split
-from ageflax.placement import Placement
 from ageflax.program import Program
 from ageflax.weights.transfer import Loaded
 

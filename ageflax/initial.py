@@ -7,9 +7,9 @@ import numpy as np
 
 from ageflax import losses, steps
 from ageflax.config import Config
+from ageflax.data.batches import OnHost, Placement
 from ageflax.data.splits import Split
 from ageflax.errors import InputError
-from ageflax.placement import OnHost, Placement
 from ageflax.program import Program
 from ageflax.runtime.mesh import put, whole
 from ageflax.runtime.progress import Progress

@@ -12,8 +12,9 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from ageflax import model_files, placement, summary, unseen
-from ageflax.data import images, pipeline
+from ageflax import model_files, summary, unseen
+from ageflax.data import images, reading
+from ageflax.data.batches import OnHost, Placement, Streamed
 from ageflax.errors import InputError, RunError
 from ageflax.evaluate._figures import measure, scores
 from ageflax.evaluate._predict import Predictions, predict
@@ -41,18 +42,16 @@ class Tested:
 
 def _placed(
     trial: Trial, rows: np.ndarray, given: Settings, mesh: Mesh
-) -> tuple[placement.Placement, dict[int, str]]:
+) -> tuple[Placement, dict[int, str]]:
     """A source of the tested faces, and those known already to be unreadable, with their reasons."""
     if given.placement in ("auto", "stream"):
-        pixels = pipeline.StoredPixels(trial.stored, trial.decoding)
-        return placement.Streamed(pixels, {}, mesh, workers=0, eval_workers=given.workers), {}
+        pixels = reading.StoredPixels(trial.stored, trial.decoding)
+        return Streamed(pixels, {}, mesh, workers=0, eval_workers=given.workers), {}
     wanted = np.isin(np.arange(len(trial.faces)), rows)
     with Progress(len(trial.faces), unit="face", label=f"reading {trial.stored.name}") as progress:
-        loaded = pipeline.load(
-            trial.stored, trial.decoding, wanted=wanted, progress=progress.update
-        )
+        loaded = reading.load(trial.stored, trial.decoding, wanted=wanted, progress=progress.update)
     assert loaded.pixels is not None  # since a decoding was given
-    return placement.OnHost(loaded.pixels, {}, mesh), loaded.unreadable
+    return OnHost(loaded.pixels, {}, mesh), loaded.unreadable
 
 
 def _reasons(trial: Trial, rows: Iterable[int]) -> dict[int, str]:

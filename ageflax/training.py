@@ -7,13 +7,13 @@ from typing import Any
 import jax
 
 from ageflax.checkpoint import Checkpoints
+from ageflax.data.batches import Placement
 from ageflax.data.order import ShuffledRows
 from ageflax.errors import RunError
 from ageflax.evaluate._figures import scores
 from ageflax.evaluate._predict import predict
 from ageflax.fold import Fold, eval_batch_size
 from ageflax.metrics_log import MetricsLog
-from ageflax.placement import Placement
 from ageflax.program import dispatch, pieces
 from ageflax.runtime import hosts, preemption
 from ageflax.runtime.progress import Progress

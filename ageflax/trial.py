@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from ageflax import labels, unseen
-from ageflax.data import build, pipeline, prepared
+from ageflax.data import pixel_cache, reading
+from ageflax.data.building import find
 from ageflax.data.dataset import Faces, StoredDataset, Target
 from ageflax.data.frontal import most_frontal
 from ageflax.errors import InputError
@@ -48,10 +49,10 @@ class Trial:
     left_out: dict[str, int]
 
     @property
-    def decoding(self) -> pipeline.Decoding:
+    def decoding(self) -> reading.Decoding:
         """The model's own."""
         spec = self.opened.config["input"]
-        return pipeline.Decoding(spec["resize"], spec["interpolation"])
+        return reading.Decoding(spec["resize"], spec["interpolation"])
 
     def rows(self, folds: Sequence[int]) -> np.ndarray:
         """Those of some folds that count, ascending."""
@@ -113,8 +114,8 @@ def _crops(opened: Opened, given: str | None, say: Say) -> str:
 def _labels(stored: StoredDataset, given: Settings, say: Say) -> Faces:
     with Progress(len(stored), unit="face", label=f"labels of {stored.name}") as progress:
         if given.prepared:
-            return prepared.load(stored, None, progress=progress.update, say=say).faces
-        return pipeline.load(stored, None, progress=progress.update).faces
+            return pixel_cache.load(stored, None, progress=progress.update, say=say).faces
+        return reading.load(stored, None, progress=progress.update).faces
 
 
 def _dataset_name(opened: Opened, given: str | None) -> str:
@@ -158,7 +159,7 @@ def prepare(opened: Opened, given: Settings, say: Say) -> Trial:
         fit the model, or there is no label to test by.
     """
     policy, crops = _policy(opened, given.label_policy), _crops(opened, given.crops, say)
-    stored = build.open_dataset(
+    stored = find.open_dataset(
         _dataset_name(opened, given.name),
         directory=given.directory,
         manual_dir=given.manual_dir,

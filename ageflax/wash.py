@@ -74,10 +74,11 @@ def _run(name: str, directory: str, distance: str, output: Path | None) -> None:
             raise InputError(f"--output={output}: cannot be written: {error.strerror}") from error
 
     # Imported late: --help should not wait for TFDS.
-    from ageflax.data import build, leaks
+    from ageflax.data.building import find
+    from ageflax.data.washing.rules import leaks
     from ageflax.runtime.progress import Progress, say
 
-    dataset = build.open_built(name, directory=directory)
+    dataset = find.open_built(name, directory=directory)
     with Progress(len(dataset), unit="face", label="looking") as progress:
         found = leaks.find(dataset, distance=int(distance), progress=progress.update)
     print(_summary(found.as_json()))

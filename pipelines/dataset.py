@@ -58,14 +58,15 @@ def command(source: Source, output: Path) -> tuple[str, ...]:
 
 def _run(source: Source, output: Path) -> None:
     # Imported late: --help should not wait for TFDS.
-    from ageflax.data import build, pipeline
+    from ageflax.data import reading
+    from ageflax.data.building import find
     from ageflax.runtime.progress import Progress, say
 
-    stored = build.open_dataset(
+    stored = find.open_dataset(
         source.name, directory=source.directory, manual_dir=source.manual_dir, say=say
     )
     with Progress(len(stored), unit="face", label=f"reading {stored.name}") as progress:
-        faces = pipeline.load(stored, None, progress=progress.update).faces
+        faces = reading.load(stored, None, progress=progress.update).faces
     output.parent.mkdir(parents=True, exist_ok=True)
     content = {"name": stored.name, "path": str(stored.path.absolute()), "faces": len(faces)}
     content |= {"fingerprint": faces.fingerprint, "files": signature(stored.path)}

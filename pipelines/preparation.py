@@ -5,7 +5,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from ageflax.data.wash_report import REPORT as WASHED
+from ageflax.data.washing.rules.report import REPORT as WASHED
+
 from pipelines import dataset, quality
 from pipelines.dataset import Source
 from pipelines.folders import description_of

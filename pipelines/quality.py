@@ -120,8 +120,10 @@ def page(content: Mapping[str, Any]) -> str:
 
 
 def _run(name: str, directory: str, folder: Path) -> None:
-    from ageflax.data import build, pipeline
-    from ageflax.data.wash_report import REPORT as WASHED
+    from ageflax.data.washing.rules.report import REPORT as WASHED
+
+    from ageflax.data import reading
+    from ageflax.data.building import find
     from ageflax.errors import InputError
     from ageflax.runtime.progress import say
 
@@ -130,8 +132,8 @@ def _run(name: str, directory: str, folder: Path) -> None:
         raise InputError(
             f"{folder}: no {WASHED}; run python -m ageflax.wash --output={folder} first"
         )
-    stored = build.open_built(name, directory=directory)
-    faces = pipeline.load(stored, None).faces
+    stored = find.open_built(name, directory=directory)
+    faces = reading.load(stored, None).faces
     content = report(faces, name=stored.name, metadata=stored.metadata, washed=washed)
     # The page first: quality.json says that both are there.
     (folder / PAGE).write_text(page(content), encoding="utf-8")

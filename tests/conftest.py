@@ -26,7 +26,7 @@ from ml_collections import ConfigDict
 
 from ageflax import config as configuration
 from ageflax.config import Config
-from ageflax.data import build
+from ageflax.data.building import find
 from ageflax.data.dataset import StoredDataset
 
 jax.config.update("jax_num_cpu_devices", 4)
@@ -79,7 +79,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def small_faces(data_dir: Path) -> StoredDataset:
     """160 drawn faces of 80 people, 32 pixels a side, built once."""
-    return build.open_dataset(SMALL_FACES, directory=str(data_dir), say=lambda line: None)
+    return find.open_dataset(SMALL_FACES, directory=str(data_dir), say=lambda line: None)
 
 
 def small_values(data_dir: Path) -> Config:

@@ -8,7 +8,7 @@ import pytest
 from ageflax import config as configuration
 from ageflax import cross_validation
 from ageflax.checkpoint import Checkpoints
-from ageflax.data import prepared
+from ageflax.data import pixel_cache
 from ageflax.runtime import hosts, preemption
 from tests.conftest import small_values
 from tests.test_checkpoint import state_of, steps_on_disk
@@ -66,5 +66,5 @@ def test_what_a_killed_process_left_of_a_prepared_file_is_written_anew(tmp_path,
     partial.write_bytes(b"half")
     left = time.time() - ago
     os.utime(partial, (left, left))
-    assert prepared._write(path, [b"whole"]) == written
+    assert pixel_cache._write(path, [b"whole"]) == written
     assert path.exists() == written

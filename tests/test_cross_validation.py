@@ -9,7 +9,7 @@ import pytest
 from ageflax import bundle, cross_validation, training, training_records
 from ageflax import config as configuration
 from ageflax.config import Config
-from ageflax.data import dataset, pipeline
+from ageflax.data import dataset, reading
 from ageflax.data.dataset import Faces
 from ageflax.errors import InputError, RunError
 from ageflax.runtime import files
@@ -298,7 +298,7 @@ def test_frontal_selection_keeps_the_highest_scores_and_says_how_many_it_left(
         ones = [{**example, "face_score": float(k % 7)} for k, example in enumerate(examples)]
         return table(ones, folds)
 
-    monkeypatch.setattr(pipeline, "table", scored)
+    monkeypatch.setattr(reading, "table", scored)
     run(small_values(data_dir), tmp_path, "--config.fold=0", *overrides)
     result = json.loads((tmp_path / "fold_0" / "result.json").read_text())
     assert sum(result["faces"][side] for side in ("train", "validation")) < 120

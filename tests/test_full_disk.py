@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ageflax import bundle, config, cross_validation, metrics_log
-from ageflax.data import build
+from ageflax.data.building import find
 from ageflax.errors import RunError
 from ageflax.runtime import command_line, files
 from tests import small_bundle
@@ -92,7 +92,7 @@ def test_metrics_end_with_the_disk_and_do_not_wait_for_it(tmp_path, capsys, monk
 
 def test_a_build_that_does_not_fit_leaves_nothing_and_is_done_anew(tmp_path):
     def built():
-        return build.open_dataset(SMALL_FACES, directory=str(tmp_path), say=lambda line: None)
+        return find.open_dataset(SMALL_FACES, directory=str(tmp_path), say=lambda line: None)
 
     with full(20_000), pytest.raises(RunError, match=r"cannot write .*: File too large; nothing"):
         built()

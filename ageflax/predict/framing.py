@@ -118,13 +118,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> None:
     # Imported late: --help should not wait for TFDS.
-    from ageflax.data import build
+    from ageflax.data.building import find
     from ageflax.errors import InputError
     from ageflax.runtime.progress import Progress, say
 
     if options.faces < 1:
         raise InputError(f"--faces={options.faces}: expected 1 or more")
-    dataset = build.open_built(options.name, directory=options.directory)
+    dataset = find.open_built(options.name, directory=options.directory)
     count = min(options.faces, len(dataset))
     # Spread over the dataset, which may be in the order of its people.
     rows = np.linspace(0, len(dataset) - 1, count).astype(int).tolist()

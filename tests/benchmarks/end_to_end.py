@@ -19,7 +19,7 @@ from typing import Any
 from ageflax import config as configuration
 from ageflax import cross_validation
 from ageflax.config import Config
-from ageflax.data import build
+from ageflax.data.building import find
 from ageflax.errors import InputError, RunError
 from ageflax.runtime import files, huge_pages
 from ageflax.runtime.command_line import run
@@ -73,7 +73,7 @@ def _sustained(config: Config) -> list[float]:
 
 def _loop(options: argparse.Namespace, config: Config, classes: int, folder: Path) -> Peer:
     """PyTorch's loop over the same faces, as files."""
-    stored = build.open_dataset(
+    stored = find.open_dataset(
         config.data.name, directory=config.data.dir, manual_dir=config.data.manual_dir, say=say
     )
     for k, example in enumerate(stored.examples(range(min(len(stored), _FILES)))):

@@ -20,9 +20,10 @@ import cv2
 import jax
 import numpy as np
 
-from ageflax import placement, steps
+from ageflax import steps
 from ageflax.augment.views import Preprocessing, training_views
-from ageflax.data import build, images, pipeline, prepared
+from ageflax.data import batches, images, pixel_cache, reading
+from ageflax.data.building import find
 from ageflax.data.dataset import StoredDataset
 from ageflax.data.order import ShuffledRows
 from ageflax.errors import InputError, RunError
@@ -89,7 +90,7 @@ def _one_core(contents: list[bytes], size: int) -> dict[str, Timed]:
     }
 
 
-def _batches(source: placement.Placement, options: argparse.Namespace, *, ahead: int) -> Timed:
+def _batches(source: batches.Placement, options: argparse.Namespace, *, ahead: int) -> Timed:
     """Batches of a source, every image of them cropped and mirrored on the device.
 
     A stream a turn, at whose end nothing is being made any more: it would take the cores from the next
@@ -127,20 +128,20 @@ def _whole(
     mesh, labels = make_mesh(), {"age": np.zeros(len(stored), np.int32)}
     found: dict[str, Timed] = {}
     for name in ("bilinear", "reduced"):
-        pixels = pipeline.StoredPixels(stored, pipeline.Decoding(options.size, name))
+        pixels = reading.StoredPixels(stored, reading.Decoding(options.size, name))
         for workers in sorted({0, options.workers}):
-            source = placement.Streamed(pixels, labels, mesh, workers=workers)
+            source = batches.Streamed(pixels, labels, mesh, workers=workers)
             where = f"{workers} processes" if workers else "threads"
             # A worker has four made and four more in its queue; grain holds others on their way.
             ahead = 20 * workers if workers else 6
             found[f"streamed, {name}, {where}"] = _batches(source, options, ahead=ahead)
-    decoding, starts = pipeline.Decoding(options.size, "bilinear"), {}
+    decoding, starts = reading.Decoding(options.size, "bilinear"), {}
     for name in ("first", "second"):
         began = machine.clock()
-        loaded = prepared.load(stored, decoding)
+        loaded = pixel_cache.load(stored, decoding)
         starts[name] = machine.clock() - began
     assert loaded.pixels is not None
-    kept = placement.OnHost(loaded.pixels, labels, mesh)
+    kept = batches.OnHost(loaded.pixels, labels, mesh)
     found["prepared, memory-mapped"] = _batches(kept, options, ahead=4)
     return found, starts
 
@@ -252,7 +253,7 @@ def _run(options: argparse.Namespace, words: Sequence[str]) -> None:
     people = max(-(-options.count // 4), 40)  # the fewest that have every age group
     name = f"synthetic_faces/people_{people}_photos_4_size_{options.source}_seed_0"
     with tempfile.TemporaryDirectory() as folder:
-        stored = build.open_dataset(name, directory=options.data_dir or folder, say=say)
+        stored = find.open_dataset(name, directory=options.data_dir or folder, say=say)
         found = measure(stored, options)
     if options.output:
         files.write_json(options.output, {"machine": described, **found})

@@ -21,7 +21,7 @@ import numpy as np
 from ageflax import config as configuration
 from ageflax import cross_validation, model_evaluation
 from ageflax.config import Config
-from ageflax.data import build
+from ageflax.data.building import find
 from ageflax.errors import InputError, RunError
 from ageflax.evaluate import settings
 from ageflax.runtime import command_line, files
@@ -59,7 +59,7 @@ def _config(name: str, folder: Path, *, steps: int) -> Config:
 
 
 def _build(faces: int, folder: Path) -> None:
-    build.open_dataset(_dataset(faces), directory=str(folder), say=lambda line: None)
+    find.open_dataset(_dataset(faces), directory=str(folder), say=lambda line: None)
 
 
 def _train(faces: int, folder: Path) -> None:

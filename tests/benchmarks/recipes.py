@@ -21,9 +21,11 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ageflax import config as configuration
-from ageflax import initial, placement, program
+from ageflax import initial, program
 from ageflax.config import Config
-from ageflax.data import build, pipeline
+from ageflax.data import batches as placement
+from ageflax.data import reading
+from ageflax.data.building import find
 from ageflax.data.dataset import StoredDataset, table
 from ageflax.data.order import ShuffledRows
 from ageflax.data.splits import Split
@@ -107,8 +109,8 @@ def _place(
 ) -> tuple[placement.Placement, Split]:
     """The first faces of a dataset, where a run would keep them; streamed ones in host memory."""
     data, rows = config.data, np.arange(count)
-    decoding = pipeline.Decoding(data.resize, data.interpolation)
-    pixels, usable = pipeline.StoredPixels(stored, decoding)(rows)
+    decoding = reading.Decoding(data.resize, data.interpolation)
+    pixels, usable = reading.StoredPixels(stored, decoding)(rows)
     faces = table(stored.examples(rows), [stored.fold_of(row) for row in rows.tolist()])
     intervals = configuration.intervals(config)
     targets = {
@@ -338,7 +340,7 @@ def _run(options: argparse.Namespace, overrides: Sequence[str], words: Sequence[
     if min(options.turns, options.max_batch) < 1:
         raise InputError("--turns and --max_batch are at least 1")
     mesh, described = make_mesh(), machine.describe("tests.benchmarks.recipes", words)
-    stored = build.open_dataset(
+    stored = find.open_dataset(
         options.dataset, directory=options.data_dir, manual_dir=options.manual_dir, say=say
     )
     prepared: dict[str, _Prepared] = {}

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ageflax.data import archives, images
+from ageflax.data import images
+from ageflax.data.building import archives
 from ageflax.errors import InputError, RunError
 
 Members = list[tuple[str | tarfile.TarInfo, bytes]]

@@ -3,7 +3,7 @@ from pathlib import Path
 import array_record.python.array_record_module as array_record
 import pytest
 
-from ageflax.data import disk
+from ageflax.data.building import disk
 from ageflax.errors import RunError
 
 FOLDER = Path("/data/faces/1.0.0")

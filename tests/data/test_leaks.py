@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ageflax.data import leaks, near_duplicates
 from ageflax.data.dataset import StoredDataset
+from ageflax.data.washing.rules import leaks, near_duplicates
 from ageflax.errors import InputError
 
 
@@ -125,7 +125,7 @@ def test_a_thousand_copies_are_told_once_each():
 
 
 def test_hashes_that_are_close_by_chance_are_looked_at_again(monkeypatch):
-    monkeypatch.setattr("ageflax.data.inspection.perceptual_hash", lambda image: 7)
+    monkeypatch.setattr("ageflax.data.washing.inspection.perceptual_hash", lambda image: 7)
     rows = [(content, 0, f"P{k}", 30.0) for k, content in enumerate([PNG, *OTHERS, SAVED_ANEW])]
     assert kinds(find(*rows)) == [("alike", 0, 9)]
 
@@ -179,6 +179,6 @@ def test_progress_counts_every_face():
 def test_more_pairs_than_anybody_reads_are_refused(monkeypatch):
     search = near_duplicates.close_pairs
     monkeypatch.setattr(near_duplicates, "close_pairs", lambda *a, **k: search(*a, **k, limit=1))
-    monkeypatch.setattr("ageflax.data.inspection.perceptual_hash", lambda image: 7)
+    monkeypatch.setattr("ageflax.data.washing.inspection.perceptual_hash", lambda image: 7)
     with pytest.raises(InputError, match="more than 1 pairs of images are within 4 bits"):
         find(*((content, 0, f"P{k}", 30.0) for k, content in enumerate(OTHERS)))

@@ -5,10 +5,7 @@ import itertools
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-from ageflax.data.near_duplicates import (
+from ageflax.data.washing.rules.near_duplicates import (
     MAX_DISTANCE,
     alike,
     close_pairs,
@@ -16,6 +13,9 @@ from ageflax.data.near_duplicates import (
     similarity,
     thumbnail,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from ageflax.errors import InputError
 
 

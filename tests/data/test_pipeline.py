@@ -7,16 +7,17 @@ import pytest
 from PIL import Image
 
 from ageflax import labels
-from ageflax.data import build, pipeline
+from ageflax.data import reading
+from ageflax.data.building import find
 from ageflax.data.dataset import StoredDataset
 from ageflax.errors import InputError
 from tests.conftest import SMALL_FACES
 
-DECODING = pipeline.Decoding(32, "bilinear")
+DECODING = reading.Decoding(32, "bilinear")
 
 
 def test_pixels_are_the_stored_jpegs_decoded(small_faces):
-    loaded = pipeline.load(small_faces, DECODING)
+    loaded = reading.load(small_faces, DECODING)
     example = small_faces.examples([37])[0]
     expected = np.asarray(Image.open(io.BytesIO(example["image"])).convert("RGB"))
     assert loaded.pixels is not None
@@ -26,7 +27,7 @@ def test_pixels_are_the_stored_jpegs_decoded(small_faces):
 
 
 def test_labels_alone_are_the_same_labels(small_faces):
-    alone, both = pipeline.load(small_faces, None), pipeline.load(small_faces, DECODING)
+    alone, both = reading.load(small_faces, None), reading.load(small_faces, DECODING)
     assert alone.pixels is None
     for field in ("keys", "subjects", "folds", "age_labels", "ages", "genders"):
         np.testing.assert_array_equal(getattr(alone.faces, field), getattr(both.faces, field))
@@ -38,7 +39,7 @@ def test_labels_alone_are_the_same_labels(small_faces):
 
 def test_progress_adds_up(small_faces):
     done = []
-    pipeline.load(small_faces, None, progress=done.append)
+    reading.load(small_faces, None, progress=done.append)
     assert sum(done) == 160
 
 
@@ -54,11 +55,11 @@ class Spoiled(StoredDataset):
 
 
 def test_images_that_no_longer_decode_are_counted_by_reason(small_faces):
-    loaded = pipeline.load(Spoiled(small_faces.path), DECODING)
+    loaded = reading.load(Spoiled(small_faces.path), DECODING)
     assert loaded.unreadable == {5: "empty", 100: "not an image"}
     assert loaded.pixels is not None
     assert not loaded.pixels[5].any()
-    pixels, readable = pipeline.StoredPixels(Spoiled(small_faces.path), DECODING)(
+    pixels, readable = reading.StoredPixels(Spoiled(small_faces.path), DECODING)(
         np.array([4, 5, 6])
     )
     assert readable.tolist() == [True, False, True]
@@ -72,7 +73,7 @@ class Squares:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_the_stream_is_in_order_and_starts_where_it_is_told(workers):
-    elements = list(pipeline.stream(Squares(), 3, 12, workers=workers))
+    elements = list(reading.stream(Squares(), 3, 12, workers=workers))
     assert [element["x"][0] for element in elements] == [step**2 for step in range(3, 12)]
 
 
@@ -88,7 +89,7 @@ def test_a_tfrecord_build_is_refused_with_the_command_that_converts_it(small_fac
     info = (small_faces.path / "dataset_info.json").read_text()
     (folder / "dataset_info.json").write_text(info.replace("array_record", "tfrecord"))
     with pytest.raises(InputError) as error:
-        build.open_dataset("synthetic_faces", directory=str(tmp_path), say=lambda line: None)
+        find.open_dataset("synthetic_faces", directory=str(tmp_path), say=lambda line: None)
     assert "is built as tfrecord, which training cannot read" in str(error.value)
     assert (
         f"tfds convert_format --dataset_version_dir={folder} --out_file_format=array_record"
@@ -101,7 +102,7 @@ def test_the_newest_version_is_opened(small_faces, tmp_path):
     base.mkdir(parents=True)
     for version in ("1.0.0", "1.2.0", "1.10.0"):
         (base / version).symlink_to(small_faces.path)
-    opened = build.open_dataset(SMALL_FACES, directory=str(tmp_path), say=lambda line: None)
+    opened = find.open_dataset(SMALL_FACES, directory=str(tmp_path), say=lambda line: None)
     assert opened.path == base / "1.10.0"
 
 
@@ -115,13 +116,13 @@ def test_the_newest_version_is_opened(small_faces, tmp_path):
 )  # fmt: skip
 def test_an_unknown_dataset_is_named(name, message, tmp_path):
     with pytest.raises(InputError) as error:
-        build.open_dataset(name, directory=str(tmp_path), say=lambda line: None)
+        find.open_dataset(name, directory=str(tmp_path), say=lambda line: None)
     assert message in str(error.value)
 
 
 def test_absent_archives_are_told_with_the_way_to_get_them(tmp_path):
     with pytest.raises(InputError) as error:
-        build.open_dataset("adience/aligned", directory=str(tmp_path), say=lambda line: None)
+        find.open_dataset("adience/aligned", directory=str(tmp_path), say=lambda line: None)
     text = str(error.value)
     assert f"is not in {tmp_path}/downloads/manual" in text
     assert "configs/quickstart.py" in text
@@ -132,6 +133,4 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
     with pytest.raises(
         InputError, match=r"data.dir = .*/file/data: cannot be written: Not a directory"
     ):
-        build.open_dataset(
-            SMALL_FACES, directory=str(tmp_path / "file/data"), say=lambda line: None
-        )
+        find.open_dataset(SMALL_FACES, directory=str(tmp_path / "file/data"), say=lambda line: None)

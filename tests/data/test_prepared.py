@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from ageflax import cross_validation
-from ageflax.data import build, images, pipeline, prepared
+from ageflax.data import images, pixel_cache, reading
+from ageflax.data.building import find
 from ageflax.data.dataset import StoredDataset
 
-DECODING = pipeline.Decoding(24, "area")
+DECODING = reading.Decoding(24, "area")
 COLUMNS = ("keys", "subjects", "folds", "age_labels", "ages", "genders", "scores")
 
 
@@ -19,7 +20,7 @@ COLUMNS = ("keys", "subjects", "folds", "age_labels", "ages", "genders", "scores
 def dataset(small_faces, tmp_path) -> StoredDataset:
     """A copy of the small faces to whose folder nobody else writes."""
     shutil.copytree(
-        small_faces.path, tmp_path / "1.0.0", ignore=shutil.ignore_patterns(prepared.FOLDER)
+        small_faces.path, tmp_path / "1.0.0", ignore=shutil.ignore_patterns(pixel_cache.FOLDER)
     )
     return StoredDataset(tmp_path / "1.0.0")
 
@@ -37,13 +38,13 @@ def decodes(monkeypatch) -> list[int]:
     return found
 
 
-def _load(dataset: StoredDataset, decoding: pipeline.Decoding | None = DECODING) -> Any:
+def _load(dataset: StoredDataset, decoding: reading.Decoding | None = DECODING) -> Any:
     said = []
-    return prepared.load(dataset, decoding, say=said.append), said
+    return pixel_cache.load(dataset, decoding, say=said.append), said
 
 
 def _files(dataset: StoredDataset) -> dict[str, Path]:
-    paths = (dataset.path / prepared.FOLDER).iterdir()
+    paths = (dataset.path / pixel_cache.FOLDER).iterdir()
     return {path.name.partition("-")[0]: path for path in paths}
 
 
@@ -58,13 +59,13 @@ def _assert_same(found, expected):
 
 
 def test_the_second_start_decodes_nothing_and_sees_the_same(dataset, decodes):
-    plain = pipeline.load(dataset, DECODING)
+    plain = reading.load(dataset, DECODING)
     decodes.clear()
     first, said = _load(dataset)
     assert len(decodes) == 160
     assert said == []
     done = []
-    second = prepared.load(dataset, DECODING, progress=done.append)
+    second = pixel_cache.load(dataset, DECODING, progress=done.append)
     assert len(decodes) == 160
     assert done == [160]
     _assert_same(first, plain)
@@ -166,10 +167,10 @@ def test_a_table_with_another_label_is_damaged(dataset):
 
 def test_other_decodings_have_files_of_their_own(dataset):
     _load(dataset)
-    for other in (pipeline.Decoding(24, "bilinear"), pipeline.Decoding(20, "area")):
+    for other in (reading.Decoding(24, "bilinear"), reading.Decoding(20, "area")):
         loaded, _ = _load(dataset, other)
-        np.testing.assert_array_equal(loaded.pixels, pipeline.load(dataset, other).pixels)
-    names = [path.name for path in (dataset.path / prepared.FOLDER).iterdir()]
+        np.testing.assert_array_equal(loaded.pixels, reading.load(dataset, other).pixels)
+    names = [path.name for path in (dataset.path / pixel_cache.FOLDER).iterdir()]
     assert len(names) == 4
 
 
@@ -188,7 +189,7 @@ def test_a_dataset_that_was_built_anew_is_read_anew_and_old_files_go(dataset, de
 def test_other_decoders_decode_anew_and_take_the_place(dataset, decodes, monkeypatch):
     _load(dataset)
     old = _files(dataset)
-    monkeypatch.setattr(prepared.Image, "__version__", "0.0.1")
+    monkeypatch.setattr(pixel_cache.Image, "__version__", "0.0.1")
     _load(dataset)
     assert len(decodes) == 320
     assert _files(dataset)["pixels"] != old["pixels"]
@@ -196,8 +197,8 @@ def test_other_decoders_decode_anew_and_take_the_place(dataset, decodes, monkeyp
 
 
 def test_a_folder_that_cannot_be_written_does_no_harm(dataset, decodes):
-    expected = pipeline.load(dataset, DECODING)
-    (dataset.path / prepared.FOLDER).write_text("a file where the folder would be")
+    expected = reading.load(dataset, DECODING)
+    (dataset.path / pixel_cache.FOLDER).write_text("a file where the folder would be")
     for _ in range(2):
         loaded, said = _load(dataset)
         _assert_same(loaded, expected)
@@ -208,7 +209,7 @@ def test_a_folder_that_cannot_be_written_does_no_harm(dataset, decodes):
 
 def test_a_full_disk_is_said_before_anything_is_written(dataset, monkeypatch):
     usage = shutil.disk_usage(dataset.path)
-    monkeypatch.setattr(prepared.shutil, "disk_usage", lambda path: usage._replace(free=10**9))
+    monkeypatch.setattr(pixel_cache.shutil, "disk_usage", lambda path: usage._replace(free=10**9))
     loaded, said = _load(dataset)
     assert loaded.pixels is not None
     assert len(said) == 1
@@ -220,11 +221,11 @@ def test_a_disk_that_fills_up_leaves_nothing_half_written(dataset, monkeypatch):
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(prepared.os, "fsync", full)
+    monkeypatch.setattr(pixel_cache.os, "fsync", full)
     loaded, said = _load(dataset)
     assert loaded.pixels is not None
     assert "No space left on device" in said[0]
-    assert list((dataset.path / prepared.FOLDER).iterdir()) == []
+    assert list((dataset.path / pixel_cache.FOLDER).iterdir()) == []
 
 
 def test_what_another_process_writes_is_left_to_it_unless_it_was_killed(dataset):
@@ -260,7 +261,7 @@ def test_two_processes_at_once(dataset):
     found = [answers.get(timeout=60) for _ in processes]
     for process in processes:
         process.join()
-    plain: Any = pipeline.load(dataset, DECODING).pixels
+    plain: Any = reading.load(dataset, DECODING).pixels
     expected = int(plain.sum())
     assert found == [(expected, [])] * 2
     loaded, said = _load(dataset)
@@ -273,7 +274,7 @@ def test_two_processes_at_once(dataset):
 def test_a_run_prepares_unless_it_is_told_not_to(
     dataset, small_config, tmp_path, decodes, monkeypatch, keeps, decoded
 ):
-    monkeypatch.setattr(build, "open_dataset", lambda *args, **kwargs: StoredDataset(dataset.path))
+    monkeypatch.setattr(find, "open_dataset", lambda *args, **kwargs: StoredDataset(dataset.path))
     config = small_config.copy_and_resolve_references()
     with config.unlocked():
         config.data.prepared, config.data.placement = keeps, "host"
@@ -281,6 +282,6 @@ def test_a_run_prepares_unless_it_is_told_not_to(
     for name in ("first", "second"):
         cross_validation.run(config, tmp_path / name, say=lambda line: None)
     assert len(decodes) == decoded
-    assert (dataset.path / prepared.FOLDER).exists() == keeps
+    assert (dataset.path / pixel_cache.FOLDER).exists() == keeps
     results = [(tmp_path / name / "fold_0" / "predictions.csv") for name in ("first", "second")]
     assert results[0].read_text() == results[1].read_text()

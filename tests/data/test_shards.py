@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ageflax.data import shards
+from ageflax.data.building import shards
 
 
 @given(st.lists(st.integers(1, 50), max_size=40))

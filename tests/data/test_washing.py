@@ -9,14 +9,15 @@ import threading
 
 import numpy as np
 import pytest
+from ageflax.data.washing.rules.near_duplicates import perceptual_hash
+from ageflax.data.washing.rules.report import REASONS, Record
+from ageflax.data.washing.rules.rules import READABLE, Thresholds, wash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ageflax.data import images, washing
-from ageflax.data.near_duplicates import perceptual_hash
-from ageflax.data.wash_report import REASONS, Record
-from ageflax.data.washing import READABLE, Thresholds, wash
+from ageflax.data import images
+from ageflax.data.washing.rules import rules
 from ageflax.errors import InputError
 
 
@@ -37,7 +38,7 @@ def with_(**changes: object) -> Record:
     return dataclasses.replace(GOOD, **changes)
 
 
-def reasons(records, contents, thresholds=washing.USUAL) -> list[str]:
+def reasons(records, contents, thresholds=rules.USUAL) -> list[str]:
     """The reason for each record, "" where it is kept."""
     report = wash(records, lambda row: contents[row], thresholds)
     found = {rejection.row: rejection.reason for rejection in report.rejected}
@@ -68,7 +69,7 @@ def reasons(records, contents, thresholds=washing.USUAL) -> list[str]:
     ],
 )
 def test_records_by_the_usual_rule(record: Record, reason: str, detail: str):
-    assert washing.check_record(record, washing.USUAL) == (reason, detail)
+    assert rules.check_record(record, rules.USUAL) == (reason, detail)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ def test_records_by_the_usual_rule(record: Record, reason: str, detail: str):
     ],
 )
 def test_readable_takes_any_record(record: Record):
-    assert washing.check_record(record, READABLE) == ("", "")
+    assert rules.check_record(record, READABLE) == ("", "")
 
 
 def test_images_by_reason():

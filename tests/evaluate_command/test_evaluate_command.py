@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from ageflax import bundle
-from ageflax.data import build, dataset, images, pipeline
+from ageflax.data import dataset, images, reading
+from ageflax.data.building import find
 from ageflax.evaluate import __main__ as command
 from tests.conftest import SMALL_FACES
 from tests.evaluate_command.runs import rounded, same, table, trained
@@ -101,7 +102,7 @@ def test_on_other_data_a_runs_models_answer_together(joint, run, data_dir, tmp_p
         "the models of 2 folds answer as one: their probabilities are averaged",
     ]  # fmt: skip
     assert f"{OTHER_FACES}/1.0.0, external, test folds 0, 1, 2, 3, 4" in printed.out
-    stored = build.open_built(OTHER_FACES, directory=str(data_dir))
+    stored = find.open_built(OTHER_FACES, directory=str(data_dir))
     examples = stored.examples(range(len(stored)))
     rows = table(predictions)
     assert [row["key"] for row in rows] == [example["key"].decode() for example in examples]
@@ -228,7 +229,7 @@ def test_the_frontal_faces_of_its_own_protocol_are_tested(run, data_dir, tmp_pat
         ones = [{**example, "face_score": float(k % 7)} for k, example in enumerate(examples)]
         return labels(ones, folds)
 
-    monkeypatch.setattr(pipeline, "table", scored)
+    monkeypatch.setattr(reading, "table", scored)
     unprepared = "--config.data.prepared=False"  # the table kept beside the dataset has no scores
     workdir = trained(
         tmp_path / "run", data_dir, "--config.fold=0", "--config.data.most_frontal=120", unprepared

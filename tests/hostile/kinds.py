@@ -317,7 +317,8 @@ def evil_archive(mode: str, folder: Path) -> bytes:
 
 def _tar(mode: str, name: str) -> Callable[[Path], Case]:
     def make(folder: Path) -> Case:
-        from ageflax.data import archives, images
+        from ageflax.data import images
+        from ageflax.data.building import archives
 
         path = folder / name
         wanted = {"wiki/wiki.mat", "wiki/00/1.jpg", "wiki/00/2.jpg", "../secret", "/etc/passwd"}

@@ -17,7 +17,7 @@ _MEGABYTES, _OF_PICTURES = 100, 900
 
 def _read_all(folder: Path) -> dict[str, list[object]]:
     """What is said of each, and seconds of the CPU; run in a process of bounded memory."""
-    from ageflax.data import archives
+    from ageflax.data.building import archives
     from tests.hostile.__main__ import limit_memory
 
     cases, found = {}, {}

@@ -15,7 +15,7 @@ import scipy.io
 from ml_collections import ConfigDict
 
 from ageflax import bundle, comparison, config, export, model_files, report
-from ageflax.data import archives
+from ageflax.data.building import archives
 from ageflax.errors import InputError, RunError, one_line
 from ageflax.evaluate._read import read_predictions
 from ageflax.metrics_log import MetricsLog, images_per_second

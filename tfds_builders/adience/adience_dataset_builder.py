@@ -15,7 +15,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
-from ageflax.data import disk, images, shards
+from ageflax.data import images
+from ageflax.data.building import disk, shards
 from ageflax.errors import InputError, RunError
 from ageflax.labels import GENDERS, UNKNOWN
 

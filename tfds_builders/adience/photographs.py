@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
-from ageflax.data import archives, images
+from ageflax.data import images
+from ageflax.data.building import archives
 from ageflax.errors import InputError
 
 from .fold_files import Face

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from ageflax.data import archives, images
+from ageflax.data import images
+from ageflax.data.building import archives
 from ageflax.errors import InputError
 
 from . import download

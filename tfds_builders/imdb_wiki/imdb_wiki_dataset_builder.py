@@ -9,10 +9,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
+from ageflax.data.washing.rules.inspection import FLAWS
+from ageflax.data.washing.rules.report import FAULTS, REJECTED, Report, count_by_reason
 from tqdm import tqdm
 
-from ageflax.data import beam, disk, shards, wash_report, washing
-from ageflax.data.inspection import FLAWS
+from ageflax.data.building import beam, disk, shards
+from ageflax.data.washing.rules import rules
 from ageflax.errors import InputError
 from ageflax.labels import GENDERS
 
@@ -31,9 +33,9 @@ _TOLERATED = 0.01
 
 
 # What the rule of public code asks for, and no more: it looks at no pixels.
-_USUAL_RULE = dataclasses.replace(washing.USUAL, smallest_side=1, flatness=0.0)
-_READABLE = dataclasses.replace(washing.READABLE, smallest_side=1, flatness=0.0)
-_WASHED = dataclasses.replace(washing.USUAL, duplicates_allowed=False, conflicts_allowed=False)
+_USUAL_RULE = dataclasses.replace(rules.USUAL, smallest_side=1, flatness=0.0)
+_READABLE = dataclasses.replace(rules.READABLE, smallest_side=1, flatness=0.0)
+_WASHED = dataclasses.replace(rules.USUAL, duplicates_allowed=False, conflicts_allowed=False)
 
 
 @dataclasses.dataclass(eq=False)
@@ -48,7 +50,7 @@ class ImdbWikiConfig(tfds.core.BuilderConfig):
     """
 
     databases: tuple[str, ...] = ("wiki",)
-    thresholds: washing.Thresholds = _USUAL_RULE
+    thresholds: rules.Thresholds = _USUAL_RULE
     blank_allowed: bool = True
 
     def __post_init__(self):
@@ -59,13 +61,13 @@ class ImdbWikiConfig(tfds.core.BuilderConfig):
             self.thresholds = _thresholds(self.thresholds)
 
 
-def _thresholds(changes: dict[str, Any]) -> washing.Thresholds:
+def _thresholds(changes: dict[str, Any]) -> rules.Thresholds:
     """The usual rule with some of its thresholds changed, checked as what a user wrote.
 
     Raises:
       InputError: a name that is none, or a value of another type.
     """
-    names = [field.name for field in dataclasses.fields(washing.Thresholds)]
+    names = [field.name for field in dataclasses.fields(rules.Thresholds)]
     checked = {}
     for name, value in changes.items():
         if name not in names:
@@ -80,7 +82,7 @@ def _thresholds(changes: dict[str, Any]) -> washing.Thresholds:
 
 
 # Suffix of the name: thresholds, whether blank images are kept, description.
-_FORMS: dict[str, tuple[washing.Thresholds, bool, str]] = {
+_FORMS: dict[str, tuple[rules.Thresholds, bool, str]] = {
     "": (
         _USUAL_RULE,
         True,
@@ -236,7 +238,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         # self.data_path is now the folder that becomes the dataset when everything is written.
         report.write(Path(self.data_path))
         self._provenance.update(_metadata(config, table, report, fold_of))
-        _report(report, listing=self._final_path / wash_report.REJECTED)
+        _report(report, listing=self._final_path / REJECTED)
         _report_folds(subjects, fold_of)
         sized: dict[int, list[tuple[int, int]]] = {fold: [] for fold in people.FOLDS}
         for row, size, subject in zip(report.kept, report.sizes, subjects, strict=True):
@@ -257,9 +259,9 @@ def _source(manual_dir: Path, database: str) -> records.Source:
     return records.Source(named, found)
 
 
-def _wash(table: records.Table, config: ImdbWikiConfig) -> wash_report.Report:
+def _wash(table: records.Table, config: ImdbWikiConfig) -> Report:
     with tqdm(desc="Checking images", unit=" images", leave=False, disable=None) as progress:
-        report = washing.wash(
+        report = rules.wash(
             table.for_washing,
             table.read,
             config.thresholds,
@@ -268,7 +270,7 @@ def _wash(table: records.Table, config: ImdbWikiConfig) -> wash_report.Report:
     return _with_blank_images(report, table) if config.blank_allowed else report
 
 
-def _with_blank_images(report: wash_report.Report, table: records.Table) -> wash_report.Report:
+def _with_blank_images(report: Report, table: records.Table) -> Report:
     """The report with all-zero images among those kept: washing always takes them out."""
     blank = [one.row for one in report.rejected if one.reason in FLAWS]
     kept = list(zip(report.kept, report.sizes, report.hashes, strict=True))
@@ -288,7 +290,7 @@ def _by_reason(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {reason}" for reason, count in counts.items())
 
 
-def _require_images(report: wash_report.Report, manual_dir: Path, config: ImdbWikiConfig) -> None:
+def _require_images(report: Report, manual_dir: Path, config: ImdbWikiConfig) -> None:
     """Refuses a dataset without images, in one line that says what was looked for and where."""
     if not report.kept:
         raise InputError(
@@ -300,7 +302,7 @@ def _require_images(report: wash_report.Report, manual_dir: Path, config: ImdbWi
 def _metadata(
     config: ImdbWikiConfig,
     table: records.Table,
-    report: wash_report.Report,
+    report: Report,
     fold_of: Mapping[str, int],
 ) -> dict[str, Any]:
     """What a dataset has to say about where it came from; JSON values only."""
@@ -330,12 +332,10 @@ def _metadata(
     }
 
 
-def _report(report: wash_report.Report, *, listing: Path) -> None:
+def _report(report: Report, *, listing: Path) -> None:
     """Tells the user what was kept, and warns where images are missing that the rule asks for."""
     _say(f"{len(report.kept):,} of {report.records:,} records are kept")
-    faults = wash_report.count_by_reason(
-        (one.reason for one in report.rejected), wash_report.FAULTS
-    )
+    faults = count_by_reason((one.reason for one in report.rejected), FAULTS)
     asked_for = len(report.kept) + sum(faults.values())
     if sum(faults.values()) > _TOLERATED * asked_for:
         _say(

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ageflax.data import images, wash_report
+from ageflax.data import images
+from ageflax.data.washing.rules import report
 from ageflax.errors import RunError
 
 from . import people
@@ -60,10 +61,10 @@ class Table:
         return source.crops.read(source.metadata.paths[own])
 
     @property
-    def for_washing(self) -> list[wash_report.Record]:
+    def for_washing(self) -> list[report.Record]:
         """What washing looks at, row by row."""
         return [
-            wash_report.Record(
+            report.Record(
                 key=key,
                 subject=subject,
                 age=age,

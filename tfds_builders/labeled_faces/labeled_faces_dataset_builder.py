@@ -11,9 +11,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
+from ageflax.data.washing.rules.report import Record, Report, count_by_reason, write_csv
 from tqdm import tqdm
 
-from ageflax.data import images, shards, wash_report, washing
+from ageflax.data import images
+from ageflax.data.building import shards
+from ageflax.data.washing.rules import rules
 from ageflax.errors import InputError, RunError
 from ageflax.labels import GENDERS
 
@@ -32,7 +35,7 @@ TERMS = (
 )
 
 # Whoever labelled a photograph saw something on it: only what is black all over is left out.
-_READABLE = dataclasses.replace(washing.READABLE, smallest_side=1, flatness=0.0)
+_READABLE = dataclasses.replace(rules.READABLE, smallest_side=1, flatness=0.0)
 _CONFIG_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 
 
@@ -140,7 +143,7 @@ class Builder(tfds.core.ShardBasedBuilder):
             usable = people.name_unnamed([faces[row] for row in report.kept], [])
         folds = people.divide(usable)
         # self.data_path is now the folder that becomes the dataset when everything is written.
-        wash_report.write_csv(
+        write_csv(
             Path(self.data_path) / REJECTED,
             ("line", "path", "reason", "detail"),
             (dataclasses.astuple(rejection) for rejection in rejected),
@@ -184,16 +187,15 @@ def _folder(dl_manager: tfds.download.DownloadManager, config: str) -> Path:
     )
 
 
-def _look_at_images(faces: Sequence[rows.Face], folder: Path) -> wash_report.Report:
+def _look_at_images(faces: Sequence[rows.Face], folder: Path) -> Report:
     """Decodes every photograph once, before anything is written."""
     records = [
-        wash_report.Record(face.path, face.subject, face.age_group, face.age, face.gender)
-        for face in faces
+        Record(face.path, face.subject, face.age_group, face.age, face.gender) for face in faces
     ]
     with tqdm(
         total=len(faces), desc="Checking images", unit=" images", leave=False, disable=None
     ) as progress:
-        return washing.wash(
+        return rules.wash(
             records,
             lambda row: images.read(folder / faces[row].path),
             _READABLE,
@@ -228,7 +230,7 @@ def _by_reason(counts: dict[str, int]) -> str:
 
 
 def _counts(rejected: Sequence[rows.Rejection]) -> dict[str, int]:
-    return wash_report.count_by_reason((bad.reason for bad in rejected), rows.REASONS)
+    return count_by_reason((bad.reason for bad in rejected), rows.REASONS)
 
 
 def _require_faces(
@@ -269,7 +271,7 @@ def _metadata(
     usable: Sequence[rows.Face],
     folds: dict[str, int],
     rejected: Sequence[rows.Rejection],
-    report: wash_report.Report,
+    report: Report,
 ) -> dict[str, Any]:
     """What a dataset has to say about where it came from; JSON values only."""
     sizes = collections.Counter(folds[face.subject] for face in usable)

@@ -13,8 +13,8 @@ from PIL import Image
 from tensorflow_datasets.core import dataset_metadata
 
 from ageflax.data import images
-from ageflax.data.build import open_dataset
-from ageflax.data.pipeline import Decoding, load
+from ageflax.data.building.find import open_dataset
+from ageflax.data.reading import Decoding, load
 from ageflax.errors import InputError
 from tests.built_dataset import examples, metadata
 from tfds_builders.labeled_faces.dummy_build import build, draw, encode, lay_out

@@ -6,7 +6,8 @@ import posixpath
 import re
 from collections.abc import Iterable
 
-from ageflax.data.inspection import FAULTS
+from ageflax.data.washing.rules.inspection import FAULTS
+
 from ageflax.labels import GENDERS, UNKNOWN
 
 from .labels_file import Line

@@ -25,7 +25,7 @@ import cv2
 import numpy as np
 from PIL import Image, features
 
-from ageflax.data import images, pipeline
+from ageflax.data import images, reading
 from ageflax.data.dataset import Faces, StoredDataset
 
 FOLDER = "prepared"
@@ -57,14 +57,14 @@ def _of_data(dataset: StoredDataset) -> str:
     found = [(path.name, path.stat()) for path in paths]
     of_files = [(name, status.st_size, status.st_mtime_ns) for name, status in found]
     info = (dataset.path / "dataset_info.json").read_bytes()
-    return _short(of_files, info, Path(pipeline.__file__).with_name("dataset.py").read_bytes())
+    return _short(of_files, info, Path(reading.__file__).with_name("dataset.py").read_bytes())
 
 
-def _of_decoding(decoding: pipeline.Decoding) -> str:
+def _of_decoding(decoding: reading.Decoding) -> str:
     """Hash of what makes pixels of bytes: the same inputs give the same bits."""
     libraries = [features.version(name) for name in ("jpg", "libjpeg_turbo", "webp", "zlib")]
     versions = Image.__version__, cv2.__version__, libraries, platform.machine()
-    code = [Path(module.__file__ or "").read_bytes() for module in (images, pipeline)]
+    code = [Path(module.__file__ or "").read_bytes() for module in (images, reading)]
     return _short(versions, decoding, code)
 
 
@@ -81,7 +81,7 @@ class _Kept:
     pixels: Path | None
 
     @classmethod
-    def of(cls, dataset: StoredDataset, decoding: pipeline.Decoding | None) -> "_Kept":
+    def of(cls, dataset: StoredDataset, decoding: reading.Decoding | None) -> "_Kept":
         folder, data = dataset.path / FOLDER, _of_data(dataset)
         labels = folder / f"labels-{data}.json"
         if decoding is None:
@@ -198,7 +198,7 @@ def _write(path: Path, parts: list[Any]) -> bool:
     return True
 
 
-def _keep(kept: _Kept, loaded: pipeline.LoadedFaces, say: Say) -> None:
+def _keep(kept: _Kept, loaded: reading.LoadedFaces, say: Say) -> None:
     """Writes what is not there yet; where that is not possible, says so and changes nothing else."""
     try:
         if not kept.labels.exists():
@@ -246,11 +246,11 @@ def _try(read: Callable[[], Any], path: Path, say: Say) -> Any:
 
 def load(
     dataset: StoredDataset,
-    decoding: pipeline.Decoding | None,
+    decoding: reading.Decoding | None,
     *,
     progress: Callable[[int], None] = lambda done: None,
     say: Say = lambda line: None,
-) -> pipeline.LoadedFaces:
+) -> reading.LoadedFaces:
     """As pipeline.load, from the files of an earlier start where they are there; else they are made.
 
     Pixels are then memory-mapped and read-only, and processes that train at once share them. They are
@@ -272,7 +272,7 @@ def load(
             found = _try(lambda: _read_pixels(path, count, size), path, say)
     if faces is not None and found is not None:
         progress(count)
-        return pipeline.LoadedFaces(faces, *found)
-    loaded = pipeline.load(dataset, decoding, progress=progress)
+        return reading.LoadedFaces(faces, *found)
+    loaded = reading.load(dataset, decoding, progress=progress)
     _keep(kept, loaded, say)
     return loaded

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ageflax.data import disk
+from ageflax.data.building import disk
 from ageflax.data.dataset import StoredDataset
 from ageflax.errors import InputError
 

@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 
 from ageflax import steps
 from ageflax.data.order import ShuffledRows
-from ageflax.data.pipeline import StoredPixels, stream
+from ageflax.data.reading import StoredPixels, stream
 from ageflax.errors import InputError
 from ageflax.runtime import hosts
 from ageflax.runtime.mesh import batched, own_share, put, replicated, shard_batch

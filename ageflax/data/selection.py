@@ -8,9 +8,9 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ageflax import config as configuration
-from ageflax import placement
 from ageflax.config import Config
-from ageflax.data import build, pipeline, prepared, splits
+from ageflax.data import batches, pixel_cache, reading, splits
+from ageflax.data.building import find
 from ageflax.data.dataset import Faces, StoredDataset, Target
 from ageflax.data.frontal import most_frontal
 from ageflax.errors import InputError
@@ -25,7 +25,7 @@ class Data:
     """A dataset, read and given its classes."""
 
     stored: StoredDataset
-    loaded: pipeline.LoadedFaces
+    loaded: reading.LoadedFaces
     placed: str
     targets: dict[str, Target]
     usable: np.ndarray
@@ -55,10 +55,10 @@ def read(config: Config, mesh: Mesh, *, pixels: bool, say: Callable[[str], None]
     # Process 0 builds what is not there. Where the others' disk is another, each builds its own.
     if not hosts.writer():
         hosts.meet("dataset built")
-    stored = build.open_dataset(data.name, directory=data.dir, manual_dir=data.manual_dir, say=say)
+    stored = find.open_dataset(data.name, directory=data.dir, manual_dir=data.manual_dir, say=say)
     if hosts.writer():
         hosts.meet("dataset built")
-    chosen = placement.choose(
+    chosen = batches.choose(
         data.placement,
         pixel_bytes=len(stored) * data.resize**2 * 3,
         share=data.memory_share,
@@ -68,13 +68,13 @@ def read(config: Config, mesh: Mesh, *, pixels: bool, say: Callable[[str], None]
     placed = PLACEMENTS[int(hosts.from_writer(np.array(PLACEMENTS.index(chosen), np.int32)))]
     decoding = None
     if pixels and placed != "stream":
-        decoding = pipeline.Decoding(data.resize, data.interpolation)
+        decoding = reading.Decoding(data.resize, data.interpolation)
     label = f"reading {stored.name}"
     with Progress(len(stored), unit="face", label=label) as progress:
         if data.prepared:
-            loaded = prepared.load(stored, decoding, progress=progress.update, say=say)
+            loaded = pixel_cache.load(stored, decoding, progress=progress.update, say=say)
         else:
-            loaded = pipeline.load(stored, decoding, progress=progress.update)
+            loaded = reading.load(stored, decoding, progress=progress.update)
     splits.check_counts(loaded.faces, stored.counts)
     splits.check_persons(loaded.faces)
     intervals = configuration.intervals(config)
@@ -123,12 +123,12 @@ def check_classes(split: splits.Split, data: Data) -> None:
             )
 
 
-def place(config: Config, data: Data, mesh: Mesh) -> placement.Placement:
+def place(config: Config, data: Data, mesh: Mesh) -> batches.Placement:
     """The source of batches that `Data.placed` names."""
     classes = {task: target.labels for task, target in data.targets.items()}
     if data.loaded.pixels is None:
-        decoding = pipeline.Decoding(config.data.resize, config.data.interpolation)
-        pixels = pipeline.StoredPixels(data.stored, decoding)
-        return placement.Streamed(pixels, classes, mesh, workers=config.data.workers)
-    kind = placement.OnDevice if data.placed == "device" else placement.OnHost
+        decoding = reading.Decoding(config.data.resize, config.data.interpolation)
+        pixels = reading.StoredPixels(data.stored, decoding)
+        return batches.Streamed(pixels, classes, mesh, workers=config.data.workers)
+    kind = batches.OnDevice if data.placed == "device" else batches.OnHost
     return kind(data.loaded.pixels, classes, mesh)

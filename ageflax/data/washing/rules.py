@@ -12,8 +12,15 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from ageflax.data.inspection import Inspection, inspect
-from ageflax.data.wash_report import CONFLICT, DUPLICATE, Identical, Record, Rejection, Report
+from ageflax.data.washing.rules.inspection import Inspection, inspect
+from ageflax.data.washing.rules.report import (
+    CONFLICT,
+    DUPLICATE,
+    Identical,
+    Record,
+    Rejection,
+    Report,
+)
 from ageflax.errors import InputError
 
 # Images in flight. Hashes and rows are all that is kept, so memory does not grow with the images.
