@@ -15,7 +15,8 @@ import numpy as np
 
 from ageflax import bundle_description
 from ageflax.errors import InputError
-from ageflax.weights import files, hub
+from ageflax.weights import hub
+from ageflax.weights.formats import safetensors
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 _MOST_CARD = 1_000_000
@@ -63,7 +64,7 @@ class Files:
         """
         numbers = sum(math.prod(shape) for shape in shapes.values())
         path = self.get(WEIGHTS, _MOST_HEADER + _MOST_BYTES_EACH * numbers)
-        tensors = files.read(path)
+        tensors = safetensors.read(path)
         tensors.setdefault("deviation", np.ones((1, 1, 3), np.float32))
         found = {name: values.shape for name, values in tensors.items()}
         wanted = dict(shapes)

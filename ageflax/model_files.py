@@ -20,7 +20,7 @@ from ageflax.runtime.mesh import replicated
 from ageflax.steps import EvalStep
 from ageflax.structs import Batch, TrainState
 from ageflax.weights import hub as weights_hub
-from ageflax.weights.files import sha256
+from ageflax.weights.formats.safetensors import sha256
 
 
 @dataclasses.dataclass(frozen=True)

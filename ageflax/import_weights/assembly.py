@@ -19,7 +19,7 @@ from ageflax.errors import InputError
 from ageflax.import_weights import classes, foreign, preprocessing
 from ageflax.import_weights.foreign import Foreign
 from ageflax.import_weights.known import KNOWN
-from ageflax.weights.files import sha256
+from ageflax.weights.formats.safetensors import sha256
 
 # The kernel that sees the image, and the outputs that it has at width 1.
 _FIRST = {

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from ageflax.errors import InputError, one_line
-from ageflax.weights import caffe, files, foreign_names, layer_match, onnx_graph, torch_files
+from ageflax.weights.formats import caffe, onnx_graph, pytorch, safetensors
+from ageflax.weights.matching import match, names
 
 FORMATS = ("caffe", "torch", "onnx")
 
@@ -31,14 +32,14 @@ class Foreign:
 
 def _of_graph(path: Path, arch: str, *, crop: int, framework: str) -> Foreign:
     # Caffe's ResNets have the stride elsewhere.
-    networks = ("levi_hassner", "vgg16") if framework == "caffe" else layer_match.MATCHED
+    networks = ("levi_hassner", "vgg16") if framework == "caffe" else match.MATCHED
     if arch not in networks:
         raise InputError(
             f"--arch={arch}: from {framework}, weights are imported for {', '.join(networks)}"
         )
     output = (caffe if framework == "caffe" else onnx_graph).read_graph(path)
     try:
-        trunk, last = layer_match.match(output, arch, crop=crop)
+        trunk, last = match.match(output, arch, crop=crop)
     except InputError as error:
         raise InputError(
             f"{path}: {one_line(str(error), 400)}. Networks that can be imported from {framework}:"
@@ -50,22 +51,18 @@ def _of_graph(path: Path, arch: str, *, crop: int, framework: str) -> Foreign:
 
 
 def _of_torch(path: Path, arch: str) -> Foreign:
-    if arch not in foreign_names.LAYOUTS:
+    if arch not in names.LAYOUTS:
         raise InputError(
-            f"--arch={arch}: from torch, weights are imported for {', '.join(foreign_names.LAYOUTS)}"
+            f"--arch={arch}: from torch, weights are imported for {', '.join(names.LAYOUTS)}"
         )
     with path.open("rb") as file:
         is_safetensors = file.read(9)[8:] == b"{"
-    tensors = (files if is_safetensors else torch_files).read(path)
-    trunk, left_out = foreign_names.to_ours(
-        tensors, model_name=arch, channels=None, origin=str(path)
-    )
-    last = foreign_names.classifier(tensors, origin=str(path))
+    tensors = (safetensors if is_safetensors else pytorch).read(path)
+    trunk, left_out = names.to_ours(tensors, model_name=arch, channels=None, origin=str(path))
+    last = names.classifier(tensors, origin=str(path))
     # The classifier's own names are not left out, they are looked at next.
     left_out = [
-        name
-        for name in left_out
-        if last is None or not re.fullmatch(foreign_names.CLASSIFIER, name)
+        name for name in left_out if last is None or not re.fullmatch(names.CLASSIFIER, name)
     ]
     return Foreign(trunk, *(last or (None, None)), left_out)
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from ageflax.errors import InputError
 from ageflax.initial import FIXED
-from ageflax.weights import caffe
+from ageflax.weights.formats import caffe
 
 
 def _ordered(values: np.ndarray, channels: str) -> np.ndarray:

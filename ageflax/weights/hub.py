@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ageflax.errors import InputError
-from ageflax.weights import files
+from ageflax.weights.formats import safetensors
 
 _FILE = "model.safetensors"
 _TIMEOUT = 10.0  # seconds to wait for the hub's first answer
@@ -129,7 +129,7 @@ def _checked(path: Path, stated: str, expected: str) -> str:
     # The cache is snapshots/COMMIT/FILE, a link to blobs/ETAG where links can be made; the tag of a
     # large file is its sha256, that of a small one another hash.
     tags = [tag for tag in (path.resolve().name, stated) if re.fullmatch(r"[0-9a-f]{64}", tag)]
-    return files.check_sha256(path, expected or (tags[0] if tags else ""))
+    return safetensors.check_sha256(path, expected or (tags[0] if tags else ""))
 
 
 def fetch(name: str, *, revision: str = "", sha256: str = "", filename: str = _FILE) -> Fetched:

@@ -14,8 +14,9 @@ import numpy as np
 from ageflax.config import Config
 from ageflax.errors import InputError
 from ageflax.structs import Params
-from ageflax.weights import files, hub
-from ageflax.weights.foreign_names import to_ours
+from ageflax.weights import hub
+from ageflax.weights.formats import safetensors
+from ageflax.weights.matching.names import to_ours
 
 _FILE = "model.safetensors"
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".pkl", ".ckpt")
@@ -272,9 +273,9 @@ def load(
       InputError: nothing is there, it cannot be read, or it is of another network.
     """
     path, provenance = _located(source, revision=revision, sha256=sha256)
-    tensors = files.read(path)
+    tensors = safetensors.read(path)
     if "sha256" not in provenance:
-        provenance["sha256"] = files.check_sha256(path, sha256)
+        provenance["sha256"] = safetensors.check_sha256(path, sha256)
     if not any(name.startswith("params/") for name in tensors):
         ours, left_out = to_ours(tensors, model_name=model_name, channels=channels)
         return Loaded(ours, left_out, provenance)

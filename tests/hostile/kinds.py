@@ -178,7 +178,7 @@ def _to_file(path: Path, reader: Callable[[Path], object]) -> Callable[[bytes], 
 
 
 def _safetensors(folder: Path) -> Case:
-    from ageflax.weights import files
+    from ageflax.weights.formats import safetensors as files
 
     return Case([safetensors()], _to_file(folder / "model.safetensors", files.read))
 
@@ -211,7 +211,7 @@ def _caffemodel(folder: Path) -> Case:
 
 
 def _binaryproto(folder: Path) -> Case:
-    from ageflax.weights import caffe
+    from ageflax.weights.formats import caffe
     from tests.weights import caffe_nets
 
     seeds = [caffe_nets.mean_file(np.full((n, n, 3), 100, np.float32)) for n in (1, 8)]

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ageflax.weights import protobufs
+from ageflax.weights.formats import protobufs
 
 _CLASSES = protobufs.message_classes(protobufs.CAFFE, "written_by_tests")
 _V1 = {"Convolution": 4, "Dropout": 6, "InnerProduct": 14, "LRN": 15, "Pooling": 17, "ReLU": 18,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
 from ageflax.errors import InputError
-from ageflax.weights import files
+from ageflax.weights.formats import safetensors
 
 TENSORS = {
     "fc.weight": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -40,14 +40,14 @@ def described(**changes):
 
 def refused(path) -> str:
     with pytest.raises(InputError) as caught:
-        files.read(path)
+        safetensors.read(path)
     message = str(caught.value)
     assert str(path).replace("\0", " ") in message  # which a terminal is shown
     return message
 
 
 def test_tensors_come_back_as_they_were_saved(tmp_path):
-    read = files.read(file_of(WHOLE, tmp_path))
+    read = safetensors.read(file_of(WHOLE, tmp_path))
     assert read.keys() == TENSORS.keys()
     for name, values in TENSORS.items():
         assert read[name].dtype == values.dtype
@@ -63,7 +63,7 @@ def test_floats_of_all_widths_become_float32_and_integers_stay(tmp_path):
         name: {"dtype": name, "shape": [3], "data_offsets": [start, stop]}
         for name, start, stop in (("BF16", 0, 6), ("F16", 6, 12), ("F64", 12, 36), ("U8", 36, 39))
     }
-    read = files.read(file_of(with_header(header, data + b"\x01\x02\xff"), tmp_path))
+    read = safetensors.read(file_of(with_header(header, data + b"\x01\x02\xff"), tmp_path))
     for name in ("BF16", "F16", "F64"):
         assert read[name].dtype == np.float32
         np.testing.assert_array_equal(read[name], halves)
@@ -208,7 +208,7 @@ def test_a_header_length_that_begins_as_a_pickle_does_is_no_pickle(tmp_path, low
     length = {0x80: 0x0280, 0x50: 0x4B50}[low]
     content = with_header(header.ljust(length), np.array([1, 2], np.float32).tobytes())
     assert content[0] == low
-    np.testing.assert_array_equal(files.read(file_of(content, tmp_path))["w"], [1, 2])
+    np.testing.assert_array_equal(safetensors.read(file_of(content, tmp_path))["w"], [1, 2])
 
 
 @settings(max_examples=300, deadline=None)
@@ -225,7 +225,7 @@ def test_of_damaged_files_nothing_is_read_that_the_formats_own_reader_refuses(
         content[at : at + len(replacement)] = replacement
     path = file_of(bytes(content), tmp_path_factory.getbasetemp())
     try:
-        read = files.read(path)
+        read = safetensors.read(path)
     except InputError:
         return
     expected = load(bytes(content))
@@ -240,17 +240,17 @@ def test_bytes_of_any_kind_are_refused_by_name(tmp_path_factory, content):
     for start in (b"", struct.pack("<Q", len(content)) + b"{"):
         path = file_of(start + content, tmp_path_factory.getbasetemp())
         with pytest.raises(InputError) as refused:
-            files.read(path)
+            safetensors.read(path)
         assert str(refused.value).startswith(f"{path}: ") and len(str(refused.value)) < 1000
 
 
 def test_a_checksum_is_compared_whatever_its_case_and_both_are_named(tmp_path):
     path = file_of(b"abc", tmp_path)
     found = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    assert files.sha256(path) == found
-    assert files.check_sha256(path, "") == found
-    assert files.check_sha256(path, found.upper()) == found
+    assert safetensors.sha256(path) == found
+    assert safetensors.check_sha256(path, "") == found
+    assert safetensors.check_sha256(path, found.upper()) == found
     with pytest.raises(InputError, match=f"sha256 is {found}, not {'0' * 64}"):
-        files.check_sha256(path, "0" * 64)
+        safetensors.check_sha256(path, "0" * 64)
     with pytest.raises(InputError, match="No such file"):
-        files.sha256(tmp_path / "absent")
+        safetensors.sha256(tmp_path / "absent")

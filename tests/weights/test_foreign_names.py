@@ -5,7 +5,7 @@ import pytest
 
 from ageflax import models
 from ageflax.errors import InputError
-from ageflax.weights.foreign_names import to_ours
+from ageflax.weights.matching.names import to_ours
 from tests.weights.foreign_states import resnet, vgg, vit
 
 

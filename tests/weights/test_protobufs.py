@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from ageflax.errors import InputError
-from ageflax.weights import caffe, layer_match, onnx_graph, protobufs
+from ageflax.weights.formats import caffe, onnx_graph, protobufs
+from ageflax.weights.matching import match
 from tests.weights import caffe_nets, onnx_nets
 
 
@@ -18,7 +19,7 @@ def _levi(version):
 
 
 def _matched(read):
-    return lambda path: layer_match.match(read(path), "levi_hassner", crop=227)
+    return lambda path: match.match(read(path), "levi_hassner", crop=227)
 
 
 FILES = {
@@ -141,7 +142,7 @@ def test_a_caffemodel_that_is_another_network_is_told_by_what_differs(tmp_path):
     def refused(changed):
         (tmp_path / "file").write_bytes(caffe_nets.caffemodel(changed, weights, version=1))
         with pytest.raises(InputError) as refusal:
-            layer_match.match(caffe.read_graph(tmp_path / "file"), "levi_hassner", crop=227)
+            match.match(caffe.read_graph(tmp_path / "file"), "levi_hassner", crop=227)
         return str(refusal.value)
 
     def with_settings(name, **changed):
@@ -165,7 +166,7 @@ def test_weights_that_do_not_fit_their_layer_are_refused(tmp_path):
         content = caffe_nets.caffemodel(layers, good | changed, version=2)
         (tmp_path / "file").write_bytes(content)
         with pytest.raises(InputError) as refusal:
-            layer_match.match(caffe.read_graph(tmp_path / "file"), "levi_hassner", crop=227)
+            match.match(caffe.read_graph(tmp_path / "file"), "levi_hassner", crop=227)
         return str(refusal.value)
 
     kernel, bias = good["conv2"]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from ageflax.errors import InputError
-from ageflax.weights import torch_files, torch_pickle
+from ageflax.weights.formats import pytorch, pytorch_pickle
 from tests.weights.torch_writer import (
     CONTAINERS,
     Global,
@@ -38,7 +38,7 @@ def read(tmp_path):
     def reading(content):
         path = tmp_path / "weights.pth"
         path.write_bytes(content)
-        return torch_files.read(path)
+        return pytorch.read(path)
 
     return reading
 
@@ -214,7 +214,7 @@ def bombs():
 
 @pytest.mark.parametrize(("what", "bomb"), list(bombs()), ids=[what for what, _ in bombs()])
 def test_pickles_made_to_fill_memory_are_refused(read, container, monkeypatch, what, bomb):
-    monkeypatch.setattr(torch_pickle, "_MOST_INSTRUCTIONS", 20_000)
+    monkeypatch.setattr(pytorch_pickle, "_MOST_INSTRUCTIONS", 20_000)
     tracemalloc.start()
     try:
         with pytest.raises(InputError):

@@ -11,8 +11,8 @@ import ml_dtypes
 import numpy as np
 
 from ageflax.errors import InputError
-from ageflax.weights import protobufs
-from ageflax.weights.protobufs import text
+from ageflax.weights.formats import protobufs
+from ageflax.weights.formats.protobufs import text
 
 _DTYPES = {
     1: np.dtype("<f4"), 6: np.dtype("<i4"), 7: np.dtype("<i8"), 10: np.dtype("<f2"),

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ageflax.errors import InputError
-from ageflax.weights import protobufs
-from ageflax.weights.layer_graph import Layer
-from ageflax.weights.protobufs import text
+from ageflax.weights.formats import protobufs
+from ageflax.weights.formats.protobufs import text
+from ageflax.weights.matching.graph import Layer
 
 # V1 numbers its layer types; those that matter to a network at test.
 _V1_TYPES = {

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from ageflax.errors import InputError
-from ageflax.weights import protobufs
-from ageflax.weights.layer_graph import Layer
-from ageflax.weights.onnx_tensors import Tensors
-from ageflax.weights.protobufs import text
+from ageflax.weights.formats import protobufs
+from ageflax.weights.formats.onnx_tensors import Tensors
+from ageflax.weights.formats.protobufs import text
+from ageflax.weights.matching.graph import Layer
 
 _DEEPEST = 2000  # layers from output to input; a ResNet-152 has 500
 _PASSED = ("Identity", "Dropout", "Flatten", "Reshape", "Squeeze")

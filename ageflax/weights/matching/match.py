@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ageflax.errors import InputError
-from ageflax.weights.layer_graph import Cursor, Layer, MismatchError
+from ageflax.weights.matching.graph import Cursor, Layer, MismatchError
 
 Tensors = dict[str, np.ndarray]
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ageflax.errors import InputError
-from ageflax.weights.foreign_layouts import COUNTED, DROPPED, LAYOUTS, Layout
+from ageflax.weights.matching.layouts import COUNTED, DROPPED, LAYOUTS, Layout
 
 Tensors = dict[str, np.ndarray]
 

@@ -15,8 +15,8 @@ import ml_dtypes
 import numpy as np
 
 from ageflax.errors import InputError
-from ageflax.weights import torch_pickle
-from ageflax.weights.torch_pickle import Storage, Tensor
+from ageflax.weights.formats import pytorch_pickle
+from ageflax.weights.formats.pytorch_pickle import Storage, Tensor
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
@@ -83,9 +83,9 @@ def _zipped(path: Path, file: BinaryIO, size: int) -> tuple[Any, _Read]:
         if order.file_size != 6 or archive.read(order) != b"little":
             raise InputError(f"{path}: of big-endian numbers, which are not imported")
     info = _entry(archive, pickles[0], path)
-    if info.file_size > min(torch_pickle.LARGEST, size):
+    if info.file_size > min(pytorch_pickle.LARGEST, size):
         raise InputError(f"{path}: refused: a pickle of {info.file_size} bytes")
-    value, _ = torch_pickle.read(archive.read(info), str(path))
+    value, _ = pytorch_pickle.read(archive.read(info), str(path))
 
     def read(storage: Storage) -> bytes:
         found = _entry(archive, f"{folder}data/{storage.key}", path)
@@ -99,10 +99,10 @@ def _zipped(path: Path, file: BinaryIO, size: int) -> tuple[Any, _Read]:
 
 def _legacy(path: Path, file: BinaryIO, size: int) -> tuple[Any, _Read]:
     """The same of the container before version 1.6: pickles, then each storage's count and bytes."""
-    start = file.read(torch_pickle.LARGEST)
+    start = file.read(pytorch_pickle.LARGEST)
     at, values = 0, []
     for _ in range(5):
-        value, length = torch_pickle.read(start[at:], str(path))
+        value, length = pytorch_pickle.read(start[at:], str(path))
         at += length
         values.append(value)
         if len(values) == 1 and values[0] != _MAGIC:
