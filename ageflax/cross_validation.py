@@ -15,8 +15,9 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from ageflax import __version__, model_card, program, summary, train
+from ageflax import __version__, program, summary, train
 from ageflax import config as configuration
+from ageflax.bundle import card
 from ageflax.config import Config
 from ageflax.data import splits
 from ageflax.data.dataset import Faces, StoredDataset
@@ -275,5 +276,5 @@ def _run(
     if hosts.writer():
         figures = summary.summarise(summary.finished(workdir), workdir)
         files.write_json(workdir / "summary.json", figures)
-        model_card.add_summary(workdir, figures)
+        card.add_summary(workdir, figures)
     return Outcome(figures, data.stored, data.faces)

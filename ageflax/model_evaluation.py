@@ -12,7 +12,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from ageflax import model_files, summary, unseen
+from ageflax import summary, unseen
+from ageflax.bundle import loading
 from ageflax.data import images, reading
 from ageflax.data.batches import OnHost, Placement, Streamed
 from ageflax.errors import InputError, RunError
@@ -80,7 +81,7 @@ def _predict(trial: Trial, given: Settings, mesh: Mesh) -> tuple[list[Prediction
     size = -(-given.batch_size // devices) * devices
     rows = trial.rows(trial.plan.folds)
     source, unreadable = _placed(trial, rows, given, mesh)
-    answers = model_files.Answers(trial.opened, mesh, crops=trial.crops)
+    answers = loading.Answers(trial.opened, mesh, crops=trial.crops)
     found = []
     with Progress(len(rows), unit="face", label=f"testing on {trial.stored.name}") as progress:
         for part in trial.plan.parts:
@@ -189,7 +190,7 @@ def _summary(result: Mapping[str, Any], per_part: Sequence[Mapping[str, Any]]) -
     }
 
 
-def _default_output(opened: model_files.Opened, dataset: str) -> Path:
+def _default_output(opened: loading.Opened, dataset: str) -> Path:
     """Such as runs/evaluate/levi_fold_0_on_adience_aligned."""
     # A folder's name may be in the working directory alone; of the hub's, owner and name are enough.
     of_hub = opened.members[0].config["source"].get("hub") is not None
@@ -246,7 +247,7 @@ def run(
       RunError: the model's answers are not finite, or the device fails.
     """
     started = time.monotonic()
-    opened = model_files.open_model(source)
+    opened = loading.open_model(source)
     if output is not None:
         _claim(output)  # before anything long, should it not be possible
     trial = prepare(opened, given, say)

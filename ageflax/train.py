@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from ageflax import bundle, initial
 from ageflax import config as configuration
+from ageflax import initial
+from ageflax.bundle import model
 from ageflax.checkpoint import Checkpoints
 from ageflax.data import splits
 from ageflax.evaluate._figures import fit_temperatures, measure
@@ -161,7 +162,7 @@ def run(fold: Fold) -> dict[str, Any]:
     )
     if hosts.writer():
         write_predictions(fold.directory / "predictions.csv", predictions, fold.faces, fold.targets)
-        bundle.save(fold.directory / "bundle", state, fold.config, result)
+        model.save(fold.directory / "bundle", state, fold.config, result)
         files.write_json(fold.directory / "result.json", result)
     hosts.meet(f"fold {fold.number} written")
     return result

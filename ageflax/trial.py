@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from ageflax import labels, unseen
+from ageflax.bundle.loading import Opened
 from ageflax.data import pixel_cache, reading
 from ageflax.data.building import find
 from ageflax.data.dataset import Faces, StoredDataset, Target
 from ageflax.data.frontal import most_frontal
 from ageflax.errors import InputError
 from ageflax.evaluate.settings import Settings
-from ageflax.model_files import Opened
 from ageflax.runtime.progress import Progress
 
 Say = Callable[[str], None]

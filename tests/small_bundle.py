@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from ageflax import bundle, program
 from ageflax import config as configuration
+from ageflax import program
+from ageflax.bundle import model as bundle
 
 RESULT: dict[str, Any] = {
     "fold": 2,

@@ -4,7 +4,8 @@ import re
 import numpy as np
 import pytest
 
-from ageflax import bundle, cross_validation
+from ageflax import cross_validation
+from ageflax.bundle.model import load
 from ageflax.errors import InputError
 
 
@@ -22,7 +23,7 @@ def trained(tmp_path_factory, data_dir, small_faces):
 
 
 def test_a_bundle_predicts_what_its_fold_predicted(trained, small_faces):
-    model = bundle.load(trained / "bundle")
+    model = load(trained / "bundle")
     rows = [row for row in range(len(small_faces)) if small_faces.fold_of(row) == 0]
     faces = np.stack([model.prepare(e["image"]) for e in small_faces.examples(rows)])
     probabilities = model(faces)
@@ -65,15 +66,15 @@ def test_the_card_states_figures_classes_and_limits(trained):
 
 def test_a_folder_without_a_bundle_is_refused(trained, tmp_path):
     with pytest.raises(InputError, match=r"no bundle, config.json is absent"):
-        bundle.load(tmp_path)
+        load(tmp_path)
     (tmp_path / "config.json").write_text((trained / "bundle" / "config.json").read_text())
     with pytest.raises(InputError, match=r"no bundle, .*model.safetensors is absent"):
-        bundle.load(tmp_path)
+        load(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"\xff" * 100)
     with pytest.raises(InputError, match="not safetensors, or cut short"):
-        bundle.load(tmp_path)
+        load(tmp_path)
     (tmp_path / "config.json").write_text('{"format": 99}')
     content = (trained / "bundle" / "model.safetensors").read_bytes()
     (tmp_path / "model.safetensors").write_bytes(content)
     with pytest.raises(InputError, match="bundle format 99 is not known"):
-        bundle.load(tmp_path)
+        load(tmp_path)

@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from ageflax import bundle, bundle_description, program
+from ageflax import program
+from ageflax.bundle import description, model
 from ageflax.errors import InputError
 from tests import small_bundle
 
@@ -20,7 +21,7 @@ def refused(original, tmp_path, text) -> str:
     (tmp_path / "config.json").write_text(text)
     (tmp_path / "model.safetensors").write_bytes((original / "model.safetensors").read_bytes())
     with pytest.raises(InputError) as caught:
-        bundle.load(tmp_path)
+        model.load(tmp_path)
     message = str(caught.value)
     assert len(message.splitlines()) == 1
     assert len(message) < 700
@@ -142,10 +143,10 @@ def test_each_key_may_be_absent_or_is_missed_in_one_line(original, tmp_path):
         (tmp_path / "model.safetensors").write_bytes((original / "model.safetensors").read_bytes())
         if key in ("format", "heads", "input", "architecture"):
             with pytest.raises(InputError, match=re.escape(str(tmp_path))) as caught:
-                bundle.load(tmp_path)
+                model.load(tmp_path)
             assert len(str(caught.value).splitlines()) == 1
         else:
-            assert bundle.load(tmp_path).heads["gender"] == ["female", "male"]
+            assert model.load(tmp_path).heads["gender"] == ["female", "male"]
 
 
 def test_whatever_the_network_raises_is_one_line(original, tmp_path, monkeypatch):
@@ -161,7 +162,7 @@ def test_what_an_older_one_lacks_is_added():
     config = {"heads": {"gender": ["female", "male"]}, "architecture": {"name": "vgg16"}}
     config["input"] = {"resize": 256, "crop": 224, "interpolation": "area", "channels": "rgb"}
     config |= {"data": None, "figures": {}}
-    bundle_description.check(config, "here")
+    description.check(config, "here")
     assert (config["crop_margin"], config["eyes"]) == (0.0, None)
     assert config["data"] == config["source"] == config["protocol"] == config["calibration"] == {}
     assert config["age_groups"][0] == [0, 2]
@@ -170,9 +171,9 @@ def test_what_an_older_one_lacks_is_added():
 def test_age_groups_of_ones_own_are_kept(tmp_path):
     config = {"heads": {"age": ["0-12", "13-99"]}, "age_groups": [[0, 12], [13, 99]]}
     config["input"] = {"resize": 32, "crop": 27, "interpolation": "area", "channels": "rgb"}
-    bundle_description.check(config, "here")
+    description.check(config, "here")
     config["heads"] = {"age": ["0-12", "13-100"]}
     with pytest.raises(
         InputError, match=r"here: its config is damaged: heads: age: expected the 2"
     ):
-        bundle_description.check(config, "here")
+        description.check(config, "here")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from ageflax import bundle
+from ageflax.bundle.model import load
 from ageflax.errors import InputError
 from tests import small_bundle
 
@@ -33,7 +33,7 @@ def refused(folder) -> str:
     tracemalloc.start()
     try:
         with pytest.raises(InputError) as caught:
-            bundle.load(folder)
+            load(folder)
         assert tracemalloc.get_traced_memory()[1] < 10_000_000
     finally:
         tracemalloc.stop()
@@ -140,7 +140,7 @@ def test_a_pickle_is_refused_unopened(folder, tmp_path):
     call = b"cos\nsystem\n(S'touch %b'\ntR." % str(tmp_path / "ran").encode()
     (folder / "model.safetensors").write_bytes(b"\x80\x02" + call)
     with pytest.raises(InputError, match="a pickle, not safetensors: it can run code when"):
-        bundle.load(folder)
+        load(folder)
     assert not (tmp_path / "ran").exists()
 
 
@@ -180,7 +180,7 @@ def test_a_link_is_followed_to_a_file_and_shows_nothing_of_another(original, fol
     weights = folder / "model.safetensors"
     weights.unlink()
     weights.symlink_to(original / "model.safetensors")  # as the hub's cache is
-    assert bundle.load(folder).variables["params"]
+    assert load(folder).variables["params"]
     weights.unlink()
     weights.symlink_to("/dev/zero")
     assert "no bundle, model.safetensors is absent" in refused(folder)
@@ -198,7 +198,7 @@ def test_a_link_is_followed_to_a_file_and_shows_nothing_of_another(original, fol
 def test_paths_that_are_none():
     for path in ("", "x" * 5000, "no\0name", "/proc/self/mem", "/dev/null"):
         with pytest.raises(InputError):
-            bundle.load(path)
+            load(path)
 
 
 def test_half_precision_and_the_first_formats_files_are_read(original, folder):
@@ -210,7 +210,7 @@ def test_half_precision_and_the_first_formats_files_are_read(original, folder):
     for key in ("loss", "age_groups", "parameters", "cross_validation", "calibration"):
         del config[key]
     (folder / "config.json").write_text(json.dumps(config | {"format": 1}))
-    model = bundle.load(folder)
+    model = load(folder)
     np.testing.assert_array_equal(model.deviation, np.ones((1, 1, 3), np.float32))
     kernel = model.variables["params"]["trunk"]["conv1"]["kernel"]
     assert kernel.dtype == np.float32
@@ -220,6 +220,6 @@ def test_half_precision_and_the_first_formats_files_are_read(original, folder):
 
 def test_a_runs_fold_is_its_bundle(original, tmp_path):
     shutil.copytree(original, tmp_path / "fold_0" / "bundle")
-    assert bundle.load(tmp_path / "fold_0").directory == tmp_path / "fold_0" / "bundle"
+    assert load(tmp_path / "fold_0").directory == tmp_path / "fold_0" / "bundle"
     with pytest.raises(InputError, match=r"a run of several folds; give one fold's bundle"):
-        bundle.load(tmp_path)
+        load(tmp_path)

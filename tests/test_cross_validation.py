@@ -6,8 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from ageflax import bundle, cross_validation, training, training_records
 from ageflax import config as configuration
+from ageflax import cross_validation, training, training_records
+from ageflax.bundle.model import load
 from ageflax.config import Config
 from ageflax.data import dataset, reading
 from ageflax.data.dataset import Faces
@@ -175,7 +176,7 @@ def test_bfloat16_computes_near_float32_and_keeps_float32_weights(
         losses[dtype] = [line["loss"] for line in metrics_of(tmp_path / dtype / "fold_1")]
     np.testing.assert_allclose(losses["bfloat16"], losses["float32"], rtol=0.05)
     assert losses["bfloat16"] != losses["float32"]
-    model = bundle.load(tmp_path / "bfloat16" / "fold_1" / "bundle")
+    model = load(tmp_path / "bfloat16" / "fold_1" / "bundle")
     assert {leaf.dtype for leaf in jax.tree.leaves(model.variables)} == {np.dtype("float32")}
 
 
@@ -355,7 +356,7 @@ def test_four_intervals_and_grey_input_reach_every_output(data_dir, small_config
     assert result["tasks"]["age"]["years"]["faces"] == 32
     header = (tmp_path / "fold_0" / "predictions.csv").read_text().splitlines()[0].split(",")
     assert [f"age_probability_{name}" for name in names] == header[6:10]
-    model = bundle.load(tmp_path / "fold_0" / "bundle")
+    model = load(tmp_path / "fold_0" / "bundle")
     assert model.heads["age"] == names
     assert model.variables["params"]["trunk"]["conv1"]["kernel"].shape[2] == 1
     faces = np.zeros((2, 32, 32, 3), np.uint8)

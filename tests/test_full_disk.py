@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ageflax import bundle, config, cross_validation, metrics_log
+from ageflax import config, cross_validation, metrics_log
+from ageflax.bundle import model
 from ageflax.data.building import find
 from ageflax.errors import RunError
 from ageflax.runtime import command_line, files
@@ -53,14 +54,14 @@ def test_a_bundle_stays_as_it_was(tmp_path, capsys, monkeypatch, most, name):
     written = small_bundle.write(tmp_path / "bundle", "gender")
     before = contents(written)
     if name == "README.md":
-        monkeypatch.setattr(bundle, "save_file", lambda tensors, path, metadata: path.touch())
+        monkeypatch.setattr(model, "save_file", lambda tensors, path, metadata: path.touch())
     with full(most):
         assert command_line.run("train", lambda: rewritten(written)) == 1
     line = capsys.readouterr().err
     assert line.startswith(f"train: {written / name}: File too large")
     assert line.count("\n") == 1
     assert contents(written) == before
-    assert list(bundle.load(written).heads) == ["gender"]
+    assert list(model.load(written).heads) == ["gender"]
 
 
 def _lines(log: metrics_log.MetricsLog) -> None:
@@ -106,13 +107,13 @@ def test_a_run_whose_bundle_did_not_fit_trains_no_step_again(
     found = config.resolve(small_values(data_dir), ("--config.fold=0",))
     said: list[str] = []
     with monkeypatch.context() as patch:
-        patch.setattr(bundle, "save", lambda *arguments: _no_space())
+        patch.setattr(model, "save", lambda *arguments: _no_space())
         with pytest.raises(OSError, match="No space left"):
             cross_validation.run(found, tmp_path, say=said.append)
     assert not (tmp_path / "fold_0" / "result.json").exists()
     cross_validation.run(found, tmp_path, say=said.append)
     assert "fold 0: going on from step 8 of 8" in said
-    assert bundle.load(tmp_path / "fold_0").heads
+    assert model.load(tmp_path / "fold_0").heads
 
 
 def _no_space():

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ageflax import bundle
+from ageflax.bundle.model import load
 
 GOLDEN = Path(__file__).parent / "golden"
 
 
 def test_a_bundle_of_another_version_answers_the_same():
-    model = bundle.load(GOLDEN / "bundle")
+    model = load(GOLDEN / "bundle")
     with np.load(GOLDEN / "bundle.npz", allow_pickle=False) as recorded:
         assert "jax 0.12.0.1" in recorded["versions"]
         probabilities = model(recorded["faces"])

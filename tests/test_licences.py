@@ -2,7 +2,7 @@ import logging
 
 import pytest
 
-from ageflax import bundle, licences
+from ageflax.bundle import licences, model
 from tests import small_bundle
 
 
@@ -39,7 +39,7 @@ def test_every_builders_terms_but_the_drawn_faces_bind():
     from tfds_builders.labeled_faces.labeled_faces_dataset_builder import TERMS as LABELED_FACES
 
     for terms in (ADIENCE, IMDB_WIKI, LABELED_FACES):
-        line = bundle.licence_notice({"data": {"name": "x/y", "licence": terms}})
+        line = model.licence_notice({"data": {"name": "x/y", "licence": terms}})
         assert line is not None
         assert line.startswith("weights trained on x/y, under terms that bind them too: ")
         assert terms in line
@@ -58,18 +58,18 @@ def test_every_builders_terms_but_the_drawn_faces_bind():
     ],
 )
 def test_nothing_is_said_of_what_is_free_or_not_stated(config):
-    assert bundle.licence_notice(config) is None
+    assert model.licence_notice(config) is None
 
 
 def test_what_training_started_from_counts_too():
     weights = {"source": "vgg_face", "licence": "Non-commercial."}
-    line = bundle.licence_notice({"data": {"licence": "MIT"}, "source": {"weights": weights}})
+    line = model.licence_notice({"data": {"licence": "MIT"}, "source": {"weights": weights}})
     assert line == "training started from vgg_face, under terms that bind them too: Non-commercial."
 
 
 def test_hostile_terms_are_one_printable_line():
     licence = "Mine\x1b[2J\r\nand\x07 mine \u202e" + "x" * 10_000
-    line = bundle.licence_notice({"data": {"name": "a\nb" * 1000, "licence": licence}})
+    line = model.licence_notice({"data": {"name": "a\nb" * 1000, "licence": licence}})
     assert line is not None
     assert line.isprintable()
     assert len(line) < 800
@@ -79,15 +79,15 @@ def test_hostile_terms_are_one_printable_line():
 def test_a_load_says_it_once_for_all_that_answer_together(tmp_path, caplog):
     folders = [small_bundle.write(tmp_path / f"fold_{k}" / "bundle") for k in range(3)]
     with caplog.at_level(logging.WARNING, logger="ageflax"):
-        bundle.ensemble(tmp_path)
+        model.ensemble(tmp_path)
     assert caplog.messages == [
         "weights trained on adience/aligned/1.0.0, under terms that bind them too: By form, for"
         " research only."
     ]
     assert caplog.records[0].name == "ageflax"
     caplog.clear()
-    bundle.load(folders[0])
+    model.load(folders[0])
     assert len(caplog.messages) == 1
     caplog.clear()
-    bundle.load(small_bundle.write(tmp_path / "free", data={"name": "x", "licence": "MIT"}))
+    model.load(small_bundle.write(tmp_path / "free", data={"name": "x", "licence": "MIT"}))
     assert caplog.messages == []

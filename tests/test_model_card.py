@@ -5,7 +5,7 @@ import json
 import pytest
 from huggingface_hub import ModelCard
 
-from ageflax import model_card
+from ageflax.bundle.card import add_summary
 from tests import small_bundle
 
 YEARS = {"faces": 90, "mae": 5.125, "cs5": 0.5, "bands": {"0-12": {"faces": 0, "mae": None},
@@ -82,7 +82,7 @@ def test_of_a_run_every_fold_is_stated_in_each(tmp_path):
     }  # fmt: skip
     for fold in (0, 3):
         small_bundle.write(tmp_path / f"fold_{fold}" / "bundle", figures=FIGURES)
-    model_card.add_summary(tmp_path, {"folds": [0, 3], "tasks": tasks})
+    add_summary(tmp_path, {"folds": [0, 3], "tasks": tasks})
     for fold in (0, 3):
         folder = tmp_path / f"fold_{fold}" / "bundle"
         card = words(folder)
@@ -102,7 +102,7 @@ def test_of_a_run_every_fold_is_stated_in_each(tmp_path):
 
 def test_a_bundle_that_was_taken_away_stays_away(tmp_path):
     small_bundle.write(tmp_path / "fold_0" / "bundle")
-    model_card.add_summary(tmp_path, {"folds": [0, 1], "tasks": {}})
+    add_summary(tmp_path, {"folds": [0, 1], "tasks": {}})
     assert not (tmp_path / "fold_1").exists()
 
 

@@ -9,8 +9,9 @@ import jax
 import numpy as np
 import pytest
 
-from ageflax import bundle, cross_validation, report, training, validation
 from ageflax import config as configuration
+from ageflax import cross_validation, report, training, validation
+from ageflax.bundle.model import ensemble, load
 from ageflax.errors import InputError
 from tests.conftest import small_values
 
@@ -53,7 +54,7 @@ def predictions(fold: Path) -> list[dict[str, str]]:
 
 
 def weights(fold: Path) -> dict[str, np.ndarray]:
-    variables = bundle.load(fold / "bundle").variables
+    variables = load(fold / "bundle").variables
     leaves = jax.tree_util.tree_flatten_with_path(variables)[0]
     return {jax.tree_util.keystr(k, simple=True, separator="/"): np.asarray(v) for k, v in leaves}
 
@@ -68,7 +69,7 @@ def test_years_reach_every_output(run, small_faces, loss):
         configuration.resolve(small_values(Path())))["age"])  # fmt: skip
     errors = [abs(float(r["years_true"]) - float(r["years_predicted"])) for r in predictions(fold)]
     assert np.mean(errors) == pytest.approx(figures["years"]["mae"], rel=1e-6)
-    model = bundle.load(fold / "bundle")
+    model = load(fold / "bundle")
     rows = [row for row in range(len(small_faces)) if small_faces.fold_of(row) == 0]
     faces = np.stack([model.prepare(e["image"]) for e in small_faces.examples(rows)])
     aged = model.ages(model(faces))
@@ -174,7 +175,7 @@ def test_the_averaged_weights_are_what_is_tested_and_shipped(run):
     assert [line["loss"] for line in log(plain)] == [line["loss"] for line in log(averaged)]
     one, other = weights(plain), weights(averaged)
     assert (one["params/trunk/fc6/kernel"] != other["params/trunk/fc6/kernel"]).any()
-    model = bundle.load(averaged / "bundle")
+    model = load(averaged / "bundle")
     assert float(predictions(averaged)[0]["age_probability_0-2"]) > 0
     assert set(model.heads) == {"age"}
 
@@ -290,14 +291,14 @@ def test_the_folds_as_one_model_average_their_probabilities(data_dir, small_face
         small_values(data_dir), ["--config.folds=(0, 1)", "--config.steps=2"]
     )
     cross_validation.run(config, tmp_path, say=lambda line: None)
-    together = bundle.ensemble(tmp_path)
+    together = ensemble(tmp_path)
     faces = np.stack([together.prepare(e["image"]) for e in small_faces.examples([0, 1, 2])])
-    each = [bundle.load(tmp_path / f"fold_{k}" / "bundle")(faces)["age"] for k in (0, 1)]
+    each = [load(tmp_path / f"fold_{k}" / "bundle")(faces)["age"] for k in (0, 1)]
     np.testing.assert_allclose(together(faces)["age"], np.mean(each, axis=0), rtol=1e-6)
     with pytest.raises(InputError, match=r"bundle\.ensemble"):
-        bundle.load(tmp_path)
+        load(tmp_path)
     with pytest.raises(InputError, match="no fold of it is finished"):
-        bundle.ensemble(tmp_path / "fold_0")
+        ensemble(tmp_path / "fold_0")
 
 
 @pytest.mark.parametrize(

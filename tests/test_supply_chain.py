@@ -27,7 +27,7 @@ _NETWORK = {
 }
 _REACHING = {
     "ageflax/predict/detectors.py",  # looks into the hub's cache
-    "ageflax/model_card.py",  # a card's front matter; sends nothing
+    "ageflax/bundle/card.py",  # a card's front matter; sends nothing
     "ageflax/weights/hub.py",
     "tfds_builders/imdb_wiki/download.py",
 }

@@ -8,7 +8,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from ageflax import licences, model_card
+from ageflax.bundle import card as model_card
+from ageflax.bundle import licences
 from ageflax.demo import schema
 from ageflax.demo.examples import examples
 from ageflax.demo.limits import Limits

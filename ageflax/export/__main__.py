@@ -62,7 +62,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> None:
     # Imported late: --help should not wait for JAX.
-    from ageflax import bundle, export, model_files
+    from ageflax import export
+    from ageflax.bundle import loading
+    from ageflax.bundle.model import Model
     from ageflax.errors import InputError
     from ageflax.export import _export
     from ageflax.runtime import compilation_cache
@@ -70,7 +72,7 @@ def _run(options: argparse.Namespace) -> None:
 
     compilation_cache.enable()
     _export.check_output(options.output)
-    opened = model_files.open_model(options.model)
+    opened = loading.open_model(options.model)
     first, *others = opened.members
     if others:
         raise InputError(
@@ -78,7 +80,7 @@ def _run(options: argparse.Namespace) -> None:
             f" {first.path}"
         )
     model = first.model
-    if not isinstance(model, bundle.Model):
+    if not isinstance(model, Model):
         raise InputError(f"--model={options.model}: an .onnx file already; name its bundle")
     written = export.export(
         model,

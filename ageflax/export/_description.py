@@ -3,7 +3,8 @@
 import json
 from typing import Any
 
-from ageflax import __version__, licences, onnx_model
+from ageflax import __version__
+from ageflax.bundle import licences, onnx
 from ageflax.export._serving import Serving
 from ageflax.export._verification import Differences
 
@@ -45,7 +46,7 @@ def describe(
     config = serving.model.config
     data, source = config.get("data") or {}, config.get("source") or {}
     described = {
-        onnx_model.METADATA_KEY: json.dumps(config),
+        onnx.METADATA_KEY: json.dumps(config),
         "ageflax.version": __version__,
         "ageflax.layout": serving.layout,
         "ageflax.crops": serving.crops,

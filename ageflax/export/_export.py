@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ageflax import bundle
+from ageflax.bundle.model import Model
 from ageflax.errors import InputError, RunError
 from ageflax.export import _onnx_file, _stablehlo_file, _verification
 from ageflax.export._description import describe
@@ -63,7 +63,7 @@ def _check_choices(**given: tuple[object, object]) -> None:
 
 
 def export(
-    model: bundle.Model,
+    model: Model,
     output: Path | str,
     *,
     crops: str = "center",

@@ -6,7 +6,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from ageflax import __version__, onnx_model
+from ageflax import __version__
+from ageflax.bundle.onnx import INPUT
 from ageflax.errors import InputError, RunError
 from ageflax.export import _precision
 from ageflax.export._graph import BATCH, Const, Graph, Tensor
@@ -44,11 +45,11 @@ def graph_of(serving: Serving, *, opset: int) -> Graph:
         Const(np.asarray(leaf), jax.tree_util.keystr(path, simple=True, separator="/"))
         for path, leaf in leaves
     ]
-    graph = Graph(onnx_model.INPUT, batch, opset=opset)
-    images = Tensor(onnx_model.INPUT, shape, tuple(range(len(shape))))
+    graph = Graph(INPUT, batch, opset=opset)
+    images = Tensor(INPUT, shape, tuple(range(len(shape))))
     names = tuple(serving.outputs)
     lower(graph, closed, [*weights, images], names)
-    tidy(graph, {onnx_model.INPUT}, set(names))
+    tidy(graph, {INPUT}, set(names))
     return graph
 
 
@@ -61,7 +62,7 @@ def _proto(onnx: Any, graph: Graph, serving: Serving) -> Any:
             for node in graph.nodes
         ],
         "ageflax",
-        [helper.make_tensor_value_info(onnx_model.INPUT, given, [BATCH, *serving.shape])],
+        [helper.make_tensor_value_info(INPUT, given, [BATCH, *serving.shape])],
         [
             helper.make_tensor_value_info(name, kinds.FLOAT, [BATCH, *shape])
             for name, shape in serving.outputs.items()
@@ -134,7 +135,7 @@ class OnnxFile:
         names = self._names
 
         def answer(images: np.ndarray) -> dict[str, np.ndarray]:
-            found = session.run(names, {onnx_model.INPUT: images})
+            found = session.run(names, {INPUT: images})
             return dict(zip(names, found, strict=True))
 
         return answer

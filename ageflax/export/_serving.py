@@ -9,9 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from ageflax import bundle, labels, losses, onnx_model, program
+from ageflax import labels, losses, program
 from ageflax.augment import photometric
 from ageflax.augment.views import Preprocessing, eval_views
+from ageflax.bundle import onnx
+from ageflax.bundle.model import Model
 from ageflax.errors import InputError
 
 LAYOUTS = ("nhwc_rgb_uint8", "nchw_bgr_float")
@@ -30,7 +32,7 @@ class Serving:
       crops: views whose probabilities are averaged.
     """
 
-    model: bundle.Model
+    model: Model
     layout: str
     crops: str
 
@@ -61,12 +63,12 @@ class Serving:
     def outputs(self) -> dict[str, tuple[int, ...]]:
         """Names of what is computed, each with its shape a face."""
         found: dict[str, tuple[int, ...]] = {
-            onnx_model.output_name(task): (objective.classes,)
+            onnx.output_name(task): (objective.classes,)
             for task, objective in self.model.objectives.items()
             if objective.distribution
         }
         if {"years", "age"} & self.model.objectives.keys():
-            found[onnx_model.AGE] = ()
+            found[onnx.AGE] = ()
         return found
 
     def _views(self, images: jax.Array) -> jax.Array:
@@ -104,16 +106,16 @@ class Serving:
                 each = each.reshape(faces, count, -1).mean(1)
             probabilities[task] = each
         found = {
-            onnx_model.output_name(task): values
+            onnx.output_name(task): values
             for task, values in probabilities.items()
             if self.model.objectives[task].distribution
         }
         if "years" in probabilities:
-            found[onnx_model.AGE] = losses.expected(probabilities["years"])
+            found[onnx.AGE] = losses.expected(probabilities["years"])
         elif "age" in probabilities:
             intervals = tuple((low, high) for low, high in self.model.config["age_groups"])
             centres = jnp.array(labels.centres(intervals), jnp.float32)
-            found[onnx_model.AGE] = probabilities["age"] @ centres
+            found[onnx.AGE] = probabilities["age"] @ centres
         return tuple(found.values())
 
     def given(self, faces: np.ndarray) -> np.ndarray:
@@ -128,21 +130,21 @@ class Serving:
     def expected(self, probabilities: dict[str, Any]) -> dict[str, np.ndarray]:
         """What `outputs` names, of the probabilities per task that the bundle itself gives."""
         found = {
-            onnx_model.output_name(task): np.asarray(values)
+            onnx.output_name(task): np.asarray(values)
             for task, values in probabilities.items()
             if self.model.objectives[task].distribution
         }
-        if onnx_model.AGE in self.outputs:
-            found[onnx_model.AGE] = self.model.ages(probabilities).years
+        if onnx.AGE in self.outputs:
+            found[onnx.AGE] = self.model.ages(probabilities).years
         return found
 
     @property
-    def reference(self) -> bundle.Model:
+    def reference(self) -> Model:
         """The bundle, computing in float32."""
         return dataclasses.replace(self.model, network=self._network)
 
 
-def serving(model: bundle.Model, *, layout: str, crops: str) -> Serving:
+def serving(model: Model, *, layout: str, crops: str) -> Serving:
     """A model as it is to be served.
 
     Raises:

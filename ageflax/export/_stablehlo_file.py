@@ -7,7 +7,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from ageflax import onnx_model, steps
+from ageflax import steps
+from ageflax.bundle import onnx
 from ageflax.export import _precision
 from ageflax.export._graph import BATCH
 from ageflax.export._serving import Serving
@@ -40,7 +41,7 @@ class StableHloFile:
         exported = jax.export.export(steps.compiled(answer), platforms=PLATFORMS)(given)
         self._content = exported.serialize()
         self._specification = {
-            "input": {onnx_model.INPUT: [str(serving.dtype), [BATCH, *serving.shape]]},
+            "input": {onnx.INPUT: [str(serving.dtype), [BATCH, *serving.shape]]},
             "outputs": {name: ["float32", [BATCH, *s]] for name, s in serving.outputs.items()},
         }
         self.more = {

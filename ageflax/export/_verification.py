@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ageflax import onnx_model, steps
+from ageflax import steps
+from ageflax.bundle import onnx
 from ageflax.data.images import BadImageError
 from ageflax.errors import InputError, RunError
 from ageflax.export._serving import Serving
@@ -96,7 +97,7 @@ class Differences:
         width = max(map(len, self.largest))
         lines = [f"largest difference from JAX in float32, {self.faces}, in batches of {batches}:"]
         for name, each in self.largest.items():
-            unit = " years" if name == onnx_model.AGE else ""
+            unit = " years" if name == onnx.AGE else ""
             values = "  ".join(f"{value:.2g}" for value in each.values())
             lines.append(f"  {name:{width}}  {values}{unit}")
         return lines

@@ -11,9 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from ageflax import __version__, bundle, bundle_description, losses, program
+from ageflax import __version__, losses, program
 from ageflax import config as configuration
 from ageflax.augment.views import Preprocessing
+from ageflax.bundle.description import FORMAT
+from ageflax.bundle.model import write
 from ageflax.data.images import INTERPOLATIONS
 from ageflax.errors import InputError
 from ageflax.import_weights import classes, foreign, preprocessing
@@ -192,7 +194,7 @@ def _description(
     """config.json, in all keys of a trained bundle's; of training, which was elsewhere, nothing."""
     names = heads.names
     return {
-        "format": bundle_description.FORMAT,
+        "format": FORMAT,
         "architecture": architecture,
         "heads": names,
         "loss": configuration.defaults().loss.to_dict(),
@@ -268,7 +270,7 @@ def run(request: Request, *, say: Callable[[str], None]) -> None:
     variables = unflatten_dict(
         {path: np.ascontiguousarray(values) for path, values in tensors.items()}, sep="/"
     )
-    bundle.write(request.output, description, variables, mean=mean, deviation=deviation)
+    write(request.output, description, variables, mean=mean, deviation=deviation)
     _report(request, found, heads, say)
 
 

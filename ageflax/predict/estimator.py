@@ -7,7 +7,8 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from ageflax import labels, model_files
+from ageflax import labels
+from ageflax.bundle import loading
 from ageflax.data.dataset import Target
 from ageflax.errors import InputError, RunError
 from ageflax.metrics.ages import ages_of
@@ -73,19 +74,19 @@ class Estimator:
 
     def __init__(
         self,
-        model: str | Path | model_files.Opened,
+        model: str | Path | loading.Opened,
         *,
         crops: str | None = None,
         calibrated: bool = False,
     ):
-        opened = model if isinstance(model, model_files.Opened) else model_files.open_model(model)
+        opened = model if isinstance(model, loading.Opened) else loading.open_model(model)
         self.config, self._path = opened.config, opened.name
         self.framing = Framing.of(self.config, self._path)
         self.calibrated = calibrated
         self._temperatures = self._calibration(opened) if calibrated else {}
         # One device: a batch of one face does not divide.
         mesh = make_mesh(jax.devices()[:1])
-        answers = model_files.Answers(opened, mesh, crops=self._crops(opened, crops))
+        answers = loading.Answers(opened, mesh, crops=self._crops(opened, crops))
         self._step, self._state = answers.of(range(len(opened.members)))
         intervals = tuple((low, high) for low, high in self.config["age_groups"])
         self._groups = labels.group_names(intervals)
@@ -93,7 +94,7 @@ class Estimator:
             task: _target(task, intervals) for task in self.config["heads"] if task != "gender"
         }
 
-    def _crops(self, opened: model_files.Opened, asked: str | None) -> str:
+    def _crops(self, opened: loading.Opened, asked: str | None) -> str:
         if opened.is_onnx:
             if asked is not None:
                 raise InputError(f"--crops={asked}: {self._path} has its crop inside; leave it out")
@@ -103,7 +104,7 @@ class Estimator:
             raise InputError(f"--crops={crops}: expected {', '.join(CROPS)}")
         return crops
 
-    def _calibration(self, opened: model_files.Opened) -> dict[str, float]:
+    def _calibration(self, opened: loading.Opened) -> dict[str, float]:
         """Temperature per task."""
         if len(opened.members) > 1:
             raise InputError(

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ageflax import model_files
+from ageflax.bundle import loading
 from ageflax.errors import InputError
 from ageflax.predict import look
 from ageflax.predict.crops import Framing
@@ -52,7 +52,7 @@ class Predictor:
 
     def __init__(
         self,
-        model: str | Path | model_files.Opened,
+        model: str | Path | loading.Opened,
         *,
         detector: str | Detector = "auto",
         crops: str | None = None,

@@ -24,8 +24,9 @@ import numpy as np
 import onnxruntime
 from ageflax.models.layers.response_norm.platform import traced_for
 
-from ageflax import bundle, export, steps
 from ageflax import config as configuration
+from ageflax import export, steps
+from ageflax.bundle.model import Model, load
 from ageflax.errors import InputError, RunError
 from ageflax.export._serving import serving
 from ageflax.runtime import command_line, files
@@ -65,7 +66,7 @@ def _opencv(path: Path) -> Answer:
     return answer
 
 
-def _jax(model: bundle.Model) -> Answer:
+def _jax(model: Model) -> Answer:
     served = serving(model, layout="nchw_bgr_float", crops="center")
 
     def answered(variables: Any, images: jax.Array) -> Any:
@@ -89,7 +90,7 @@ def _time(answer: Answer, images: np.ndarray, least: float) -> list[float]:
 
 
 def _runtimes(
-    model: bundle.Model, folder: Path
+    model: Model, folder: Path
 ) -> tuple[dict[str, tuple[Answer, bool]], dict[str, int], dict[str, str]]:
     """What answers, and whether it takes the peers' layout; sizes of files; what could not be read."""
     sizes, made, failed = {}, {}, {}
@@ -119,7 +120,7 @@ def _runtimes(
 
 
 def _torch(
-    python: str, name: str, batch: int, model: bundle.Model, failed: dict[str, str]
+    python: str, name: str, batch: int, model: Model, failed: dict[str, str]
 ) -> dict[str, Peer]:
     """A process a mode; none where no Python was named."""
     found = {}
@@ -144,9 +145,7 @@ def _inputs(spec: dict[str, Any], batch: int) -> tuple[np.ndarray, np.ndarray]:
     return faces, np.ascontiguousarray(part, np.float32)
 
 
-def _measure(
-    name: str, model: bundle.Model, folder: Path, options: argparse.Namespace
-) -> dict[str, Any]:
+def _measure(name: str, model: Model, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Median milliseconds a call, per runtime and batch."""
     made, sizes, failed = _runtimes(model, folder)
     seconds: dict[tuple[str, int], list[float]] = {}
@@ -209,7 +208,7 @@ def _run(options: argparse.Namespace, words: Sequence[str]) -> None:
         say(name)
         config = configuration.load(str(_CONFIGS / f"{name}.py"))
         with tempfile.TemporaryDirectory() as folder:
-            model = bundle.load(bundles.write_config(Path(folder) / "bundle", config))
+            model = load(bundles.write_config(Path(folder) / "bundle", config))
             found[name] = _measure(name, model, Path(folder), options)
         if options.output:  # the largest networks take minutes: what is known is kept
             files.write_json(options.output, {"machine": described, "models": found})

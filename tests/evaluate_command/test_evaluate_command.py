@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from ageflax import bundle
+from ageflax.bundle.model import ensemble, load
 from ageflax.data import dataset, images, reading
 from ageflax.data.building import find
 from ageflax.evaluate import __main__ as command
@@ -106,7 +106,7 @@ def test_on_other_data_a_runs_models_answer_together(joint, run, data_dir, tmp_p
     examples = stored.examples(range(len(stored)))
     rows = table(predictions)
     assert [row["key"] for row in rows] == [example["key"].decode() for example in examples]
-    both = bundle.ensemble(joint)
+    both = ensemble(joint)
     expected = both(np.stack([both.prepare(example["image"]) for example in examples]))
     for task, names in both.heads.items():
         written = [[float(row[f"{task}_probability_{name}"]) for name in names] for row in rows]
@@ -128,7 +128,7 @@ def test_crops_are_the_models_own_unless_others_are_asked_for(joint, run):
     )
     assert centre[0]["protocol"]["crops"] == "center"
     assert ten[0]["protocol"]["crops"] == "ten"
-    model = bundle.load(joint / "fold_0" / "bundle")
+    model = load(joint / "fold_0" / "bundle")
     assert centre[0]["protocol"]["label_policy"] == model.config["protocol"]["label_policy"]
 
 

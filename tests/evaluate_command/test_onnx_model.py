@@ -8,7 +8,8 @@ import numpy as np
 import onnx
 import pytest
 
-from ageflax import bundle, onnx_model
+from ageflax.bundle.model import load
+from ageflax.bundle.onnx import OnnxModel
 from tests.evaluate_command.runs import same, table, trained
 
 
@@ -25,7 +26,7 @@ class FakeSession:
 
     def __init__(self, content, options, providers, enable_fallback):
         self.described = json.loads(onnx.load_from_string(content).doc_string)
-        self.model = bundle.load(self.described["bundle"])
+        self.model = load(self.described["bundle"])
 
     def _nodes(self, kind):
         return [types.SimpleNamespace(**node) for node in self.described[kind]]
@@ -149,7 +150,7 @@ def test_its_crop_is_inside_so_others_are_refused(exported, run):
 
 def test_dynamic_sizes_and_a_years_distribution_are_taken_as_they_come(exported):
     path = exported(inputs=images([None, "height", "width", 3]))
-    model = onnx_model.OnnxModel(path)
+    model = OnnxModel(path)
     model.check(32, {"gender": 2, "years": 101})
     found = model(np.zeros((3, 32, 32, 3), np.uint8))
     assert {task: values.shape for task, values in found.items()} == {
@@ -204,7 +205,7 @@ def test_onnxruntime_itself(fold, run, small_faces, tmp_path):
     onnx.save(made, path)
     code, _, predictions, _ = run(path)
     assert code == 0
-    model = bundle.load(fold / "bundle")
+    model = load(fold / "bundle")
     rows = table(predictions)
     by_key = {e["key"].decode(): e for e in small_faces.examples(range(len(small_faces)))}
     faces = np.stack([model.prepare(by_key[row["key"]]["image"]) for row in rows])

@@ -8,8 +8,9 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
-from ageflax import bundle, program
 from ageflax import config as configuration
+from ageflax import program
+from ageflax.bundle import model as bundle
 
 
 def _drawn(network, shape):

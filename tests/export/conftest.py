@@ -2,7 +2,7 @@
 
 import pytest
 
-from ageflax import bundle
+from ageflax.bundle.model import load
 from tests.export import bundles
 
 
@@ -15,4 +15,4 @@ def joint(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def model(joint):
-    return bundle.load(joint)
+    return load(joint)

@@ -9,7 +9,8 @@ import onnx
 import onnxruntime
 import pytest
 
-from ageflax import bundle, models
+from ageflax import models
+from ageflax.bundle.model import load
 from ageflax.export._onnx_file import OnnxFile
 from ageflax.export._serving import serving
 from tests.export import bundles
@@ -32,7 +33,7 @@ SEEN = 8  # faces for which JAX is compiled
 
 def exported(tmp_path, values, *, mean="image", crops="center", opset=17):
     """A model and what its .onnx gives, by onnxruntime itself."""
-    model = bundle.load(bundles.write(tmp_path / "bundle", values, mean=mean))
+    model = load(bundles.write(tmp_path / "bundle", values, mean=mean))
     served = serving(model, layout="nhwc_rgb_uint8", crops=crops)
     path = tmp_path / "model.onnx"
     OnnxFile(served, opset=opset, precision="float32").write(path)

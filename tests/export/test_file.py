@@ -10,10 +10,11 @@ import onnx
 import onnxruntime
 import pytest
 
-from ageflax import bundle, export
+from ageflax import export
+from ageflax.bundle.model import Model, load
+from ageflax.bundle.onnx import OnnxModel
 from ageflax.errors import InputError, RunError
 from ageflax.export import _lower, _verification
-from ageflax.onnx_model import OnnxModel
 from tests.export import bundles
 
 
@@ -41,7 +42,7 @@ def test_the_metadata_hold_what_a_stranger_needs(model, tmp_path):
 
 def test_terms_that_bind_are_in_the_metadata(model, tmp_path):
     config = {**model.config, "data": {"name": "faces", "licence": "non-commercial research only"}}
-    bound = bundle.Model(**{**vars(model), "config": config})
+    bound = Model(**{**vars(model), "config": config})
     path = export.export(bound, tmp_path / "model.onnx").path
     assert "non-commercial research only" in metadata(path)["ageflax.terms"]
 
@@ -106,7 +107,7 @@ def test_stablehlo_is_whole_and_described_beside(model, tmp_path):
 def test_the_zoos_layout_takes_the_crop_as_bgr_floats(channels, mean, tmp_path):
     name = "multitask_gray" if channels == "grey" else "levi_hassner"
     values = bundles.small(name, channels=channels, width=0.1)
-    model = bundle.load(bundles.write(tmp_path / "bundle", values, mean=mean))
+    model = load(bundles.write(tmp_path / "bundle", values, mean=mean))
     path = export.export(model, tmp_path / "zoo.onnx", layout="nchw_bgr_float").path
     layers = [node.op_type for node in onnx.load(path).graph.node]
     # OpenCV's DNN gets lost in axes that come and go.
@@ -160,7 +161,7 @@ def test_a_wrong_answer_is_not_written(suffix, model, tmp_path, monkeypatch):
 
 def test_weights_that_are_no_numbers_are_refused(model, tmp_path):
     params = jax.tree.map(lambda x: np.full_like(x, np.nan), model.variables)
-    spoilt = bundle.Model(**{**vars(model), "variables": params})
+    spoilt = Model(**{**vars(model), "variables": params})
     with pytest.raises(InputError, match="weights that are no numbers"):
         export.export(spoilt, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
@@ -169,7 +170,7 @@ def test_weights_that_are_no_numbers_are_refused(model, tmp_path):
 def test_answers_that_are_no_numbers_are_not_written(model, tmp_path):
     """Weights that are too large for the half precision they are asked for."""
     params = jax.tree.map(lambda x: x * 1e6 if x.ndim > 1 else x, model.variables)
-    large = bundle.Model(**{**vars(model), "variables": params})
+    large = Model(**{**vars(model), "variables": params})
     with pytest.raises(RunError, match="is not finite: nothing was written"):
         export.export(large, tmp_path / "model.onnx", precision="float16")
     assert not list(tmp_path.iterdir())

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ageflax import bundle
+from ageflax.bundle.model import load
 from tests import small_bundle
 
 FOLDER = Path(__file__).with_name("bundle")
@@ -32,7 +32,7 @@ def main() -> None:
     generator = np.random.Generator(np.random.PCG64(1))
     patches = generator.integers(0, 256, (4, 4, 4, 3), np.uint8)
     faces = patches.repeat(8, 1).repeat(8, 2)
-    model = bundle.load(FOLDER)
+    model = load(FOLDER)
     found = {task: np.asarray(values) for task, values in model(faces).items()}
     packages = ("jax", "flax", "safetensors")
     versions = [f"{name} {importlib.metadata.version(name)}" for name in packages]

@@ -185,12 +185,12 @@ def _safetensors(folder: Path) -> Case:
 
 def _bundle(name: str) -> Callable[[Path], Case]:
     def make(folder: Path) -> Case:
-        from ageflax import bundle
+        from ageflax.bundle.model import load
         from tests import small_bundle
 
         directory = small_bundle.write(folder / "bundle")
         path = directory / name
-        return Case([path.read_bytes()], _to_file(path, lambda _: bundle.load(directory)))
+        return Case([path.read_bytes()], _to_file(path, lambda _: load(directory)))
 
     return make
 
@@ -242,15 +242,17 @@ def _onnx_weights(folder: Path) -> Case:
 
 
 def _onnx_model(folder: Path) -> Case:
-    from ageflax import bundle, export, model_files
+    from ageflax import export
+    from ageflax.bundle import loading
+    from ageflax.bundle.model import load
     from tests import small_bundle
 
     path = folder / "model.onnx"
-    export.export(bundle.load(small_bundle.write(folder / "bundle")), path)
+    export.export(load(small_bundle.write(folder / "bundle")), path)
     seed = path.read_bytes()
 
     def read(path: Path) -> None:
-        model: Any = model_files.open_model(path).members[0].model
+        model: Any = loading.open_model(path).members[0].model
         model(np.zeros((2, 32, 32, 3), np.uint8))
 
     return Case([seed], _to_file(path, read), (InputError, RunError))

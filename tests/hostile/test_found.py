@@ -14,7 +14,9 @@ import pytest
 import scipy.io
 from ml_collections import ConfigDict
 
-from ageflax import bundle, comparison, config, export, model_files, report
+from ageflax import comparison, config, export, report
+from ageflax.bundle import loading
+from ageflax.bundle.model import load
 from ageflax.data.building import archives
 from ageflax.errors import InputError, RunError, one_line
 from ageflax.evaluate._read import read_predictions
@@ -59,7 +61,7 @@ def test_a_number_of_a_bundle_that_no_float_can_hold_is_refused(tmp_path):
     assert '"label_smoothing": 0.0' in text
     path.write_text(text.replace('"label_smoothing": 0.0', f'"label_smoothing": {10**400}'))
     with pytest.raises(InputError, match=r"its config is damaged: .*label_smoothing"):
-        bundle.load(directory)
+        load(directory)
 
 
 def _mat() -> bytearray:
@@ -275,7 +277,7 @@ def test_what_a_message_shows_of_a_file_no_terminal_obeys():
 def exported(tmp_path_factory):
     """A model that can be changed."""
     folder = tmp_path_factory.mktemp("exported")
-    export.export(bundle.load(small_bundle.write(folder / "bundle")), folder / "model.onnx")
+    export.export(load(small_bundle.write(folder / "bundle")), folder / "model.onnx")
     return onnx.load(folder / "model.onnx")
 
 
@@ -303,5 +305,5 @@ def test_names_of_an_exported_model_are_shown_without_what_a_terminal_obeys(
     change(model)
     onnx.save(model, tmp_path / "model.onnx")
     with pytest.raises(InputError, match=message) as refused:
-        model_files.open_model(tmp_path / "model.onnx")
+        loading.open_model(tmp_path / "model.onnx")
     assert str(refused.value).isprintable()

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from ageflax import bundle, model_files
+from ageflax.bundle import loading
+from ageflax.bundle.model import load
 from ageflax.evaluate import __main__ as evaluate
 from ageflax.import_weights import __main__ as command
 from tests.conftest import SMALL_FACES
@@ -57,7 +58,7 @@ def test_each_container_of_torch_gives_the_same_bundle(run, tmp_path):
         )
         assert code == 0, said
         assert "not used: 20 num_batches_tracked" in said
-        model = bundle.load(output)
+        model = load(output)
         answers.append(np.asarray(model(faces)["age"]))
     assert model is not None
     np.testing.assert_array_equal(answers[0], answers[1])
@@ -77,9 +78,9 @@ def test_the_order_of_channels_is_what_the_flag_says(run):
     given = {"framework": "torch", "arch": "resnet18"}
     code, output, _ = run(content, "--channels=bgr", *words, **given)
     assert code == 0
-    bgr = bundle.load(output)
+    bgr = load(output)
     code, output, _ = run(content, "--channels=rgb", *words, **given)
-    rgb = bundle.load(output)
+    rgb = load(output)
     assert bgr.mean.reshape(3).tolist() == [3, 2, 1] and rgb.mean.reshape(3).tolist() == [1, 2, 3]
     assert bgr.deviation.reshape(3).tolist() == [6, 5, 4]
     faces = np.random.default_rng(1).integers(0, 256, (2, 48, 48, 3), np.uint8)
@@ -93,7 +94,7 @@ def test_vgg16_in_the_names_of_torchvision_and_timm(run):
         code, output, said = run(save(state), *words, framework="torch", arch="vgg16")
         assert code == 0, said
         head = {"torchvision": "classifier.6", "timm": "head.fc"}[layout]
-        found = bundle.load(output).variables["params"]["heads"]["gender"]["kernel"]
+        found = load(output).variables["params"]["heads"]["gender"]["kernel"]
         np.testing.assert_array_equal(found, state[f"{head}.weight"][8:].T)
 
 
@@ -131,7 +132,7 @@ def test_an_imported_model_is_evaluated(run, tmp_path, data_dir, small_faces, ca
     assert "gender_probability_female,gender_probability_male" in lines[0]
     rows = [row for row in range(len(small_faces)) if small_faces.fold_of(row) == 0]
     assert len(lines) == 1 + len(rows)
-    model = bundle.load(output)
+    model = load(output)
     faces = np.stack([model.prepare(e["image"]) for e in small_faces.examples(rows[:2])])
     columns = [
         lines[0].split(",").index(f"gender_probability_{name}") for name in ("female", "male")
@@ -257,6 +258,6 @@ def test_help_waits_for_nothing_heavy():
 def test_a_model_is_opened_as_any_other(run, small_levi):
     code, output, _ = run(small_levi, "--known=levi_age", "--mean=none")
     assert code == 0
-    opened = model_files.open_model(output)
+    opened = loading.open_model(output)
     sizes = [leaf.size for leaf in jax.tree.leaves(opened.members[0].model.variables)]  # pyright: ignore
     assert sum(sizes) > 40_000

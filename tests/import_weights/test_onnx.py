@@ -10,7 +10,7 @@ import pytest
 from onnx import helper
 from onnx.external_data_helper import convert_model_to_external_data
 
-from ageflax import bundle
+from ageflax.bundle.model import load
 from tests.import_weights.conftest import AGES
 from tests.weights import onnx_nets
 
@@ -55,7 +55,7 @@ def test_the_network_of_levi_and_hassner(run, given):
     images = faces(227)
     expected = by_opencv(model, images)
     assert expected.max() < 0.9
-    np.testing.assert_allclose(bundle.load(output)(images)["age"], expected, atol=1e-5)
+    np.testing.assert_allclose(load(output)(images)["age"], expected, atol=1e-5)
 
 
 def test_vgg16(run):
@@ -63,12 +63,12 @@ def test_vgg16(run):
     words = ("--channels=bgr", "--mean=none", "--classes=years", "--crop=32")
     code, output, said = run(model.SerializeToString(), *words, framework="onnx", arch="vgg16")
     assert code == 0, said
-    assert bundle.load(output).config["input"]["resize"] == 224
+    assert load(output).config["input"]["resize"] == 224
     code, output, said = run(
         model.SerializeToString(), *words, "--resize=32", framework="onnx", arch="vgg16"
     )
     images = faces(32)
-    found = bundle.load(output)(images)["years"]
+    found = load(output)(images)["years"]
     np.testing.assert_allclose(found, by_opencv(model, images[..., ::-1]), atol=1e-5)
 
 
@@ -91,7 +91,7 @@ def test_resnets_with_norms_and_with_norms_folded_away(run, arch, given):
     images = faces(64)
     expected = by_opencv(model, images)
     assert expected.max() < 0.95
-    np.testing.assert_allclose(bundle.load(output)(images)["age"], expected, atol=1e-5)
+    np.testing.assert_allclose(load(output)(images)["age"], expected, atol=1e-5)
 
 
 def refit(change, writer=None):
@@ -211,7 +211,7 @@ def test_weights_in_a_file_beside_the_model(run, tmp_path):
     assert code == 0, said
     images = faces(227)
     expected = by_opencv(onnx_nets.levi().model(227), images)
-    np.testing.assert_allclose(bundle.load(output)(images)["age"], expected, atol=1e-5)
+    np.testing.assert_allclose(load(output)(images)["age"], expected, atol=1e-5)
 
 
 def set_entries(model, **values):

@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from ageflax import bundle, losses, program
 from ageflax import config as configuration
+from ageflax import losses, program
 from ageflax.augment.views import Preprocessing
+from ageflax.bundle import model
 
 
 def write(directory, *overrides, seed=0, calibration=None):
@@ -18,14 +19,14 @@ def write(directory, *overrides, seed=0, calibration=None):
     config = configuration.resolve(values, [f"--config.{word}" for word in overrides])
     names = configuration.class_names(config)
     objectives = {task: losses.build(task, config.loss, len(names[task])) for task in names}
-    description = bundle.describe(config, _result(config, calibration or {}))
+    description = model.describe(config, _result(config, calibration or {}))
     network = program.network_of(description["architecture"], objectives)
     shape = Preprocessing(crop=config.data.crop, mirror=False, channels=config.data.channels).shape
     variables = network.init(jax.random.key(seed), jnp.zeros(shape, jnp.float32))
     # Surer than drawn networks are, so that different faces get different answers.
     heads = jax.tree.map(lambda leaf: 3.0 * leaf, variables["params"]["heads"])
     variables = {**variables, "params": {**variables["params"], "heads": heads}}
-    bundle.write(
+    model.write(
         directory,
         description,
         variables,

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ageflax import bundle
+from ageflax.bundle.model import load
 from ageflax.predict import __main__ as command
 from ageflax.predict import run as command_run
 from tests.predict import drawn_models
@@ -68,7 +68,7 @@ def test_folders_are_read_to_the_bottom_in_order_and_globs_too(predict, folder):
 
 def test_none_gives_what_the_bundle_gives(predict, folder, fold):
     _, (face,), _ = predict(folder / "c.jpg", detector="none")
-    model = bundle.load(fold / "bundle")
+    model = load(fold / "bundle")
     probabilities = model(model.prepare((folder / "c.jpg").read_bytes())[None])
     for key, task in (("age_group", "age"), ("gender", "gender")):
         shares = list(face[key]["probabilities"].values())

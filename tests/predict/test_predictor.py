@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import ageflax.predict
-from ageflax import bundle, model_files, onnx_model
+from ageflax.bundle import loading, onnx
+from ageflax.bundle.model import load
 from ageflax.errors import InputError, RunError
 from ageflax.predict import Answer, Face, Framing, Predictor
 from tests.predict import drawn_models
@@ -44,7 +45,7 @@ def test_faces_are_listed_image_by_image_from_the_left_to_the_right(predictor, p
 
 
 def test_an_opened_model_will_do_too(fold, portraits, predictor):
-    again = Predictor(model_files.open_model(fold / "bundle"), detector=predictor.detector)
+    again = Predictor(loading.open_model(fold / "bundle"), detector=predictor.detector)
     assert again(portraits) == predictor(portraits)
 
 
@@ -93,7 +94,7 @@ def test_years_without_a_distribution_have_no_deviation_and_an_onnx_file_says_th
     assert face.age is not None and face.age_deviation is None
     assert max(face.to_dict()["age_group"]["probabilities"].values()) == 1.0
 
-    model = bundle.load(fold)
+    model = load(fold)
     size = predictor.config["input"]["resize"]
     outputs = {"age": "years", "gender_probabilities": "gender"}
     session = types.SimpleNamespace(
@@ -102,13 +103,13 @@ def test_years_without_a_distribution_have_no_deviation_and_an_onnx_file_says_th
         ],
         get_outputs=lambda: [types.SimpleNamespace(name=name) for name in outputs],
         get_modelmeta=lambda: types.SimpleNamespace(
-            custom_metadata_map={onnx_model.METADATA_KEY: json.dumps(predictor.config)}
+            custom_metadata_map={onnx.METADATA_KEY: json.dumps(predictor.config)}
         ),
         run=lambda names, feed: [
             np.asarray(model(feed["images"])[outputs[name]]) for name in names
         ],
     )
-    monkeypatch.setattr(onnx_model, "_session", lambda path: session)
+    monkeypatch.setattr(onnx, "_session", lambda path: session)
     path = tmp_path / "model.onnx"
     path.write_bytes(b"stands for itself")
     (other,) = Predictor(path, detector="none")(portraits[0])

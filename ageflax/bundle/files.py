@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ageflax import bundle_description
+from ageflax.bundle.description import FORMATS, MOST_BYTES, read
 from ageflax.errors import InputError
 from ageflax.weights import hub
 from ageflax.weights.formats import safetensors
@@ -46,8 +46,8 @@ class Files:
         Raises:
           InputError: it is absent, no JSON, or of another format.
         """
-        config = bundle_description.read(self.get(CONFIG, bundle_description.MOST_BYTES))
-        if (found := config.get("format")) not in bundle_description.FORMATS or found is True:
+        config = read(self.get(CONFIG, MOST_BYTES))
+        if (found := config.get("format")) not in FORMATS or found is True:
             shown = repr(found)[:60]
             raise InputError(f"{self.name}: bundle format {shown} is not known")
         return config
@@ -124,7 +124,7 @@ def _of_folder(directory: Path) -> Files:
 
 def _of_hub(repository: hub.Repository) -> Files:
     """All files are of the commit that the revision is at when the first is asked for."""
-    first = repository.download(CONFIG, most_bytes=bundle_description.MOST_BYTES)
+    first = repository.download(CONFIG, most_bytes=MOST_BYTES)
     pinned = hub.Repository(repository.name, first.revision)
 
     def get(name: str, most_bytes: int) -> Path:

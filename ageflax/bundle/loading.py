@@ -11,11 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from ageflax import bundle, bundle_description, bundle_files, licences, steps
+from ageflax import steps
 from ageflax.augment.views import Preprocessing
 from ageflax.batch_loss import Recipe
+from ageflax.bundle import description, files, licences
+from ageflax.bundle.model import Model, check_alike, load_all
+from ageflax.bundle.onnx import OnnxModel
 from ageflax.errors import InputError
-from ageflax.onnx_model import OnnxModel
 from ageflax.runtime.mesh import replicated
 from ageflax.steps import EvalStep
 from ageflax.structs import Batch, TrainState
@@ -37,7 +39,7 @@ class Member:
     path: Path
     sha256: str
     config: dict[str, Any]
-    model: bundle.Model | OnnxModel
+    model: Model | OnnxModel
 
     def described(self) -> dict[str, Any]:
         """For result.json; of the hub, with the repository and its commit."""
@@ -88,8 +90,8 @@ class Opened:
 
 
 def _members(sources: Sequence[Path | str]) -> tuple[Member, ...]:
-    models = bundle.load_all(sources)
-    weights = [model.directory / bundle_files.WEIGHTS for model in models]
+    models = load_all(sources)
+    weights = [model.directory / files.WEIGHTS for model in models]
     return tuple(
         Member(model.directory, sha256(path), model.config, model)
         for path, model in zip(weights, models, strict=True)
@@ -98,7 +100,7 @@ def _members(sources: Sequence[Path | str]) -> tuple[Member, ...]:
 
 def _onnx(path: Path) -> Member:
     model = OnnxModel(path)
-    bundle_description.check(model.config, path)
+    description.check(model.config, path)
     classes = {task: len(names) for task, names in model.config["heads"].items()}
     model.check(model.config["input"]["resize"], classes)
     licences.tell([model.config])
@@ -152,11 +154,11 @@ def open_model(source: Path | str) -> Opened:
     if not is_folder:
         raise InputError(f"--model={path}: no such file or folder")
     members = _members(_bundles(path))
-    bundle.check_alike([member.path for member in members], [member.config for member in members])
+    check_alike([member.path for member in members], [member.config for member in members])
     return Opened(str(path), members)
 
 
-def _state(model: bundle.Model, mesh: Mesh) -> TrainState:
+def _state(model: Model, mesh: Mesh) -> TrainState:
     """A bundle as the state of training that it was written from; what does not test is empty."""
     state = TrainState(
         step=jnp.zeros((), jnp.int32),
@@ -172,7 +174,7 @@ def _state(model: bundle.Model, mesh: Mesh) -> TrainState:
     return jax.device_put(state, replicated(mesh))
 
 
-def _bundle_step(model: bundle.Model, mesh: Mesh, crops: str) -> EvalStep:
+def _bundle_step(model: Model, mesh: Mesh, crops: str) -> EvalStep:
     spec = model.config["input"]
     recipe = Recipe(
         preprocessing=Preprocessing(crop=spec["crop"], mirror=False, channels=spec["channels"]),
@@ -197,7 +199,7 @@ class Answers:
         self._opened, self._mesh, self._crops = opened, mesh, crops
         self._compiled: dict[str, EvalStep] = {}
 
-    def _step(self, model: bundle.Model) -> EvalStep:
+    def _step(self, model: Model) -> EvalStep:
         key = json.dumps([model.config["architecture"], model.config.get("loss")], sort_keys=True)
         if key not in self._compiled:
             self._compiled[key] = _bundle_step(model, self._mesh, self._crops)
@@ -209,7 +211,7 @@ class Answers:
         onnx = models[0]
         if isinstance(onnx, OnnxModel):
             return lambda _, batch: onnx(np.asarray(batch.images)), None
-        bundles = [model for model in models if isinstance(model, bundle.Model)]
+        bundles = [model for model in models if isinstance(model, Model)]
         each = [self._step(model) for model in bundles]
 
         def step(states: Sequence[TrainState], batch: Batch) -> dict[str, jax.Array]:

@@ -18,18 +18,12 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-from ageflax import (
-    __version__,
-    bundle_description,
-    bundle_files,
-    labels,
-    licences,
-    losses,
-    model_card,
-    program,
-)
+from ageflax import __version__, labels, losses, program
 from ageflax import config as configuration
 from ageflax.augment.views import Preprocessing, eval_views
+from ageflax.bundle import card, licences
+from ageflax.bundle.description import FORMAT, check
+from ageflax.bundle.files import WEIGHTS, of
 from ageflax.config import Config
 from ageflax.data import images
 from ageflax.data.dataset import Target
@@ -42,7 +36,7 @@ from ageflax.structs import AnyArray, TrainState
 def describe(config: Config, result: dict[str, Any]) -> dict[str, Any]:
     """config.json of a bundle: everything needed to use the weights, and where they come from."""
     return {
-        "format": bundle_description.FORMAT,
+        "format": FORMAT,
         "architecture": {k: v for k, v in config.model.to_dict().items() if v is not None},
         "heads": {task: list(names) for task, names in configuration.class_names(config).items()},
         "loss": config.loss.to_dict(),
@@ -124,12 +118,12 @@ def write(
     }
     parameters = sum(v.size for k, v in tensors.items() if k.startswith("params/"))
     # The weights become those of the description last, when all of it is on disk.
-    with files.replacing(directory / bundle_files.WEIGHTS) as temporary:
+    with files.replacing(directory / WEIGHTS) as temporary:
         try:
             save_file(tensors, temporary, metadata={"format": "ageflax"})
         except SafetensorError as error:  # "...: No space left on device (os error 28)"
             raise OSError(errno.EIO, str(error).rpartition(": ")[2]) from error
-        model_card.write(directory, description | {"parameters": parameters})
+        card.write(directory, description | {"parameters": parameters})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -284,9 +278,9 @@ def _shapes(network: nn.Module, spec: dict[str, Any]) -> dict[str, tuple[int, ..
 
 
 def _load(source: Path | str) -> Model:
-    found = bundle_files.of(source)
+    found = of(source)
     config = found.description()
-    resolved = bundle_description.check(config, found.name)
+    resolved = check(config, found.name)
     if found.origin is not None:
         config["source"]["hub"] = found.origin
     try:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ageflax import licences
+from ageflax.bundle import licences
 from ageflax.runtime import files
 
 # What a description may lack, as that of imported weights does.
