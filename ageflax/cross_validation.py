@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from ageflax import __version__, program, summary, train
+from ageflax import __version__, program, train
 from ageflax import config as configuration
 from ageflax.bundle import card
 from ageflax.config import Config
@@ -23,6 +23,7 @@ from ageflax.data import splits
 from ageflax.data.dataset import Faces, StoredDataset
 from ageflax.data.selection import Data, check_classes, place, read
 from ageflax.errors import InputError
+from ageflax.evaluation import summary
 from ageflax.runtime import files, hosts
 from ageflax.runtime.lock import locked
 from ageflax.runtime.mesh import check_divides, make_mesh

@@ -10,9 +10,9 @@ from ageflax import initial
 from ageflax.bundle import model
 from ageflax.checkpoint import Checkpoints
 from ageflax.data import splits
-from ageflax.evaluate._figures import fit_temperatures, measure
-from ageflax.evaluate._predict import Predictions, predict
-from ageflax.evaluate._write import write_predictions
+from ageflax.evaluation.figures import fit_temperatures, measure
+from ageflax.evaluation.predictions import Predictions, predict
+from ageflax.evaluation.predictions_csv import write_predictions
 from ageflax.fold import Fold, eval_batch_size
 from ageflax.metrics_log import images_per_second
 from ageflax.runtime import files, hosts, preemption

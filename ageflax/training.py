@@ -10,8 +10,8 @@ from ageflax.checkpoint import Checkpoints
 from ageflax.data.batches import Placement
 from ageflax.data.order import ShuffledRows
 from ageflax.errors import RunError
-from ageflax.evaluate._figures import scores
-from ageflax.evaluate._predict import predict
+from ageflax.evaluation.figures import scores
+from ageflax.evaluation.predictions import predict
 from ageflax.fold import Fold, eval_batch_size
 from ageflax.metrics_log import MetricsLog
 from ageflax.program import dispatch, pieces

@@ -2,8 +2,8 @@
 
 import pytest
 
-from ageflax import unseen
 from ageflax.errors import InputError
+from ageflax.evaluation import unseen
 
 
 def config(fingerprint, fold, *, name="adience/aligned/1.0.0", before=None):

@@ -8,7 +8,7 @@ from typing import Any
 
 from ageflax import metrics, record
 from ageflax.errors import InputError
-from ageflax.evaluate._read import read_predictions
+from ageflax.evaluation.predictions_csv_read import read_predictions
 from ageflax.record import Run
 from ageflax.runtime import files
 

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 
 from ageflax import config as configuration
-from ageflax import cross_validation, model_evaluation
+from ageflax import cross_validation
 from ageflax.config import Config
 from ageflax.data.building import find
 from ageflax.errors import InputError, RunError
-from ageflax.evaluate import settings
+from ageflax.evaluation import evaluate_model, settings
 from ageflax.runtime import command_line, files
 from ageflax.runtime.progress import say
 from tests.benchmarks import machine
@@ -79,7 +79,7 @@ def _evaluate(faces: int, folder: Path) -> None:
         "--config.folds=(0,1,2,3,4)",
     ]
     with tempfile.TemporaryDirectory() as output:
-        model_evaluation.run(
+        evaluate_model.run(
             folder / "model" / "fold_0" / "bundle",
             settings.of_words(words),
             Path(output) / "tested",

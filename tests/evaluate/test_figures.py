@@ -6,8 +6,8 @@ import pytest
 from ageflax import labels, metrics
 from ageflax.data.dataset import Faces, Target
 from ageflax.errors import RunError
-from ageflax.evaluate._figures import fit_temperatures, measure, scores
-from ageflax.evaluate._predict import Predictions
+from ageflax.evaluation.figures import fit_temperatures, measure, scores
+from ageflax.evaluation.predictions import Predictions
 from ageflax.metrics.ages import ages_of
 
 FACES = Faces(

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from ageflax.errors import RunError
-from ageflax.evaluate._figures import answers_of, measure
-from ageflax.evaluate._predict import Predictions
-from ageflax.evaluate._read import read_predictions
-from ageflax.evaluate._write import write_predictions
+from ageflax.evaluation.figures import answers_of, measure
+from ageflax.evaluation.predictions import Predictions
+from ageflax.evaluation.predictions_csv import write_predictions
+from ageflax.evaluation.predictions_csv_read import read_predictions
 from ageflax.metrics.ages import ages_of
 from tests.evaluate.test_figures import AGE, FACES, GENDER, YEARS, predictions, years_directly
 

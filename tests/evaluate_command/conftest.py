@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ageflax.evaluate import __main__ as command
+from ageflax import evaluate as command
 from tests.evaluate_command.runs import trained
 from tfds_builders.labeled_faces.dummy_build import build, lay_out
 

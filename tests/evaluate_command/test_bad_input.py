@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from ageflax import model_evaluation
-from ageflax.evaluate import __main__ as command
+from ageflax import evaluate as command
+from ageflax.evaluation import evaluate_model
 from tests.conftest import SMALL_FACES
 
 
@@ -167,7 +167,7 @@ def test_a_disk_that_fills_up_leaves_no_result_beside_other_predictions(joint, r
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(model_evaluation, "write_predictions", full)
+        patch.setattr(evaluate_model, "write_predictions", full)
         code, result, _, printed = run(joint / "fold_0")
     assert (code, result) == (1, None)
     assert "No space left on device" in printed.err

@@ -9,10 +9,10 @@ import sys
 import numpy as np
 import pytest
 
+from ageflax import evaluate as command
 from ageflax.bundle.model import ensemble, load
 from ageflax.data import dataset, images, reading
 from ageflax.data.building import find
-from ageflax.evaluate import __main__ as command
 from tests.conftest import SMALL_FACES
 from tests.evaluate_command.runs import rounded, same, table, trained
 

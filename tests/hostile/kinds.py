@@ -389,7 +389,7 @@ def _run(name: str) -> Callable[[Path], Case]:
     def make(folder: Path) -> Case:
         from ageflax import comparison, report
         from ageflax.comparison import text
-        from ageflax.evaluate._read import read_predictions
+        from ageflax.evaluation.predictions_csv_read import read_predictions
         from ageflax.metrics_log import images_per_second
         from tests.finished_runs import write_run
 

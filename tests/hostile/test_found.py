@@ -19,7 +19,7 @@ from ageflax.bundle import loading
 from ageflax.bundle.model import load
 from ageflax.data.building import archives
 from ageflax.errors import InputError, RunError, one_line
-from ageflax.evaluate._read import read_predictions
+from ageflax.evaluation.predictions_csv_read import read_predictions
 from ageflax.metrics_log import MetricsLog, images_per_second
 from tests import small_bundle
 from tests.finished_runs import write_run

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
+from ageflax import evaluate as evaluate
 from ageflax.bundle import loading
 from ageflax.bundle.model import load
-from ageflax.evaluate import __main__ as evaluate
 from ageflax.import_weights import __main__ as command
 from tests.conftest import SMALL_FACES
 from tests.import_weights.conftest import AGES

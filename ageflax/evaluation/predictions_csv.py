@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ageflax.data.dataset import Faces, Target
-from ageflax.evaluate._predict import Predictions
+from ageflax.evaluation.predictions import Predictions
 from ageflax.metrics.ages import Ages, ages_of
 from ageflax.runtime import files
 

@@ -5,14 +5,15 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from ageflax import labels, unseen
+from ageflax import labels
 from ageflax.bundle.loading import Opened
 from ageflax.data import pixel_cache, reading
 from ageflax.data.building import find
 from ageflax.data.dataset import Faces, StoredDataset, Target
 from ageflax.data.frontal import most_frontal
 from ageflax.errors import InputError
-from ageflax.evaluate.settings import Settings
+from ageflax.evaluation import unseen
+from ageflax.evaluation.settings import Settings
 from ageflax.runtime.progress import Progress
 
 Say = Callable[[str], None]

@@ -45,16 +45,17 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(model: str, output: Path | None, overrides: Sequence[str], words: Sequence[str]) -> None:
     # Imported late: --help, and a misspelt key, should not wait for JAX.
-    from ageflax.evaluate import settings
+    from ageflax.evaluation import settings
 
     given = settings.of_words(overrides)
 
-    from ageflax import model_evaluation, table
+    from ageflax import table
+    from ageflax.evaluation import evaluate_model
     from ageflax.runtime import compilation_cache
     from ageflax.runtime.progress import say
 
     compilation_cache.enable()
-    tested = model_evaluation.run(
+    tested = evaluate_model.run(
         model, given, output, say=say, command=["python", "-m", "ageflax.evaluate", *words]
     )
     print(table.text(tested.summary))

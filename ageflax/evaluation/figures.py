@@ -8,7 +8,7 @@ import numpy as np
 from ageflax import labels, metrics
 from ageflax.data.dataset import Faces, Target
 from ageflax.errors import RunError
-from ageflax.evaluate._predict import Predictions
+from ageflax.evaluation.predictions import Predictions
 from ageflax.metrics.ages import ages_of
 
 # Figures of every result that get an interval, where the task has them.

@@ -8,8 +8,8 @@ import numpy as np
 
 from ageflax import metrics
 from ageflax.errors import RunError
-from ageflax.evaluate._figures import INTERVALS_OF
-from ageflax.evaluate._read import read_predictions
+from ageflax.evaluation.figures import INTERVALS_OF
+from ageflax.evaluation.predictions_csv_read import read_predictions
 from ageflax.runtime import files
 
 

@@ -12,20 +12,20 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from ageflax import summary, unseen
 from ageflax.bundle import loading
 from ageflax.data import images, reading
 from ageflax.data.batches import OnHost, Placement, Streamed
 from ageflax.errors import InputError, RunError
-from ageflax.evaluate._figures import measure, scores
-from ageflax.evaluate._predict import Predictions, predict
-from ageflax.evaluate._write import write_predictions
-from ageflax.evaluate.settings import Settings
+from ageflax.evaluation import summary, unseen
+from ageflax.evaluation.figures import measure, scores
+from ageflax.evaluation.predictions import Predictions, predict
+from ageflax.evaluation.predictions_csv import write_predictions
+from ageflax.evaluation.protocol import Say, Trial, prepare, tell
+from ageflax.evaluation.settings import Settings
 from ageflax.runtime import files
 from ageflax.runtime.mesh import make_mesh
 from ageflax.runtime.progress import Progress
 from ageflax.structs import Batch
-from ageflax.trial import Say, Trial, prepare, tell
 
 
 @dataclasses.dataclass(frozen=True)
