@@ -51,8 +51,9 @@ def _run(words: argparse.Namespace, overrides: Sequence[str], command: Sequence[
     config = configuration.load(words.config, overrides)
     workdir = words.workdir or Path("runs") / Path(words.config).stem
 
-    from ageflax import cross_validation, report, table
+    from ageflax import report, table
     from ageflax.runtime import compilation_cache, hosts, progress
+    from ageflax.training.loop import cross_validation
 
     compilation_cache.enable()
     place = hosts.placing(

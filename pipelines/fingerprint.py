@@ -17,7 +17,7 @@ from ageflax.config import Config
 ROOT = Path(__file__).parent.parent
 
 # Training and testing a fold is this module and whatever it imports; the builders stand beside it.
-_TRAINING = "ageflax.cross_validation"
+_TRAINING = "ageflax.training.cross_validation"
 
 
 def _file(module: str) -> Path | None:

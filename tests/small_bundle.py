@@ -10,8 +10,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from ageflax import config as configuration
-from ageflax import program
 from ageflax.bundle import model as bundle
+from ageflax.training.loop import program
 
 RESULT: dict[str, Any] = {
     "fold": 2,

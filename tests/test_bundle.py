@@ -4,9 +4,9 @@ import re
 import numpy as np
 import pytest
 
-from ageflax import cross_validation
 from ageflax.bundle.model import load
 from ageflax.errors import InputError
+from ageflax.training.loop import cross_validation
 
 
 @pytest.fixture(scope="module")

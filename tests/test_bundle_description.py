@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from ageflax import program
 from ageflax.bundle import description, model
 from ageflax.errors import InputError
+from ageflax.training.loop import program
 from tests import small_bundle
 
 

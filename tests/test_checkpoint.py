@@ -11,9 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
+from ageflax.training.loop.checkpoints import Checkpoints, _plain
 
-from ageflax import checkpoint
-from ageflax.checkpoint import Checkpoints
 from ageflax.errors import RunError
 from ageflax.runtime.mesh import make_mesh, replicated
 from ageflax.structs import TrainState
@@ -122,7 +121,7 @@ def test_what_comes_back_is_what_was_saved(saved):
 
 def test_a_run_that_saved_by_ocdbt_goes_on(tmp_path):
     with ocp.CheckpointManager(tmp_path) as orbax:  # as these were saved once
-        state = checkpoint._plain(state_of(3))
+        state = _plain(state_of(3))
         args = ocp.args.Composite(
             state=ocp.args.StandardSave(state), notes=ocp.args.JsonSave({"waited": 1})
         )
@@ -236,7 +235,7 @@ import jax
 jax.config.update("jax_num_cpu_devices", 1)
 import numpy as np
 from ageflax import command
-from ageflax.checkpoint import Checkpoints
+from ageflax.training.checkpoints import Checkpoints
 from tests.test_checkpoint import state_of
 checkpoints = Checkpoints(Path(sys.argv[1]), say=print)
 noise = np.random.default_rng(0).normal(size=(300, 300)).astype(np.float32)

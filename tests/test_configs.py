@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import jaxtyping
 import numpy as np
 import pytest
+from ageflax.training.loop.step import init_state
 
 from ageflax import config as configuration
-from ageflax import program, steps
 from ageflax.runtime.mesh import make_mesh
 from ageflax.structs import Batch, TrainState
+from ageflax.training.loop import program
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.py"))
 # Widths at which the larger trunks compile and run in seconds.
@@ -68,7 +69,7 @@ def test_a_config_builds_and_takes_a_step(path, untyped):
         mean = jax.ShapeDtypeStruct((1, 1, 3), jnp.float32)
         state = drawn(
             jax.eval_shape(
-                lambda mean: steps.init_state(
+                lambda mean: init_state(
                     built.network, built.tx, jax.random.key(0), built.recipe, mesh, mean=mean
                 ),
                 mean,

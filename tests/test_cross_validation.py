@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from ageflax import config as configuration
-from ageflax import cross_validation, training, training_records
 from ageflax.bundle.model import load
 from ageflax.config import Config
 from ageflax.data import dataset, reading
@@ -15,6 +14,7 @@ from ageflax.data.dataset import Faces
 from ageflax.errors import InputError, RunError
 from ageflax.runtime import files
 from ageflax.runtime.mesh import make_mesh
+from ageflax.training.loop import cross_validation, log_lines, loop
 from tests.conftest import small_values
 
 
@@ -117,14 +117,14 @@ class StoppedError(Exception):
 
 def _stop_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next run ends as if killed when it logs this step."""
-    write = training.MetricsLog.write
+    write = loop.MetricsLog.write
 
     def stopping(self, record):
         if record["step"] == step:
             raise StoppedError
         write(self, record)
 
-    monkeypatch.setattr(training.MetricsLog, "write", stopping)
+    monkeypatch.setattr(loop.MetricsLog, "write", stopping)
 
 
 # Faces on the devices take two steps in one dispatch.
@@ -223,14 +223,14 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
 def test_what_is_not_finite_stops_the_run_names_the_step_and_is_not_saved(
     name, words, data_dir, small_config, tmp_path, monkeypatch
 ):
-    means = training_records.means
+    means = log_lines.means
 
     def poisoned(fetched, first_step, **more):
         if first_step <= 8 < first_step + len(fetched[name]):
             fetched[name][8 - first_step] = np.float32("nan")
         return means(fetched, first_step, **more)
 
-    monkeypatch.setattr(training_records, "means", poisoned)
+    monkeypatch.setattr(log_lines, "means", poisoned)
     with pytest.raises(RunError, match=f"fold 0: the {words} is nan at step 8; checkpoints from"):
         run(small_values(data_dir), tmp_path, "--config.fold=0")
     assert (tmp_path / "fold_0" / "checkpoints" / "4").is_dir()
@@ -325,13 +325,13 @@ def test_hold_out_trains_on_three_folds_validates_on_one_and_tests_one(
 def test_the_best_checkpoint_is_tested_where_the_config_says_so(
     data_dir, small_config, tmp_path, monkeypatch
 ):
-    validate = training._validate
+    validate = loop._validate
     ranks = {2: 0.3, 4: 0.9, 6: 0.1, 8: 0.2}
 
     def ranked(fold, state, placement):
         return validate(fold, state, placement)[0], ranks[int(state.step)]
 
-    monkeypatch.setattr(training, "_validate", ranked)
+    monkeypatch.setattr(loop, "_validate", ranked)
     run(small_values(data_dir), tmp_path, "--config.fold=0", "--config.eval.checkpoint=best",
         "--config.eval.every=2")  # fmt: skip
     assert json.loads((tmp_path / "fold_0" / "result.json").read_text())["tested_step"] == 4

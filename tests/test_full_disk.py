@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ageflax.training.loop.log import MetricsLog
 
-from ageflax import config, cross_validation, metrics_log
+from ageflax import config
 from ageflax.bundle import model
 from ageflax.data.building import find
 from ageflax.errors import RunError
 from ageflax.runtime import command_line, files
+from ageflax.training.loop import cross_validation
 from tests import small_bundle
 from tests.conftest import SMALL_FACES, small_values
 
@@ -64,7 +66,7 @@ def test_a_bundle_stays_as_it_was(tmp_path, capsys, monkeypatch, most, name):
     assert list(model.load(written).heads) == ["gender"]
 
 
-def _lines(log: metrics_log.MetricsLog) -> None:
+def _lines(log: MetricsLog) -> None:
     try:
         for step in range(1, 10_000):
             log.write({"step": step, "loss": 0.5})
@@ -74,7 +76,7 @@ def _lines(log: metrics_log.MetricsLog) -> None:
 
 @pytest.mark.parametrize("which", ["metrics.jsonl", "events"])
 def test_metrics_end_with_the_disk_and_do_not_wait_for_it(tmp_path, capsys, monkeypatch, which):
-    log = metrics_log.MetricsLog(tmp_path, 0)
+    log = MetricsLog(tmp_path, 0)
     if which == "events":
         monkeypatch.setattr(log._file, "write", lambda line: len(line), raising=False)
     threads = threading.active_count()
@@ -83,7 +85,7 @@ def test_metrics_end_with_the_disk_and_do_not_wait_for_it(tmp_path, capsys, monk
     assert capsys.readouterr().err == f"train: {tmp_path / 'metrics.jsonl'}: File too large\n"
     assert threading.active_count() == threads
     # The line that was cut short is dropped, and the run goes on from its checkpoint's step.
-    again = metrics_log.MetricsLog(tmp_path, 10)
+    again = MetricsLog(tmp_path, 10)
     again.write({"step": 11, "loss": 0.25})
     again.close()
     steps = [line[:11] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]

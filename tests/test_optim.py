@@ -11,8 +11,8 @@ import optax
 import pytest
 
 from ageflax import config as configuration
-from ageflax import optim
 from ageflax.errors import InputError
+from ageflax.training.loop import optimizer
 
 PARAMS: Any = {
     "trunk": {"conv1": {"kernel": jnp.asarray([2.0, -4.0]), "bias": jnp.asarray([1.0])}},
@@ -44,11 +44,11 @@ def _take(tx: optax.GradientTransformation, steps: int) -> list[Any]:
 
 
 def _run(group: Any, steps: int) -> list[Any]:
-    return _take(optim.build(group, PARAMS, steps=steps), steps)
+    return _take(optimizer.build(group, PARAMS, steps=steps), steps)
 
 
 def _first_update(group: Any, gradient: Any) -> Any:
-    tx = optim.build(group, PARAMS, steps=1)
+    tx = optimizer.build(group, PARAMS, steps=1)
     return tx.update(gradient, tx.init(PARAMS), PARAMS)[0]
 
 
@@ -90,7 +90,7 @@ def test_caffes_momentum_is_not_optaxs_after_a_drop() -> None:
     # The guard of the test above: optax.sgd shrinks the step already under way as well.
     free = {"weight_decay": 0.0, "lr_multipliers": (), "decay_exempt": (), "decay_every": 2}
     ours = _run(_group(**free), 4)
-    tx = optax.sgd(optim.schedule(_group(**free), 4), momentum=0.9)
+    tx = optax.sgd(optimizer.schedule(_group(**free), 4), momentum=0.9)
     theirs = _take(tx, 4)
     differences = [
         np.abs(a["heads"]["age"]["kernel"] - b["heads"]["age"]["kernel"]).item()
@@ -102,20 +102,20 @@ def test_caffes_momentum_is_not_optaxs_after_a_drop() -> None:
 
 def test_the_first_matching_multiplier_wins_and_the_rest_is_one() -> None:
     pairs = (("heads/.*/kernel", 10.0), ("heads/.*", 20.0), (".*/bias", 2.0))
-    assert optim.lr_multipliers(PARAMS, pairs) == {
+    assert optimizer.lr_multipliers(PARAMS, pairs) == {
         "trunk": {"conv1": {"kernel": 1.0, "bias": 2.0}},
         "heads": {"age": {"kernel": 10.0, "bias": 20.0}},
     }
-    assert optim.lr_multipliers(PARAMS, pairs[::-1])["heads"]["age"]["bias"] == 2.0
+    assert optimizer.lr_multipliers(PARAMS, pairs[::-1])["heads"]["age"]["bias"] == 2.0
 
 
 def test_a_pattern_must_match_the_whole_path() -> None:
     with pytest.raises(InputError, match=r"^optim\.lr_multipliers: 'conv1' matches no parameter"):
-        optim.lr_multipliers(PARAMS, (("conv1", 2.0),))
+        optimizer.lr_multipliers(PARAMS, (("conv1", 2.0),))
 
 
 def test_exempt_parameters_do_not_decay() -> None:
-    assert optim.decay_mask(PARAMS, (".*/bias", "heads/.*")) == {
+    assert optimizer.decay_mask(PARAMS, (".*/bias", "heads/.*")) == {
         "trunk": {"conv1": {"kernel": True, "bias": False}},
         "heads": {"age": {"kernel": False, "bias": False}},
     }
@@ -154,7 +154,7 @@ def test_without_gradient_only_the_decay_moves_a_weight(name: str) -> None:
 )
 def test_a_pattern_that_cannot_be_meant_is_an_error(values: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
-        optim.build(_group(**values), PARAMS, steps=1)
+        optimizer.build(_group(**values), PARAMS, steps=1)
 
 
 @pytest.mark.usefixtures("loose_promotion")
@@ -183,7 +183,7 @@ def test_adamw_takes_the_multipliers_too() -> None:
 
 def test_shapes_are_enough_to_build_from() -> None:
     shapes = jax.eval_shape(lambda: PARAMS)
-    state = optim.build(_group(), shapes, steps=1).init(PARAMS)
+    state = optimizer.build(_group(), shapes, steps=1).init(PARAMS)
     assert jax.tree.leaves(state)
 
 
@@ -207,14 +207,14 @@ BALANCED: Any = PARAMS | {"balance": {"age": jnp.asarray(0.3), "gender": jnp.asa
 
 
 def test_the_balance_never_decays_and_keeps_its_rate() -> None:
-    mask = optim.decay_mask(BALANCED, ("heads/.*",))
+    mask = optimizer.decay_mask(BALANCED, ("heads/.*",))
     assert mask["balance"] == {"age": False, "gender": False}
     assert mask["trunk"]["conv1"] == {"kernel": True, "bias": True}
     broad = (("(?!heads).*", 0.1),)
-    factors = optim.lr_multipliers(BALANCED, broad)
+    factors = optimizer.lr_multipliers(BALANCED, broad)
     assert factors["balance"] == {"age": 1.0, "gender": 1.0}
     assert factors["trunk"]["conv1"] == {"kernel": 0.1, "bias": 0.1}
-    named = optim.lr_multipliers(BALANCED, (("balance/age", 5.0), *broad))
+    named = optimizer.lr_multipliers(BALANCED, (("balance/age", 5.0), *broad))
     assert named["balance"] == {"age": 5.0, "gender": 1.0}
 
 
@@ -250,8 +250,8 @@ def _take_late(tx: optax.GradientTransformation, steps: int, *, begun: int = 0) 
 def test_a_late_parameter_learns_as_if_the_run_had_begun_with_it(name: str) -> None:
     group = _group(name=name, weight_decay=0.1, schedule="constant")
     frozen = ("trunk/.*",)
-    late = _take_late(optim.build(group, PARAMS, steps=8, unfreeze=UNFREEZE, frozen=frozen), 8)
-    plain = optim.build(group, PARAMS, steps=8)
+    late = _take_late(optimizer.build(group, PARAMS, steps=8, unfreeze=UNFREEZE, frozen=frozen), 8)
+    plain = optimizer.build(group, PARAMS, steps=8)
     for path, start in {"heads/age/bias": 0, "heads/age/kernel": 0, **LATE}.items():
         fresh = _take_late(plain, 8, begun=start)
 
@@ -272,7 +272,7 @@ def test_a_late_parameter_learns_as_if_the_run_had_begun_with_it(name: str) -> N
 @pytest.mark.usefixtures("loose_promotion")
 def test_the_rate_of_a_late_parameter_is_the_runs() -> None:
     group = _group(name="adamw", weight_decay=0.0, lr_multipliers=(), schedule="cosine")
-    tx = optim.build(group, PARAMS, steps=8, unfreeze=(("trunk/.*/kernel", 4),), frozen=(".*",))
+    tx = optimizer.build(group, PARAMS, steps=8, unfreeze=(("trunk/.*/kernel", 4),), frozen=(".*",))
     found = _take_late(tx, 5)
     step = np.abs(found[4]["trunk"]["conv1"]["kernel"] - found[3]["trunk"]["conv1"]["kernel"])
     np.testing.assert_allclose(step, 5e-4, 1e-3)  # Adam's first, half-way down the cosine
@@ -282,10 +282,10 @@ def test_the_rate_of_a_late_parameter_is_the_runs() -> None:
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
 def test_late_parameters_leave_the_shape_of_the_state_alone(name: str) -> None:
     group = _group(name=name)
-    plain = optim.build(group, PARAMS, steps=8).init(PARAMS)
-    late = optim.build(group, PARAMS, steps=8, unfreeze=(("trunk/.*", 4),), frozen=(".*",)).init(
-        PARAMS
-    )
+    plain = optimizer.build(group, PARAMS, steps=8).init(PARAMS)
+    late = optimizer.build(
+        group, PARAMS, steps=8, unfreeze=(("trunk/.*", 4),), frozen=(".*",)
+    ).init(PARAMS)
     assert jax.tree.structure(plain) == jax.tree.structure(late)
 
 
@@ -295,9 +295,11 @@ def test_what_was_never_frozen_cannot_be_unfrozen() -> None:
         " trunk/conv1/bias, trunk/conv1/kernel"
     )
     with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
-        optim.build(_group(), PARAMS, steps=8, unfreeze=(("heads/.*", 4),), frozen=("trunk/.*",))
+        optimizer.build(
+            _group(), PARAMS, steps=8, unfreeze=(("heads/.*", 4),), frozen=("trunk/.*",)
+        )
     with pytest.raises(InputError, match=r"^transfer\.unfreeze: 'trunc/\.\*' matches no parameter"):
-        optim.build(_group(), PARAMS, steps=8, unfreeze=(("trunc/.*", 4),), frozen=(".*",))
+        optimizer.build(_group(), PARAMS, steps=8, unfreeze=(("trunc/.*", 4),), frozen=(".*",))
 
 
 def test_the_average_warms_up_and_then_keeps_its_decay() -> None:
@@ -305,7 +307,7 @@ def test_the_average_warms_up_and_then_keeps_its_decay() -> None:
     params = {"w": jnp.asarray([2.0, 0.0])}
 
     def kept(step: int, decay: float) -> float:
-        found = optim.moved_average(average, params, jnp.asarray(step, jnp.int32), decay)["w"]
+        found = optimizer.moved_average(average, params, jnp.asarray(step, jnp.int32), decay)["w"]
         assert found[1] == 0.0
         return 2.0 - float(found[0])  # d, as d * 1 + (1 - d) * 2 = 2 - d
 
@@ -318,11 +320,11 @@ def test_the_average_warms_up_and_then_keeps_its_decay() -> None:
 
 def test_the_average_of_what_stands_still_stands_still_and_is_float32() -> None:
     params = {"w": jnp.asarray([0.1, 1 / 3, 1e-20])}
-    average = optim.moved_average(params, params, jnp.asarray(7, jnp.int32), 0.999)
+    average = optimizer.moved_average(params, params, jnp.asarray(7, jnp.int32), 0.999)
     np.testing.assert_array_equal(average["w"], params["w"])
     halves = {"w": params["w"].astype(jnp.bfloat16)}
     assert (
-        optim.moved_average(params, halves, jnp.asarray(7, jnp.int32), 0.9)["w"].dtype
+        optimizer.moved_average(params, halves, jnp.asarray(7, jnp.int32), 0.9)["w"].dtype
         == jnp.float32
     )
 
@@ -331,8 +333,8 @@ def test_the_average_of_what_stands_still_stands_still_and_is_float32() -> None:
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
 def test_what_stays_frozen_has_no_optimiser_state_and_the_rest_is_updated_as_without_it(name):
     group = _group(name=name, learning_rate=0.1, weight_decay=0.01)
-    whole = optim.build(group, PARAMS, steps=8)
-    part = optim.build(group, PARAMS, steps=8, frozen=("trunk/.*",))
+    whole = optimizer.build(group, PARAMS, steps=8)
+    part = optimizer.build(group, PARAMS, steps=8, frozen=("trunk/.*",))
     gradients: Any = jax.tree.map(jnp.ones_like, PARAMS)
     expected: Any
     found: Any

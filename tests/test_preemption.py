@@ -11,8 +11,8 @@ import jax
 import pytest
 
 from ageflax import config as configuration
-from ageflax import cross_validation
 from ageflax.runtime import hosts, preemption
+from ageflax.training.loop import cross_validation
 from tests.conftest import small_values
 from tests.test_cross_validation import metrics_of
 

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from ageflax import config as configuration
-from ageflax import cross_validation, report, training, validation
+from ageflax import report
 from ageflax.bundle.model import ensemble, load
 from ageflax.errors import InputError
+from ageflax.training.loop import cross_validation, loop, validation
 from tests.conftest import small_values
 
 ADAM = ("--config.optim.name=adamw", "--config.optim.lr_multipliers=()")
@@ -181,12 +182,12 @@ def test_the_averaged_weights_are_what_is_tested_and_shipped(run):
 
 
 def test_training_stops_when_validation_no_longer_improves_and_tests_the_best(run, monkeypatch):
-    validate, ranks = training._validate, {2: 0.3, 4: 0.9, 6: 0.9, 8: 0.2}
+    validate, ranks = loop._validate, {2: 0.3, 4: 0.9, 6: 0.9, 8: 0.2}
 
     def ranked(fold, state, placement):
         return validate(fold, state, placement)[0], ranks[int(state.step)]
 
-    monkeypatch.setattr(training, "_validate", ranked)
+    monkeypatch.setattr(loop, "_validate", ranked)
     words = ("--config.eval.checkpoint=best", "--config.eval.every=2", "--config.eval.patience=2",
              "--config.steps=40")  # fmt: skip
     fold = run(*words)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ageflax import config as configuration
-from ageflax import optim
+from ageflax.training.loop import optimizer
 
 
 def _group(**values: Any) -> Any:
@@ -19,7 +19,7 @@ def _group(**values: Any) -> Any:
 
 
 def _rates(group: Any, counts: list[int], steps: int = 100) -> np.ndarray:
-    rate = jax.jit(optim.schedule(group, steps))
+    rate = jax.jit(optimizer.schedule(group, steps))
     return np.array([rate(jnp.asarray(count, jnp.int32)) for count in counts])
 
 

@@ -7,19 +7,27 @@ import jaxtyping
 import numpy as np
 import optax
 import pytest
+from ageflax.training.loop.step import (
+    Recipe,
+    init_state,
+    make_eval_step,
+    make_resident_train_step,
+    make_train_step,
+)
 
 from ageflax import config as configuration
-from ageflax import losses, models, program, steps
+from ageflax import losses, models
 from ageflax.augment.views import Preprocessing, eval_views
 from ageflax.runtime.mesh import make_mesh
 from ageflax.structs import Batch, TrainState
+from ageflax.training.loop import program
 
 PREPROCESSING = Preprocessing(crop=27, mirror=True, channels="bgr")
 NETWORK = models.build(
     {"name": "levi_hassner", "width": 0.05, "initialization": "matched", "dtype": "float32"},
     {"age": models.Head(8), "gender": models.Head(2)},
 )
-RECIPE = steps.Recipe(
+RECIPE = Recipe(
     preprocessing=PREPROCESSING,
     objectives={"age": losses.CrossEntropy(8), "gender": losses.CrossEntropy(2)},
     weights={"age": 1.0, "gender": 1.0},
@@ -41,7 +49,7 @@ def batch_of(count: int) -> Batch:
 
 def fresh(mesh) -> TrainState:
     mean = np.full((32, 32, 3), 100.0, np.float32)
-    return steps.init_state(NETWORK, TX, jax.random.key(1), RECIPE, mesh, mean=mean)
+    return init_state(NETWORK, TX, jax.random.key(1), RECIPE, mesh, mean=mean)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +59,7 @@ def mesh():
 
 @pytest.fixture(scope="module")
 def train_step(mesh):
-    return steps.make_train_step(NETWORK, TX, RECIPE, mesh)
+    return make_train_step(NETWORK, TX, RECIPE, mesh)
 
 
 def test_the_state_is_donated(mesh, train_step):
@@ -97,7 +105,7 @@ def test_what_a_step_draws_is_a_function_of_key_and_step(mesh, train_step):
 
 def test_resident_faces_take_the_same_step(mesh, train_step):
     everything, rows = batch_of(40), np.array([3, 39, 7, 7, 0, 12, 20, 31], np.int32)
-    resident = steps.make_resident_train_step(NETWORK, TX, RECIPE, mesh)
+    resident = make_resident_train_step(NETWORK, TX, RECIPE, mesh)
     one, _ = resident(fresh(mesh), everything, rows[None])
     other, _ = train_step(fresh(mesh), jax.tree.map(lambda leaf: leaf[rows], everything))
     for got, expected in zip(
@@ -109,7 +117,7 @@ def test_resident_faces_take_the_same_step(mesh, train_step):
 def test_many_steps_in_one_dispatch_are_the_same_steps(mesh):
     everything = batch_of(40)
     rows = np.random.default_rng(0).integers(0, 40, (3, 8)).astype(np.int32)
-    resident = steps.make_resident_train_step(NETWORK, TX, RECIPE, mesh)
+    resident = make_resident_train_step(NETWORK, TX, RECIPE, mesh)
     together, metrics = resident(fresh(mesh), everything, rows)
     assert int(together.step) == 3
     state, losses = fresh(mesh), []
@@ -126,7 +134,7 @@ def test_many_steps_in_one_dispatch_are_the_same_steps(mesh):
 
 def test_ten_crops_are_the_mean_of_ten_softmaxes(mesh):
     state, batch = fresh(mesh), batch_of(4)
-    step = steps.make_eval_step(NETWORK, RECIPE, mesh, crops="ten")
+    step = make_eval_step(NETWORK, RECIPE, mesh, crops="ten")
     got = step(state, batch)
     views = eval_views(batch.images, state.mean, PREPROCESSING, crops="ten")
     for task in ("age", "gender"):
@@ -153,7 +161,7 @@ def test_the_papers_step_lowers_for_tpus_and_gpus(dtype, mesh, shapes_alone):
     mean = jax.ShapeDtypeStruct((256, 256, 3), jnp.float32)
 
     def init(mean):
-        return steps.init_state(
+        return init_state(
             compiled.network, compiled.tx, jax.random.key(0), compiled.recipe, mesh, mean=mean
         )
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from ageflax import config as configuration
-from ageflax import cross_validation
 from ageflax.config import Config
 from ageflax.errors import RunError
+from ageflax.training.loop import cross_validation
 from tests.conftest import small_values
 
 

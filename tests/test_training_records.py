@@ -3,11 +3,11 @@ import json
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ageflax.training.loop.log import MetricsLog
+from ageflax.training.loop.log_lines import Records
 
-from ageflax import program, training_records
 from ageflax.errors import RunError
-from ageflax.metrics_log import MetricsLog
-from ageflax.training_records import Records
+from ageflax.training.loop import log_lines, program
 
 
 def metrics(loss, **more):
@@ -76,7 +76,7 @@ def test_the_first_step_that_is_not_finite_is_named():
         "faces": np.full(3, 4.0),
     }  # fmt: skip
     with pytest.raises(RunError, match="the update of the weights is inf at step 12; checkpoints"):
-        training_records.means(fetched, 11, tasks=(), batch_size=4)
+        log_lines.means(fetched, 11, tasks=(), batch_size=4)
 
 
 def test_faces_that_could_not_be_counted_are_reported(records):

@@ -11,16 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from ageflax import steps
 from ageflax.augment.views import Preprocessing
-from ageflax.batch_loss import Recipe
 from ageflax.bundle import description, files, licences
 from ageflax.bundle.model import Model, check_alike, load_all
 from ageflax.bundle.onnx import OnnxModel
 from ageflax.errors import InputError
 from ageflax.runtime.mesh import replicated
-from ageflax.steps import EvalStep
 from ageflax.structs import Batch, TrainState
+from ageflax.training.loop.loss import Recipe
+from ageflax.training.loop.step import EvalStep, make_eval_step
 from ageflax.weights import hub as weights_hub
 from ageflax.weights.formats.safetensors import sha256
 
@@ -181,7 +180,7 @@ def _bundle_step(model: Model, mesh: Mesh, crops: str) -> EvalStep:
         objectives=model.objectives,
         weights={},
     )
-    return steps.make_eval_step(model.network, recipe, mesh, crops=crops)
+    return make_eval_step(model.network, recipe, mesh, crops=crops)
 
 
 class Answers:

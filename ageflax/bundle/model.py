@@ -18,7 +18,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-from ageflax import __version__, labels, losses, program
+from ageflax import __version__, labels, losses
 from ageflax import config as configuration
 from ageflax.augment.views import Preprocessing, eval_views
 from ageflax.bundle import card, licences
@@ -31,6 +31,7 @@ from ageflax.errors import InputError, one_line
 from ageflax.metrics.ages import Ages, ages_of
 from ageflax.runtime import files
 from ageflax.structs import AnyArray, TrainState
+from ageflax.training.loop import program
 
 
 def describe(config: Config, result: dict[str, Any]) -> dict[str, Any]:

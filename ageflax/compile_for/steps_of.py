@@ -12,13 +12,14 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from ageflax import config as configuration
-from ageflax import program, steps
 from ageflax.compile_for import hlo
 from ageflax.compile_for.chips import Slice
 from ageflax.config import Config
 from ageflax.errors import InputError, RunError
 from ageflax.runtime.mesh import check_divides, make_mesh
 from ageflax.structs import Batch, TrainState
+from ageflax.training.loop import program
+from ageflax.training.loop.step import init_state
 
 STEPS = ("train", "resident", "evaluate")
 # Otherwise the TPU's library asks the cloud about its machine, complains that nobody answers, and
@@ -122,7 +123,7 @@ def _state(built: program.Program, config: Config) -> TrainState:
         }
 
     def init(mean: jax.Array, weights: Any) -> TrainState:
-        return steps.init_state(
+        return init_state(
             built.network,
             built.tx,
             jax.random.key(0),

@@ -16,13 +16,13 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from ageflax import steps
 from ageflax.data.order import ShuffledRows
 from ageflax.data.reading import StoredPixels, stream
 from ageflax.errors import InputError
 from ageflax.runtime import hosts
 from ageflax.runtime.mesh import batched, own_share, put, replicated, shard_batch
 from ageflax.structs import Batch
+from ageflax.training.loop.step import make_gather, make_pixel_sum
 
 Labels = dict[str, np.ndarray]
 
@@ -188,8 +188,8 @@ class OnDevice(Placement):
         self._host, self._mesh, self.labels = OnHost(pixels, labels, mesh), mesh, labels
         everything = Batch(images=pixels, labels=labels, mask=np.ones(len(pixels), bool))
         self._faces = put(everything, replicated(mesh))
-        self._gather = steps.make_gather(mesh)
-        self._sum = steps.make_pixel_sum(mesh)
+        self._gather = make_gather(mesh)
+        self._sum = make_pixel_sum(mesh)
 
     def train_inputs(
         self, order: ShuffledRows, pieces: Sequence[range], batch_size: int

@@ -9,12 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from ageflax import labels, losses, program
+from ageflax import labels, losses
 from ageflax.augment import photometric
 from ageflax.augment.views import Preprocessing, eval_views
 from ageflax.bundle import onnx
 from ageflax.bundle.model import Model
 from ageflax.errors import InputError
+from ageflax.training.loop import program
 
 LAYOUTS = ("nhwc_rgb_uint8", "nchw_bgr_float")
 CROPS = ("center", "mirror", "ten")

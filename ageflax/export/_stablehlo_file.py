@@ -7,11 +7,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from ageflax import steps
 from ageflax.bundle import onnx
 from ageflax.export import _precision
 from ageflax.export._graph import BATCH
 from ageflax.export._serving import Serving
+from ageflax.training.loop import step
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -38,7 +38,7 @@ class StableHloFile:
         def answer(images: jax.Array) -> dict[str, jax.Array]:
             return dict(zip(names, serving(_precision.restored(variables), images), strict=True))
 
-        exported = jax.export.export(steps.compiled(answer), platforms=PLATFORMS)(given)
+        exported = jax.export.export(step.compiled(answer), platforms=PLATFORMS)(given)
         self._content = exported.serialize()
         self._specification = {
             "input": {onnx.INPUT: [str(serving.dtype), [BATCH, *serving.shape]]},

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ageflax import steps
 from ageflax.bundle import onnx
 from ageflax.data.images import BadImageError
 from ageflax.errors import InputError, RunError
 from ageflax.export._serving import Serving
+from ageflax.training.loop import step
 
 QUICK, THOROUGH = (1, 7), (1, 7, 64)
 # Largest difference of float32, as a share of what is above 1: of probabilities, and of years.
@@ -106,7 +106,7 @@ class Differences:
 def _references(serving: Serving, faces: np.ndarray) -> dict[str, np.ndarray]:
     """The bundle's own answers, by parts of one size, for which it is compiled once."""
     model, crops = serving.reference, serving.crops
-    answer = steps.compiled(lambda images: model(images, crops=crops))
+    answer = step.compiled(lambda images: model(images, crops=crops))
     size = min(len(faces), 8)
     found = []
     for start in range(0, len(faces), size):

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from ageflax import __version__, losses, program
+from ageflax import __version__, losses
 from ageflax import config as configuration
 from ageflax.augment.views import Preprocessing
 from ageflax.bundle.description import FORMAT
@@ -21,6 +21,7 @@ from ageflax.errors import InputError
 from ageflax.import_weights import classes, foreign, preprocessing
 from ageflax.import_weights.foreign import Foreign
 from ageflax.import_weights.known import KNOWN
+from ageflax.training.loop import program
 from ageflax.weights.formats.safetensors import sha256
 
 # The kernel that sees the image, and the outputs that it has at width 1.

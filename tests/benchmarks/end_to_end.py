@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from ageflax import config as configuration
-from ageflax import cross_validation
 from ageflax.config import Config
 from ageflax.data.building import find
 from ageflax.errors import InputError, RunError
 from ageflax.runtime import files, huge_pages
 from ageflax.runtime.command_line import run
 from ageflax.runtime.progress import say
+from ageflax.training.loop import cross_validation
 from tests.benchmarks import command_line, machine
 from tests.benchmarks.peer import Peer
 from tests.benchmarks.training_step import MODES, Ours

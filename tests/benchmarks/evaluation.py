@@ -16,12 +16,12 @@ import jax
 import numpy as np
 from ageflax.models.layers.response_norm.platform import traced_for
 
-from ageflax import program, steps
 from ageflax.augment.views import training_views
 from ageflax.runtime import command_line, files, huge_pages
 from ageflax.runtime.mesh import make_mesh
 from ageflax.runtime.progress import say
 from ageflax.structs import Batch
+from ageflax.training.loop import program, step
 from tests.benchmarks import machine, training_step
 
 
@@ -32,7 +32,7 @@ def _passes(name: str, batch: int, dtype: str) -> dict[str, Callable[[], Any]]:
     rng, side = np.random.default_rng(0), config.data.resize
     images = rng.integers(0, 256, (batch, side, side, 3), dtype=np.uint8)
     mean = np.full((1, 1, 3), 120, np.float32)
-    state = steps.init_state(made.network, made.tx, jax.random.key(0), made.recipe, mesh, mean=mean)
+    state = step.init_state(made.network, made.tx, jax.random.key(0), made.recipe, mesh, mean=mean)
     faces = jax.device_put(Batch(images, {}, np.ones(batch, bool)))
 
     def forward(state: Any, faces: Batch) -> Any:
@@ -46,8 +46,8 @@ def _passes(name: str, batch: int, dtype: str) -> dict[str, Callable[[], Any]]:
                 variables, views, train=True, rngs={"dropout": state.key}, mutable=["batch_stats"]
             )
 
-    trained = steps.compiled(forward)
-    tested = steps.make_eval_step(made.network, made.recipe, mesh, crops="center")
+    trained = step.compiled(forward)
+    tested = step.make_eval_step(made.network, made.recipe, mesh, crops="center")
     return {
         "training's forward": lambda: trained(state, faces),
         "evaluation": lambda: tested(state, faces),

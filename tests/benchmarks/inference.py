@@ -25,12 +25,13 @@ import onnxruntime
 from ageflax.models.layers.response_norm.platform import traced_for
 
 from ageflax import config as configuration
-from ageflax import export, steps
+from ageflax import export
 from ageflax.bundle.model import Model, load
 from ageflax.errors import InputError, RunError
 from ageflax.export._serving import serving
 from ageflax.runtime import command_line, files
 from ageflax.runtime.progress import say
+from ageflax.training.loop import step
 from tests.benchmarks import machine
 from tests.benchmarks.peer import Peer
 from tests.export import bundles
@@ -73,7 +74,7 @@ def _jax(model: Model) -> Answer:
         with traced_for(jax.default_backend()):  # as evaluation and prediction are
             return served(variables, images)
 
-    compiled, weights = steps.compiled(answered), jax.device_put(model.variables)
+    compiled, weights = step.compiled(answered), jax.device_put(model.variables)
     return lambda images: [np.asarray(x) for x in compiled(weights, images)]
 
 

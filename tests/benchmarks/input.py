@@ -20,7 +20,6 @@ import cv2
 import jax
 import numpy as np
 
-from ageflax import steps
 from ageflax.augment.views import Preprocessing, training_views
 from ageflax.data import batches, images, pixel_cache, reading
 from ageflax.data.building import find
@@ -31,6 +30,7 @@ from ageflax.runtime import command_line, files
 from ageflax.runtime.mesh import make_mesh
 from ageflax.runtime.progress import say
 from ageflax.structs import Batch
+from ageflax.training.loop import step
 from tests.benchmarks import machine
 from tests.benchmarks.peer import Peer
 
@@ -101,7 +101,7 @@ def _batches(source: batches.Placement, options: argparse.Namespace, *, ahead: i
     pieces = [range(k, k + 1) for k in range(ahead + count + ahead)]
     recipe = Preprocessing(crop=options.crop, mirror=True, channels="rgb")
     mean = np.full((1, 1, 3), 127.0, np.float32)
-    views = steps.compiled(lambda key, faces: training_views(key, faces, mean, recipe))
+    views = step.compiled(lambda key, faces: training_views(key, faces, mean, recipe))
     key = jax.random.key(0)
 
     def take(made: Iterator[tuple[Batch]], number: int) -> None:

@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 
 from ageflax import config as configuration
-from ageflax import cross_validation
 from ageflax.config import Config
 from ageflax.data.building import find
 from ageflax.errors import InputError, RunError
 from ageflax.evaluation import evaluate_model, settings
 from ageflax.runtime import command_line, files
 from ageflax.runtime.progress import say
+from ageflax.training.loop import cross_validation
 from tests.benchmarks import machine
 
 _ROOT = Path(__file__).parents[2]

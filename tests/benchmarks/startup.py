@@ -121,7 +121,7 @@ def _questions(config: str, data: Path, bundle: Path, cache: str) -> list[_Quest
         if package.is_dir() or package.with_suffix(".py").is_file():
             words = ["-m", f"ageflax.{name}", "--help"]
             found.append(_Question(f"ageflax.{name} --help", lambda words=words: _timed(words)))
-    for name in ("jax", "ageflax.bundle", "ageflax.cross_validation"):
+    for name in ("jax", "ageflax.bundle", "ageflax.training.cross_validation"):
         words = ["-c", f"import {name}"]
         found.append(_Question(f"import {name}", lambda words=words: _timed(words)))
 

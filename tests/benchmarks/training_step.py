@@ -16,13 +16,13 @@ import jax
 import numpy as np
 
 from ageflax import config as configuration
-from ageflax import program, steps
 from ageflax.config import Config
 from ageflax.errors import InputError, RunError
 from ageflax.runtime import command_line, files, huge_pages
 from ageflax.runtime.mesh import batched, make_mesh, replicated
 from ageflax.runtime.progress import say
 from ageflax.structs import Batch, TrainState
+from ageflax.training.loop import program, step
 from tests.benchmarks import machine
 from tests.benchmarks.peer import Peer
 
@@ -95,7 +95,7 @@ class Ours:
         everything = Batch(images, labels, np.ones(count, bool))
         self._faces = jax.device_put(everything, replicated(mesh))
         mean = np.full((1, 1, 3), 120, np.float32)
-        self._state = steps.init_state(
+        self._state = step.init_state(
             made.network, made.tx, jax.random.key(0), made.recipe, mesh, mean=mean
         )
         rows = rng.integers(0, count, (dispatch, batch)).astype(np.int32)

@@ -9,8 +9,8 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
 from ageflax import config as configuration
-from ageflax import program
 from ageflax.bundle import model as bundle
+from ageflax.training.loop import program
 
 
 def _drawn(network, shape):

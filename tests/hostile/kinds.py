@@ -340,7 +340,8 @@ def _checkpoint(name: str) -> Callable[[Path], Case]:
     """A file of a checkpoint; all but the sums are read without sums, as an earlier release's are."""
 
     def make(folder: Path) -> Case:
-        from ageflax.checkpoint import Checkpoints
+        from ageflax.training.loop.checkpoints import Checkpoints
+
         from tests.test_checkpoint import state_of
 
         template = state_of(1)
@@ -387,10 +388,11 @@ def _run(name: str) -> Callable[[Path], Case]:
     """A file of a finished run, as its report and a comparison read it."""
 
     def make(folder: Path) -> Case:
+        from ageflax.training.loop.log import images_per_second
+
         from ageflax import comparison, report
         from ageflax.comparison import text
         from ageflax.evaluation.predictions_csv_read import read_predictions
-        from ageflax.metrics_log import images_per_second
         from tests.finished_runs import write_run
 
         for run, seed in (("one", 0), ("other", 1)):

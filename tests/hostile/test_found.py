@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import pytest
 import scipy.io
+from ageflax.training.loop.log import MetricsLog, images_per_second
 from ml_collections import ConfigDict
 
 from ageflax import comparison, config, export, report
@@ -20,7 +21,6 @@ from ageflax.bundle.model import load
 from ageflax.data.building import archives
 from ageflax.errors import InputError, RunError, one_line
 from ageflax.evaluation.predictions_csv_read import read_predictions
-from ageflax.metrics_log import MetricsLog, images_per_second
 from tests import small_bundle
 from tests.finished_runs import write_run
 from tfds_builders.adience import fold_files

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from ageflax import config as configuration
-from ageflax import cross_validation
 from ageflax.errors import InputError
 from ageflax.runtime import hosts
+from ageflax.training.loop import cross_validation
 from tests.conftest import small_file, small_values
 
 # The same command, that waits for a silent host not as long.

@@ -16,8 +16,9 @@ from jaxtyping import TypeCheckError
 from ml_collections import ConfigDict
 
 from ageflax import config as configuration
-from ageflax import losses, models, optim
+from ageflax import losses, models
 from ageflax.models import Network
+from ageflax.training.loop import optimizer
 from tests.golden import levi_hassner_weights as shared
 
 ROOT = Path(__file__).parents[2]
@@ -136,7 +137,7 @@ def take_steps(
 
     def take(group: ConfigDict) -> Steps:
         params = _weights(golden, "paper")
-        tx = optim.build(group, params, steps=4)
+        tx = optimizer.build(group, params, steps=4)
         update = jax.jit(tx.update)
         state, steps = tx.init(params), []
         for _ in range(4):

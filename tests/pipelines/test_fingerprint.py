@@ -50,7 +50,7 @@ def test_code_that_a_figure_depends_on_changes_it(project):
     for name in (
         "ageflax/losses/classes.py",
         "ageflax/models/resnet.py",
-        "ageflax/train.py",
+        "ageflax/training/run_fold.py",
         "tfds_builders/synthetic_faces/hair.py",
     ):
         path = project / name
@@ -78,9 +78,9 @@ def test_the_sources_are_the_trainers_closure():
     }
     assert {
         "ageflax/__init__.py",
-        "ageflax/cross_validation.py",
-        "ageflax/train.py",
-        "ageflax/steps.py",
+        "ageflax/training/cross_validation.py",
+        "ageflax/training/run_fold.py",
+        "ageflax/training/step.py",
         "ageflax/models/vit.py",
         "ageflax/config/schema.py",
         "tfds_builders/adience/survey.py",

@@ -5,9 +5,10 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from ageflax import config as configuration
-from ageflax import losses, program
+from ageflax import losses
 from ageflax.augment.views import Preprocessing
 from ageflax.bundle import model
+from ageflax.training.loop import program
 
 
 def write(directory, *overrides, seed=0, calibration=None):

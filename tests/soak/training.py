@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ageflax import config as configuration
-from ageflax import cross_validation
 from ageflax.errors import RunError
 from ageflax.runtime import preemption
+from ageflax.training.loop import cross_validation
 from tests.conftest import small_values
 from tests.soak import flat
 

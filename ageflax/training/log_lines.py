@@ -12,8 +12,8 @@ import numpy as np
 import optax
 
 from ageflax.errors import RunError
-from ageflax.metrics_log import MetricsLog
 from ageflax.structs import Metrics
+from ageflax.training.loop.log import MetricsLog
 
 # Steps dispatched before the oldest is waited for: enough to keep any device busy, few enough that
 # batches do not pile up in its memory. Of dispatches of more steps it is two: who tells a run to stop

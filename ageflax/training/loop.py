@@ -6,20 +6,20 @@ from typing import Any
 
 import jax
 
-from ageflax.checkpoint import Checkpoints
 from ageflax.data.batches import Placement
 from ageflax.data.order import ShuffledRows
 from ageflax.errors import RunError
 from ageflax.evaluation.figures import scores
 from ageflax.evaluation.predictions import predict
-from ageflax.fold import Fold, eval_batch_size
-from ageflax.metrics_log import MetricsLog
-from ageflax.program import dispatch, pieces
 from ageflax.runtime import hosts, preemption
 from ageflax.runtime.progress import Progress
 from ageflax.structs import Batch, TrainState
-from ageflax.training_records import Records
-from ageflax.validation import Patience, ranking
+from ageflax.training.loop.checkpoints import Checkpoints
+from ageflax.training.loop.fold import Fold, eval_batch_size
+from ageflax.training.loop.log import MetricsLog
+from ageflax.training.loop.log_lines import Records
+from ageflax.training.loop.program import dispatch, pieces
+from ageflax.training.loop.validation import Patience, ranking
 
 
 def _validate(

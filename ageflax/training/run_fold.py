@@ -6,19 +6,19 @@ from typing import Any
 import numpy as np
 
 from ageflax import config as configuration
-from ageflax import initial
 from ageflax.bundle import model
-from ageflax.checkpoint import Checkpoints
 from ageflax.data import splits
 from ageflax.evaluation.figures import fit_temperatures, measure
 from ageflax.evaluation.predictions import Predictions, predict
 from ageflax.evaluation.predictions_csv import write_predictions
-from ageflax.fold import Fold, eval_batch_size
-from ageflax.metrics_log import images_per_second
 from ageflax.runtime import files, hosts, preemption
 from ageflax.structs import TrainState
-from ageflax.training import Going, made_by, train
-from ageflax.validation import Patience
+from ageflax.training.loop import initial
+from ageflax.training.loop.checkpoints import Checkpoints
+from ageflax.training.loop.fold import Fold, eval_batch_size
+from ageflax.training.loop.log import images_per_second
+from ageflax.training.loop.loop import Going, made_by, train
+from ageflax.training.loop.validation import Patience
 
 __all__ = ["Fold", "run"]
 

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from ageflax import __version__, program, train
+from ageflax import __version__
 from ageflax import config as configuration
 from ageflax.bundle import card
 from ageflax.config import Config
@@ -27,6 +27,7 @@ from ageflax.evaluation import summary
 from ageflax.runtime import files, hosts
 from ageflax.runtime.lock import locked
 from ageflax.runtime.mesh import check_divides, make_mesh
+from ageflax.training.loop import program, run_fold
 from ageflax.weights import transfer
 
 # Where things lie, and with how many hands they are read, may differ between hosts.
@@ -257,8 +258,8 @@ def _run(
             say(f"fold {number} is done")
             continue
         started = time.monotonic()
-        result = train.run(
-            train.Fold(
+        result = run_fold.run(
+            run_fold.Fold(
                 number=number,
                 directory=workdir / f"fold_{number}",
                 split=split_of[number],

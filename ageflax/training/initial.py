@@ -5,15 +5,16 @@ from collections.abc import Callable, Mapping
 import jax
 import numpy as np
 
-from ageflax import losses, steps
+from ageflax import losses
 from ageflax.config import Config
 from ageflax.data.batches import OnHost, Placement
 from ageflax.data.splits import Split
 from ageflax.errors import InputError
-from ageflax.program import Program
 from ageflax.runtime.mesh import put, whole
 from ageflax.runtime.progress import Progress
 from ageflax.structs import TrainState
+from ageflax.training.loop import step
+from ageflax.training.loop.program import Program
 from ageflax.weights import transfer
 
 # RGB mean and deviation, 0-255, that public weights were trained with.
@@ -72,7 +73,7 @@ def state(
       split: the fold's faces; mean, deviation and class weights are those of its training faces.
     """
     rows = split.train
-    return steps.init_state(
+    return step.init_state(
         program.network,
         program.tx,
         jax.random.fold_in(jax.random.key(config.seed), number),

@@ -10,8 +10,8 @@ from flax import linen as nn
 
 from ageflax import losses
 from ageflax.augment.views import Preprocessing
-from ageflax.freezing import Frozen, statistics_kept
 from ageflax.structs import AnyArray, Metrics, Params, TrainState
+from ageflax.training.loop.freezing import Frozen, statistics_kept
 
 
 @dataclasses.dataclass(frozen=True)

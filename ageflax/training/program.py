@@ -13,14 +13,16 @@ from flax import linen as nn
 from jax.sharding import Mesh
 
 from ageflax import config as configuration
-from ageflax import freezing, losses, models, optim, steps
+from ageflax import losses, models
 from ageflax.augment.views import Preprocessing
 from ageflax.config import Config
 from ageflax.errors import InputError
-from ageflax.freezing import Frozen
 from ageflax.models import Head
-from ageflax.steps import EvalStep, Recipe, ResidentTrainStep, TrainStep
 from ageflax.structs import Params
+from ageflax.training.loop import freezing, optimizer
+from ageflax.training.loop import step as steps
+from ageflax.training.loop.freezing import Frozen
+from ageflax.training.loop.step import EvalStep, Recipe, ResidentTrainStep, TrainStep
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,7 +192,7 @@ def build(config: Config, mesh: Mesh, *, training_faces: float) -> Program:
     if late:
         raise InputError(f"transfer.unfreeze: step {late[0]} is not before the end, {count}")
     stretches = freezing.phases(shapes, transfer.frozen, transfer.unfreeze)
-    tx = optim.build(
+    tx = optimizer.build(
         config.optim, shapes, steps=count, unfreeze=transfer.unfreeze, frozen=transfer.frozen
     )
     if recipe.cached and not stretches[0][1].whole_trunk:
@@ -205,7 +207,7 @@ def build(config: Config, mesh: Mesh, *, training_faces: float) -> Program:
     return Program(
         network=net,
         tx=tx,
-        schedule=optim.schedule(config.optim, count),
+        schedule=optimizer.schedule(config.optim, count),
         steps=count,
         recipe=recipe,
         phases=tuple(

@@ -12,14 +12,14 @@ from flax import linen as nn
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
-from ageflax import optim
 from ageflax.augment import mixing
 from ageflax.augment.views import chosen_features, eval_views, training_views
-from ageflax.batch_loss import BatchLoss, Recipe, Targets, gradients, variables
-from ageflax.freezing import Frozen
 from ageflax.models.layers.response_norm.platform import traced_for
 from ageflax.runtime.mesh import batched, replicated
 from ageflax.structs import AnyArray, Batch, Metrics, TrainState
+from ageflax.training.loop import optimizer
+from ageflax.training.loop.freezing import Frozen
+from ageflax.training.loop.loss import BatchLoss, Recipe, Targets, gradients, variables
 
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 ResidentTrainStep = Callable[[TrainState, Batch, Any], tuple[TrainState, Metrics]]
@@ -131,7 +131,7 @@ def _train_step(
         average = state.average
         if recipe.average:
             now = {"params": params, "batch_stats": batch_stats}
-            average = optim.moved_average(average, now, state.step, recipe.average)
+            average = optimizer.moved_average(average, now, state.step, recipe.average)
         state = state.replace(  # type: ignore[attr-defined]
             step=state.step + 1,
             params=params,
