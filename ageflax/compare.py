@@ -47,7 +47,7 @@ def write(
       runs: workdirs of two or more.
       output: ends in .html; its folder is made.
       names: of the runs; without, as their folders.
-      common: see ageflax.comparison.compare.
+      common: see ageflax.report.comparison.compare.
 
     Returns:
       The JSON's content.
@@ -56,8 +56,9 @@ def write(
       InputError: the runs do not compare, or the page cannot be written there.
       RunError: a predictions.csv is damaged.
     """
-    from ageflax import comparison, report
+    from ageflax import report
     from ageflax.errors import InputError
+    from ageflax.report import comparison
     from ageflax.runtime import files
 
     if output.suffix not in (".html", ".htm"):
@@ -73,7 +74,7 @@ def write(
 
 
 def _run(runs: Sequence[Path], names: str | None, output: Path, *, common: bool) -> None:
-    from ageflax import comparison
+    from ageflax.report import comparison
     from ageflax.runtime.progress import say
 
     found = write(runs, output, names=names.split(",") if names else None, common=common)

@@ -49,8 +49,8 @@ def _run(model: str, output: Path | None, overrides: Sequence[str], words: Seque
 
     given = settings.of_words(overrides)
 
-    from ageflax import table
     from ageflax.evaluation import evaluate_model
+    from ageflax.report import table
     from ageflax.runtime import compilation_cache
     from ageflax.runtime.progress import say
 

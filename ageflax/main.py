@@ -51,7 +51,8 @@ def _run(words: argparse.Namespace, overrides: Sequence[str], command: Sequence[
     config = configuration.load(words.config, overrides)
     workdir = words.workdir or Path("runs") / Path(words.config).stem
 
-    from ageflax import report, table
+    from ageflax import report
+    from ageflax.report import table
     from ageflax.runtime import compilation_cache, hosts, progress
     from ageflax.training.loop import cross_validation
 

@@ -1,6 +1,6 @@
 import copy
 
-from ageflax import table
+from ageflax.report import table
 
 
 def figure(mean: float | None, deviation: float | None = 0.0123) -> dict:

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from ageflax import comparison
-from ageflax.comparison import _pairs as pairs
+from ageflax.report import comparison
+from ageflax.report.comparison import pairs as pairs
 
 
 def pair(first: float, second: float, ends: list[float | None], p: float | None) -> dict[str, Any]:

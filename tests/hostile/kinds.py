@@ -390,9 +390,10 @@ def _run(name: str) -> Callable[[Path], Case]:
     def make(folder: Path) -> Case:
         from ageflax.training.loop.log import images_per_second
 
-        from ageflax import comparison, report
-        from ageflax.comparison import text
+        from ageflax import report
         from ageflax.evaluation.predictions_csv_read import read_predictions
+        from ageflax.report import comparison
+        from ageflax.report.comparison import text
         from tests.finished_runs import write_run
 
         for run, seed in (("one", 0), ("other", 1)):

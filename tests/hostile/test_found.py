@@ -15,12 +15,13 @@ import scipy.io
 from ageflax.training.loop.log import MetricsLog, images_per_second
 from ml_collections import ConfigDict
 
-from ageflax import comparison, config, export, report
+from ageflax import config, export, report
 from ageflax.bundle import loading
 from ageflax.bundle.model import load
 from ageflax.data.building import archives
 from ageflax.errors import InputError, RunError, one_line
 from ageflax.evaluation.predictions_csv_read import read_predictions
+from ageflax.report import comparison
 from tests import small_bundle
 from tests.finished_runs import write_run
 from tfds_builders.adience import fold_files

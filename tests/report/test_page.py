@@ -2,8 +2,9 @@ import json
 
 import pytest
 
-from ageflax import published, report
+from ageflax import report
 from ageflax.errors import InputError
+from ageflax.report import published
 from tests.report.small_runs import age, finish, gender, jpeg, page, write_fold
 
 

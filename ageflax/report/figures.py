@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ageflax import published
-from ageflax.report import _wording as wording
+from ageflax.report import published
+from ageflax.report import wording as wording
 
 # key in summary.json, its name, scale, decimals and unit, the key of its floor
 FIGURES = (

@@ -3,8 +3,8 @@
 import shlex
 from typing import Any
 
-from ageflax.record import Run
-from ageflax.report import _wording as wording
+from ageflax.report import wording as wording
+from ageflax.report.run_folder import Run
 
 _POLICIES = {
     "strict": "strict: the eight labels as they stand, every other one dropped",

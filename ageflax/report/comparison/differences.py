@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ageflax import published, record
-from ageflax.comparison import _pairs as pairs
-from ageflax.comparison import _runs as runs
-from ageflax.comparison._runs import Compared
 from ageflax.errors import InputError
+from ageflax.report import published
+from ageflax.report import run_folder as record
+from ageflax.report.comparison import pairs as pairs
+from ageflax.report.comparison import runs as runs
+from ageflax.report.comparison.runs import Compared
 
 # Settings that change where or how fast a run computes, and not what.
 _NO_RECIPE = ("data.dir", "data.manual_dir", "data.placement", "data.workers", "data.memory_share",

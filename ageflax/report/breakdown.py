@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ageflax.report import _svg as svg
-from ageflax.report import _wording as wording
+from ageflax.report import svg as svg
+from ageflax.report import wording as wording
 
 # key, heading, scale, decimals, and whether its bar is drawn against the largest of the column
 # (a share's is drawn against 1)

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ageflax.report import _curves as curves
-from ageflax.report import _figures as tables
-from ageflax.report import _page as pages
-from ageflax.report import _provenance as provenance
-from ageflax.report import _side_by_side as side_by_side
-from ageflax.report import _wording as wording
+from ageflax.report import curves as curves
+from ageflax.report import figures as tables
+from ageflax.report import provenance as provenance
+from ageflax.report import run_page as pages
+from ageflax.report import wording as wording
+from ageflax.report.comparison import side_by_side as side_by_side
 
 # Headings of columns, by key in summary.json.
 _SHORT = {"exact": "exact %", "one_off": "one-off %", "mae": "MAE, years", "cs5": "CS@5 %",
@@ -284,7 +284,7 @@ def write(comparison: Comparison, workdirs: Sequence[Path], path: Path) -> None:
     """Writes a comparison as one self-contained page.
 
     Args:
-      comparison: what ageflax.comparison.compare gives.
+      comparison: what ageflax.report.comparison.compare gives.
       workdirs: of its runs, in the same order; their logs are drawn.
       path: of the page.
     """

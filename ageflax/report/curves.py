@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ageflax.report import _svg as svg
+from ageflax.report import svg as svg
 
 # Points drawn of one curve at most; more become means of neighbours, which a page this wide cannot
 # tell apart, and which calm the training loss.

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from ageflax import metrics
-from ageflax.comparison._runs import Compared
 from ageflax.errors import InputError
+from ageflax.report.comparison.runs import Compared
 
 _LEVEL = 0.95
 _ALL_PAIRS = 5  # runs up to which all pairs are compared; of more, the first against each other

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ageflax.data import images
-from ageflax.report import _wording as wording
+from ageflax.report import wording as wording
 
 _SIDE = 96  # pixels of a picture's longer side
 

@@ -8,16 +8,16 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from ageflax import published, record
-from ageflax.record import Run
-from ageflax.report import _breakdown as breakdown
-from ageflax.report import _curves as curves
-from ageflax.report import _figures as tables
-from ageflax.report import _mistakes as mistakes
-from ageflax.report import _provenance as provenance
-from ageflax.report import _reliability as reliability
-from ageflax.report import _svg as svg
-from ageflax.report import _wording as wording
+from ageflax.report import breakdown as breakdown
+from ageflax.report import curves as curves
+from ageflax.report import figures as tables
+from ageflax.report import mistakes as mistakes
+from ageflax.report import provenance as provenance
+from ageflax.report import published, run_folder
+from ageflax.report import reliability as reliability
+from ageflax.report import svg as svg
+from ageflax.report import wording as wording
+from ageflax.report.run_folder import Run
 from ageflax.runtime import files
 
 _WALL = 24  # faces shown per task
@@ -160,6 +160,6 @@ def write(workdir: Path, *, thumbnails: Thumbnails | None = None) -> None:
     Raises:
       InputError: no fold is finished, or the record is damaged.
     """
-    with record.believed(workdir):
-        run = record.read(workdir)
+    with run_folder.believed(workdir):
+        run = run_folder.read(workdir)
         render("report.html.jinja", workdir / "report.html", _page(run, thumbnails))

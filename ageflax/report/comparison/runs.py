@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ageflax import metrics, record
+from ageflax import metrics
 from ageflax.errors import InputError
 from ageflax.evaluation.predictions_csv_read import read_predictions
-from ageflax.record import Run
+from ageflax.report import run_folder
+from ageflax.report.run_folder import Run
 from ageflax.runtime import files
 
 _FOLDS = range(5)
@@ -98,7 +99,7 @@ def _read(workdir: Path, name: str) -> Compared:
             f"{workdir}: no run lies here; a workdir of ageflax.main holds config.json, and"
             " summary.json once a fold is finished"
         )
-    run = record.read(workdir) if summary and summary["folds"] else None
+    run = run_folder.read(workdir) if summary and summary["folds"] else None
     config = config or {}
     return Compared(name, workdir, run, config, _missing(workdir, run, config))
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ageflax.report import _svg as svg
-from ageflax.report import _wording as wording
+from ageflax.report import svg as svg
+from ageflax.report import wording as wording
 
 
 def _mean(bins: Sequence[dict[str, Any]], key: str) -> float | None:

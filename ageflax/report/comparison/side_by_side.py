@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ageflax.report import _breakdown as breakdown
-from ageflax.report import _wording as wording
+from ageflax.report import breakdown as breakdown
+from ageflax.report import wording as wording
 
 
 def _table(
