@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ageflax.predict import detectors
+from ageflax.predict.detectors.weights import weights
 from ageflax.weights import hub
 from tests import supply_chain
 from tests.conftest import small_file
@@ -26,7 +26,7 @@ _NETWORK = {
     "ftplib",
 }
 _REACHING = {
-    "ageflax/predict/detectors.py",  # looks into the hub's cache
+    "ageflax/predict/detectors/weights.py",  # looks into the hub's cache
     "ageflax/bundle/card.py",  # a card's front matter; sends nothing
     "ageflax/weights/hub.py",
     "tfds_builders/imdb_wiki/download.py",
@@ -60,7 +60,7 @@ def test_nothing_else_downloads():
 
 
 def test_what_is_downloaded_is_pinned():
-    assert re.fullmatch(r"[0-9a-f]{64}", detectors.SHA256)
+    assert re.fullmatch(r"[0-9a-f]{64}", weights.SHA256)
     for commit, sha256 in hub.PINNED.values():
         assert re.fullmatch(r"[0-9a-f]{40}", commit)
         assert re.fullmatch(r"[0-9a-f]{64}", sha256)

@@ -19,7 +19,7 @@ from ageflax.demo.looking import Looker
 from ageflax.demo.upload import picture
 from ageflax.errors import RunError
 from ageflax.predict import Predictor
-from ageflax.predict.look import workers_here
+from ageflax.predict.frames import workers_here
 from ageflax.runtime.progress import say
 
 _LOGGER = logging.getLogger("ageflax")

@@ -16,7 +16,7 @@ from ageflax.demo.limits import Limits, visitor
 from ageflax.errors import InputError
 from ageflax.predict import Predictor
 from ageflax.predict.estimator import BATCHES
-from ageflax.predict.look import workers_here
+from ageflax.predict.frames import workers_here
 from ageflax.runtime import compilation_cache
 from ageflax.runtime.progress import say
 

@@ -8,8 +8,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ageflax.export._export import Written, export
-    from ageflax.export._verification import Differences
+    from ageflax.export.verification import Differences
+    from ageflax.export.write import Written, export
 
 __all__ = ["Differences", "Written", "export"]
 

@@ -66,12 +66,12 @@ def _run(options: argparse.Namespace) -> None:
     from ageflax.bundle import loading
     from ageflax.bundle.model import Model
     from ageflax.errors import InputError
-    from ageflax.export import _export
+    from ageflax.export import write
     from ageflax.runtime import compilation_cache
     from ageflax.runtime.progress import say
 
     compilation_cache.enable()
-    _export.check_output(options.output)
+    write.check_output(options.output)
     opened = loading.open_model(options.model)
     first, *others = opened.members
     if others:

@@ -77,10 +77,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(given: argparse.Namespace) -> None:
     # Imported late: --help should not wait for JAX.
-    from ageflax.import_weights import assembly
+    from ageflax.import_weights import make_bundle
     from ageflax.runtime.progress import say
 
-    assembly.run(assembly.Request(**vars(given)), say=say)
+    make_bundle.run(make_bundle.Request(**vars(given)), say=say)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

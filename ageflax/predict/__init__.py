@@ -12,12 +12,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ageflax.predict.alignment import Framing
     from ageflax.predict.annotation import annotated
-    from ageflax.predict.crops import Framing
-    from ageflax.predict.detection import Detection, Detector
-    from ageflax.predict.detectors import open_detector
+    from ageflax.predict.detectors.weights.weights import open_detector
+    from ageflax.predict.detectors.weights.yunet import Detection, Detector
     from ageflax.predict.face import Answer, Face, Smoothing
-    from ageflax.predict.look import Frame, Seen, stream
+    from ageflax.predict.frames import Frame, Seen, stream
     from ageflax.predict.predictor import Predictor
     from ageflax.predict.tracking import Tracker
 

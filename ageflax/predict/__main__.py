@@ -73,9 +73,9 @@ def _run(options: argparse.Namespace) -> None:
     if bool(options.paths) == (options.webcam is not None):
         raise InputError("name what to look at: PATH..., or --webcam and no PATH")
     # Imported late: --help should not wait for JAX.
-    from ageflax.predict import run
+    from ageflax.predict import command
 
-    run.run(options)
+    command.run(options)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

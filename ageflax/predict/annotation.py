@@ -9,7 +9,7 @@ import numpy as np
 from ageflax.errors import InputError, RunError
 from ageflax.predict import video
 from ageflax.predict.face import Face
-from ageflax.predict.look import Seen
+from ageflax.predict.frames import Seen
 from ageflax.predict.sources import Source
 
 # Of boxes and text: people tell them apart also where they see no red and green.

@@ -12,7 +12,7 @@ from ageflax.bundle import loading
 from ageflax.data.dataset import Target
 from ageflax.errors import InputError, RunError
 from ageflax.metrics.ages import ages_of
-from ageflax.predict.crops import Framing
+from ageflax.predict.alignment import Framing
 from ageflax.predict.face import Answer
 from ageflax.runtime.mesh import make_mesh
 from ageflax.structs import Batch

@@ -8,13 +8,13 @@ import numpy as np
 
 from ageflax.bundle import loading
 from ageflax.errors import InputError
-from ageflax.predict import look
-from ageflax.predict.crops import Framing
-from ageflax.predict.detection import MIN_SCORE, Detector
-from ageflax.predict.detectors import open_detector
+from ageflax.predict import frames as look
+from ageflax.predict.alignment import Framing
+from ageflax.predict.detectors.weights.weights import open_detector
+from ageflax.predict.detectors.weights.yunet import MIN_SCORE, Detector
 from ageflax.predict.estimator import Estimator
 from ageflax.predict.face import Face
-from ageflax.predict.look import Frame, Seen
+from ageflax.predict.frames import Frame, Seen
 from ageflax.runtime import progress
 
 # What can be looked at: a file, its content, or uint8[h, w, 3] RGB.

@@ -10,7 +10,7 @@ from pathlib import Path
 from ageflax.data import images
 from ageflax.errors import InputError
 from ageflax.predict import video
-from ageflax.predict.look import Failure, Frame
+from ageflax.predict.frames import Failure, Frame
 
 STDIN = "-"
 # Inside a folder others are passed over; a file that is named is tried whatever its name.

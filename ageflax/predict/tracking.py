@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from ageflax.predict.detection import overlap
+from ageflax.predict.detectors.weights.yunet import overlap
 from ageflax.predict.face import Answer, Face, Smoothing
-from ageflax.predict.look import Seen
+from ageflax.predict.frames import Seen
 
 # A box belongs to a track where they overlap by this, or where its centre moved by less than this share
 # of its side and its size changed by less than this factor.

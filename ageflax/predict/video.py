@@ -18,7 +18,7 @@ import numpy as np
 
 from ageflax.data import images
 from ageflax.errors import InputError
-from ageflax.predict.look import Failure, Frame
+from ageflax.predict.frames import Failure, Frame
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 # Below this share of the frames that its header states, a video was cut short; headers may be a little

@@ -28,7 +28,7 @@ from ageflax import config as configuration
 from ageflax import export
 from ageflax.bundle.model import Model, load
 from ageflax.errors import InputError, RunError
-from ageflax.export._serving import serving
+from ageflax.export.serving import serving
 from ageflax.runtime import command_line, files
 from ageflax.runtime.progress import say
 from ageflax.training.loop import step

@@ -27,7 +27,7 @@ import numpy as np
 from ageflax.data import images
 from ageflax.errors import InputError
 from ageflax.predict import video
-from ageflax.predict.look import Frame, workers_here
+from ageflax.predict.frames import Frame, workers_here
 from ageflax.predict.predictor import Predictor
 from ageflax.predict.tracking import followed
 from ageflax.runtime import command_line, files

@@ -11,8 +11,8 @@ import pytest
 
 from ageflax import models
 from ageflax.bundle.model import load
-from ageflax.export._onnx_file import OnnxFile
-from ageflax.export._serving import serving
+from ageflax.export.onnx.file import OnnxFile
+from ageflax.export.serving import serving
 from tests.export import bundles
 
 TRUNKS = {

@@ -14,7 +14,8 @@ from ageflax import export
 from ageflax.bundle.model import Model, load
 from ageflax.bundle.onnx import OnnxModel
 from ageflax.errors import InputError, RunError
-from ageflax.export import _lower, _verification
+from ageflax.export import verification
+from ageflax.export.onnx import lower
 from tests.export import bundles
 
 
@@ -147,9 +148,9 @@ def test_verified_on_photographs(model, joint, tmp_path):
 @pytest.mark.parametrize("suffix", [".onnx", ".stablehlo"])
 def test_a_wrong_answer_is_not_written(suffix, model, tmp_path, monkeypatch):
     """The bundle is asked about other faces than the file, so that their answers differ."""
-    references = _verification._references
+    references = verification._references
     monkeypatch.setattr(
-        _verification, "_references", lambda serving, faces: references(serving, faces[::-1])
+        verification, "_references", lambda serving, faces: references(serving, faces[::-1])
     )
     path = tmp_path / f"model{suffix}"
     path.write_text("an earlier one")
@@ -177,7 +178,7 @@ def test_answers_that_are_no_numbers_are_not_written(model, tmp_path):
 
 
 def test_an_operation_that_is_not_known_is_named(model, tmp_path, monkeypatch):
-    monkeypatch.delitem(_lower._RULES, "reduce_window_max")
+    monkeypatch.delitem(lower._RULES, "reduce_window_max")
     with pytest.raises(RunError, match="an operation that is not exported: reduce_window_max"):
         export.export(model, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())

@@ -196,7 +196,7 @@ def _bundle(name: str) -> Callable[[Path], Case]:
 
 
 def _foreign(framework: str, arch: str, crop: int, path: Path) -> Callable[[bytes], object]:
-    from ageflax.import_weights import foreign
+    from ageflax.import_weights import read as foreign
 
     return _to_file(path, lambda p: foreign.read(p, framework, arch, crop=crop))
 

@@ -3,10 +3,10 @@
 import cv2
 import numpy as np
 import pytest
+from ageflax.predict.detectors.weights.yunet import Detection
 
 from ageflax.errors import InputError
-from ageflax.predict.crops import Framing
-from ageflax.predict.detection import Detection
+from ageflax.predict.alignment import Framing
 
 EYES = ((0.3, 0.4), (0.7, 0.4))
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from ageflax.predict.detectors.weights.yunet import Detection, Haar, Whole, YuNet, overlap
 
 from ageflax.data import images
 from ageflax.errors import InputError
-from ageflax.predict import detectors
-from ageflax.predict.detection import Detection, Haar, Whole, YuNet, overlap
+from ageflax.predict.detectors.weights import weights
 
 REAL = os.environ.get("AGEFLAX_REAL_DATA", "")
 real = pytest.mark.skipif(not REAL, reason="AGEFLAX_REAL_DATA is not set")
@@ -27,7 +27,7 @@ def photograph(name):
 @pytest.fixture(scope="module")
 def yunet():
     path = Path(REAL, "detector", "face_detection_yunet_2023mar.onnx")
-    return detectors.open_detector(str(path), say=silent)
+    return weights.open_detector(str(path), say=silent)
 
 
 def eyes_of(found):
@@ -93,8 +93,8 @@ def test_haar_agrees_with_yunet_on_frame_and_eyes(yunet):
 @real
 def test_auto_takes_the_file_that_the_environment_names(monkeypatch):
     path = Path(REAL, "detector", "face_detection_yunet_2023mar.onnx")
-    monkeypatch.setenv(detectors.VARIABLE, str(path))
-    assert detectors.open_detector("auto", say=silent).name == "yunet"
+    monkeypatch.setenv(weights.VARIABLE, str(path))
+    assert weights.open_detector("auto", say=silent).name == "yunet"
 
 
 def test_haar_finds_a_drawn_face_in_a_larger_scene_where_it_is(photo):
@@ -133,61 +133,61 @@ def test_a_file_that_is_no_detector_is_refused_in_a_line(content, tmp_path):
     path = tmp_path / "detector.onnx"
     path.write_bytes(content)
     with pytest.raises(InputError, match="not a YuNet model that OpenCV can use") as caught:
-        detectors.open_detector(str(path), say=silent)
+        weights.open_detector(str(path), say=silent)
     assert "\n" not in str(caught.value)
     cascade = tmp_path / "cascade.xml"
     cascade.write_bytes(content)
     with pytest.raises(InputError, match="not a Haar cascade"):
-        detectors.open_detector(str(cascade), say=silent)
+        weights.open_detector(str(cascade), say=silent)
 
 
 def test_a_cascade_may_be_named(photo):
     path = Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_alt2.xml"
-    found = detectors.open_detector(str(path), say=silent)
+    found = weights.open_detector(str(path), say=silent)
     assert found(photo) == Haar()(photo)
 
 
 def test_a_name_that_is_nothing_is_refused():
     with pytest.raises(InputError, match="--detector=yunett: neither auto, yunet, haar or none"):
-        detectors.open_detector("yunett", say=silent)
+        weights.open_detector("yunett", say=silent)
 
 
 @pytest.fixture
 def without_a_hub(monkeypatch):
-    monkeypatch.delenv(detectors.VARIABLE, raising=False)
-    monkeypatch.setattr(detectors, "_cached", lambda: None)
+    monkeypatch.delenv(weights.VARIABLE, raising=False)
+    monkeypatch.setattr(weights, "_cached", lambda: None)
 
     def fetch(name, **_):
         raise InputError(
             f"{name!r}: no such file or folder here, and the hub cannot be reached\nmore"
         )
 
-    monkeypatch.setattr(detectors.hub, "fetch", fetch)
+    monkeypatch.setattr(weights.hub, "fetch", fetch)
 
 
 def test_auto_says_in_a_line_that_it_takes_haar(without_a_hub):
     said = []
-    assert detectors.open_detector("auto", say=said.append).name == "haar"
+    assert weights.open_detector("auto", say=said.append).name == "haar"
     assert len(said) == 1
     assert "YuNet cannot be had: the hub cannot be reached; Haar detects instead" in said[0]
 
 
 def test_yunet_itself_is_not_replaced(without_a_hub):
     with pytest.raises(InputError, match="YuNet cannot be had") as caught:
-        detectors.open_detector("yunet", say=silent)
+        weights.open_detector("yunet", say=silent)
     assert "--detector=haar, which needs no download" in str(caught.value)
 
 
 def test_another_file_than_the_pinned_one_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "yunet.onnx"
     path.write_bytes(b"something else")
-    monkeypatch.setenv(detectors.VARIABLE, str(path))
+    monkeypatch.setenv(weights.VARIABLE, str(path))
     for name in ("yunet", "auto"):
         with pytest.raises(InputError, match="sha256 is "):
-            detectors.open_detector(name, say=silent)
-    monkeypatch.setenv(detectors.VARIABLE, str(tmp_path / "absent.onnx"))
+            weights.open_detector(name, say=silent)
+    monkeypatch.setenv(weights.VARIABLE, str(tmp_path / "absent.onnx"))
     with pytest.raises(InputError, match="cannot be read"):
-        detectors.open_detector("auto", say=silent)
+        weights.open_detector("auto", say=silent)
 
 
 def test_one_detector_serves_several_threads(portraits):

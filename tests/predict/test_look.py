@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ageflax.predict.estimator import BATCHES, batches
-from ageflax.predict.look import Frame, ahead
+from ageflax.predict.frames import Frame, ahead
 from ageflax.predict.predictor import Predictor
 from tests.predict.conftest import decoded
 

@@ -15,7 +15,7 @@ import pytest
 
 from ageflax.bundle.model import load
 from ageflax.predict import __main__ as command
-from ageflax.predict import run as command_run
+from ageflax.predict import command as command_run
 from tests.predict import drawn_models
 from tests.predict.conftest import decoded
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ageflax.predict.face import Answer, Face
-from ageflax.predict.look import Frame, Seen
+from ageflax.predict.frames import Frame, Seen
 from ageflax.predict.tracking import Tracker, followed
 
 

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from ageflax.predict import sources
-from ageflax.predict.look import Frame
+from ageflax.predict.frames import Frame
 from ageflax.predict.predictor import Predictor
 from ageflax.predict.tracking import followed
 from tests.predict import drawn_models

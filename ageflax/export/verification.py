@@ -9,7 +9,7 @@ import numpy as np
 from ageflax.bundle import onnx
 from ageflax.data.images import BadImageError
 from ageflax.errors import InputError, RunError
-from ageflax.export._serving import Serving
+from ageflax.export.serving import Serving
 from ageflax.training.loop import step
 
 QUICK, THOROUGH = (1, 7), (1, 7, 64)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ageflax.export._graph import Graph, Node
+from ageflax.export.onnx.graph import Graph, Node
 
 PRECISIONS = ("float32", "float16", "int8")
 _LEAST = 256  # elements of a weight that is worth it

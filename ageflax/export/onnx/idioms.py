@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ageflax.export._elementwise import apply
-from ageflax.export._graph import Const, Graph, Tensor, Value
-from ageflax.export._shapes import reduced
+from ageflax.export.onnx.elementwise import apply
+from ageflax.export.onnx.graph import Const, Graph, Tensor, Value
+from ageflax.export.onnx.shapes import reduced
 
 
 def _number(value: Value) -> float | None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ageflax.export._graph import Const, Graph, Tensor, Value
+from ageflax.export.onnx.graph import Const, Graph, Tensor, Value
 
 UNARY = {
     "abs": "Abs",

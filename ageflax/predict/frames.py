@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 
 from ageflax.data import images
-from ageflax.predict.crops import Framing
-from ageflax.predict.detection import Detection, Detector
+from ageflax.predict.alignment import Framing
+from ageflax.predict.detectors.weights.yunet import Detection, Detector
 from ageflax.predict.estimator import Estimate, Estimator
 from ageflax.predict.face import Face
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ageflax.export._graph import Graph, Tensor, Value
+from ageflax.export.onnx.graph import Graph, Tensor, Value
 
 
 def _convolution(graph: Graph, eqn: Any, x: Tensor, kernel: Value) -> Tensor:

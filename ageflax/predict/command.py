@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from ageflax.errors import InputError, RunError
 from ageflax.predict import sources, tracking, video
-from ageflax.predict.look import Frame, Seen, workers_here
+from ageflax.predict.frames import Frame, Seen, workers_here
 from ageflax.predict.sources import Source
 from ageflax.runtime.progress import Progress, say
 

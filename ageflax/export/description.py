@@ -5,8 +5,8 @@ from typing import Any
 
 from ageflax import __version__
 from ageflax.bundle import licences, onnx
-from ageflax.export._serving import Serving
-from ageflax.export._verification import Differences
+from ageflax.export.serving import Serving
+from ageflax.export.verification import Differences
 
 
 def preprocessing(serving: Serving) -> str:

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ageflax.export._elementwise import apply
-from ageflax.export._graph import Const, Graph, Tensor, Value
+from ageflax.export.onnx.elementwise import apply
+from ageflax.export.onnx.graph import Const, Graph, Tensor, Value
 
 _KINDS = {
     "bool": 9,

@@ -18,9 +18,9 @@ from ageflax.bundle.description import FORMAT
 from ageflax.bundle.model import write
 from ageflax.data.images import INTERPOLATIONS
 from ageflax.errors import InputError
-from ageflax.import_weights import classes, foreign, preprocessing
-from ageflax.import_weights.foreign import Foreign
+from ageflax.import_weights import classes, preprocessing, read
 from ageflax.import_weights.known import KNOWN
+from ageflax.import_weights.read import Foreign
 from ageflax.training.loop import program
 from ageflax.weights.formats.safetensors import sha256
 
@@ -257,7 +257,7 @@ def run(request: Request, *, say: Callable[[str], None]) -> None:
     deviation = preprocessing.deviation(
         request.deviation, mean_given=request.mean, channels=channels
     )
-    found = foreign.read(request.input, request.framework, request.arch, crop=request.crop or 0)
+    found = read.read(request.input, request.framework, request.arch, crop=request.crop or 0)
     if found.kernel is None and request.classes not in (None, "none"):
         raise InputError(f"{request.input}: no last layer in it that classes could be of")
     if found.kernel is None:

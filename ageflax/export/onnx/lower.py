@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from ageflax.errors import RunError
-from ageflax.export import _contractions, _elementwise, _idioms, _shapes
-from ageflax.export._graph import Const, Graph, Tensor, Value
+from ageflax.export.onnx import contractions, elementwise, idioms, shapes
+from ageflax.export.onnx.graph import Const, Graph, Tensor, Value
 
-_RULES = {**_shapes.RULES, **_contractions.RULES}
+_RULES = {**shapes.RULES, **contractions.RULES}
 # What JAX would compile first, for each shape anew: of norms and biases there are hundreds.
 _BY_NUMPY = {"add": np.add, "div": np.divide, "mul": np.multiply, "sub": np.subtract}
 _CALLS = {"closed_call", "custom_jvp_call", "custom_vjp_call", "jit", "pjit"}
@@ -44,7 +44,7 @@ def _known(graph: Graph, eqn: Any, constants: Sequence[Const]) -> list[Value]:
         return [Const(constants[0].value.reshape(eqn.outvars[0].aval.shape), name)]
     if primitive in _BY_NUMPY:
         return [Const(_BY_NUMPY[primitive](*(value.value for value in constants)), name)]
-    if primitive in _elementwise.ELEMENTWISE:
+    if primitive in elementwise.ELEMENTWISE:
         arrays = np.broadcast_arrays(*(value.value for value in constants))
     else:
         whole = [
@@ -65,14 +65,14 @@ def _computed(graph: Graph, eqn: Any, values: Sequence[Value]) -> Sequence[Value
 
 def _node(graph: Graph, eqn: Any, values: Sequence[Value]) -> Value | list[Tensor]:
     primitive = eqn.primitive.name
-    if (found := _idioms.recognised(graph, primitive, values)) is not None:
+    if (found := idioms.recognised(graph, primitive, values)) is not None:
         return found
-    if primitive in _elementwise.UNARY:
-        return _elementwise.unary(graph, primitive, *values)
-    if primitive in _elementwise.BINARY:
-        return _elementwise.binary(graph, primitive, *values)
-    if primitive in _elementwise.ELEMENTWISE:
-        return _elementwise.other(graph, primitive, values)
+    if primitive in elementwise.UNARY:
+        return elementwise.unary(graph, primitive, *values)
+    if primitive in elementwise.BINARY:
+        return elementwise.binary(graph, primitive, *values)
+    if primitive in elementwise.ELEMENTWISE:
+        return elementwise.other(graph, primitive, values)
     if primitive not in _RULES:
         raise NotImplementedError(primitive)
     return _RULES[primitive](graph, eqn, *values)

@@ -9,11 +9,11 @@ import numpy as np
 from ageflax import __version__
 from ageflax.bundle.onnx import INPUT
 from ageflax.errors import InputError, RunError
-from ageflax.export import _precision
-from ageflax.export._graph import BATCH, Const, Graph, Tensor
-from ageflax.export._lower import lower
-from ageflax.export._serving import Serving
-from ageflax.export._tidy import tidy
+from ageflax.export.onnx.graph import BATCH, Const, Graph, Tensor
+from ageflax.export.onnx.lower import lower
+from ageflax.export.onnx.precision import compress
+from ageflax.export.onnx.tidy import tidy
+from ageflax.export.serving import Serving
 
 OPSETS = range(13, 24)
 OPSET = 17  # what onnxruntime 1.12 and OpenCV 4.8 already read
@@ -91,7 +91,7 @@ class OnnxFile:
     def __init__(self, serving: Serving, *, opset: int, precision: str):
         self._onnx, self._onnxruntime = packages()
         graph = graph_of(serving, opset=opset)
-        _precision.compress(graph, precision)
+        compress(graph, precision)
         self._content = _proto(self._onnx, graph, serving).SerializeToString()
         self._names = list(serving.outputs)
         self.more = {"opset": opset}

@@ -8,9 +8,9 @@ import jax
 import numpy as np
 
 from ageflax.bundle import onnx
-from ageflax.export import _precision
-from ageflax.export._graph import BATCH
-from ageflax.export._serving import Serving
+from ageflax.export.onnx.graph import BATCH
+from ageflax.export.onnx.precision import compressed, restored
+from ageflax.export.serving import Serving
 from ageflax.training.loop import step
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -30,13 +30,13 @@ class StableHloFile:
     """
 
     def __init__(self, serving: Serving, *, precision: str):
-        variables = _precision.compressed(serving.model.variables, precision)
+        variables = compressed(serving.model.variables, precision)
         (batch,) = jax.export.symbolic_shape(BATCH)
         given = jax.ShapeDtypeStruct((batch, *serving.shape), serving.dtype)
         names = list(serving.outputs)
 
         def answer(images: jax.Array) -> dict[str, jax.Array]:
-            return dict(zip(names, serving(_precision.restored(variables), images), strict=True))
+            return dict(zip(names, serving(restored(variables), images), strict=True))
 
         exported = jax.export.export(step.compiled(answer), platforms=PLATFORMS)(given)
         self._content = exported.serialize()

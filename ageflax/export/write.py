@@ -7,11 +7,12 @@ from pathlib import Path
 
 from ageflax.bundle.model import Model
 from ageflax.errors import InputError, RunError
-from ageflax.export import _onnx_file, _stablehlo_file, _verification
-from ageflax.export._description import describe
-from ageflax.export._precision import PRECISIONS
-from ageflax.export._serving import CROPS, LAYOUTS, serving
-from ageflax.export._verification import Differences
+from ageflax.export import stablehlo, verification
+from ageflax.export.description import describe
+from ageflax.export.onnx.file import OPSET, OPSETS, OnnxFile
+from ageflax.export.onnx.precision import PRECISIONS
+from ageflax.export.serving import CROPS, LAYOUTS, serving
+from ageflax.export.verification import Differences
 from ageflax.runtime import files
 
 SUFFIXES = (".onnx", ".stablehlo")
@@ -36,11 +37,11 @@ class Written:
 def _replaced(path: Path) -> Iterator[Path]:
     """`files.replacing`, and with it the description that a StableHLO file has beside it."""
     with files.replacing(path) as temporary:
-        beside = _stablehlo_file.described_at(temporary)
+        beside = stablehlo.described_at(temporary)
         try:
             yield temporary
             if beside.exists():
-                beside.replace(_stablehlo_file.described_at(path))
+                beside.replace(stablehlo.described_at(path))
         finally:
             beside.unlink(missing_ok=True)
 
@@ -69,7 +70,7 @@ def export(
     crops: str = "center",
     layout: str = "nhwc_rgb_uint8",
     precision: str = "float32",
-    opset: int = _onnx_file.OPSET,
+    opset: int = OPSET,
     faces: Path | None = None,
     thorough: bool = False,
     say: Callable[[str], None] = lambda line: None,
@@ -101,28 +102,28 @@ def export(
         crops=(crops, CROPS),
         layout=(layout, LAYOUTS),
         precision=(precision, PRECISIONS),
-        opset=(opset, _onnx_file.OPSETS),
+        opset=(opset, OPSETS),
     )
     served = serving(model, layout=layout, crops=crops)
-    sizes = _verification.THOROUGH if thorough or faces else _verification.QUICK
+    sizes = verification.THOROUGH if thorough or faces else verification.QUICK
     if faces is not None:
-        tried = _verification.read_faces(served, faces, max(sizes))
+        tried = verification.read_faces(served, faces, max(sizes))
     else:
-        tried = _verification.random_faces(model.config["input"]["resize"], max(sizes))
+        tried = verification.random_faces(model.config["input"]["resize"], max(sizes))
     if path.suffix == ".onnx":
-        file = _onnx_file.OnnxFile(served, opset=opset, precision=precision)
+        file = OnnxFile(served, opset=opset, precision=precision)
     else:
-        file = _stablehlo_file.StableHloFile(served, precision=precision)
+        file = stablehlo.StableHloFile(served, precision=precision)
     with _replaced(path) as temporary:
         file.write(temporary)
         say("verifying against JAX")
         answer = file.answers(temporary)
-        differences, within = _verification.compare(served, answer, tried, sizes)
+        differences, within = verification.compare(served, answer, tried, sizes)
         if precision == "float32" and not within:
             lines = "\n".join(differences.lines())
             raise RunError(
                 f"{path}: not written: its answers differ from JAX's by more than"
-                f" {_verification.TOLERANCE:g}\n{lines}"
+                f" {verification.TOLERANCE:g}\n{lines}"
             )
         described = describe(served, differences, precision=precision, **file.more)
         file.describe(temporary, described)

@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 
-from ageflax.export._graph import Graph, Node
+from ageflax.export.onnx.graph import Graph, Node
 
 _AFFINE = ("Add", "Sub", "Mul")
 
