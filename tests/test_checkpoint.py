@@ -13,9 +13,9 @@ import orbax.checkpoint as ocp
 import pytest
 from ageflax.training.loop.checkpoints import Checkpoints, _plain
 
+from ageflax.arrays import TrainState
 from ageflax.errors import RunError
 from ageflax.runtime.mesh import make_mesh, replicated
-from ageflax.structs import TrainState
 
 
 def state_of(step: int, mesh=None) -> TrainState:

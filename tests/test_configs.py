@@ -11,8 +11,8 @@ import pytest
 from ageflax.training.loop.step import init_state
 
 from ageflax import config as configuration
+from ageflax.arrays import Batch, TrainState
 from ageflax.runtime.mesh import make_mesh
-from ageflax.structs import Batch, TrainState
 from ageflax.training.loop import program
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.py"))

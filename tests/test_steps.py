@@ -17,9 +17,9 @@ from ageflax.training.loop.step import (
 
 from ageflax import config as configuration
 from ageflax import losses, models
+from ageflax.arrays import Batch, TrainState
 from ageflax.augment.views import Preprocessing, eval_views
 from ageflax.runtime.mesh import make_mesh
-from ageflax.structs import Batch, TrainState
 from ageflax.training.loop import program
 
 PREPROCESSING = Preprocessing(crop=27, mirror=True, channels="bgr")

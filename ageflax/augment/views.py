@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
+from ageflax.arrays import AnyArray
 from ageflax.augment import geometric, photometric
-from ageflax.structs import AnyArray
 
 # Numbers that tell the draws of one step apart; those of crop and mirror came before them.
 _AFFINE, _LIGHT, _ERASING = 2, 3, 4

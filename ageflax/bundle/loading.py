@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from ageflax.arrays import Batch, TrainState
 from ageflax.augment.views import Preprocessing
 from ageflax.bundle import description, files, licences
 from ageflax.bundle.model import Model, check_alike, load_all
 from ageflax.bundle.onnx import OnnxModel
 from ageflax.errors import InputError
 from ageflax.runtime.mesh import replicated
-from ageflax.structs import Batch, TrainState
 from ageflax.training.loop.loss import Recipe
 from ageflax.training.loop.step import EvalStep, make_eval_step
 from ageflax.weights import hub as weights_hub

@@ -20,6 +20,7 @@ from safetensors.numpy import save_file
 
 from ageflax import __version__, labels, losses
 from ageflax import config as configuration
+from ageflax.arrays import AnyArray, TrainState
 from ageflax.augment.views import Preprocessing, eval_views
 from ageflax.bundle import card, licences
 from ageflax.bundle.description import FORMAT, check
@@ -30,7 +31,6 @@ from ageflax.data.dataset import Target
 from ageflax.errors import InputError, one_line
 from ageflax.metrics.ages import Ages, ages_of
 from ageflax.runtime import files
-from ageflax.structs import AnyArray, TrainState
 from ageflax.training.loop import program
 
 

@@ -12,12 +12,12 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from ageflax import config as configuration
+from ageflax.arrays import Batch, TrainState
 from ageflax.compile_for import hlo
 from ageflax.compile_for.chips import Slice
 from ageflax.config import Config
 from ageflax.errors import InputError, RunError
 from ageflax.runtime.mesh import check_divides, make_mesh
-from ageflax.structs import Batch, TrainState
 from ageflax.training.loop import program
 from ageflax.training.loop.step import init_state
 

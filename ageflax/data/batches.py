@@ -16,12 +16,12 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from ageflax.arrays import Batch
 from ageflax.data.order import ShuffledRows
 from ageflax.data.reading import StoredPixels, stream
 from ageflax.errors import InputError
 from ageflax.runtime import hosts
 from ageflax.runtime.mesh import batched, own_share, put, replicated, shard_batch
-from ageflax.structs import Batch
 from ageflax.training.loop.step import make_gather, make_pixel_sum
 
 Labels = dict[str, np.ndarray]

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from ageflax.arrays import Batch
 from ageflax.bundle import loading
 from ageflax.data import images, reading
 from ageflax.data.batches import OnHost, Placement, Streamed
@@ -25,7 +26,6 @@ from ageflax.evaluation.settings import Settings
 from ageflax.runtime import files
 from ageflax.runtime.mesh import make_mesh
 from ageflax.runtime.progress import Progress
-from ageflax.structs import Batch
 
 
 @dataclasses.dataclass(frozen=True)

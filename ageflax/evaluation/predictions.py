@@ -8,8 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from ageflax.arrays import AnyArray, Batch
 from ageflax.runtime.mesh import whole
-from ageflax.structs import AnyArray, Batch
 
 # Batches dispatched before the first one's result is waited for.
 _IN_FLIGHT = 3

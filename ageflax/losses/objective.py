@@ -6,7 +6,7 @@ import dataclasses
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from ageflax.structs import AnyArray
+from ageflax.arrays import AnyArray
 
 
 def known(labels: Num[AnyArray, " b"]) -> Bool[Array, " b"]:

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Num
 
+from ageflax.arrays import AnyArray
 from ageflax.losses.objective import Objective, known, nearest
-from ageflax.structs import AnyArray
 
 
 def face_weights(

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from ageflax import labels
+from ageflax.arrays import Batch
 from ageflax.bundle import loading
 from ageflax.data.dataset import Target
 from ageflax.errors import InputError, RunError
@@ -15,7 +16,6 @@ from ageflax.metrics.ages import ages_of
 from ageflax.predict.alignment import Framing
 from ageflax.predict.face import Answer
 from ageflax.runtime.mesh import make_mesh
-from ageflax.structs import Batch
 
 CROPS = ("center", "mirror", "ten")
 # Faces go through the model so many at once, padded where need be: three compilations, whatever comes.

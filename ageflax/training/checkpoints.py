@@ -16,9 +16,9 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
+from ageflax.arrays import TrainState
 from ageflax.errors import RunError
 from ageflax.runtime import hosts
-from ageflax.structs import TrainState
 
 # Two, so that the one before is there when the latest turns out damaged.
 _LATEST_KEPT = 2

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from ageflax.arrays import Params
 from ageflax.errors import InputError
-from ageflax.structs import Params
 
 
 def _path(keys: Any) -> str:

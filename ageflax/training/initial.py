@@ -6,13 +6,13 @@ import jax
 import numpy as np
 
 from ageflax import losses
+from ageflax.arrays import TrainState
 from ageflax.config import Config
 from ageflax.data.batches import OnHost, Placement
 from ageflax.data.splits import Split
 from ageflax.errors import InputError
 from ageflax.runtime.mesh import put, whole
 from ageflax.runtime.progress import Progress
-from ageflax.structs import TrainState
 from ageflax.training.loop import step
 from ageflax.training.loop.program import Program
 from ageflax.weights import transfer

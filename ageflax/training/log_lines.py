@@ -11,8 +11,8 @@ import jax
 import numpy as np
 import optax
 
+from ageflax.arrays import Metrics
 from ageflax.errors import RunError
-from ageflax.structs import Metrics
 from ageflax.training.loop.log import MetricsLog
 
 # Steps dispatched before the oldest is waited for: enough to keep any device busy, few enough that

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 
+from ageflax.arrays import Batch, TrainState
 from ageflax.data.batches import Placement
 from ageflax.data.order import ShuffledRows
 from ageflax.errors import RunError
@@ -13,7 +14,6 @@ from ageflax.evaluation.figures import scores
 from ageflax.evaluation.predictions import predict
 from ageflax.runtime import hosts, preemption
 from ageflax.runtime.progress import Progress
-from ageflax.structs import Batch, TrainState
 from ageflax.training.loop.checkpoints import Checkpoints
 from ageflax.training.loop.fold import Fold, eval_batch_size
 from ageflax.training.loop.log import MetricsLog

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from ageflax import losses
+from ageflax.arrays import AnyArray, Metrics, Params, TrainState
 from ageflax.augment.views import Preprocessing
-from ageflax.structs import AnyArray, Metrics, Params, TrainState
 from ageflax.training.loop.freezing import Frozen, statistics_kept
 
 

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
+from ageflax.arrays import Params
 from ageflax.config import Config
 from ageflax.errors import InputError
-from ageflax.structs import Params
 
 # What Smith & Topin's peak is divided by at the first step, and that again at the last; PyTorch's.
 _FIRST_DIVISOR, _LAST_DIVISOR = 25.0, 1e4

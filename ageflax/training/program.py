@@ -14,11 +14,11 @@ from jax.sharding import Mesh
 
 from ageflax import config as configuration
 from ageflax import losses, models
+from ageflax.arrays import Params
 from ageflax.augment.views import Preprocessing
 from ageflax.config import Config
 from ageflax.errors import InputError
 from ageflax.models import Head
-from ageflax.structs import Params
 from ageflax.training.loop import freezing, optimizer
 from ageflax.training.loop import step as steps
 from ageflax.training.loop.freezing import Frozen

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 
 from ageflax import config as configuration
+from ageflax.arrays import TrainState
 from ageflax.bundle import model
 from ageflax.data import splits
 from ageflax.evaluation.figures import fit_temperatures, measure
 from ageflax.evaluation.predictions import Predictions, predict
 from ageflax.evaluation.predictions_csv import write_predictions
 from ageflax.runtime import files, hosts, preemption
-from ageflax.structs import TrainState
 from ageflax.training.loop import initial
 from ageflax.training.loop.checkpoints import Checkpoints
 from ageflax.training.loop.fold import Fold, eval_batch_size

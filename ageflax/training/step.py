@@ -12,11 +12,11 @@ from flax import linen as nn
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
+from ageflax.arrays import AnyArray, Batch, Metrics, TrainState
 from ageflax.augment import mixing
 from ageflax.augment.views import chosen_features, eval_views, training_views
 from ageflax.models.layers.response_norm.platform import traced_for
 from ageflax.runtime.mesh import batched, replicated
-from ageflax.structs import AnyArray, Batch, Metrics, TrainState
 from ageflax.training.loop import optimizer
 from ageflax.training.loop.freezing import Frozen
 from ageflax.training.loop.loss import BatchLoss, Recipe, Targets, gradients, variables

@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ageflax.arrays import Params
 from ageflax.config import Config
 from ageflax.errors import InputError
-from ageflax.structs import Params
 from ageflax.weights import hub
 from ageflax.weights.formats import safetensors
 from ageflax.weights.matching.names import to_ours

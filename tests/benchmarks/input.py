@@ -20,6 +20,7 @@ import cv2
 import jax
 import numpy as np
 
+from ageflax.arrays import Batch
 from ageflax.augment.views import Preprocessing, training_views
 from ageflax.data import batches, images, pixel_cache, reading
 from ageflax.data.building import find
@@ -29,7 +30,6 @@ from ageflax.errors import InputError, RunError
 from ageflax.runtime import command_line, files
 from ageflax.runtime.mesh import make_mesh
 from ageflax.runtime.progress import say
-from ageflax.structs import Batch
 from ageflax.training.loop import step
 from tests.benchmarks import machine
 from tests.benchmarks.peer import Peer

@@ -21,6 +21,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ageflax import config as configuration
+from ageflax.arrays import Batch, TrainState
 from ageflax.config import Config
 from ageflax.data import batches as placement
 from ageflax.data import reading
@@ -32,7 +33,6 @@ from ageflax.errors import InputError, RunError
 from ageflax.runtime import command_line, files, huge_pages
 from ageflax.runtime.mesh import make_mesh
 from ageflax.runtime.progress import say
-from ageflax.structs import Batch, TrainState
 from ageflax.training.loop import initial, program
 from tests.benchmarks import machine, recipes_table
 from tests.benchmarks.training_step import forward_gflop

@@ -16,12 +16,12 @@ import jax
 import numpy as np
 
 from ageflax import config as configuration
+from ageflax.arrays import Batch, TrainState
 from ageflax.config import Config
 from ageflax.errors import InputError, RunError
 from ageflax.runtime import command_line, files, huge_pages
 from ageflax.runtime.mesh import batched, make_mesh, replicated
 from ageflax.runtime.progress import say
-from ageflax.structs import Batch, TrainState
 from ageflax.training.loop import program, step
 from tests.benchmarks import machine
 from tests.benchmarks.peer import Peer
