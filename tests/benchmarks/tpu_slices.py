@@ -19,7 +19,7 @@ from ageflax.compile_for import chips, report
 from ageflax.errors import InputError
 from ageflax.runtime import command_line, files
 from ageflax.runtime.progress import say
-from tests.plain_layers import plain_layers
+from tests.support.plain_layers import plain_layers
 
 _CONFIGS = Path(__file__).parents[2] / "configs"
 # Recipe, and faces a chip. Everything learns, in bfloat16.

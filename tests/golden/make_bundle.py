@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from ageflax.bundle.model import load
-from tests import small_bundle
+from tests.support import small_bundle
 
 FOLDER = Path(__file__).with_name("bundle")
 ANSWERS = Path(__file__).with_name("bundle.npz")

@@ -135,7 +135,7 @@ def _safetensors() -> bytes:
 
 def _torch(size: int) -> bytes:
     """An archive of PyTorch whose one storage says that it is of a terabyte."""
-    from tests.weights import torch_writer
+    from tests.weights.formats import torch_writer
 
     state = {name: torch_writer.tensor(np.ones((4, 4), np.float32)) for name in "ab"}
     content = torch_writer.zipped(state)

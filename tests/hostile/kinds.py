@@ -143,7 +143,7 @@ def _photographs(folder: Path) -> Case:
 
 def _predict(folder: Path) -> Case:
     from ageflax.predict import Predictor
-    from tests import small_bundle
+    from tests.support import small_bundle
     from tfds_builders.synthetic_faces import drawing, population
 
     predictor = Predictor(small_bundle.write(folder / "bundle"), detector="haar")
@@ -186,7 +186,7 @@ def _safetensors(folder: Path) -> Case:
 def _bundle(name: str) -> Callable[[Path], Case]:
     def make(folder: Path) -> Case:
         from ageflax.bundle.model import load
-        from tests import small_bundle
+        from tests.support import small_bundle
 
         directory = small_bundle.write(folder / "bundle")
         path = directory / name
@@ -202,7 +202,7 @@ def _foreign(framework: str, arch: str, crop: int, path: Path) -> Callable[[byte
 
 
 def _caffemodel(folder: Path) -> Case:
-    from tests.weights import caffe_nets
+    from tests.weights.formats import caffe_nets
 
     layers = caffe_nets.levi(1 / 96, crop=67)
     weights = caffe_nets.drawn(layers)
@@ -212,7 +212,7 @@ def _caffemodel(folder: Path) -> Case:
 
 def _binaryproto(folder: Path) -> Case:
     from ageflax.weights.formats import caffe
-    from tests.weights import caffe_nets
+    from tests.weights.formats import caffe_nets
 
     seeds = [caffe_nets.mean_file(np.full((n, n, 3), 100, np.float32)) for n in (1, 8)]
     return Case(seeds, _to_file(folder / "mean.binaryproto", caffe.read_mean))
@@ -221,7 +221,7 @@ def _binaryproto(folder: Path) -> Case:
 def _onnx_weights(folder: Path) -> Case:
     from onnx import TensorProto
 
-    from tests.weights import onnx_nets
+    from tests.weights.formats import onnx_nets
 
     nets = [onnx_nets.vgg16(), onnx_nets.vgg16(constants="node")]
     models = [net.model(32) for net in nets]
@@ -245,7 +245,7 @@ def _onnx_model(folder: Path) -> Case:
     from ageflax import export
     from ageflax.bundle import loading
     from ageflax.bundle.model import load
-    from tests import small_bundle
+    from tests.support import small_bundle
 
     path = folder / "model.onnx"
     export.export(load(small_bundle.write(folder / "bundle")), path)
@@ -279,7 +279,8 @@ def payloads(folder: Path) -> list[bytes]:
 
 def _torch(container: str) -> Callable[[Path], Case]:
     def make(folder: Path) -> Case:
-        from tests.weights import foreign_states, torch_writer
+        from tests.weights import foreign_states
+        from tests.weights.formats import torch_writer
 
         write = torch_writer.CONTAINERS[container]
         state = {
@@ -342,7 +343,7 @@ def _checkpoint(name: str) -> Callable[[Path], Case]:
     def make(folder: Path) -> Case:
         from ageflax.training.loop.checkpoints import Checkpoints
 
-        from tests.test_checkpoint import state_of
+        from tests.training.test_checkpoints import state_of
 
         template = state_of(1)
         checkpoints = Checkpoints(folder / "checkpoints", say=lambda line: None)
@@ -394,7 +395,7 @@ def _run(name: str) -> Callable[[Path], Case]:
         from ageflax.evaluation.predictions_csv_read import read_predictions
         from ageflax.report import comparison
         from ageflax.report.comparison import text
-        from tests.finished_runs import write_run
+        from tests.support.finished_runs import write_run
 
         for run, seed in (("one", 0), ("other", 1)):
             write_run(folder / run, seed=seed)

@@ -22,8 +22,8 @@ from ageflax.data.building import archives
 from ageflax.errors import InputError, RunError, one_line
 from ageflax.evaluation.predictions_csv_read import read_predictions
 from ageflax.report import comparison
-from tests import small_bundle
-from tests.finished_runs import write_run
+from tests.support import small_bundle
+from tests.support.finished_runs import write_run
 from tfds_builders.adience import fold_files
 from tfds_builders.imdb_wiki import dummy_tree, mat_file, metadata
 from tfds_builders.labeled_faces import labels_file

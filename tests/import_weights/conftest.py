@@ -3,7 +3,7 @@
 import pytest
 
 from ageflax.import_weights import __main__ as command
-from tests.weights import caffe_nets
+from tests.weights.formats import caffe_nets
 
 AGES = "0-2,4-6,8-12,15-20,25-32,38-43,48-53,60-100"
 

@@ -10,7 +10,7 @@ import pytest
 
 from ageflax.bundle import loading, model
 from tests.import_weights.conftest import AGES
-from tests.weights import caffe_nets
+from tests.weights.formats import caffe_nets
 
 
 def faces(side, count=2, seed=1):

@@ -15,8 +15,9 @@ from ageflax.bundle.model import load
 from ageflax.import_weights import __main__ as command
 from tests.conftest import SMALL_FACES
 from tests.import_weights.conftest import AGES
-from tests.weights import caffe_nets, foreign_states
-from tests.weights.torch_writer import legacy, tensor, zipped
+from tests.weights import foreign_states
+from tests.weights.formats import caffe_nets
+from tests.weights.formats.torch_writer import legacy, tensor, zipped
 
 RGB = ("--channels=rgb", "--mean=imagenet")
 

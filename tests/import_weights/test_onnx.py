@@ -12,7 +12,7 @@ from onnx.external_data_helper import convert_model_to_external_data
 
 from ageflax.bundle.model import load
 from tests.import_weights.conftest import AGES
-from tests.weights import onnx_nets
+from tests.weights.formats import onnx_nets
 
 WORDS = ("--channels=rgb", "--mean=none", f"--classes={AGES}")
 

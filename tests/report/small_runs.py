@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from ageflax import labels, metrics, report
-from tests.finished_runs import summarised
-from tests.html_page import Page
+from tests.support.finished_runs import summarised
+from tests.support.html_page import Page
 
 
 def write_fold(

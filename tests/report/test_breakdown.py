@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from ageflax import report
-from tests.finished_runs import write_run
-from tests.html_page import Page
 from tests.report.small_runs import age, finish, gender, page, write_fold
+from tests.support.finished_runs import write_run
+from tests.support.html_page import Page
 
 GENDERS = {
     "female": {"faces": 3, "exact": 2 / 3, "one_off": 1.0, "mae": 4.0, "cs5": 0.5, "bias": -1.5},

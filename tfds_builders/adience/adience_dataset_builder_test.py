@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core import dataset_metadata
 
 from ageflax.errors import InputError
-from tests.built_dataset import examples, metadata
+from tests.support.built_dataset import examples, metadata
 from tfds_builders.adience import adience_dataset_builder, fold_files, photographs
 from tfds_builders.adience.dummy_build import build, pack
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ageflax.errors import InputError, RunError
-from tests.built_dataset import examples, metadata
+from tests.support.built_dataset import examples, metadata
 from tfds_builders.adience import survey
 from tfds_builders.adience.adience_dataset_builder import Builder
 from tfds_builders.adience.dummy_build import build, pack

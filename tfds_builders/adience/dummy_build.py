@@ -3,7 +3,7 @@
 import tarfile
 from pathlib import Path
 
-from tests.built_dataset import builds
+from tests.support.built_dataset import builds
 
 from .adience_dataset_builder import Builder
 

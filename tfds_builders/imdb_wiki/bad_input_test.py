@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ageflax.errors import InputError, RunError
-from tests.built_dataset import examples, metadata
+from tests.support.built_dataset import examples, metadata
 from tfds_builders.imdb_wiki import download, records
 from tfds_builders.imdb_wiki.dummy_tree import Face, build, lay_out, pack
 

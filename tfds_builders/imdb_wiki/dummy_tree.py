@@ -12,7 +12,7 @@ import numpy as np
 import scipy.io
 from PIL import Image
 
-from tests.built_dataset import builds
+from tests.support.built_dataset import builds
 
 from .imdb_wiki_dataset_builder import Builder
 

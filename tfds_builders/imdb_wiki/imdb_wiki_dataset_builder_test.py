@@ -15,8 +15,8 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core import dataset_metadata
 
 from ageflax.errors import InputError
-from tests.built_dataset import examples
-from tests.built_dataset import metadata as saved_metadata
+from tests.support.built_dataset import examples
+from tests.support.built_dataset import metadata as saved_metadata
 from tfds_builders.imdb_wiki import crops, imdb_wiki_dataset_builder, metadata, records
 from tfds_builders.imdb_wiki.conftest import IMDB, REJECTED, WIKI
 from tfds_builders.imdb_wiki.dummy_tree import (

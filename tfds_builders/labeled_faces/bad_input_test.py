@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ageflax.errors import InputError, RunError
-from tests.built_dataset import metadata
+from tests.support.built_dataset import metadata
 from tfds_builders.labeled_faces import labeled_faces_dataset_builder
 from tfds_builders.labeled_faces.dummy_build import ROWS, build, draw, encode, lay_out
 from tfds_builders.labeled_faces.labeled_faces_dataset_builder import Builder

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tests.built_dataset import builds
+from tests.support.built_dataset import builds
 
 from .labeled_faces_dataset_builder import Builder
 

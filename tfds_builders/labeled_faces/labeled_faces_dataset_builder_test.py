@@ -16,7 +16,7 @@ from ageflax.data import images
 from ageflax.data.building.find import open_dataset
 from ageflax.data.reading import Decoding, load
 from ageflax.errors import InputError
-from tests.built_dataset import examples, metadata
+from tests.support.built_dataset import examples, metadata
 from tfds_builders.labeled_faces.dummy_build import build, draw, encode, lay_out
 from tfds_builders.labeled_faces.labeled_faces_dataset_builder import Builder
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from ageflax.data.washing.rules import near_duplicates
-from tests.built_dataset import examples
+from tests.support.built_dataset import examples
 from tfds_builders.labeled_faces.dummy_build import build, encode
 
 

@@ -1,0 +1,128 @@
+"""README.md of a bundle, read as the hub reads it."""
+
+import json
+
+import pytest
+from huggingface_hub import ModelCard
+
+from ageflax.bundle.card import add_summary
+from tests.support import small_bundle
+
+YEARS = {"faces": 90, "mae": 5.125, "cs5": 0.5, "bands": {"0-12": {"faces": 0, "mae": None},
+         "13-17": {"faces": 90, "mae": 4.25}}}  # fmt: skip
+CLASSES = {"female": {"faces": 40, "recall": 0.75}, "male": {"faces": 0, "recall": None}}
+FIGURES = {
+    "gender": {"faces": 90, "exact": 0.875, "majority_floor": 0.5, "per_class": CLASSES},
+    "age": {"faces": 80, "exact": 0.5, "one_off": 0.75, "majority_floor": None, "years": YEARS,
+            "calibration": {"ece": 0.0625, "ece_scaled": 0.03125}},
+}  # fmt: skip
+
+
+def words(path) -> str:
+    return " ".join((path / "README.md").read_text().split())
+
+
+def test_its_front_matter_is_what_the_hub_wants(tmp_path):
+    small_bundle.write(tmp_path, figures=FIGURES)
+    data = ModelCard.load(tmp_path / "README.md").data.to_dict()
+    assert (data["license"], data["license_name"]) == ("other", "terms-of-the-training-data")
+    assert data["library_name"] == "ageflax"
+    assert data["pipeline_tag"] == "image-classification"
+    assert {"age-estimation", "gender-classification", "levi_hassner"} <= set(data["tags"])
+    assert data["metrics"] == ["accuracy", "mae", "one_off_accuracy"]
+    (index,) = data["model-index"]
+    (result,) = index["results"]
+    assert {metric["name"]: metric["value"] for metric in result["metrics"]} == {
+        "gender: accuracy": 0.875,
+        "age: accuracy": 0.5,
+        "age: mae": 5.125,
+        "age: one_off_accuracy": 0.75,
+    }
+    assert result["task"]["name"] == "age and gender from a face"
+    assert (result["dataset"]["type"], result["dataset"]["split"]) == ("adience", "fold_2")
+
+
+@pytest.mark.parametrize(
+    ("licence", "expected"),
+    [("Apache-2.0", "apache-2.0"), (None, "unknown"), ("Mine: no", "other")],
+)
+def test_its_licence_is_that_of_the_data(licence, expected, tmp_path):
+    small_bundle.write(tmp_path, data={"name": "x: y", "licence": licence})
+    assert ModelCard.load(tmp_path / "README.md").data.to_dict()["license"] == expected
+
+
+def test_it_states_figures_calibration_classes_and_framing(tmp_path):
+    eyes = [[0.31, 0.4], [0.69, 0.4]]
+    small_bundle.write(tmp_path, figures=FIGURES, calibration={"age": 1.5}, eyes=eyes)
+    card = words(tmp_path)
+    assert "6,290 parameters, trained with ageflax" in card
+    assert "| gender | 90 | 87.5 % | - | 50.0 % |" in card
+    assert "| age | 80 | 50.0 % | 75.0 % | - |" in card
+    assert 'Right answers by class of "gender": female: 75.0 % of 40.' in card
+    assert "mean absolute error 5.12 years, 50.0 % within five. By age: 13-17: 4.2" in card
+    assert "calibration error 6.2 % on the test faces as the probabilities come, 3.1 % at" in card
+    assert (
+        "left lies at (31 %, 40 %) of its width and height, and the one on its right at (69 %"
+        in card
+    )
+    assert "children and the elderly" in card
+    assert "By form, for research only." in card
+
+
+def test_the_crops_margin_is_in_it(tmp_path):
+    small_bundle.write(tmp_path, crop_margin=0.4)
+    assert "on its longer side, with 40 % of its side added on each side." in words(tmp_path)
+
+
+def test_of_a_run_every_fold_is_stated_in_each(tmp_path):
+    tasks = {
+        "age": {"exact": {"mean": 0.5, "std": 0.1, "folds": [0.4, 0.6]}, "faces": 9,
+                "mae": {"mean": 5.0, "std": None, "folds": [5.0, None]}},
+        "gender": {"exact": {"mean": None, "std": None, "folds": [None, None]}},
+    }  # fmt: skip
+    for fold in (0, 3):
+        small_bundle.write(tmp_path / f"fold_{fold}" / "bundle", figures=FIGURES)
+    add_summary(tmp_path, {"folds": [0, 3], "tasks": tasks})
+    for fold in (0, 3):
+        folder = tmp_path / f"fold_{fold}" / "bundle"
+        card = words(folder)
+        assert "| task | figure | fold 0 | fold 3 | mean |" in card
+        assert "| age | exact | 40.0 % | 60.0 % | 50.0 % ± 10.0 % |" in card
+        assert "| age | mean absolute error | 5.00 years | - | 5.00 years |" in card
+        assert "| gender | exact |" not in card
+        described = json.loads((folder / "config.json").read_text())
+        assert described["cross_validation"]["folds"] == [0, 3]
+        assert described["cross_validation"]["tasks"]["age"]["mae"]["mean"] == 5.0
+        assert sorted(path.name for path in folder.iterdir()) == [
+            "README.md",
+            "config.json",
+            "model.safetensors",
+        ]
+
+
+def test_a_bundle_that_was_taken_away_stays_away(tmp_path):
+    small_bundle.write(tmp_path / "fold_0" / "bundle")
+    add_summary(tmp_path, {"folds": [0, 1], "tasks": {}})
+    assert not (tmp_path / "fold_1").exists()
+
+
+@pytest.mark.parametrize("empty", [None, {}])
+def test_of_imported_weights_little_is_known_and_the_card_says_so(empty, tmp_path):
+    origin = {"format": "caffe", "file": "age_net.caffemodel", "sha256": "ab" * 32}
+    small_bundle.write(
+        tmp_path,
+        data=empty,
+        figures=empty,
+        protocol=empty,
+        calibration=empty,
+        source={"ageflax": "0.1.0", "imported_from": origin},
+    )
+    card = words(tmp_path)
+    assert (
+        "6,290 parameters, imported with ageflax 0.1.0 from `age_net.caffemodel` (caffe, sha256"
+        " abababababababab)." in card
+    )
+    assert "None were measured by this project." in card
+    assert "The terms of the data, which the weights inherit, are not recorded." in card
+    assert "None" not in card.replace("None were measured", "").replace("face[None]", "")
+    assert ModelCard.load(tmp_path / "README.md").data.to_dict()["license"] == "unknown"

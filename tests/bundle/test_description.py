@@ -1,0 +1,179 @@
+"""What config.json of a bundle may not say."""
+
+import json
+import re
+
+import pytest
+
+from ageflax.bundle import description, model
+from ageflax.errors import InputError
+from ageflax.training.loop import program
+from tests.support import small_bundle
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    return small_bundle.write(tmp_path_factory.mktemp("original") / "bundle")
+
+
+def refused(original, tmp_path, text) -> str:
+    """What loading says of the same weights with another config.json."""
+    (tmp_path / "config.json").write_text(text)
+    (tmp_path / "model.safetensors").write_bytes((original / "model.safetensors").read_bytes())
+    with pytest.raises(InputError) as caught:
+        model.load(tmp_path)
+    message = str(caught.value)
+    assert len(message.splitlines()) == 1
+    assert len(message) < 700
+    assert message.isprintable()
+    return message
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "not readable JSON"),
+        ("[" * 100_000, "not readable JSON: brackets without end"),
+        ('{"a":' * 100_000, "not readable JSON: brackets without end"),
+        ('{"format": 2, "format": 1}', "not readable JSON: a key is given twice"),
+        ('{"format": ' + "9" * 10_000 + "}", "not readable JSON"),
+        ("[]", "no JSON object"),
+        ("null", "no JSON object"),
+        ("{}", "bundle format None is not known"),
+        ('{"format": true}', "bundle format True is not known"),
+        ('{"format": "%s"}' % ("x" * 100_000), "is not known"),
+        ('{"format": [2]}', "is not known"),
+        ('{"format": 2}', "its config is damaged: heads: expected the class names of each task"),
+    ],
+)
+def test_what_is_no_description(original, tmp_path, text, message):
+    assert message in refused(original, tmp_path, text)
+
+
+# Groups of config.json, changed; None takes a key away.
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"architecture": {"width": 1e9}}, "model.width = 1000000000.0: must lie in 0.01 to 16"),
+        ({"architecture": {"width": float("nan")}}, "model.width = nan: must lie in"),
+        ({"architecture": {"width": float("inf")}}, "model.width = inf: must lie in"),
+        (
+            {"architecture": {"width": "9" * 1_000_000}},
+            "an option is no number, short word or short",
+        ),
+        ({"architecture": {"width": [[[1.0]]]}}, "model.width = (((1.0,),),): expected float"),
+        ({"architecture": {"width": {"a": 1}}}, "an option is no number, short word or short list"),
+        ({"architecture": {"width": True}}, "model.width = True: expected float"),
+        ({"architecture": {"width": 15.0}}, "its weights are not those of its architecture"),
+        ({"architecture": {"depth": 12}}, "model.depth: levi_hassner has no such option"),
+        ({"architecture": {"wdth": 1.0}}, "unknown key 'model.wdth'; did you mean 'model.width'?"),
+        ({"architecture": {"x.y": 1.0}}, "its config is damaged"),
+        ({"architecture": {"name": "../../x"}}, "model.name = '../../x': not a choice"),
+        ({"architecture": {"dtype": "object"}}, "model.dtype = 'object': not a choice"),
+        ({"architecture": {"head_hidden": [10**9]}}, "is no number of features"),
+        ({"architecture": {"head_hidden": [8] * 99}}, "more than 16 hidden layers"),
+        ({"architecture": {"head_hidden": [8] * 10_000}}, "an option is no number"),
+        ({"loss": {"age": "exec"}}, "loss.age = 'exec': not a choice"),
+        ({"loss": {"deviation": -1.0}}, "loss.deviation = -1.0: must lie in"),
+        ({"input": {"resize": 10**9}}, "data.resize = 1000000000: must lie in 8 to 4096"),
+        ({"input": {"resize": -1}}, "data.resize = -1: must lie in"),
+        ({"input": {"resize": "32"}}, "data.resize = '32': expected int"),
+        ({"input": {"crop": 33}}, "data.crop = 33 is larger than data.resize = 32"),
+        ({"input": {"crop": 27.0}}, "data.crop = 27.0: expected int"),
+        ({"input": {"channels": "grey"}}, "its weights are not those of its architecture"),
+        ({"input": {"channels": "cmyk"}}, "data.channels = 'cmyk': not a choice"),
+        ({"input": {"interpolation": "\x1b[2J"}}, "data.interpolation"),
+        ({"calibration": {"age": float("inf")}}, "calibration: age: inf is no temperature"),
+        ({"calibration": {"age": float("nan")}}, "calibration: age: nan is no temperature"),
+        ({"protocol": {"most_frontal": "all"}}, "protocol: most_frontal is no whole number"),
+    ],
+)
+def test_a_group_that_no_config_has(original, tmp_path, changes, message):
+    described = json.loads((original / "config.json").read_text())
+    for group, values in changes.items():
+        described[group] |= values
+    assert message in refused(original, tmp_path, json.dumps(described))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"architecture": []}, "architecture: expected options by name"),
+        ({"input": []}, "input: expected resize, crop, interpolation, channels"),
+        ({"loss": 3}, "loss: expected options by name"),
+        ({"heads": {}}, "a trunk without heads, which answers nothing"),
+        ({"heads": {"exec": ["a"]}}, "heads: 'exec' is none of age, years, gender"),
+        ({"heads": {"x" * 1_000_000: ["a"]}}, "is damaged: heads: 'xxx"),
+        (
+            {"heads": {"gender": ["male", "female"]}},
+            "heads: gender: expected the 2 classes female, male",
+        ),
+        ({"heads": {"gender": ["x" * 1_000_000, "male"]}}, "heads: gender: expected the 2 classes"),
+        ({"heads": {"gender": "female"}}, "heads: gender: expected the 2 classes"),
+        (
+            {"heads": {"gender": ["female", "male"]}},
+            "its weights are not those of its architecture",
+        ),
+        ({"age_groups": [[0, 10**30]]}, "age_groups: [0, 1"),
+        ({"age_groups": [[k, k] for k in range(5000)]}, "age_groups: expected [low, high] pairs"),
+        ({"age_groups": [[5, 9], [0, 4]]}, "age_groups: [0, 4]: expected [low, high], each above"),
+        ({"age_groups": [[0, float("nan")]]}, "age_groups: [0, nan]: expected"),
+        ({"age_groups": "0-99"}, "age_groups: expected [low, high] pairs"),
+        ({"crop_margin": "wide"}, "crop_margin: expected a share of the face's side"),
+        ({"crop_margin": 1e9}, "crop_margin: expected a share of the face's side"),
+        ({"crop_margin": float("nan")}, "crop_margin: expected a share of the face's side"),
+        ({"eyes": [0.3, 0.4]}, "eyes: expected [[x, y], [x, y]] as fractions"),
+        ({"eyes": [[0.3, 0.4], [0.7, float("inf")]]}, "eyes: expected [[x, y], [x, y]]"),
+        ({"eyes": [[0.3, 0.4]]}, "eyes: expected [[x, y], [x, y]]"),
+        ({"data": "Adience"}, "data: expected an object"),
+        ({"source": [1]}, "source: expected an object"),
+        ({"figures": "good"}, "figures: expected an object"),
+    ],
+)
+def test_a_key_of_another_kind(original, tmp_path, changes, message):
+    described = json.loads((original / "config.json").read_text()) | changes
+    assert message in refused(original, tmp_path, json.dumps(described))
+
+
+def test_each_key_may_be_absent_or_is_missed_in_one_line(original, tmp_path):
+    described = json.loads((original / "config.json").read_text())
+    for key in described:
+        rest = {name: value for name, value in described.items() if name != key}
+        (tmp_path / "config.json").write_text(json.dumps(rest))
+        (tmp_path / "model.safetensors").write_bytes((original / "model.safetensors").read_bytes())
+        if key in ("format", "heads", "input", "architecture"):
+            with pytest.raises(InputError, match=re.escape(str(tmp_path))) as caught:
+                model.load(tmp_path)
+            assert len(str(caught.value).splitlines()) == 1
+        else:
+            assert model.load(tmp_path).heads["gender"] == ["female", "male"]
+
+
+def test_whatever_the_network_raises_is_one_line(original, tmp_path, monkeypatch):
+    def network_of(*arguments):
+        raise ZeroDivisionError("a stride\nof zero")
+
+    monkeypatch.setattr(program, "network_of", network_of)
+    text = (original / "config.json").read_text()
+    assert "no network can be made of it: a stride of zero" in refused(original, tmp_path, text)
+
+
+def test_what_an_older_one_lacks_is_added():
+    config = {"heads": {"gender": ["female", "male"]}, "architecture": {"name": "vgg16"}}
+    config["input"] = {"resize": 256, "crop": 224, "interpolation": "area", "channels": "rgb"}
+    config |= {"data": None, "figures": {}}
+    description.check(config, "here")
+    assert (config["crop_margin"], config["eyes"]) == (0.0, None)
+    assert config["data"] == config["source"] == config["protocol"] == config["calibration"] == {}
+    assert config["age_groups"][0] == [0, 2]
+
+
+def test_age_groups_of_ones_own_are_kept(tmp_path):
+    config = {"heads": {"age": ["0-12", "13-99"]}, "age_groups": [[0, 12], [13, 99]]}
+    config["input"] = {"resize": 32, "crop": 27, "interpolation": "area", "channels": "rgb"}
+    description.check(config, "here")
+    config["heads"] = {"age": ["0-12", "13-100"]}
+    with pytest.raises(
+        InputError, match=r"here: its config is damaged: heads: age: expected the 2"
+    ):
+        description.check(config, "here")

@@ -1,0 +1,31 @@
+"""The command as its tests give it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ageflax import compare
+from tests.support.html_page import Page
+
+
+def compared(tmp_path: Path, *words: Any) -> tuple[Page, dict[str, Any]]:
+    """The page and the JSON that a command line gives."""
+    output = tmp_path / "out" / "page.html"
+    assert compare.main([*map(str, words), f"--output={output}"]) == 0
+    return Page(output), json.loads(output.with_suffix(".json").read_text())
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: Any) -> str:
+    """What is said of a command line that cannot be followed."""
+    assert compare.main([*map(str, words)]) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    return lines[0]
+
+
+def edit(path: Path, change: Any) -> None:
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))

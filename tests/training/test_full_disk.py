@@ -1,0 +1,122 @@
+"""A disk that is full at each of the places a run writes to: in words, at once, and with what was there kept.
+
+A limit on the size of files stands for it. Of checkpoints tests/training/test_checkpoints.py tells.
+"""
+
+import contextlib
+import resource
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ageflax.training.loop.log import MetricsLog
+
+from ageflax import config
+from ageflax.bundle import model
+from ageflax.data.building import find
+from ageflax.errors import RunError
+from ageflax.runtime import command_line, files
+from ageflax.training.loop import cross_validation
+from tests.conftest import SMALL_FACES, small_values
+from tests.support import small_bundle
+
+
+@contextlib.contextmanager
+def full(most: int) -> Iterator[None]:
+    """Within it no file can become larger than so many bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_json_file_stays_as_it_was_and_the_line_names_it(tmp_path, capsys):
+    path = tmp_path / "result.json"
+    files.write_json(path, {"fold": 0})
+    with full(100):
+        assert command_line.run("train", lambda: files.write_json(path, list(range(1000)))) == 1
+    assert capsys.readouterr().err == f"train: {path}: File too large\n"
+    assert contents(tmp_path) == {"result.json": b'{\n  "fold": 0\n}\n'}
+
+
+def rewritten(directory: Path) -> None:
+    small_bundle.write(directory, "age")
+
+
+# Of the weights, and of the card, whose weights are written by then.
+@pytest.mark.parametrize(("most", "name"), [(3000, "model.safetensors"), (1000, "README.md")])
+def test_a_bundle_stays_as_it_was(tmp_path, capsys, monkeypatch, most, name):
+    written = small_bundle.write(tmp_path / "bundle", "gender")
+    before = contents(written)
+    if name == "README.md":
+        monkeypatch.setattr(model, "save_file", lambda tensors, path, metadata: path.touch())
+    with full(most):
+        assert command_line.run("train", lambda: rewritten(written)) == 1
+    line = capsys.readouterr().err
+    assert line.startswith(f"train: {written / name}: File too large")
+    assert line.count("\n") == 1
+    assert contents(written) == before
+    assert list(model.load(written).heads) == ["gender"]
+
+
+def _lines(log: MetricsLog) -> None:
+    try:
+        for step in range(1, 10_000):
+            log.write({"step": step, "loss": 0.5})
+    finally:
+        log.close()
+
+
+@pytest.mark.parametrize("which", ["metrics.jsonl", "events"])
+def test_metrics_end_with_the_disk_and_do_not_wait_for_it(tmp_path, capsys, monkeypatch, which):
+    log = MetricsLog(tmp_path, 0)
+    if which == "events":
+        monkeypatch.setattr(log._file, "write", lambda line: len(line), raising=False)
+    threads = threading.active_count()
+    with full(2000):
+        assert command_line.run("train", lambda: _lines(log)) == 1
+    assert capsys.readouterr().err == f"train: {tmp_path / 'metrics.jsonl'}: File too large\n"
+    assert threading.active_count() == threads
+    # The line that was cut short is dropped, and the run goes on from its checkpoint's step.
+    again = MetricsLog(tmp_path, 10)
+    again.write({"step": 11, "loss": 0.25})
+    again.close()
+    steps = [line[:11] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert steps[-1] == '{"step": 11'
+    assert len(steps) == (11 if which == "metrics.jsonl" else 1)
+
+
+def test_a_build_that_does_not_fit_leaves_nothing_and_is_done_anew(tmp_path):
+    def built():
+        return find.open_dataset(SMALL_FACES, directory=str(tmp_path), say=lambda line: None)
+
+    with full(20_000), pytest.raises(RunError, match=r"cannot write .*: File too large; nothing"):
+        built()
+    assert not list(tmp_path.rglob("*.array_record*"))
+    assert len(built()) == 160
+
+
+def test_a_run_whose_bundle_did_not_fit_trains_no_step_again(
+    data_dir, small_faces, tmp_path, monkeypatch
+):
+    found = config.resolve(small_values(data_dir), ("--config.fold=0",))
+    said: list[str] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(model, "save", lambda *arguments: _no_space())
+        with pytest.raises(OSError, match="No space left"):
+            cross_validation.run(found, tmp_path, say=said.append)
+    assert not (tmp_path / "fold_0" / "result.json").exists()
+    cross_validation.run(found, tmp_path, say=said.append)
+    assert "fold 0: going on from step 8 of 8" in said
+    assert model.load(tmp_path / "fold_0").heads
+
+
+def _no_space():
+    raise OSError(28, "No space left on device")
