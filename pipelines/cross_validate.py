@@ -22,7 +22,7 @@ Exit codes: 0 all folds are done, 1 some are missing (the same command goes on w
 
 def parser(name: str, description: str | None) -> argparse.ArgumentParser:
     """The arguments that every workflow over configs has."""
-    from pipelines import plan
+    from pipelines.plan.runs import runs as plan
 
     made = argparse.ArgumentParser(
         prog=f"python -m pipelines.{name}",
@@ -86,7 +86,7 @@ def _finish(
     Raises:
       RunError: something is.
     """
-    from pipelines import results
+    from pipelines.workflow.steps import results
 
     print(results.table(placed))
     lines = results.missing(placed, statuses, refused)
@@ -112,14 +112,16 @@ def run(words: argparse.Namespace, common: Sequence[str], command: Sequence[str]
       compare: whether a quality report comes before the folds, and a page over the runs after them.
     """
     from ageflax.runtime import command_line as command_line
-    from pipelines import folders, slurm, workflow
-    from pipelines import plan as planning
+    from pipelines.cluster.flyte_tasks import slurm
+    from pipelines.plan.runs import folders
+    from pipelines.plan.runs import runs as planning
+    from pipelines.workflow.steps import steps
 
     at_once = _whole("jobs", words.jobs, 1)
     retries = _whole("retries", words.retries, 0)
     plan = planning.make(words.configs, common, words.own)
     if words.engine == "flyte":
-        from pipelines import launch
+        from pipelines.cluster.flyte_tasks import launch
 
         request = launch.Launch(
             workdir=words.workdir,
@@ -137,8 +139,8 @@ def run(words: argparse.Namespace, common: Sequence[str], command: Sequence[str]
         launch.submit(plan, common, words.own, request)
         return
     gpus = tuple(filter(None, words.gpus.split(",")))
-    options = workflow.Options(words.workdir, at_once, retries, gpus, tuple(command))
-    with workflow.engine(options, {run.name: run for run in plan.runs}) as engine:
+    options = steps.Options(words.workdir, at_once, retries, gpus, tuple(command))
+    with steps.engine(options, {run.name: run for run in plan.runs}) as engine:
         for name, reason in plan.refused.items():
             engine.shown.say(f"{name} cannot be run, the others are: {reason}")
         sources, found = engine.find_data(plan)
@@ -153,14 +155,14 @@ def run(words: argparse.Namespace, common: Sequence[str], command: Sequence[str]
             raise (InputError if bad else RunError)(
                 "; ".join(f"{name}: {reason}" for name, reason in refused.items())
             )
-        jobs = workflow.fold_jobs(placed, words.workdir)
+        jobs = steps.fold_jobs(placed, words.workdir)
         if words.slurm:
             again = shlex.join(word for word in command if word != "--slurm")
             print(slurm.script(jobs, at_once=at_once, workdir=words.workdir, collect=again))
             return
         pages = []
         if compare:
-            from pipelines import preparation
+            from pipelines.workflow.steps import preparation
 
             pages += preparation.quality_pages(engine, sources).pages
         statuses = {} if words.collect else engine.run(jobs)

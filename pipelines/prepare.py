@@ -44,20 +44,21 @@ def _parser() -> argparse.ArgumentParser:
 def _run(words: argparse.Namespace, command: Sequence[str]) -> None:
     from ageflax.errors import InputError, RunError
     from ageflax.runtime import command_line as ending
-    from pipelines import folders, preparation, workflow
-    from pipelines.state import FAILED
+    from pipelines.local.state import FAILED
+    from pipelines.plan.runs import folders
+    from pipelines.workflow.steps import preparation, steps
 
     names = [name.strip() for name in words.names.split(",")]
     if not all(names):
         raise InputError(f"--data.name={words.names}: expected names such as adience/aligned")
-    options = workflow.Options(words.workdir, 1, 0, command=tuple(command))
-    with workflow.engine(options, {}) as engine:
+    options = steps.Options(words.workdir, 1, 0, command=tuple(command))
+    with steps.engine(options, {}) as engine:
         sources = {
             name: folders.source_of(name, words.directory, words.manual_dir, words.workdir)
             for name in names
         }
         statuses = engine.run(
-            [workflow.data_job(source, words.workdir) for source in sources.values()]
+            [steps.data_job(source, words.workdir) for source in sources.values()]
         )
         made = preparation.quality_pages(engine, sources)
         statuses |= made.statuses

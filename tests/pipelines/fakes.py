@@ -7,8 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-from pipelines.runner import Job, Runner
-from pipelines.state import Record, Status
+from pipelines.local.runner import Job, Runner
+from pipelines.local.state import Record, Status
 
 # Notes when it starts and ends, so that a test sees what ran together, and how often.
 _SCRIPT = """

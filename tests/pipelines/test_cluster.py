@@ -7,17 +7,18 @@ import time
 from pathlib import Path
 
 import pytest
+from pipelines.plan.runs.fingerprint import ROOT
 
 from ageflax.errors import InputError, RunError
-from pipelines import devices, plan, pods
-from pipelines.fingerprint import ROOT
+from pipelines.cluster.flyte_tasks import devices, pods
+from pipelines.plan.runs import runs
 
 pytest.importorskip("flyte")
 
 import flyte
 import flyte.io
 
-from pipelines import cluster, launch
+from pipelines.cluster.flyte_tasks import flyte_tasks, launch
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -26,7 +27,7 @@ def initialised():
 
 
 def compiled(name: str):
-    task = cluster.fold_task(
+    task = flyte_tasks.fold_task(
         devices.parse(name), version="0123abcd-3", retries=2, label="levi fold 3"
     )
     inputs = {"request": "{}", "name": "levi", "fold": 3, "start": None}
@@ -70,7 +71,7 @@ def test_a_fold_asks_for_its_device_and_is_cached_by_its_fingerprint(
     assert {pair.key: pair.value for pair in template.container.env} == {"DO_NOT_TRACK": "1"}
     assert template.container.image
     assert list(template.container.args)[-4:] == [
-        "mod", "pipelines.cluster", "instance", task.partition(".")[2],
+        "mod", "pipelines.cluster.flyte_tasks", "instance", task.partition(".")[2],
     ]  # fmt: skip
     assert spec.short_name == "levi fold 3"
 
@@ -93,7 +94,7 @@ def test_several_hosts_are_a_job_set_with_a_jax_process_on_each():
 
 def test_the_workflow_itself_needs_no_accelerator():
     spec = launch.compiled(
-        cluster.compare_folds, request="{}", device="gpu", archives=None, at_once=2, retries=1
+        flyte_tasks.compare_folds, request="{}", device="gpu", archives=None, at_once=2, retries=1
     )
     assert "GPU" not in asked(spec)
     assert not spec.task_template.metadata.discoverable
@@ -158,7 +159,7 @@ def test_a_failed_fold_stops_no_other_and_n_run_at_a_time(tmp_path, pretended, m
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     own = ["c:transfer.weights=run:a"]
     common = ["--config.folds=(0,1)"]
-    made = plan.make("a=quickstart,b=quickstart,c=quickstart", common, own)
+    made = runs.make("a=quickstart,b=quickstart,c=quickstart", common, own)
     launch.submit(made, common, own, asked_for(tmp_path))
     work = tmp_path / "work"
     assert (work / "compare.html").read_text() == "a page"
@@ -191,6 +192,6 @@ def test_a_failed_fold_stops_no_other_and_n_run_at_a_time(tmp_path, pretended, m
     ],
 )  # fmt: skip
 def test_what_a_cluster_cannot_do_is_refused_before_it_is_asked(tmp_path, changes, own, message):
-    made = plan.make("a=quickstart,b=quickstart", [], own)
+    made = runs.make("a=quickstart,b=quickstart", [], own)
     with pytest.raises(InputError, match=message):
         launch.submit(made, [], own, asked_for(tmp_path, **changes))

@@ -1,10 +1,10 @@
 import re
 
 import pytest
+from pipelines.cluster.flyte_tasks.devices import Device
 
 from ageflax.errors import InputError
-from pipelines import devices
-from pipelines.devices import Device
+from pipelines.cluster.flyte_tasks import devices
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ import re
 import pytest
 
 from ageflax.errors import InputError
-from pipelines import plan
+from pipelines.plan.runs import runs
 
 
 def refuses(message: str):
@@ -11,7 +11,7 @@ def refuses(message: str):
 
 
 def test_names_are_file_stems_or_labels_and_keys_are_for_all_or_for_one():
-    made = plan.make(
+    made = runs.make(
         "quickstart,narrow=quickstart",
         ["--config.seed=5", "--config.folds=(0,3)"],
         ["narrow:model.width=0.1", "narrow:seed=6"],
@@ -29,7 +29,7 @@ def test_names_are_file_stems_or_labels_and_keys_are_for_all_or_for_one():
 
 
 def test_hold_out_has_one_fold():
-    (run,) = plan.make("quickstart", ["--config.eval.protocol=hold_out"], []).runs
+    (run,) = runs.make("quickstart", ["--config.eval.protocol=hold_out"], []).runs
     assert run.folds == (4,)
 
 
@@ -51,31 +51,31 @@ def test_hold_out_has_one_fold():
 )  # fmt: skip
 def test_what_means_nothing_is_refused(configs, common, own, message):
     with refuses(message):
-        plan.make(configs, common, own)
+        runs.make(configs, common, own)
 
 
 def test_a_config_that_cannot_be_used_does_not_stop_the_others():
-    made = plan.make("good=quickstart,bad=quickstart", [], ["bad:data.crop=999"])
+    made = runs.make("good=quickstart,bad=quickstart", [], ["bad:data.crop=999"])
     assert [run.name for run in made.runs] == ["good"]
     assert made.refused == {"bad": "data.crop = 999 is larger than data.resize = 64"}
 
 
 def test_a_run_that_starts_from_another_comes_after_it():
-    made = plan.make(
+    made = runs.make(
         "tuned=quickstart,base=quickstart,fixed=quickstart",
         [],
         ["tuned:transfer.weights=run:base", "fixed:transfer.weights=run:base/2"],
     )
     assert [run.name for run in made.runs] == ["base", "tuned", "fixed"]
     assert [run.start for run in made.runs] == [
-        None, plan.Start("base", None), plan.Start("base", 2),
+        None, runs.Start("base", None), runs.Start("base", 2),
     ]  # fmt: skip
     assert made.runs[1].config.transfer.weights == "run:base"
     assert not any("weights" in word for run in made.runs for word in run.overrides)
 
 
 def test_what_starts_from_a_refused_run_is_refused_too():
-    made = plan.make(
+    made = runs.make(
         "good=quickstart,base=quickstart,tuned=quickstart",
         [],
         ["base:data.crop=999", "tuned:transfer.weights=run:base"],

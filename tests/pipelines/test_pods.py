@@ -1,14 +1,16 @@
 import json
 from pathlib import Path
 
-from pipelines import plan, pods
+from pipelines.plan.runs.runs import make
+
+from pipelines.cluster.flyte_tasks import pods
 
 
 def test_a_request_travels_as_text_and_makes_the_same_plan(tmp_path):
     common, own = ["--config.seed=3"], ["b:model.width=0.1", "bad:data.crop=999"]
-    made = plan.make("a=quickstart,b=quickstart,bad=quickstart", common, own)
+    made = make("a=quickstart,b=quickstart,bad=quickstart", common, own)
     text = pods.Request.of(made, common, own).to_text()
-    again = plan.make(*pods.Request.from_text(text).words(tmp_path / "configs"))
+    again = make(*pods.Request.from_text(text).words(tmp_path / "configs"))
     assert [run.name for run in again.runs] == ["a", "b"]
     for first, second in zip(made.runs, again.runs, strict=True):
         assert first.config.to_dict() == second.config.to_dict()

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from pipelines import state
-from pipelines.state import DONE, FAILED, RUNNING, WAITING
+from pipelines.local import state
+from pipelines.local.state import DONE, FAILED, RUNNING, WAITING
 from tests.pipelines import fakes
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")

@@ -2,8 +2,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipelines import slurm
-from pipelines.runner import Job
+from pipelines.cluster.flyte_tasks import slurm
+from pipelines.local.runner import Job
 
 
 def job(name: str, folder: Path, **more) -> Job:

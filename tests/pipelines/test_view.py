@@ -4,9 +4,10 @@ import json
 import pytest
 from rich.console import Console
 
-from pipelines import plan, view
-from pipelines.runner import Job
-from pipelines.state import DONE, FAILED, RUNNING, WAITING, Status
+from pipelines.local import view
+from pipelines.local.runner import Job
+from pipelines.local.state import DONE, FAILED, RUNNING, WAITING, Status
+from pipelines.plan.runs import runs
 
 RECORD = {"step": 40, "epoch": 2.0, "loss": 1.2345, "images_per_second": 80.0}
 
@@ -14,7 +15,7 @@ RECORD = {"step": 40, "epoch": 2.0, "loss": 1.2345, "images_per_second": 80.0}
 @pytest.fixture
 def run():
     """quickstart: 16 epochs of batches of 32."""
-    return plan.make("quickstart", [], []).runs[0]
+    return runs.make("quickstart", [], []).runs[0]
 
 
 def job(folder, name="quickstart fold 0", fold=0) -> Job:
@@ -31,7 +32,7 @@ def test_progress_is_of_the_last_whole_line(tmp_path, run):
 
 
 def test_steps_are_exact_where_the_config_counts_them(tmp_path):
-    (run,) = plan.make("quickstart", ["--config.steps=100"], []).runs
+    (run,) = runs.make("quickstart", ["--config.steps=100"], []).runs
     (tmp_path / "metrics.jsonl").write_text(json.dumps(RECORD) + "\n")
     found = view.progress(run, tmp_path)
     assert found is not None

@@ -11,9 +11,11 @@ from typing import Any
 import jax
 import pytest
 
-from pipelines import cross_validate, folders, plan, prepare, workflow
+from pipelines import cross_validate, prepare
 from pipelines.dataset import Source
-from pipelines.state import DONE, Status
+from pipelines.local.state import DONE, Status
+from pipelines.plan.runs import folders, runs
+from pipelines.workflow.steps import steps
 from tests.conftest import SMALL_FACES, small_file
 
 
@@ -115,7 +117,7 @@ def test_help_needs_no_jax_and_no_flyte():
 
 def placed(tmp_path: Path, configs: str, own: list[str]) -> list[folders.Placed]:
     """The runs of a plan in a workdir where every dataset has the same fingerprint."""
-    made = plan.make(configs, ["--config.folds=(0,1)"], own)
+    made = runs.make(configs, ["--config.folds=(0,1)"], own)
     totals = folders.fingerprints(made, {run.name: "data" for run in made.runs})
     source = Source("x", "d", "")
     return [folders.Placed(run, source, totals[run.name], tmp_path / run.name) for run in made.runs]
@@ -124,7 +126,7 @@ def placed(tmp_path: Path, configs: str, own: list[str]) -> list[folders.Placed]
 def test_first_folds_come_first_and_wait_for_what_they_start_from(tmp_path):
     own = ["same:transfer.weights=run:base", "one:transfer.weights=run:base/1"]
     configs = "base=quickstart,same=quickstart,one=quickstart"
-    jobs = workflow.fold_jobs(placed(tmp_path, configs, own), tmp_path)
+    jobs = steps.fold_jobs(placed(tmp_path, configs, own), tmp_path)
     assert [(job.key, job.needs) for job in jobs] == [
         ("base fold 0", ()),
         ("same fold 0", ("base fold 0",)),
@@ -133,9 +135,9 @@ def test_first_folds_come_first_and_wait_for_what_they_start_from(tmp_path):
         ("same fold 1", ("base fold 1",)),
         ("one fold 1", ("base fold 1",)),
     ]
-    with pytest.raises(workflow.InputError, match="one fold 0 starts from base fold 4"):
+    with pytest.raises(steps.InputError, match="one fold 0 starts from base fold 4"):
         own[1] = "one:transfer.weights=run:base/4"
-        workflow.fold_jobs(placed(tmp_path, configs, own), tmp_path)
+        steps.fold_jobs(placed(tmp_path, configs, own), tmp_path)
 
 
 def test_only_runs_over_the_same_data_in_the_same_classes_are_compared(tmp_path):
@@ -151,7 +153,7 @@ def test_only_runs_over_the_same_data_in_the_same_classes_are_compared(tmp_path)
         return {job.key: Status(state=DONE) for job in jobs}
 
     engine: Any = SimpleNamespace(options=SimpleNamespace(workdir=tmp_path), run=run)
-    lines = workflow.Engine.compare(engine, found)
+    lines = steps.Engine.compare(engine, found)
     assert lines == [
         f"comparison: {tmp_path / 'compare.html'}",
         "not compared, on other data or in other classes: base",

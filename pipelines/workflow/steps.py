@@ -10,12 +10,13 @@ from typing import Any
 
 from ageflax.errors import InputError
 from ageflax.runtime import files
-from pipelines import dataset, leash, runner, state, view
+from pipelines import dataset
 from pipelines.dataset import Source
-from pipelines.folders import Placed, data_key, description_of, source_of
-from pipelines.plan import Plan, Run
-from pipelines.runner import Job, Runner
-from pipelines.state import DONE, Record, Status
+from pipelines.local import leash, runner, state, view
+from pipelines.local.runner import Job, Runner
+from pipelines.local.state import DONE, Record, Status
+from pipelines.plan.runs.folders import Placed, data_key, description_of, source_of
+from pipelines.plan.runs.runs import Plan, Run
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Runs a command that must not outlive who asked for it: python leash.py PARENT_PID -- COMMAND...
 
-Started by `pipelines.runner`, one for each job, as the head of a session of its own. When the command
+Started by `pipelines.local.runner`, one for each job, as the head of a session of its own. When the command
 ends, when the parent dies (by SIGKILL too) or when this process is told to stop, everything that the
 command started is ended: by SIGTERM first, upon which a fold saves where it is, and after that killed.
 

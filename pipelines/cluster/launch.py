@@ -10,10 +10,10 @@ from typing import Any
 
 from ageflax.errors import InputError, RunError
 from ageflax.runtime.progress import say
-from pipelines import devices
-from pipelines.fingerprint import ROOT
-from pipelines.plan import Plan
-from pipelines.pods import Request
+from pipelines.cluster.flyte_tasks import devices
+from pipelines.cluster.flyte_tasks.pods import Request
+from pipelines.plan.runs.fingerprint import ROOT
+from pipelines.plan.runs.runs import Plan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,14 +77,14 @@ def compiled(task: Any, **inputs: Any) -> Any:
 
 def _show(plan: Plan, asked: Launch) -> None:
     """Prints the container, resources and cache of a fold's task."""
-    from pipelines import cluster
+    from pipelines.cluster.flyte_tasks import flyte_tasks
 
-    task = cluster.fold_task(
+    task = flyte_tasks.fold_task(
         devices.parse(asked.device), version="FINGERPRINT-FOLD", retries=asked.retries
     )
     name = plan.runs[0].name
     spec = compiled(
-        task, request="{}", name=name, fold=0, data=cluster.Dir(path=str(ROOT)), start=None
+        task, request="{}", name=name, fold=0, data=flyte_tasks.Dir(path=str(ROOT)), start=None
     )
     template = spec.task_template
     print(template.container.resources, template.extended_resources, sep="")
@@ -103,14 +103,14 @@ def submit(plan: Plan, common: Sequence[str], own: Sequence[str], asked: Launch)
     _check(plan, asked)
     os.environ["DO_NOT_TRACK"] = "1"
     if asked.image:
-        os.environ["AGEFLAX_IMAGE"] = asked.image  # pipelines.cluster reads it
+        os.environ["AGEFLAX_IMAGE"] = asked.image  # pipelines.cluster.flyte_tasks reads it
     if asked.shared:
         os.environ["AGEFLAX_SHARED"] = asked.shared  # likewise
     try:
         import flyte
     except ImportError:
         raise InputError("--engine=flyte needs Flyte 2: pip install 'ageflax[pipelines]'") from None
-    from pipelines import cluster
+    from pipelines.cluster.flyte_tasks import flyte_tasks
 
     place = {"root_dir": ROOT, "project": asked.project, "domain": asked.domain}
     if asked.dry_run:
@@ -120,7 +120,7 @@ def submit(plan: Plan, common: Sequence[str], own: Sequence[str], asked: Launch)
     inputs = {
         "request": Request.of(plan, common, own).to_text(),
         "device": asked.device,
-        "archives": cluster.Dir(path=asked.archives) if asked.archives else None,
+        "archives": flyte_tasks.Dir(path=asked.archives) if asked.archives else None,
         "at_once": asked.at_once,
         "retries": asked.retries,
     }
@@ -129,13 +129,13 @@ def submit(plan: Plan, common: Sequence[str], own: Sequence[str], asked: Launch)
         if asked.endpoint:
             flyte.init(endpoint=asked.endpoint, **place)
             run: Any = flyte.with_runcontext(mode="remote", copy_style="all").run(
-                cluster.compare_folds, **inputs
+                flyte_tasks.compare_folds, **inputs
             )
             say(f"{run.url}; it goes on without this command, which waits for it")
             run.wait()
             run.outputs()[0].download_sync(asked.workdir)
         else:
-            _run_here(cluster.compare_folds, inputs, asked.workdir, place)
+            _run_here(flyte_tasks.compare_folds, inputs, asked.workdir, place)
     except flyte.errors.BaseRuntimeError as error:
         raise RunError(str(error).splitlines()[0]) from error
     print(f"{asked.workdir}: what the workflow made; compare.html is its page")

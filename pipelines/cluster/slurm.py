@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines.runner import Job
+from pipelines.local.runner import Job
 
 _SCRIPT = """\
 {comment}

@@ -6,10 +6,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pipelines import dataset, fingerprint
+from pipelines import dataset
 from pipelines.dataset import Source
-from pipelines.plan import Plan, Run
-from pipelines.state import Status
+from pipelines.local.state import Status
+from pipelines.plan.runs import fingerprint
+from pipelines.plan.runs.runs import Plan, Run
 
 
 @dataclasses.dataclass(frozen=True)

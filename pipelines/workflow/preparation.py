@@ -9,10 +9,10 @@ from ageflax.data.washing.rules.report import REPORT as WASHED
 
 from pipelines import dataset, quality
 from pipelines.dataset import Source
-from pipelines.folders import description_of
-from pipelines.runner import Job
-from pipelines.state import Status
-from pipelines.workflow import Engine
+from pipelines.local.runner import Job
+from pipelines.local.state import Status
+from pipelines.plan.runs.folders import description_of
+from pipelines.workflow.steps.steps import Engine
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ageflax.runtime import files
-from pipelines.folders import Placed
-from pipelines.state import DONE, Status
-from pipelines.workflow import fold_key
+from pipelines.local.state import DONE, Status
+from pipelines.plan.runs.folders import Placed
+from pipelines.workflow.steps.steps import fold_key
 
 _COLUMNS = (
     ("exact", "exact", 100, " %"),

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from ageflax.runtime import files
-from pipelines import leash
-from pipelines.state import DONE, FAILED, RUNNING, WAITING, Record, Status
+from pipelines.local import leash
+from pipelines.local.state import DONE, FAILED, RUNNING, WAITING, Record, Status
 
 # A command's word for "what you gave cannot be used": the same again would end the same.
 _BAD_INPUT = 2

@@ -1,4 +1,4 @@
-"""The workflows on Flyte 2: the engine's side, thin; what a task does is in `pipelines.pods`.
+"""The workflows on Flyte 2: the engine's side, thin; what a task does is in `pipelines.cluster.pods`.
 
     python -m pipelines.compare --configs=levi,resnet34 --workdir=runs/x --engine=flyte
       --endpoint=dns:///flyte.example.org --device=tpu-v5e-8 --archives=s3://bucket/adience
@@ -22,10 +22,12 @@ from flyte.clustered import ClusteredTaskEnvironment, JaxRun
 from flyte.io import Dir
 
 from ageflax.errors import RunError
-from pipelines import devices, fingerprint, folders, plan, pods
+from pipelines.cluster.flyte_tasks import devices, pods
+from pipelines.cluster.flyte_tasks.devices import Device
 from pipelines.dataset import Source
-from pipelines.devices import Device
-from pipelines.fingerprint import ROOT
+from pipelines.plan.runs import fingerprint, folders
+from pipelines.plan.runs.fingerprint import ROOT
+from pipelines.plan.runs.runs import Run, make
 
 # Set by --image, and handed on to every container, which imports this module too.
 _IMAGE = "AGEFLAX_IMAGE"
@@ -125,7 +127,7 @@ async def _fold(
     place: tuple[str, ...] = (),
 ) -> Dir:
     folder = _scratch()
-    made = plan.make(*pods.Request.from_text(request).words(folder / "configs"))
+    made = make(*pods.Request.from_text(request).words(folder / "configs"))
     run = next(run for run in made.runs if run.name == name)
     held = await data.download(folder / "data")
     before = None
@@ -242,13 +244,13 @@ async def compare_folds(
 
     Args:
       request: pods.Request as text.
-      device: a name that pipelines.devices knows.
+      device: a name that pipelines.cluster.devices knows.
       archives: what datasets are built from.
       at_once: folds at a time.
       retries: of each.
     """
     asked = pods.Request.from_text(request)
-    made = plan.make(*asked.words(_scratch()))
+    made = make(*asked.words(_scratch()))
     wanted = devices.parse(device)
     names = list(dict.fromkeys(run.config.data.name for run in made.runs))
     where = str(archives.path) if archives is not None else ""
@@ -262,7 +264,7 @@ async def compare_folds(
     places = asyncio.Semaphore(at_once)
     pending: dict[tuple[str, int], asyncio.Task] = {}
 
-    async def one(run: plan.Run, fold: int) -> Dir:
+    async def one(run: Run, fold: int) -> Dir:
         start = None
         if run.start is not None:
             number = fold if run.start.fold is None else run.start.fold
