@@ -54,7 +54,7 @@ def _run(words: argparse.Namespace, overrides: Sequence[str], command: Sequence[
     from ageflax import report
     from ageflax.report import table
     from ageflax.runtime import compilation_cache, hosts, progress
-    from ageflax.training.loop import cross_validation
+    from ageflax.training import cross_validation
 
     compilation_cache.enable()
     place = hosts.placing(

@@ -75,7 +75,7 @@ def _run(name: str, directory: str, distance: str, output: Path | None) -> None:
 
     # Imported late: --help should not wait for TFDS.
     from ageflax.data.building import find
-    from ageflax.data.washing.rules import leaks
+    from ageflax.data.washing import leaks
     from ageflax.runtime.progress import Progress, say
 
     dataset = find.open_built(name, directory=directory)

@@ -22,7 +22,7 @@ Exit codes: 0 all folds are done, 1 some are missing (the same command goes on w
 
 def parser(name: str, description: str | None) -> argparse.ArgumentParser:
     """The arguments that every workflow over configs has."""
-    from pipelines.plan.runs import runs as plan
+    from pipelines.plan import runs as plan
 
     made = argparse.ArgumentParser(
         prog=f"python -m pipelines.{name}",
@@ -86,7 +86,7 @@ def _finish(
     Raises:
       RunError: something is.
     """
-    from pipelines.workflow.steps import results
+    from pipelines.workflow import results
 
     print(results.table(placed))
     lines = results.missing(placed, statuses, refused)
@@ -112,16 +112,16 @@ def run(words: argparse.Namespace, common: Sequence[str], command: Sequence[str]
       compare: whether a quality report comes before the folds, and a page over the runs after them.
     """
     from ageflax.runtime import command_line as command_line
-    from pipelines.cluster.flyte_tasks import slurm
-    from pipelines.plan.runs import folders
-    from pipelines.plan.runs import runs as planning
-    from pipelines.workflow.steps import steps
+    from pipelines.cluster import slurm
+    from pipelines.plan import folders
+    from pipelines.plan import runs as planning
+    from pipelines.workflow import steps
 
     at_once = _whole("jobs", words.jobs, 1)
     retries = _whole("retries", words.retries, 0)
     plan = planning.make(words.configs, common, words.own)
     if words.engine == "flyte":
-        from pipelines.cluster.flyte_tasks import launch
+        from pipelines.cluster import launch
 
         request = launch.Launch(
             workdir=words.workdir,
@@ -162,7 +162,7 @@ def run(words: argparse.Namespace, common: Sequence[str], command: Sequence[str]
             return
         pages = []
         if compare:
-            from pipelines.workflow.steps import preparation
+            from pipelines.workflow import preparation
 
             pages += preparation.quality_pages(engine, sources).pages
         statuses = {} if words.collect else engine.run(jobs)

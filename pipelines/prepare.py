@@ -45,8 +45,8 @@ def _run(words: argparse.Namespace, command: Sequence[str]) -> None:
     from ageflax.errors import InputError, RunError
     from ageflax.runtime import command_line as ending
     from pipelines.local.state import FAILED
-    from pipelines.plan.runs import folders
-    from pipelines.workflow.steps import preparation, steps
+    from pipelines.plan import folders
+    from pipelines.workflow import preparation, steps
 
     names = [name.strip() for name in words.names.split(",")]
     if not all(names):

@@ -120,10 +120,9 @@ def page(content: Mapping[str, Any]) -> str:
 
 
 def _run(name: str, directory: str, folder: Path) -> None:
-    from ageflax.data.washing.rules.report import REPORT as WASHED
-
     from ageflax.data import reading
     from ageflax.data.building import find
+    from ageflax.data.washing.report import REPORT as WASHED
     from ageflax.errors import InputError
     from ageflax.runtime.progress import say
 

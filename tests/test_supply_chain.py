@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ageflax.predict.detectors.weights import weights
+from ageflax.predict.detectors import weights
 from ageflax.weights import hub
 from tests import supply_chain
 from tests.conftest import small_file

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from ageflax import wash
-from ageflax.data.washing.rules import near_duplicates
+from ageflax.data.washing import near_duplicates
 from tfds_builders.labeled_faces.dummy_build import build, draw, encode, lay_out
 
 

@@ -1,1 +1,1 @@
-"""See the modules."""
+"""What happens to pixels on the device, inside the jitted step."""

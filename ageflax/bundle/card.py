@@ -137,7 +137,7 @@ def render(description: Mapping[str, Any]) -> str:
         group: dict.fromkeys(keys) | (description.get(group) or {}) for group, keys in _KEYS.items()
     }
     environment = Environment(  # noqa: S701 - Markdown
-        loader=PackageLoader("ageflax"),
+        loader=PackageLoader("ageflax.bundle"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -18,8 +18,8 @@ from ageflax.bundle.model import Model, check_alike, load_all
 from ageflax.bundle.onnx import OnnxModel
 from ageflax.errors import InputError
 from ageflax.runtime.mesh import replicated
-from ageflax.training.loop.loss import Recipe
-from ageflax.training.loop.step import EvalStep, make_eval_step
+from ageflax.training.loss import Recipe
+from ageflax.training.step import EvalStep, make_eval_step
 from ageflax.weights import hub as weights_hub
 from ageflax.weights.formats.safetensors import sha256
 

@@ -31,7 +31,7 @@ from ageflax.data.dataset import Target
 from ageflax.errors import InputError, one_line
 from ageflax.metrics.ages import Ages, ages_of
 from ageflax.runtime import files
-from ageflax.training.loop import program
+from ageflax.training import program
 
 
 def describe(config: Config, result: dict[str, Any]) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from ageflax.compile_for.chips import Slice
 from ageflax.config import Config
 from ageflax.errors import InputError, RunError
 from ageflax.runtime.mesh import check_divides, make_mesh
-from ageflax.training.loop import program
-from ageflax.training.loop.step import init_state
+from ageflax.training import program
+from ageflax.training.step import init_state
 
 STEPS = ("train", "resident", "evaluate")
 # Otherwise the TPU's library asks the cloud about its machine, complains that nobody answers, and

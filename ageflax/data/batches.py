@@ -22,7 +22,7 @@ from ageflax.data.reading import StoredPixels, stream
 from ageflax.errors import InputError
 from ageflax.runtime import hosts
 from ageflax.runtime.mesh import batched, own_share, put, replicated, shard_batch
-from ageflax.training.loop.step import make_gather, make_pixel_sum
+from ageflax.training.step import make_gather, make_pixel_sum
 
 Labels = dict[str, np.ndarray]
 

@@ -68,7 +68,7 @@ def render(config: dict[str, Any], limits: Limits, *, detector: str) -> str:
     text, cautions = card(config)
     document = schema.document(config, limits)
     environment = Environment(
-        loader=PackageLoader("ageflax"),
+        loader=PackageLoader("ageflax.demo"),
         undefined=StrictUndefined,
         autoescape=True,
         trim_blocks=True,
@@ -91,6 +91,6 @@ def static(name: str) -> str:
     """A file of the page as it is sent; its style sheet begins with that of the reports."""
     text = (resources.files("ageflax.demo") / "static" / name).read_text(encoding="utf-8")
     if name.endswith(".css"):
-        shared = resources.files("ageflax") / "templates" / "page.css"
+        shared = resources.files("ageflax.report") / "templates" / "page.css"
         return shared.read_text(encoding="utf-8") + text
     return text

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["Differences", "Written", "export"]
 
 # The module of each public name.
-_MODULES = {"Differences": "_verification", "Written": "_export", "export": "_export"}
+_MODULES = {"Differences": "verification", "Written": "write", "export": "write"}
 
 
 def __getattr__(name: str) -> Any:

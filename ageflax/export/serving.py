@@ -15,7 +15,7 @@ from ageflax.augment.views import Preprocessing, eval_views
 from ageflax.bundle import onnx
 from ageflax.bundle.model import Model
 from ageflax.errors import InputError
-from ageflax.training.loop import program
+from ageflax.training import program
 
 LAYOUTS = ("nhwc_rgb_uint8", "nchw_bgr_float")
 CROPS = ("center", "mirror", "ten")

@@ -11,7 +11,7 @@ from ageflax.bundle import onnx
 from ageflax.export.onnx.graph import BATCH
 from ageflax.export.onnx.precision import compressed, restored
 from ageflax.export.serving import Serving
-from ageflax.training.loop import step
+from ageflax.training import step
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 

@@ -10,7 +10,7 @@ from ageflax.bundle import onnx
 from ageflax.data.images import BadImageError
 from ageflax.errors import InputError, RunError
 from ageflax.export.serving import Serving
-from ageflax.training.loop import step
+from ageflax.training import step
 
 QUICK, THOROUGH = (1, 7), (1, 7, 64)
 # Largest difference of float32, as a share of what is above 1: of probabilities, and of years.

@@ -21,7 +21,7 @@ from ageflax.errors import InputError
 from ageflax.import_weights import classes, preprocessing, read
 from ageflax.import_weights.known import KNOWN
 from ageflax.import_weights.read import Foreign
-from ageflax.training.loop import program
+from ageflax.training import program
 from ageflax.weights.formats.safetensors import sha256
 
 # The kernel that sees the image, and the outputs that it has at width 1.

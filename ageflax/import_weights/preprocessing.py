@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ageflax.errors import InputError
-from ageflax.training.loop.initial import FIXED
+from ageflax.training.initial import FIXED
 from ageflax.weights.formats import caffe
 
 

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from ageflax.models.layers.response_norm.activations import activate, matched
-from ageflax.models.layers.response_norm.convolution import Conv
-from ageflax.models.layers.response_norm.pooling import ceil_max_pool
-from ageflax.models.layers.response_norm.response_norm import gaussian, local_response_norm
+from ageflax.models.layers.activations import activate, matched
+from ageflax.models.layers.convolution import Conv
+from ageflax.models.layers.pooling import ceil_max_pool
+from ageflax.models.layers.response_norm import gaussian, local_response_norm
 
 
 class LeviHassner(nn.Module):

@@ -4,9 +4,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from ageflax.models.layers.response_norm.convolution import Conv
-from ageflax.models.layers.response_norm.pooling import ceil_max_pool
-from ageflax.models.layers.response_norm.response_norm import local_response_norm
+from ageflax.models.layers.convolution import Conv
+from ageflax.models.layers.pooling import ceil_max_pool
+from ageflax.models.layers.response_norm import local_response_norm
 
 
 class MultitaskGray(nn.Module):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from ageflax.models.layers.response_norm.response_norm import gaussian
+from ageflax.models.layers.response_norm import gaussian
 
 
 @dataclasses.dataclass(frozen=True)

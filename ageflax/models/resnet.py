@@ -4,9 +4,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from ageflax.models.layers.response_norm.batch_norm import BatchNorm
-from ageflax.models.layers.response_norm.convolution import Conv
-from ageflax.models.layers.response_norm.pooling import max_pool
+from ageflax.models.layers.batch_norm import BatchNorm
+from ageflax.models.layers.convolution import Conv
+from ageflax.models.layers.pooling import max_pool
 
 _fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 

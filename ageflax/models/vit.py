@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from ageflax.models.layers.response_norm.platform import platform
+from ageflax.models.layers.platform import platform
 
 _PATCH = 16
 _HEAD = 64  # features of an attention head

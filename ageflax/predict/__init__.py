@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ageflax.predict.alignment import Framing
     from ageflax.predict.annotation import annotated
-    from ageflax.predict.detectors.weights.weights import open_detector
-    from ageflax.predict.detectors.weights.yunet import Detection, Detector
+    from ageflax.predict.detectors.weights import open_detector
+    from ageflax.predict.detectors.yunet import Detection, Detector
     from ageflax.predict.face import Answer, Face, Smoothing
     from ageflax.predict.frames import Frame, Seen, stream
     from ageflax.predict.predictor import Predictor
@@ -40,11 +40,11 @@ __all__ = [
 # The module of each public name.
 _MODULES = {
     "annotated": "annotation",
-    "Framing": "crops",
-    **dict.fromkeys(("Detection", "Detector"), "detection"),
-    "open_detector": "detectors",
+    "Framing": "alignment",
+    **dict.fromkeys(("Detection", "Detector"), "detectors.yunet"),
+    "open_detector": "detectors.weights",
     **dict.fromkeys(("Answer", "Face", "Smoothing"), "face"),
-    **dict.fromkeys(("Frame", "Seen", "stream"), "look"),
+    **dict.fromkeys(("Frame", "Seen", "stream"), "frames"),
     "Predictor": "predictor",
     "Tracker": "tracking",
 }

@@ -9,7 +9,7 @@ import numpy as np
 
 from ageflax.data import images
 from ageflax.errors import InputError
-from ageflax.predict.detectors.weights.yunet import Detection, Point
+from ageflax.predict.detectors.yunet import Detection, Point
 
 # Where eyes ask for a square that is so many times smaller or larger than the box does, they are of a
 # profile or mistaken, and the box decides.

@@ -13,7 +13,7 @@ import numpy as np
 
 from ageflax.data import images
 from ageflax.predict.alignment import Framing
-from ageflax.predict.detectors.weights.yunet import Detection, Detector
+from ageflax.predict.detectors.yunet import Detection, Detector
 from ageflax.predict.estimator import Estimate, Estimator
 from ageflax.predict.face import Face
 

@@ -66,8 +66,8 @@ def measure(contents: Iterable[bytes], *, detector: str = "yunet") -> Measured:
 
     from ageflax.data import images
     from ageflax.errors import InputError
-    from ageflax.predict.detectors.weights.weights import open_detector
-    from ageflax.predict.detectors.weights.yunet import YuNet
+    from ageflax.predict.detectors.weights import open_detector
+    from ageflax.predict.detectors.yunet import YuNet
     from ageflax.runtime.progress import say
 
     finder = open_detector(detector, say=say)

@@ -10,8 +10,8 @@ from ageflax.bundle import loading
 from ageflax.errors import InputError
 from ageflax.predict import frames as look
 from ageflax.predict.alignment import Framing
-from ageflax.predict.detectors.weights.weights import open_detector
-from ageflax.predict.detectors.weights.yunet import MIN_SCORE, Detector
+from ageflax.predict.detectors.weights import open_detector
+from ageflax.predict.detectors.yunet import MIN_SCORE, Detector
 from ageflax.predict.estimator import Estimator
 from ageflax.predict.face import Face
 from ageflax.predict.frames import Frame, Seen

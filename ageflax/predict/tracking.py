@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from ageflax.predict.detectors.weights.yunet import overlap
+from ageflax.predict.detectors.yunet import overlap
 from ageflax.predict.face import Answer, Face, Smoothing
 from ageflax.predict.frames import Seen
 

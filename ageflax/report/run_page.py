@@ -139,7 +139,7 @@ def _page(run: Run, thumbnails: Thumbnails | None) -> dict[str, Any]:
 def render(template: str, path: Path, values: dict[str, Any]) -> None:
     """Writes a page so that it is there whole or not at all."""
     environment = Environment(
-        loader=PackageLoader("ageflax"), undefined=StrictUndefined, autoescape=True,
+        loader=PackageLoader("ageflax.report"), undefined=StrictUndefined, autoescape=True,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     page = environment.get_template(template).render(values)

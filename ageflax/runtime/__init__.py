@@ -1,1 +1,1 @@
-"""See the modules."""
+"""Processes, files, devices and commands; nothing of faces."""

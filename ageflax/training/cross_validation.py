@@ -27,7 +27,7 @@ from ageflax.evaluation import summary
 from ageflax.runtime import files, hosts
 from ageflax.runtime.lock import locked
 from ageflax.runtime.mesh import check_divides, make_mesh
-from ageflax.training.loop import program, run_fold
+from ageflax.training import program, run_fold
 from ageflax.weights import transfer
 
 # Where things lie, and with how many hands they are read, may differ between hosts.

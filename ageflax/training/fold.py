@@ -9,7 +9,7 @@ from ageflax.config import Config
 from ageflax.data.batches import Placement
 from ageflax.data.dataset import Faces, Target
 from ageflax.data.splits import Split
-from ageflax.training.loop.program import Program
+from ageflax.training.program import Program
 from ageflax.weights.transfer import Loaded
 
 

@@ -13,8 +13,8 @@ from ageflax.data.splits import Split
 from ageflax.errors import InputError
 from ageflax.runtime.mesh import put, whole
 from ageflax.runtime.progress import Progress
-from ageflax.training.loop import step
-from ageflax.training.loop.program import Program
+from ageflax.training import step
+from ageflax.training.program import Program
 from ageflax.weights import transfer
 
 # RGB mean and deviation, 0-255, that public weights were trained with.

@@ -13,7 +13,7 @@ import optax
 
 from ageflax.arrays import Metrics
 from ageflax.errors import RunError
-from ageflax.training.loop.log import MetricsLog
+from ageflax.training.log import MetricsLog
 
 # Steps dispatched before the oldest is waited for: enough to keep any device busy, few enough that
 # batches do not pile up in its memory. Of dispatches of more steps it is two: who tells a run to stop

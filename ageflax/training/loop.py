@@ -14,12 +14,12 @@ from ageflax.evaluation.figures import scores
 from ageflax.evaluation.predictions import predict
 from ageflax.runtime import hosts, preemption
 from ageflax.runtime.progress import Progress
-from ageflax.training.loop.checkpoints import Checkpoints
-from ageflax.training.loop.fold import Fold, eval_batch_size
-from ageflax.training.loop.log import MetricsLog
-from ageflax.training.loop.log_lines import Records
-from ageflax.training.loop.program import dispatch, pieces
-from ageflax.training.loop.validation import Patience, ranking
+from ageflax.training.checkpoints import Checkpoints
+from ageflax.training.fold import Fold, eval_batch_size
+from ageflax.training.log import MetricsLog
+from ageflax.training.log_lines import Records
+from ageflax.training.program import dispatch, pieces
+from ageflax.training.validation import Patience, ranking
 
 
 def _validate(

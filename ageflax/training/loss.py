@@ -11,7 +11,7 @@ from flax import linen as nn
 from ageflax import losses
 from ageflax.arrays import AnyArray, Metrics, Params, TrainState
 from ageflax.augment.views import Preprocessing
-from ageflax.training.loop.freezing import Frozen, statistics_kept
+from ageflax.training.freezing import Frozen, statistics_kept
 
 
 @dataclasses.dataclass(frozen=True)

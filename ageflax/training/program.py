@@ -19,10 +19,10 @@ from ageflax.augment.views import Preprocessing
 from ageflax.config import Config
 from ageflax.errors import InputError
 from ageflax.models import Head
-from ageflax.training.loop import freezing, optimizer
-from ageflax.training.loop import step as steps
-from ageflax.training.loop.freezing import Frozen
-from ageflax.training.loop.step import EvalStep, Recipe, ResidentTrainStep, TrainStep
+from ageflax.training import freezing, optimizer
+from ageflax.training import step as steps
+from ageflax.training.freezing import Frozen
+from ageflax.training.step import EvalStep, Recipe, ResidentTrainStep, TrainStep
 
 
 @dataclasses.dataclass(frozen=True)

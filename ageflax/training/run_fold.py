@@ -13,12 +13,12 @@ from ageflax.evaluation.figures import fit_temperatures, measure
 from ageflax.evaluation.predictions import Predictions, predict
 from ageflax.evaluation.predictions_csv import write_predictions
 from ageflax.runtime import files, hosts, preemption
-from ageflax.training.loop import initial
-from ageflax.training.loop.checkpoints import Checkpoints
-from ageflax.training.loop.fold import Fold, eval_batch_size
-from ageflax.training.loop.log import images_per_second
-from ageflax.training.loop.loop import Going, made_by, train
-from ageflax.training.loop.validation import Patience
+from ageflax.training import initial
+from ageflax.training.checkpoints import Checkpoints
+from ageflax.training.fold import Fold, eval_batch_size
+from ageflax.training.log import images_per_second
+from ageflax.training.loop import Going, made_by, train
+from ageflax.training.validation import Patience
 
 __all__ = ["Fold", "run"]
 

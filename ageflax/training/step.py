@@ -15,11 +15,11 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 from ageflax.arrays import AnyArray, Batch, Metrics, TrainState
 from ageflax.augment import mixing
 from ageflax.augment.views import chosen_features, eval_views, training_views
-from ageflax.models.layers.response_norm.platform import traced_for
+from ageflax.models.layers.platform import traced_for
 from ageflax.runtime.mesh import batched, replicated
-from ageflax.training.loop import optimizer
-from ageflax.training.loop.freezing import Frozen
-from ageflax.training.loop.loss import BatchLoss, Recipe, Targets, gradients, variables
+from ageflax.training import optimizer
+from ageflax.training.freezing import Frozen
+from ageflax.training.loss import BatchLoss, Recipe, Targets, gradients, variables
 
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 ResidentTrainStep = Callable[[TrainState, Batch, Any], tuple[TrainState, Metrics]]

@@ -22,12 +22,12 @@ from flyte.clustered import ClusteredTaskEnvironment, JaxRun
 from flyte.io import Dir
 
 from ageflax.errors import RunError
-from pipelines.cluster.flyte_tasks import devices, pods
-from pipelines.cluster.flyte_tasks.devices import Device
+from pipelines.cluster import devices, pods
+from pipelines.cluster.devices import Device
 from pipelines.dataset import Source
-from pipelines.plan.runs import fingerprint, folders
-from pipelines.plan.runs.fingerprint import ROOT
-from pipelines.plan.runs.runs import Run, make
+from pipelines.plan import fingerprint, folders
+from pipelines.plan.fingerprint import ROOT
+from pipelines.plan.runs import Run, make
 
 # Set by --image, and handed on to every container, which imports this module too.
 _IMAGE = "AGEFLAX_IMAGE"

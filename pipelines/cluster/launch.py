@@ -10,10 +10,10 @@ from typing import Any
 
 from ageflax.errors import InputError, RunError
 from ageflax.runtime.progress import say
-from pipelines.cluster.flyte_tasks import devices
-from pipelines.cluster.flyte_tasks.pods import Request
-from pipelines.plan.runs.fingerprint import ROOT
-from pipelines.plan.runs.runs import Plan
+from pipelines.cluster import devices
+from pipelines.cluster.pods import Request
+from pipelines.plan.fingerprint import ROOT
+from pipelines.plan.runs import Plan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +77,7 @@ def compiled(task: Any, **inputs: Any) -> Any:
 
 def _show(plan: Plan, asked: Launch) -> None:
     """Prints the container, resources and cache of a fold's task."""
-    from pipelines.cluster.flyte_tasks import flyte_tasks
+    from pipelines.cluster import flyte_tasks
 
     task = flyte_tasks.fold_task(
         devices.parse(asked.device), version="FINGERPRINT-FOLD", retries=asked.retries
@@ -110,7 +110,7 @@ def submit(plan: Plan, common: Sequence[str], own: Sequence[str], asked: Launch)
         import flyte
     except ImportError:
         raise InputError("--engine=flyte needs Flyte 2: pip install 'ageflax[pipelines]'") from None
-    from pipelines.cluster.flyte_tasks import flyte_tasks
+    from pipelines.cluster import flyte_tasks
 
     place = {"root_dir": ROOT, "project": asked.project, "domain": asked.domain}
     if asked.dry_run:

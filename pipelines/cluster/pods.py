@@ -11,9 +11,9 @@ from pathlib import Path
 from ageflax.errors import RunError
 from pipelines import dataset
 from pipelines.dataset import Source
-from pipelines.plan.runs.folders import Placed
-from pipelines.plan.runs.runs import Plan, Run
-from pipelines.workflow.steps.steps import environment
+from pipelines.plan.folders import Placed
+from pipelines.plan.runs import Plan, Run
+from pipelines.workflow.steps import environment
 
 _DESCRIPTION = "dataset.json"
 

@@ -16,7 +16,7 @@ from rich.table import Table
 from ageflax.runtime import files
 from pipelines.local.runner import Job
 from pipelines.local.state import DONE, FAILED, RUNNING, WAITING, Status
-from pipelines.plan.runs.runs import Run
+from pipelines.plan.runs import Run
 
 _REFRESH = 0.5  # seconds
 _BLOCK = 4096  # bytes of the end of metrics.jsonl that are looked at

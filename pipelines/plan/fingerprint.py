@@ -14,7 +14,7 @@ from pathlib import Path
 from ageflax import config as configuration
 from ageflax.config import Config
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 # Training and testing a fold is this module and whatever it imports; the builders stand beside it.
 _TRAINING = "ageflax.training.cross_validation"

@@ -9,8 +9,8 @@ from pathlib import Path
 from pipelines import dataset
 from pipelines.dataset import Source
 from pipelines.local.state import Status
-from pipelines.plan.runs import fingerprint
-from pipelines.plan.runs.runs import Plan, Run
+from pipelines.plan import fingerprint
+from pipelines.plan.runs import Plan, Run
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from ageflax import config as configuration
 from ageflax.config import Config
 from ageflax.errors import InputError
-from pipelines.plan.runs.fingerprint import ROOT
+from pipelines.plan.fingerprint import ROOT
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _WEIGHTS = "--config.transfer.weights="

@@ -5,14 +5,13 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from ageflax.data.washing.rules.report import REPORT as WASHED
-
+from ageflax.data.washing.report import REPORT as WASHED
 from pipelines import dataset, quality
 from pipelines.dataset import Source
 from pipelines.local.runner import Job
 from pipelines.local.state import Status
-from pipelines.plan.runs.folders import description_of
-from pipelines.workflow.steps.steps import Engine
+from pipelines.plan.folders import description_of
+from pipelines.workflow.steps import Engine
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,8 +5,8 @@ from typing import Any
 
 from ageflax.runtime import files
 from pipelines.local.state import DONE, Status
-from pipelines.plan.runs.folders import Placed
-from pipelines.workflow.steps.steps import fold_key
+from pipelines.plan.folders import Placed
+from pipelines.workflow.steps import fold_key
 
 _COLUMNS = (
     ("exact", "exact", 100, " %"),

@@ -15,8 +15,8 @@ from pipelines.dataset import Source
 from pipelines.local import leash, runner, state, view
 from pipelines.local.runner import Job, Runner
 from pipelines.local.state import DONE, Record, Status
-from pipelines.plan.runs.folders import Placed, data_key, description_of, source_of
-from pipelines.plan.runs.runs import Plan, Run
+from pipelines.plan.folders import Placed, data_key, description_of, source_of
+from pipelines.plan.runs import Plan, Run
 
 
 @dataclasses.dataclass(frozen=True)

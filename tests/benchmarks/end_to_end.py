@@ -23,7 +23,7 @@ from ageflax.errors import InputError, RunError
 from ageflax.runtime import files, huge_pages
 from ageflax.runtime.command_line import run
 from ageflax.runtime.progress import say
-from ageflax.training.loop import cross_validation
+from ageflax.training import cross_validation
 from tests.benchmarks import command_line, machine
 from tests.benchmarks.peer import Peer
 from tests.benchmarks.training_step import MODES, Ours

@@ -14,14 +14,14 @@ from typing import Any
 
 import jax
 import numpy as np
-from ageflax.models.layers.response_norm.platform import traced_for
 
 from ageflax.arrays import Batch
 from ageflax.augment.views import training_views
+from ageflax.models.layers.platform import traced_for
 from ageflax.runtime import command_line, files, huge_pages
 from ageflax.runtime.mesh import make_mesh
 from ageflax.runtime.progress import say
-from ageflax.training.loop import program, step
+from ageflax.training import program, step
 from tests.benchmarks import machine, training_step
 
 

@@ -22,16 +22,16 @@ import cv2
 import jax
 import numpy as np
 import onnxruntime
-from ageflax.models.layers.response_norm.platform import traced_for
 
 from ageflax import config as configuration
 from ageflax import export
 from ageflax.bundle.model import Model, load
 from ageflax.errors import InputError, RunError
 from ageflax.export.serving import serving
+from ageflax.models.layers.platform import traced_for
 from ageflax.runtime import command_line, files
 from ageflax.runtime.progress import say
-from ageflax.training.loop import step
+from ageflax.training import step
 from tests.benchmarks import machine
 from tests.benchmarks.peer import Peer
 from tests.export import bundles

@@ -30,7 +30,7 @@ from ageflax.errors import InputError, RunError
 from ageflax.runtime import command_line, files
 from ageflax.runtime.mesh import make_mesh
 from ageflax.runtime.progress import say
-from ageflax.training.loop import step
+from ageflax.training import step
 from tests.benchmarks import machine
 from tests.benchmarks.peer import Peer
 

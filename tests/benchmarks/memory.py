@@ -25,7 +25,7 @@ from ageflax.errors import InputError, RunError
 from ageflax.evaluation import evaluate_model, settings
 from ageflax.runtime import command_line, files
 from ageflax.runtime.progress import say
-from ageflax.training.loop import cross_validation
+from ageflax.training import cross_validation
 from tests.benchmarks import machine
 
 _ROOT = Path(__file__).parents[2]

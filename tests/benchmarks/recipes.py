@@ -33,7 +33,7 @@ from ageflax.errors import InputError, RunError
 from ageflax.runtime import command_line, files, huge_pages
 from ageflax.runtime.mesh import make_mesh
 from ageflax.runtime.progress import say
-from ageflax.training.loop import initial, program
+from ageflax.training import initial, program
 from tests.benchmarks import machine, recipes_table
 from tests.benchmarks.training_step import forward_gflop
 

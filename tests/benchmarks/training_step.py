@@ -22,7 +22,7 @@ from ageflax.errors import InputError, RunError
 from ageflax.runtime import command_line, files, huge_pages
 from ageflax.runtime.mesh import batched, make_mesh, replicated
 from ageflax.runtime.progress import say
-from ageflax.training.loop import program, step
+from ageflax.training import program, step
 from tests.benchmarks import machine
 from tests.benchmarks.peer import Peer
 

@@ -7,7 +7,7 @@ import pytest
 
 from ageflax.bundle import description, model
 from ageflax.errors import InputError
-from ageflax.training.loop import program
+from ageflax.training import program
 from tests.support import small_bundle
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from ageflax.bundle.model import load
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def test_a_bundle_of_another_version_answers_the_same():

@@ -6,7 +6,7 @@ import pytest
 
 from ageflax.bundle.model import load
 from ageflax.errors import InputError
-from ageflax.training.loop import cross_validation
+from ageflax.training import cross_validation
 
 
 @pytest.fixture(scope="module")

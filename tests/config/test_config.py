@@ -10,7 +10,7 @@ from ageflax.data.images import INTERPOLATIONS
 from ageflax.errors import InputError
 from ageflax.models import TRUNKS
 
-CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.py"))
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import jaxtyping
 import numpy as np
 import pytest
-from ageflax.training.loop.step import init_state
 
 from ageflax import config as configuration
 from ageflax.arrays import Batch, TrainState
 from ageflax.runtime.mesh import make_mesh
-from ageflax.training.loop import program
+from ageflax.training import program
+from ageflax.training.step import init_state
 
-CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.py"))
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
 # Widths at which the larger trunks compile and run in seconds.
 NARROW = {"vit_b16": ("--config.model.width=0.09", "--config.model.depth=2")}
 

@@ -10,7 +10,7 @@ import pytest
 from ageflax.data import images, pixel_cache, reading
 from ageflax.data.building import find
 from ageflax.data.dataset import StoredDataset
-from ageflax.training.loop import cross_validation
+from ageflax.training import cross_validation
 
 DECODING = reading.Decoding(24, "area")
 COLUMNS = ("keys", "subjects", "folds", "age_labels", "ages", "genders", "scores")

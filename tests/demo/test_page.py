@@ -6,11 +6,11 @@ import re
 import cv2
 import numpy as np
 import pytest
-from ageflax.predict.detectors.weights.yunet import Haar
 
 from ageflax.demo import page
 from ageflax.demo.examples import PORTRAITS, examples, picture
 from ageflax.demo.limits import Limits
+from ageflax.predict.detectors.yunet import Haar
 
 _VOID = {"meta", "img", "br", "link", "input"}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ageflax import config as configuration
-from ageflax.training.loop import cross_validation
+from ageflax.training import cross_validation
 from tests.conftest import small_values
 
 

@@ -8,7 +8,7 @@ import pytest
 from ageflax import config as configuration
 from ageflax.config import Config
 from ageflax.errors import RunError
-from ageflax.training.loop import cross_validation
+from ageflax.training import cross_validation
 from tests.conftest import small_values
 
 

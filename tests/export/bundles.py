@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from ageflax import config as configuration
 from ageflax.bundle import model as bundle
-from ageflax.training.loop import program
+from ageflax.training import program
 
 
 def _drawn(network, shape):

@@ -341,8 +341,7 @@ def _checkpoint(name: str) -> Callable[[Path], Case]:
     """A file of a checkpoint; all but the sums are read without sums, as an earlier release's are."""
 
     def make(folder: Path) -> Case:
-        from ageflax.training.loop.checkpoints import Checkpoints
-
+        from ageflax.training.checkpoints import Checkpoints
         from tests.training.test_checkpoints import state_of
 
         template = state_of(1)
@@ -389,12 +388,11 @@ def _run(name: str) -> Callable[[Path], Case]:
     """A file of a finished run, as its report and a comparison read it."""
 
     def make(folder: Path) -> Case:
-        from ageflax.training.loop.log import images_per_second
-
         from ageflax import report
         from ageflax.evaluation.predictions_csv_read import read_predictions
         from ageflax.report import comparison
         from ageflax.report.comparison import text
+        from ageflax.training.log import images_per_second
         from tests.support.finished_runs import write_run
 
         for run, seed in (("one", 0), ("other", 1)):

@@ -12,7 +12,6 @@ import numpy as np
 import onnx
 import pytest
 import scipy.io
-from ageflax.training.loop.log import MetricsLog, images_per_second
 from ml_collections import ConfigDict
 
 from ageflax import config, export, report
@@ -22,6 +21,7 @@ from ageflax.data.building import archives
 from ageflax.errors import InputError, RunError, one_line
 from ageflax.evaluation.predictions_csv_read import read_predictions
 from ageflax.report import comparison
+from ageflax.training.log import MetricsLog, images_per_second
 from tests.support import small_bundle
 from tests.support.finished_runs import write_run
 from tfds_builders.adience import fold_files

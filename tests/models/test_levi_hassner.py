@@ -10,15 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from ageflax.models.layers.response_norm.pooling import ceil_max_pool
-from ageflax.models.layers.response_norm.response_norm import local_response_norm
+from ageflax.models.layers.response_norm import local_response_norm
 from jaxtyping import TypeCheckError
 from ml_collections import ConfigDict
 
 from ageflax import config as configuration
 from ageflax import losses, models
 from ageflax.models import Network
-from ageflax.training.loop import optimizer
+from ageflax.models.layers.pooling import ceil_max_pool
+from ageflax.training import optimizer
 from tests.golden import levi_hassner_weights as shared
 
 ROOT = Path(__file__).parents[2]

@@ -7,18 +7,18 @@ import time
 from pathlib import Path
 
 import pytest
-from pipelines.plan.runs.fingerprint import ROOT
 
 from ageflax.errors import InputError, RunError
-from pipelines.cluster.flyte_tasks import devices, pods
-from pipelines.plan.runs import runs
+from pipelines.cluster import devices, pods
+from pipelines.plan import runs
+from pipelines.plan.fingerprint import ROOT
 
 pytest.importorskip("flyte")
 
 import flyte
 import flyte.io
 
-from pipelines.cluster.flyte_tasks import flyte_tasks, launch
+from pipelines.cluster import flyte_tasks, launch
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,10 +1,10 @@
 import re
 
 import pytest
-from pipelines.cluster.flyte_tasks.devices import Device
 
 from ageflax.errors import InputError
-from pipelines.cluster.flyte_tasks import devices
+from pipelines.cluster import devices
+from pipelines.cluster.devices import Device
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from ageflax import config as configuration
-from pipelines.plan.runs import fingerprint
+from pipelines.plan import fingerprint
 
 
 def resolved(*words: str, values: dict | None = None):

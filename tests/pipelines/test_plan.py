@@ -3,7 +3,7 @@ import re
 import pytest
 
 from ageflax.errors import InputError
-from pipelines.plan.runs import runs
+from pipelines.plan import runs
 
 
 def refuses(message: str):

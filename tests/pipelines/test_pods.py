@@ -1,9 +1,9 @@
 import json
 from pathlib import Path
 
-from pipelines.plan.runs.runs import make
+from pipelines.plan.runs import make
 
-from pipelines.cluster.flyte_tasks import pods
+from pipelines.cluster import pods
 
 
 def test_a_request_travels_as_text_and_makes_the_same_plan(tmp_path):

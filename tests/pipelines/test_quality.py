@@ -1,6 +1,6 @@
 import json
 
-from ageflax.data.washing.rules import leaks
+from ageflax.data.washing import leaks
 from pipelines import quality
 
 

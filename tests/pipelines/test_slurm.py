@@ -2,7 +2,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipelines.cluster.flyte_tasks import slurm
+from pipelines.cluster import slurm
 from pipelines.local.runner import Job
 
 

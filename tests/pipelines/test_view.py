@@ -7,7 +7,7 @@ from rich.console import Console
 from pipelines.local import view
 from pipelines.local.runner import Job
 from pipelines.local.state import DONE, FAILED, RUNNING, WAITING, Status
-from pipelines.plan.runs import runs
+from pipelines.plan import runs
 
 RECORD = {"step": 40, "epoch": 2.0, "loss": 1.2345, "images_per_second": 80.0}
 

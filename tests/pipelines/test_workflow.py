@@ -14,8 +14,8 @@ import pytest
 from pipelines import cross_validate, prepare
 from pipelines.dataset import Source
 from pipelines.local.state import DONE, Status
-from pipelines.plan.runs import folders, runs
-from pipelines.workflow.steps import steps
+from pipelines.plan import folders, runs
+from pipelines.workflow import steps
 from tests.conftest import SMALL_FACES, small_file
 
 

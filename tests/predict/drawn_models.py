@@ -8,7 +8,7 @@ from ageflax import config as configuration
 from ageflax import losses
 from ageflax.augment.views import Preprocessing
 from ageflax.bundle import model
-from ageflax.training.loop import program
+from ageflax.training import program
 
 
 def write(directory, *overrides, seed=0, calibration=None):

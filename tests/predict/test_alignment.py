@@ -3,10 +3,10 @@
 import cv2
 import numpy as np
 import pytest
-from ageflax.predict.detectors.weights.yunet import Detection
 
 from ageflax.errors import InputError
 from ageflax.predict.alignment import Framing
+from ageflax.predict.detectors.yunet import Detection
 
 EYES = ((0.3, 0.4), (0.7, 0.4))
 

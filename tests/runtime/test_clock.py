@@ -4,12 +4,12 @@ import os
 import time
 
 import pytest
-from ageflax.training.loop.checkpoints import Checkpoints
 
 from ageflax import config as configuration
 from ageflax.data import pixel_cache
 from ageflax.runtime import hosts, preemption
-from ageflax.training.loop import cross_validation
+from ageflax.training import cross_validation
+from ageflax.training.checkpoints import Checkpoints
 from tests.conftest import small_values
 from tests.runtime.test_preemption import lines_of
 from tests.training.test_checkpoints import state_of, steps_on_disk

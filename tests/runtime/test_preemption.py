@@ -12,7 +12,7 @@ import pytest
 
 from ageflax import config as configuration
 from ageflax.runtime import hosts, preemption
-from ageflax.training.loop import cross_validation
+from ageflax.training import cross_validation
 from tests.conftest import small_values
 from tests.training.test_cross_validation import metrics_of
 

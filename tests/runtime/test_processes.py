@@ -17,7 +17,7 @@ import pytest
 from ageflax import config as configuration
 from ageflax.errors import InputError
 from ageflax.runtime import hosts
-from ageflax.training.loop import cross_validation
+from ageflax.training import cross_validation
 from tests.conftest import small_file, small_values
 
 # The same command, that waits for a silent host not as long.

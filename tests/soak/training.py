@@ -19,7 +19,7 @@ from pathlib import Path
 from ageflax import config as configuration
 from ageflax.errors import RunError
 from ageflax.runtime import preemption
-from ageflax.training.loop import cross_validation
+from ageflax.training import cross_validation
 from tests.conftest import small_values
 from tests.soak import flat
 

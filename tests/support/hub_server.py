@@ -119,7 +119,7 @@ def run(script: str, *words: str, home: Path, **environment: str) -> list:
     }
     done = subprocess.run(
         [sys.executable, "-c", script, *words],
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
         env={**clean, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", **environment},
         capture_output=True,
         text=True,

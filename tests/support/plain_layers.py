@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from ageflax.models import levi_hassner, multitask_gray, vit
-from ageflax.models.layers.response_norm import convolution, pooling, response_norm
+from ageflax.models.layers import convolution, pooling, response_norm
 
 
 def _convolved(

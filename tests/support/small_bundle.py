@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from ageflax import config as configuration
 from ageflax.bundle import model as bundle
-from ageflax.training.loop import program
+from ageflax.training import program
 
 RESULT: dict[str, Any] = {
     "fold": 2,

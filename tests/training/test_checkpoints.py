@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
-from ageflax.training.loop.checkpoints import Checkpoints, _plain
 
 from ageflax.arrays import TrainState
 from ageflax.errors import RunError
 from ageflax.runtime.mesh import make_mesh, replicated
+from ageflax.training.checkpoints import Checkpoints, _plain
 
 
 def state_of(step: int, mesh=None) -> TrainState:
@@ -257,7 +257,7 @@ def test_what_cannot_be_written_is_one_line_and_the_one_before_is_kept(tmp_path)
     done = subprocess.run(
         [sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, timeout=120,
         # Compiled programs could not be written either, and JAX would say so.
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "JAX_PLATFORMS": "cpu",
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "JAX_PLATFORMS": "cpu",
                           "JAX_ENABLE_COMPILATION_CACHE": "false"},
     )  # fmt: skip
     assert done.returncode == 1

@@ -14,7 +14,7 @@ from ageflax.data.dataset import Faces
 from ageflax.errors import InputError, RunError
 from ageflax.runtime import files
 from ageflax.runtime.mesh import make_mesh
-from ageflax.training.loop import cross_validation, log_lines, loop
+from ageflax.training import cross_validation, log_lines, loop
 from tests.conftest import small_values
 
 

@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ageflax.training.loop.log import MetricsLog
 
 from ageflax import config
 from ageflax.bundle import model
 from ageflax.data.building import find
 from ageflax.errors import RunError
 from ageflax.runtime import command_line, files
-from ageflax.training.loop import cross_validation
+from ageflax.training import cross_validation
+from ageflax.training.log import MetricsLog
 from tests.conftest import SMALL_FACES, small_values
 from tests.support import small_bundle
 

@@ -3,11 +3,11 @@ import json
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ageflax.training.loop.log import MetricsLog
-from ageflax.training.loop.log_lines import Records
 
 from ageflax.errors import RunError
-from ageflax.training.loop import log_lines, program
+from ageflax.training import log_lines, program
+from ageflax.training.log import MetricsLog
+from ageflax.training.log_lines import Records
 
 
 def metrics(loss, **more):

@@ -12,7 +12,7 @@ import pytest
 
 from ageflax import config as configuration
 from ageflax.errors import InputError
-from ageflax.training.loop import optimizer
+from ageflax.training import optimizer
 
 PARAMS: Any = {
     "trunk": {"conv1": {"kernel": jnp.asarray([2.0, -4.0]), "bias": jnp.asarray([1.0])}},

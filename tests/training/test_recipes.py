@@ -13,7 +13,7 @@ from ageflax import config as configuration
 from ageflax import report
 from ageflax.bundle.model import ensemble, load
 from ageflax.errors import InputError
-from ageflax.training.loop import cross_validation, loop, validation
+from ageflax.training import cross_validation, loop, validation
 from tests.conftest import small_values
 
 ADAM = ("--config.optim.name=adamw", "--config.optim.lr_multipliers=()")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ageflax import config as configuration
-from ageflax.training.loop import optimizer
+from ageflax.training import optimizer
 
 
 def _group(**values: Any) -> Any:

@@ -7,20 +7,20 @@ import jaxtyping
 import numpy as np
 import optax
 import pytest
-from ageflax.training.loop.step import (
-    Recipe,
-    init_state,
-    make_eval_step,
-    make_resident_train_step,
-    make_train_step,
-)
 
 from ageflax import config as configuration
 from ageflax import losses, models
 from ageflax.arrays import Batch, TrainState
 from ageflax.augment.views import Preprocessing, eval_views
 from ageflax.runtime.mesh import make_mesh
-from ageflax.training.loop import program
+from ageflax.training import program
+from ageflax.training.step import (
+    Recipe,
+    init_state,
+    make_eval_step,
+    make_resident_train_step,
+    make_train_step,
+)
 
 PREPROCESSING = Preprocessing(crop=27, mirror=True, channels="bgr")
 NETWORK = models.build(

@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
-from ageflax.data.washing.rules.inspection import FLAWS
-from ageflax.data.washing.rules.report import FAULTS, REJECTED, Report, count_by_reason
 from tqdm import tqdm
 
 from ageflax.data.building import beam, disk, shards
-from ageflax.data.washing.rules import rules
+from ageflax.data.washing import rules
+from ageflax.data.washing.inspection import FLAWS
+from ageflax.data.washing.report import FAULTS, REJECTED, Report, count_by_reason
 from ageflax.errors import InputError
 from ageflax.labels import GENDERS
 

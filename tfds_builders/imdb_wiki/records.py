@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ageflax.data import images
-from ageflax.data.washing.rules import report
+from ageflax.data.washing import report
 from ageflax.errors import RunError
 
 from . import people

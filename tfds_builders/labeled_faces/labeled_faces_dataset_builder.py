@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
-from ageflax.data.washing.rules.report import Record, Report, count_by_reason, write_csv
 from tqdm import tqdm
 
 from ageflax.data import images
 from ageflax.data.building import shards
-from ageflax.data.washing.rules import rules
+from ageflax.data.washing import rules
+from ageflax.data.washing.report import Record, Report, count_by_reason, write_csv
 from ageflax.errors import InputError, RunError
 from ageflax.labels import GENDERS
 

@@ -6,8 +6,7 @@ import posixpath
 import re
 from collections.abc import Iterable
 
-from ageflax.data.washing.rules.inspection import FAULTS
-
+from ageflax.data.washing.inspection import FAULTS
 from ageflax.labels import GENDERS, UNKNOWN
 
 from .labels_file import Line

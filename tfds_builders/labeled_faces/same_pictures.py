@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from ageflax.data.washing.rules.report import Report
 
 from ageflax.data import images
-from ageflax.data.washing.rules import near_duplicates
+from ageflax.data.washing import near_duplicates
+from ageflax.data.washing.report import Report
 from ageflax.errors import InputError
 
 from .rows import Face

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ageflax.data.washing.rules import near_duplicates
+from ageflax.data.washing import near_duplicates
 from tests.support.built_dataset import examples
 from tfds_builders.labeled_faces.dummy_build import build, encode
 

@@ -1,1 +1,1 @@
-"""See the modules."""
+"""From archives to a built dataset."""

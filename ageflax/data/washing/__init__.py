@@ -1,1 +1,1 @@
-"""See the modules."""
+"""What is wrong with the images and people of a dataset."""

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from ageflax.data import images
-from ageflax.data.washing.rules.near_duplicates import perceptual_hash
+from ageflax.data.washing.near_duplicates import perceptual_hash
 
 # Why an image that decodes is still no photograph of a face, in the order of the checks.
 FLAWS = ("too small", "all zero", "flat")

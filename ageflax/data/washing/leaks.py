@@ -15,10 +15,10 @@ import numpy as np
 
 from ageflax.data import images
 from ageflax.data.dataset import Faces, StoredDataset, joined, table
-from ageflax.data.washing.rules import near_duplicates
-from ageflax.data.washing.rules.inspection import FAULTS, Inspection, inspect
-from ageflax.data.washing.rules.near_duplicates import DISTANCE, SIMILARITY
-from ageflax.data.washing.rules.report import REJECTED, REPORT, count_by_reason, write_csv
+from ageflax.data.washing import near_duplicates
+from ageflax.data.washing.inspection import FAULTS, Inspection, inspect
+from ageflax.data.washing.near_duplicates import DISTANCE, SIMILARITY
+from ageflax.data.washing.report import REJECTED, REPORT, count_by_reason, write_csv
 from ageflax.runtime.files import write_json
 
 PAIRS = "pairs.csv"

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ageflax.data.washing.rules.inspection import FAULTS
+from ageflax.data.washing.inspection import FAULTS
 from ageflax.runtime.files import write_json
 
 REPORT, REJECTED, IDENTICAL = "wash_report.json", "rejected.csv", "identical_images.csv"

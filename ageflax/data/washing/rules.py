@@ -12,8 +12,8 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from ageflax.data.washing.rules.inspection import Inspection, inspect
-from ageflax.data.washing.rules.report import (
+from ageflax.data.washing.inspection import Inspection, inspect
+from ageflax.data.washing.report import (
     CONFLICT,
     DUPLICATE,
     Identical,

@@ -1,1 +1,1 @@
-"""See the modules."""
+"""From a jaxpr to an ONNX graph."""

@@ -1,1 +1,1 @@
-"""See the modules."""
+"""The layers that the trunks are built of."""

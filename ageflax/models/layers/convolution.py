@@ -5,12 +5,12 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from ageflax.models.layers.response_norm.kernel_gradient import (
+from ageflax.models.layers.kernel_gradient import (
     plain_convolution,
     summed_gradient_convolution,
 )
-from ageflax.models.layers.response_norm.platform import mesh, platform
-from ageflax.models.layers.response_norm.winograd import winograd_convolution
+from ageflax.models.layers.platform import mesh, platform
+from ageflax.models.layers.winograd import winograd_convolution
 
 # Matrix units take 16 to 128 channels at once; up to here, more of them is no more work.
 _FEW_CHANNELS = 64

@@ -9,7 +9,7 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float, UInt8
 
-from ageflax.models.layers.response_norm.platform import platform
+from ageflax.models.layers.platform import platform
 
 Pads = tuple[tuple[int, int], tuple[int, int]]
 

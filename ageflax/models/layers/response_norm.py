@@ -6,7 +6,7 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from ageflax.models.layers.response_norm.platform import platform
+from ageflax.models.layers.platform import platform
 
 
 def local_response_norm(

@@ -1,1 +1,1 @@
-"""See the modules."""
+"""Finders of faces."""

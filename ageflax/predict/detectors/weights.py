@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ageflax.errors import InputError
-from ageflax.predict.detectors.weights.yunet import MIN_SCORE, Detector, Haar, Whole, YuNet
+from ageflax.predict.detectors.yunet import MIN_SCORE, Detector, Haar, Whole, YuNet
 from ageflax.weights import hub
 
 REPOSITORY, FILE = "opencv/face_detection_yunet", "face_detection_yunet_2023mar.onnx"

@@ -1,1 +1,1 @@
-"""See the modules."""
+"""Weights files of every kind, read into arrays and never executed."""

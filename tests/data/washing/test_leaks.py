@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from ageflax.data.dataset import StoredDataset
-from ageflax.data.washing.rules import leaks, near_duplicates
+from ageflax.data.washing import leaks, near_duplicates
 from ageflax.errors import InputError
 
 

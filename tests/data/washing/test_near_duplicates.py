@@ -5,7 +5,10 @@ import itertools
 import cv2
 import numpy as np
 import pytest
-from ageflax.data.washing.rules.near_duplicates import (
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ageflax.data.washing.near_duplicates import (
     MAX_DISTANCE,
     alike,
     close_pairs,
@@ -13,9 +16,6 @@ from ageflax.data.washing.rules.near_duplicates import (
     similarity,
     thumbnail,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from ageflax.errors import InputError
 
 

@@ -9,15 +9,15 @@ import threading
 
 import numpy as np
 import pytest
-from ageflax.data.washing.rules.near_duplicates import perceptual_hash
-from ageflax.data.washing.rules.report import REASONS, Record
-from ageflax.data.washing.rules.rules import READABLE, Thresholds, wash
+from ageflax.data.washing.rules import READABLE, Thresholds, wash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from ageflax.data import images
-from ageflax.data.washing.rules import rules
+from ageflax.data.washing import rules
+from ageflax.data.washing.near_duplicates import perceptual_hash
+from ageflax.data.washing.report import REASONS, Record
 from ageflax.errors import InputError
 
 

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ageflax.models.layers.response_norm.activations import activate, matched
 from flax import linen as nn
 from jaxtyping import Array, Float
 
 from ageflax.models import Head, build
+from ageflax.models.layers.activations import activate, matched
 
 ACTIVATIONS = ("relu", "selu", "elu", "leaky", "prelu")
 INPUTS = [[-2.0, -0.5, 0.0, 1.5]]

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ageflax.models.layers.response_norm.batch_norm import BatchNorm
 from flax import linen as nn
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from ageflax.compile_for import hlo
+from ageflax.models.layers.batch_norm import BatchNorm
 
 Tree = Any
 

@@ -2,8 +2,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ageflax.models.layers.response_norm.convolution import Conv, space_to_depth_convolution
 from flax import linen as nn
+
+from ageflax.models.layers.convolution import Conv, space_to_depth_convolution
 
 # Kernel, stride, padding, channels: the stems of Levi & Hassner, ResNet, its small stem, and the grey
 # network; and a kernel of whole blocks.

@@ -5,9 +5,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ageflax.models.layers.response_norm.platform import platform, traced_for
 
 from ageflax import models
+from ageflax.models.layers.platform import platform, traced_for
 from tests.support.plain_layers import plain_layers
 
 # A width from which on Winograd's form is taken, and a side that does not divide.

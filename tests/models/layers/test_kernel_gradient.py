@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ageflax.models.layers.response_norm.convolution import Conv
-from ageflax.models.layers.response_norm.kernel_gradient import plain_convolution
-from ageflax.models.layers.response_norm.platform import traced_for
 from flax import linen as nn
 
-from ageflax.models.layers.response_norm import kernel_gradient
+from ageflax.models.layers import kernel_gradient
+from ageflax.models.layers.convolution import Conv
+from ageflax.models.layers.kernel_gradient import plain_convolution
+from ageflax.models.layers.platform import traced_for
 from ageflax.runtime.mesh import batched, make_mesh, replicated
 
 summed_gradient_convolution: Any = kernel_gradient.summed_gradient_convolution

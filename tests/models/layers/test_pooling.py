@@ -4,10 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ageflax.models.layers.response_norm.platform import traced_for
-from ageflax.models.layers.response_norm.pooling import ceil_max_pool, max_pool
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from ageflax.models.layers.platform import traced_for
+from ageflax.models.layers.pooling import ceil_max_pool, max_pool
 
 # Window, stride, padding: those of all networks, and some that none has.
 FORMS = [

@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ageflax.models.layers.response_norm.pooling import ceil_max_pool
-from ageflax.models.layers.response_norm.response_norm import local_response_norm
+from ageflax.models.layers.response_norm import local_response_norm
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from ageflax.models.layers.pooling import ceil_max_pool
 
 # Sizes come from a short list: every new shape is compiled.
 SIZES = st.sampled_from((1, 2, 3, 4, 5, 7, 8))

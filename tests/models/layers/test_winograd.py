@@ -5,9 +5,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ageflax.models.layers.response_norm.convolution import Conv
-from ageflax.models.layers.response_norm.platform import traced_for
-from ageflax.models.layers.response_norm.winograd import (
+
+from ageflax.models.layers.convolution import Conv
+from ageflax.models.layers.platform import traced_for
+from ageflax.models.layers.winograd import (
     _matrices,
     tile_outputs,
     winograd_convolution,

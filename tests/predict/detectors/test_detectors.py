@@ -6,11 +6,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from ageflax.predict.detectors.weights.yunet import Detection, Haar, Whole, YuNet, overlap
 
 from ageflax.data import images
 from ageflax.errors import InputError
-from ageflax.predict.detectors.weights import weights
+from ageflax.predict.detectors import weights
+from ageflax.predict.detectors.yunet import Detection, Haar, Whole, YuNet, overlap
 
 REAL = os.environ.get("AGEFLAX_REAL_DATA", "")
 real = pytest.mark.skipif(not REAL, reason="AGEFLAX_REAL_DATA is not set")
