@@ -1,4 +1,4 @@
-"""Weights, and whole bundles, by their name on the Hugging Face hub."""
+"""Downloads weights and whole bundles by their name on the Hugging Face hub."""
 
 import dataclasses
 import importlib
@@ -12,9 +12,9 @@ from ageflax.weights.formats import safetensors
 _FILE = "model.safetensors"
 _TIMEOUT = 10.0  # seconds to wait for the hub's first answer
 
-# Commit and sha256 of model.safetensors where none is asked for, so that a name means the same weights
-# tomorrow: torchvision's IMAGENET1K_V1 in timm's copies. The values are those that other public projects
-# pin; a file that differs is refused, and an explicit revision goes by what the hub states instead.
+# Default commit and sha256 of model.safetensors, to make a name mean the same weights tomorrow:
+# torchvision's IMAGENET1K_V1 in timm's copies. Other public projects pin the same values. A file that
+# differs is refused; an explicit revision is checked against the hub's own checksum instead.
 PINNED: dict[str, tuple[str, str]] = {
     "timm/resnet18.tv_in1k": (
         "bbd144b3e5565108aad885f145491d11bc6ce807",
@@ -40,9 +40,9 @@ class Fetched:
     """A file of the hub in its local cache.
 
     Attributes:
-      path: of the file.
-      revision: the commit that it is of.
-      sha256: of its content.
+      path: the file.
+      revision: commit of the file.
+      sha256: checksum of its content.
     """
 
     path: Path
@@ -50,27 +50,37 @@ class Fetched:
     sha256: str
 
 
-class _UnavailableError(Exception):
-    """A file that cannot be had; its text says why, and `error` is what the library raised."""
+class UnavailableError(InputError):
+    """A file of the hub is neither in its cache nor can be downloaded.
 
-    def __init__(self, why: str, error: Exception | None = None):
-        super().__init__(why)
-        self.error = error
+    Attributes:
+      name: the repository asked for.
+      why: reason, a phrase without the name and without advice.
+      reached: False if the hub did not answer.
+    """
+
+    def __init__(self, name: str, why: str, *, reached: bool = True, message: str = ""):
+        super().__init__(message or f"{name}: {why}")
+        self.name, self.why, self.reached = name, why, reached
 
 
 def _reason(error: Exception) -> str:
-    """The first line of what went wrong; under "offline" the hub's library has many."""
+    """First line of an error of the hub's library, whose texts have many."""
     line = next((line for line in str(error).splitlines() if line.strip()), "").strip()
     return f"{type(error).__name__}: {line[:120]}" if line else type(error).__name__
 
 
-def _library() -> Any:
+def _library(name: str) -> Any:
     try:
-        # Only those who name weights on the hub need it.
+        # Imported only for a name on the hub.
         return importlib.import_module("huggingface_hub")
     except ImportError as error:
         why = "a name on the hub needs huggingface_hub, which is not installed"
-        raise _UnavailableError(why, error) from error
+        raise UnavailableError(name, why) from error
+
+
+def _too_large(filename: str, size: int, most_bytes: int) -> str:
+    return f"{filename} has {size} bytes, more than the limit of {most_bytes}"
 
 
 def _cached(hub: Any, name: str, filename: str, revision: str) -> Path | None:
@@ -78,99 +88,97 @@ def _cached(hub: Any, name: str, filename: str, revision: str) -> Path | None:
         return Path(
             hub.hf_hub_download(name, filename, revision=revision or None, local_files_only=True)
         )
-    # Absent, or a name that can be none: whatever the reason, it is not there.
+    # Absent, or an impossible name: in any case not there.
     except Exception:
         return None
 
 
-def _had(
+def _located(
     name: str, filename: str, revision: str, *, most_bytes: int | None = None
 ) -> tuple[Path, str]:
-    """A file in the cache, downloaded where need be, and the sha256 that the hub states for it.
+    """Finds a file in the cache or downloads it; gives its path and the sha256 that the hub states.
 
     Raises:
-      _UnavailableError: it cannot be had, or the hub says that it is larger than `most_bytes`.
+      UnavailableError: neither works, or the hub states a size above `most_bytes`.
     """
-    hub = _library()
+    hub = _library(name)
     commit = re.fullmatch(r"[0-9a-f]{40}", revision)
     if commit and (path := _cached(hub, name, filename, revision)):
         return path, ""
     try:
-        # Asked before the download, which without a network would try again for half a minute.
+        # Before the download, which retries for half a minute without a network.
         url = hub.hf_hub_url(name, filename, revision=revision or None)
         stated = hub.get_hf_file_metadata(url, timeout=_TIMEOUT)
     except Exception as error:
         status = getattr(getattr(error, "response", None), "status_code", 500)
         if status < 500:
-            raise _UnavailableError(
-                f"the hub does not give it ({_reason(error)})", error
-            ) from error
+            why = f"the hub does not give it ({_reason(error)})"
+            raise UnavailableError(name, why) from error
         if path := _cached(hub, name, filename, revision):
             return path, ""
         why = f"not in the hub's cache, and the hub cannot be reached ({_reason(error)})"
-        raise _UnavailableError(why, error) from error
+        raise UnavailableError(name, why, reached=False) from error
     if most_bytes is not None and (stated.size or 0) > most_bytes:
-        raise _UnavailableError(
-            f"{filename} has {stated.size} bytes, more than the {most_bytes} it may"
-        )
+        raise UnavailableError(name, _too_large(filename, stated.size, most_bytes))
     try:
-        # By the revision, not by its commit: the cache then knows the revision when there is no network.
+        # By revision, not by commit: the cache then knows the revision without a network.
         path = Path(
             hub.hf_hub_download(name, filename, revision=revision or None, etag_timeout=_TIMEOUT)
         )
-    # A connection lost, a full disk, a cache that is not ours: the library has an exception for each.
+    # A lost connection, a full disk, a cache of somebody else's: the library has an exception for each.
     except Exception as error:
-        raise _UnavailableError(f"its download failed ({_reason(error)})", error) from error
+        raise UnavailableError(name, f"its download failed ({_reason(error)})") from error
     return path, stated.etag or ""
 
 
 def _checked(path: Path, stated: str, expected: str) -> str:
-    """The sha256 of a file from the cache, compared with what it must be, as far as that is known."""
-    # The cache is snapshots/COMMIT/FILE, a link to blobs/ETAG where links can be made; the tag of a
-    # large file is its sha256, that of a small one another hash.
+    """Sha256 of a file in the cache, compared with the expected, else with the stated one, if any."""
+    # The cache is snapshots/COMMIT/FILE, a link to blobs/ETAG where links can be made. The tag of a
+    # large file is its sha256, the tag of a small one is another hash.
     tags = [tag for tag in (path.resolve().name, stated) if re.fullmatch(r"[0-9a-f]{64}", tag)]
     return safetensors.check_sha256(path, expected or (tags[0] if tags else ""))
 
 
 def fetch(name: str, *, revision: str = "", sha256: str = "", filename: str = _FILE) -> Fetched:
-    """A file of a repository, downloaded once and then from the hub's own cache.
+    """Downloads a file of a repository once; later calls find it in the hub's own cache.
 
-    The content is checked against `sha256` where it is given, else against the pinned one, else against
-    the checksum that the hub itself states for the file.
+    The content is checked against `sha256` if given, else against the pinned checksum, else against the
+    checksum that the hub states.
 
     Args:
-      name: such as "timm/resnet34.tv_in1k"; "hf://" may stand before it.
-      revision: a commit, tag or branch; "" is the pinned commit where there is one, else the newest.
+      name: repository such as "timm/resnet34.tv_in1k"; "hf://" before it is optional.
+      revision: a commit, tag or branch; "" is the pinned commit if there is one, else the newest.
       sha256: expected checksum.
-      filename: which file.
+      filename: path of the file in the repository.
 
     Raises:
-      InputError: it cannot be had, and says which file to fetch elsewhere and how to name it here; or
-        it is another than was expected.
+      UnavailableError: neither cached nor downloadable; the message gives the file's URL.
+      InputError: the checksum differs.
     """
     name = name.removeprefix("hf://")
     if not revision and filename == _FILE and name in PINNED:
         revision, pinned = PINNED[name]
         sha256 = sha256 or pinned
     try:
-        path, stated = _had(name, filename, revision)
-    except _UnavailableError as error:
-        raise InputError(
-            f"transfer.weights = {name!r}: no such file or folder here, and {error}\n"
-            f"fetch https://huggingface.co/{name}/resolve/{revision or 'main'}/{filename} elsewhere and"
-            " give it as --config.transfer.weights=FILE"
-        ) from error
+        path, stated = _located(name, filename, revision)
+    except UnavailableError as error:
+        message = (
+            f"transfer.weights = {name!r}: no such file or folder, and {error.why}\n"
+            f"download https://huggingface.co/{name}/resolve/{revision or 'main'}/{filename} elsewhere"
+            " and pass --config.transfer.weights=FILE"
+        )
+        raise UnavailableError(name, error.why, reached=error.reached, message=message) from error
     try:
         found = _checked(path, stated, sha256)
     except InputError as error:
         raise InputError(
-            f"{error}\nremove it to have it downloaded again; --config.transfer.revision=main takes the"
-            " newest, checked against what the hub itself states"
+            f"{error}\nremove it to download it again, or take the newest, checked against the hub's own"
+            " checksum, with --config.transfer.revision=main"
         ) from error
     return Fetched(path, path.parent.name, found)
 
 
-# A path joins the two slashes to one.
+# A Path joins the two slashes to one.
 _NAME = re.compile(r"hf:/{1,2}(?P<name>[^/@]+/[^/@]+)(@(?P<revision>.+))?", re.DOTALL)
 _PART = re.compile(r"[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 _REVISION = re.compile(r"[A-Za-z0-9][\w./-]{0,199}", re.ASCII)
@@ -178,7 +186,7 @@ _ADVICE = {
     "GatedRepoError": "gated: accept its terms on https://huggingface.co/{name}, and log in (hf auth"
     " login, or the variable HF_TOKEN)",
     "RevisionNotFoundError": "it has no branch, tag or commit {revision!r}",
-    "EntryNotFoundError": "no bundle: it has no {filename}",
+    "EntryNotFoundError": "not a bundle: it has no {filename}",
     "RepositoryNotFoundError": "no such repository on the hub, or a private one: check the name, or log"
     " in (hf auth login, or the variable HF_TOKEN)",
 }
@@ -186,10 +194,10 @@ _ADVICE = {
 
 @dataclasses.dataclass(frozen=True)
 class Repository:
-    """A repository of the hub, at one revision.
+    """A repository of the hub at one revision.
 
     Attributes:
-      name: owner/name.
+      name: "owner/name".
       revision: a branch, tag or commit; "" is the newest of the main branch.
     """
 
@@ -200,56 +208,59 @@ class Repository:
         return f"hf://{self.name}" + f"@{self.revision}" * bool(self.revision)
 
     def download(self, filename: str, *, most_bytes: int) -> Fetched:
-        """One of its files, downloaded once and then from the hub's own cache.
+        """Downloads one of its files once; later calls find it in the hub's own cache.
 
-        Of a commit, without asking the hub; of a branch or tag from the cache where the hub cannot be
-        reached. The content is checked against the checksum that the hub states for it.
+        A commit in the cache is used without asking the hub, a branch or tag only if the hub does not
+        answer. The content is checked against the checksum that the hub states.
 
         Args:
-          filename: which.
-          most_bytes: a larger file is not downloaded.
+          filename: path of the file in the repository.
+          most_bytes: limit; a larger file is not downloaded.
 
         Raises:
-          InputError: it cannot be had; the one line says why and what to do.
+          UnavailableError: neither cached nor downloadable, or too large; the message is one line.
+          InputError: the checksum differs.
         """
         try:
-            path, stated = _had(self.name, filename, self.revision, most_bytes=most_bytes)
-        except _UnavailableError as error:
-            raise InputError(f"{self}: {self._why(filename, error)}") from error
-        if (size := path.stat().st_size) > most_bytes:
-            raise InputError(
-                f"{self}: {filename} has {size} bytes, more than the {most_bytes} it may"
-            )
+            path, stated = _located(self.name, filename, self.revision, most_bytes=most_bytes)
+            if (size := path.stat().st_size) > most_bytes:
+                raise UnavailableError(self.name, _too_large(filename, size, most_bytes))
+        except UnavailableError as error:
+            advice = self._advice(filename, error)
+            raise UnavailableError(
+                self.name, error.why, reached=error.reached, message=f"{self}: {advice}"
+            ) from error
         try:
             found = _checked(path, stated, "")
         except InputError as error:
-            raise InputError(f"{error}; remove it to have it downloaded again") from error
+            raise InputError(f"{error}; remove it to download it again") from error
         return Fetched(path, path.parent.name, found)
 
-    def _why(self, filename: str, unavailable: _UnavailableError) -> str:
-        kinds = {kind.__name__ for kind in type(unavailable.error).__mro__}
-        response = getattr(unavailable.error, "response", None)
-        for kind, advice in _ADVICE.items():
-            if kind in kinds and response is not None:
-                return advice.format(name=self.name, revision=self.revision, filename=filename)
-        if "cannot be reached" in str(unavailable):
-            return (
-                f"{unavailable}; have it downloaded elsewhere (hf download {self.name} --local-dir DIR)"
-                " and name the folder"
-            )
-        return str(unavailable)
+    def _advice(self, filename: str, error: UnavailableError) -> str:
+        cause = error.__cause__
+        kinds = {kind.__name__ for kind in type(cause).__mro__}
+        if getattr(cause, "response", None) is not None:
+            for kind, advice in _ADVICE.items():
+                if kind in kinds:
+                    return advice.format(name=self.name, revision=self.revision, filename=filename)
+        if error.reached:
+            return error.why
+        return (
+            f"{error.why}; download it elsewhere (hf download {self.name} --local-dir DIR) and name the"
+            " folder"
+        )
 
 
 def is_name(text: str) -> bool:
-    """Whether a model's name is of the hub: hf://owner/name, perhaps with @revision."""
+    """True if a model's name is on the hub: hf://owner/name, perhaps with @revision."""
     return text.startswith("hf:/")
 
 
 def repository(text: str) -> Repository:
-    """The repository that hf://owner/name[@revision] names.
+    """Parses hf://owner/name[@revision].
 
     Raises:
-      InputError: it is no such name.
+      InputError: the text has another form.
     """
     match = _NAME.fullmatch(text)
     parts = match["name"].split("/") if match else []
@@ -257,7 +268,7 @@ def repository(text: str) -> Repository:
     fine = parts and all(map(_PART.fullmatch, parts)) and ".." not in f"{text}"
     if not fine or (revision and not _REVISION.fullmatch(revision)):
         raise InputError(
-            f"{text[:120]!r}: no name on the hub; expected hf://OWNER/NAME, or hf://OWNER/NAME@REVISION"
-            " with a branch, tag or commit"
+            f"{text[:120]!r}: not a name on the hub; expected hf://OWNER/NAME, or"
+            " hf://OWNER/NAME@REVISION with a branch, tag or commit"
         )
     return Repository("/".join(parts), revision)

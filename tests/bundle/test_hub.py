@@ -16,12 +16,12 @@ NAME = "someone/faces"
 LOAD = """
 import contextlib, io, json, sys
 import numpy as np
-from ageflax import model_files
+from ageflax.bundle import loading
 from ageflax.errors import InputError
-from ageflax.evaluate import __main__ as command
+from ageflax import evaluate as command
 for name in sys.argv[2:]:
     try:
-        opened = model_files.open_model(name)
+        opened = loading.open_model(name)
         member = opened.members[0]
         faces = np.zeros((1, 32, 32, 3), np.uint8)
         print(json.dumps([
@@ -80,7 +80,7 @@ ADVICE = {
     "hf://someone/gated": "gated: accept its terms on https://huggingface.co/someone/gated, and log in"
     " (hf auth login, or the variable HF_TOKEN)",
     f"hf://{NAME}@v9": "it has no branch, tag or commit 'v9'",
-    "hf://someone/plain": "no bundle: it has no config.json",
+    "hf://someone/plain": "not a bundle: it has no config.json",
 }
 
 
@@ -135,7 +135,7 @@ def test_what_cannot_be_had_is_one_line_that_says_what_to_do(hub, online):
 def test_the_commands_take_the_name_as_it_is(online):
     code, printed = online[2]
     assert code == 2
-    assert printed == "ageflax.evaluate: hf://someone/plain: no bundle: it has no config.json\n"
+    assert printed == "ageflax.evaluate: hf://someone/plain: not a bundle: it has no config.json\n"
 
 
 def test_what_was_loaded_once_is_there_without_a_network(online):
@@ -150,7 +150,7 @@ def test_what_was_loaded_once_is_there_without_a_network(online):
         "hf://someone/other: not in the hub's cache, and the hub cannot be reached"
     )
     assert absent.endswith(
-        "; have it downloaded elsewhere (hf download someone/other --local-dir DIR) and name the folder"
+        "; download it elsewhere (hf download someone/other --local-dir DIR) and name the folder"
     )
     assert "\n" not in absent
 
@@ -178,7 +178,7 @@ def test_names_of_the_hub(text, name, revision):
     ],
 )  # fmt: skip
 def test_what_is_no_name_of_the_hub(text):
-    with pytest.raises(InputError, match="no name on the hub; expected hf://OWNER/NAME") as caught:
+    with pytest.raises(InputError, match="not a name on the hub; expected hf://OWNER/NAME") as caught:
         hub_names.repository(text)
     assert len(str(caught.value)) < 300
     assert len(str(caught.value).splitlines()) == 1

@@ -75,6 +75,12 @@ def library(tmp_path, monkeypatch):
     return library
 
 
+def unavailable(*args, **kwargs) -> hub.UnavailableError:
+    with pytest.raises(hub.UnavailableError) as caught:
+        hub.fetch(*args, **kwargs)
+    return caught.value
+
+
 def refused(*args, **kwargs) -> str:
     with pytest.raises(InputError) as caught:
         hub.fetch(*args, **kwargs)
@@ -139,7 +145,7 @@ def test_the_hubs_checksum_is_held_against_a_damaged_download(library):
     library.put(b"damaged")
     message = refused("timm/some")
     assert f"not {SHA256}" in message
-    assert "remove it to have it downloaded again" in message
+    assert "remove it to download it again" in message
 
 
 def test_the_cache_itself_knows_the_checksum_of_a_large_file(library):
@@ -181,6 +187,22 @@ def test_without_the_library_the_message_says_so(monkeypatch):
     message = refused("timm/some")
     assert "huggingface_hub, which is not installed" in message
     assert "https://huggingface.co/timm/some/resolve/main/model.safetensors" in message
+
+
+def test_the_error_names_the_repository_and_the_reason_alone(library, monkeypatch):
+    library.error = ConnectionError("no route")
+    error = unavailable("hf://timm/some")
+    assert (error.name, error.reached) == ("timm/some", False)
+    assert error.why == (
+        "not in the hub's cache, and the hub cannot be reached (ConnectionError: no route)"
+    )
+    library.error = AnswerError(404)
+    error = unavailable("timm/some")
+    assert (error.name, error.reached) == ("timm/some", True)
+    assert error.why == "the hub does not give it (AnswerError: Repository Not Found.)"
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    error = unavailable("timm/some")
+    assert error.why == "a name on the hub needs huggingface_hub, which is not installed"
 
 
 class _Hub(http.server.BaseHTTPRequestHandler):
