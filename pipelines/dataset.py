@@ -37,7 +37,7 @@ def signature(folder: Path) -> list[list[Any]]:
 
 def told(path: Path) -> dict[str, Any] | None:
     """What an earlier call wrote, where the dataset is still the same; else None."""
-    content = files.read_json(path)
+    content = files.read_json_or(path, None)
     if content is None or not Path(content["path"]).is_dir():
         return None
     return content if signature(Path(content["path"])) == content["files"] else None

@@ -16,7 +16,7 @@ from ageflax.arrays import Batch, TrainState
 from ageflax.compile_for import hlo
 from ageflax.compile_for.chips import Slice
 from ageflax.config import Config
-from ageflax.errors import InputError, RunError
+from ageflax.errors import InputError, RunError, first_line
 from ageflax.runtime.mesh import check_divides, make_mesh
 from ageflax.training import program
 from ageflax.training.step import init_state
@@ -108,7 +108,7 @@ def topology_mesh(where: Slice) -> Mesh:
     try:
         found = topologies.get_topology_desc(platform="tpu", topology_name=where.name)
     except Exception as error:  # whatever the compiler's loader raises
-        raise RunError(f"--topology={where.name}: {str(error).splitlines()[0]}") from error
+        raise RunError(f"--topology={where.name}: {first_line(error)}") from error
     return make_mesh(found.devices)
 
 
@@ -209,7 +209,7 @@ class Recipe:
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" in str(error):
                 return None
-            raise RunError(f"{step}: {str(error).splitlines()[0]}") from error
+            raise RunError(f"{step}: {first_line(error)}") from error
         seconds = time.monotonic() - started
         memory, cost, text = (
             compiled.memory_analysis(),

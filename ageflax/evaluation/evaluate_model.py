@@ -16,7 +16,7 @@ from ageflax.arrays import Batch
 from ageflax.bundle import loading
 from ageflax.data import images, reading
 from ageflax.data.batches import OnHost, Placement, Streamed
-from ageflax.errors import InputError, RunError
+from ageflax.errors import InputError, RunError, first_line
 from ageflax.evaluation import summary, unseen
 from ageflax.evaluation.figures import measure, scores
 from ageflax.evaluation.predictions import Predictions, predict
@@ -207,13 +207,7 @@ def _claim(directory: Path) -> None:
     Raises:
       InputError: it cannot be written, or holds what a training run left.
     """
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        probe = directory / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InputError(f"--output={directory}: cannot be written: {error.strerror}") from error
+    files.make_writable(directory, "--output")
     before = files.read_json(directory / "result.json")
     of_a_run = ("config.json", "checkpoints", "bundle")
     if (before is not None and not (isinstance(before, dict) and "model" in before)) or any(
@@ -258,7 +252,7 @@ def run(
     try:
         parts, unreadable = _predict(trial, given, make_mesh())
     except jax.errors.JaxRuntimeError as error:
-        first = str(error).splitlines()[0]
+        first = first_line(error)
         raise RunError(
             f"the device failed: {first}. If memory ran out, lower eval.batch_size"
         ) from error

@@ -68,7 +68,7 @@ def _lines(reader: Iterable[list[str]], header: Sequence[str]) -> Iterator[_Line
 
 def _group_names(path: Path) -> list[str]:
     """Of a "years" head, whose columns are years: from the result.json beside the file."""
-    result = files.read_json(path.with_name("result.json"))
+    result = files.read_json_or(path.with_name("result.json"), None)
     try:
         return [str(name) for name in result["tasks"]["years"]["per_class"]]
     except (KeyError, TypeError) as error:

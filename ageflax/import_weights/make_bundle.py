@@ -17,7 +17,7 @@ from ageflax.augment.views import Preprocessing
 from ageflax.bundle.description import FORMAT
 from ageflax.bundle.model import write
 from ageflax.data.images import INTERPOLATIONS
-from ageflax.errors import InputError
+from ageflax.errors import InputError, first_line
 from ageflax.import_weights import classes, preprocessing, read
 from ageflax.import_weights.known import KNOWN
 from ageflax.import_weights.read import Foreign
@@ -164,7 +164,7 @@ def _check_shapes(request: Request, description: dict[str, Any], tensors: dict[s
             lambda: network.init(jax.random.key(0), jnp.zeros(shape, jnp.float32))
         )
     except Exception as error:  # widths and crops that no network has fail wherever they come up
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        first = first_line(error)
         raise InputError(f"--crop={crop}: no {request.arch} of these weights: {first}") from error
     leaves: dict[str, Any] = flatten_dict(drawn, sep="/")
     wanted = {path: leaf.shape for path, leaf in leaves.items()}

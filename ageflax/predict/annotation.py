@@ -6,11 +6,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ageflax.errors import InputError, RunError
+from ageflax.errors import RunError
 from ageflax.predict import video
 from ageflax.predict.face import Face
 from ageflax.predict.frames import Seen
 from ageflax.predict.sources import Source
+from ageflax.runtime import files
 
 # Of boxes and text: people tell them apart also where they see no red and green.
 _COLOURS = {"female": (230, 159, 0), "male": (86, 180, 233)}
@@ -94,15 +95,7 @@ class Album:
 
     def __init__(self, directory: Path, sources: Sequence[Source], every: int):
         self._directory, self._sources, self._every = directory, sources, every
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            probe = directory / ".writable"
-            probe.touch()
-            probe.unlink()
-        except OSError as error:
-            raise InputError(
-                f"--annotate={directory}: cannot be written: {error.strerror}"
-            ) from error
+        files.make_writable(directory, "--annotate")
         self._kept = {Path(source.name).resolve() for source in sources}
         self._taken: set[Path] = set()
         self._place = -1

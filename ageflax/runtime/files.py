@@ -1,4 +1,4 @@
-"""Small files that are there whole or not at all."""
+"""Small files, written whole or not at all, and JSON read with damage told apart from absence."""
 
 import contextlib
 import json
@@ -7,24 +7,71 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ageflax.errors import InputError, first_line
 
-def read_json(path: Path) -> Any:
-    """A JSON file's content, or None where it is absent, cut short or no JSON."""
+
+def read_json(path: Path, *, remedy: str = "remove it or restore it") -> Any:
+    """Reads a JSON file; None only if it is absent.
+
+    Args:
+      path: file to read.
+      remedy: advice that ends the error message.
+
+    Raises:
+      InputError: the file is damaged: cut short, not JSON, not UTF-8, or `null`.
+    """
     try:
-        return json.loads(path.read_text())
-    # No text, no JSON, brackets without end.
-    except (FileNotFoundError, ValueError, RecursionError):
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
         return None
+    except RecursionError:
+        why = "brackets without end"
+    except ValueError as error:
+        why = first_line(error)
+    else:
+        if content is not None:
+            return content
+        why = "null"
+    raise InputError(f"{path}: damaged JSON ({why}); {remedy}")
+
+
+def read_json_or(path: Path, default: Any) -> Any:
+    """Reads a JSON file that can be made again; `default` if it is absent or damaged."""
+    try:
+        content = read_json(path)
+    except InputError:
+        return default
+    return default if content is None else content
+
+
+def make_writable(folder: Path, option: str) -> None:
+    """Makes a folder if absent and checks that files can be made in it.
+
+    Args:
+      folder: folder to write into.
+      option: name of the option that gave the folder, for the error message.
+
+    Raises:
+      InputError: the folder cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Several processes may try the same folder at once, as folds of one run do.
+        probe = folder / f".writable.{os.getpid()}"
+        probe.touch()
+        probe.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(f"{option}={folder}: cannot be written: {error.strerror}") from error
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A name to write under, which becomes `path` if all goes well; else nothing is left of it.
+    """Yields a temporary path that replaces `path` if the block succeeds, and is removed otherwise.
 
     Several processes may write a file at once, as folds of one run do: the last one's content stays.
 
     Raises:
-      OSError: the disk does not take it; names `path`, which is as it was.
+      OSError: the disk refuses the file; the error names `path`, which is unchanged.
     """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
@@ -32,7 +79,7 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         if error.filename not in (None, str(temporary)):
-            raise  # of another file, within
+            raise  # another file's error, from within the block
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         with contextlib.suppress(OSError):
@@ -40,6 +87,6 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes a JSON file so that it is there whole or not at all; see `replacing`."""
+    """Writes a JSON file whole or not at all; see `replacing`."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n")

@@ -19,7 +19,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from ageflax.errors import InputError, RunError
+from ageflax.errors import InputError, RunError, first_line
 from ageflax.runtime import preemption
 
 # Seconds after which a host that is not heard of counts as gone, and the others end.
@@ -150,7 +150,7 @@ class _Peers:
                 self._agree()
             except jax.errors.JaxRuntimeError as error:
                 if not self._left.is_set():
-                    first = str(error).splitlines()[0][:160]
+                    first = first_line(error)[:160]
                     end_now(f"the other processes do not answer ({first})")
 
     def _look(self, beats: dict[str, str]) -> None:
@@ -219,7 +219,7 @@ def _initialize(place: Placing) -> None:
         ) from error
     except (RuntimeError, jax.errors.JaxRuntimeError) as error:
         raise RunError(
-            f"the processes of the run did not find each other: {str(error).splitlines()[0]}"
+            f"the processes of the run did not find each other: {first_line(error)}"
         ) from error
 
 

@@ -17,7 +17,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from ageflax.arrays import TrainState
-from ageflax.errors import RunError
+from ageflax.errors import RunError, first_line
 from ageflax.runtime import hosts
 
 # Two, so that the one before is there when the latest turns out damaged.
@@ -255,7 +255,7 @@ class Checkpoints:
             )
         # What a damaged checkpoint raises depends on which byte is gone: all of it means the same.
         except Exception as error:
-            first = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+            first = first_line(error)[:200]
             raise RunError(f"checkpoint {directory} cannot be read: {first}") from error
         fields = read.state | {"key": jax.random.wrap_key_data(read.state["key"])}
         return Restored(state=TrainState(**fields), notes=read.notes)

@@ -121,16 +121,21 @@ def _claim(
       InputError: the folder cannot be written, or belongs to another config or other data.
     """
     path = workdir / "config.json"
-    before = files.read_json(path)
+    remedy = "restore it or choose another --workdir"  # removed, folds of two recipes could mix
+    before = files.read_json(path, remedy=remedy)
     if before is None:
         described = {"config": config.to_dict(), "data": source, **_environment()}
         described |= {"weights": weights, "command": list(command)}
         files.write_json(path, described)
         return
-    differing = configuration.differing_keys(before["config"], config)
-    if before["data"]["fingerprint"] != source["fingerprint"]:
-        differing.append(f"data: {before['data']['fingerprint']} -> {source['fingerprint']}")
-    old, new = (w["sha256"] if w else None for w in (before.get("weights"), weights))
+    try:
+        differing = configuration.differing_keys(before["config"], config)
+        fingerprint = before["data"]["fingerprint"]
+        old, new = (w["sha256"] if w else None for w in (before.get("weights"), weights))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: not the record of a run; {remedy}") from error
+    if fingerprint != source["fingerprint"]:
+        differing.append(f"data: {fingerprint} -> {source['fingerprint']}")
     if old != new:
         differing.append(f"weights: sha256 {old} -> {new}")
     if differing:
@@ -153,14 +158,7 @@ def _check_same(config: Config, source: dict[str, Any]) -> None:
 
 
 def _make_workdir(workdir: Path) -> None:
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        probe = workdir / ".writable"
-        probe.touch()
-        # Another process may try the same folder: several folds of one run at once.
-        probe.unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(f"--workdir={workdir}: cannot be written: {error.strerror}") from error
+    files.make_writable(workdir, "--workdir")
     hosts.check_shared(workdir)
 
 

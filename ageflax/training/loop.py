@@ -9,7 +9,7 @@ import jax
 from ageflax.arrays import Batch, TrainState
 from ageflax.data.batches import Placement
 from ageflax.data.order import ShuffledRows
-from ageflax.errors import RunError
+from ageflax.errors import RunError, first_line
 from ageflax.evaluation.figures import scores
 from ageflax.evaluation.predictions import predict
 from ageflax.runtime import hosts, preemption
@@ -204,7 +204,7 @@ def train(fold: Fold, state: TrainState, going: Going, placement: Placement) -> 
     except RunError as error:
         raise RunError(f"fold {fold.number}: {error}") from error
     except jax.errors.JaxRuntimeError as error:
-        first = str(error).splitlines()[0]
+        first = first_line(error)
         if not hosts.alone() and "RESOURCE_EXHAUSTED" not in first:
             raise RunError(
                 f"fold {fold.number}: another process was lost near step {step}: {first}. The same"

@@ -21,7 +21,7 @@ import flyte
 from flyte.clustered import ClusteredTaskEnvironment, JaxRun
 from flyte.io import Dir
 
-from ageflax.errors import RunError
+from ageflax.errors import RunError, first_line
 from pipelines.cluster import devices, pods
 from pipelines.cluster.devices import Device
 from pipelines.dataset import Source
@@ -283,7 +283,7 @@ async def compare_folds(
             pending[run.name, fold] = asyncio.create_task(one(run, fold))
     ended = await asyncio.gather(*pending.values(), return_exceptions=True)
     folds = [
-        Fold(name, fold, None, str(came).splitlines()[0] if str(came) else type(came).__name__)
+        Fold(name, fold, None, first_line(came))
         if isinstance(came, BaseException)
         else Fold(name, fold, came, "")
         for (name, fold), came in zip(pending, ended, strict=True)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ageflax.errors import InputError, RunError
+from ageflax.errors import InputError, RunError, first_line
 from ageflax.runtime.progress import say
 from pipelines.cluster import devices
 from pipelines.cluster.pods import Request
@@ -137,7 +137,7 @@ def submit(plan: Plan, common: Sequence[str], own: Sequence[str], asked: Launch)
         else:
             _run_here(flyte_tasks.compare_folds, inputs, asked.workdir, place)
     except flyte.errors.BaseRuntimeError as error:
-        raise RunError(str(error).splitlines()[0]) from error
+        raise RunError(first_line(error)) from error
     print(f"{asked.workdir}: what the workflow made; compare.html is its page")
 
 

@@ -60,7 +60,7 @@ class Record:
 
     def __init__(self, workdir: Path, command: list[str], say: Callable[[str], None]):
         self._path, self._say, self._told = workdir / STATE, say, False
-        before = files.read_json(self._path) or {}
+        before = files.read_json_or(self._path, {})
         self._earlier = before.get("jobs", {})
         self._content: dict[str, Any] = {
             "command": command,

@@ -85,7 +85,7 @@ def duration(seconds: float) -> str:
 
 def _figures(job: Job) -> str:
     """The figures of a finished fold, in a few words."""
-    result = files.read_json(job.done) if job.fold is not None and job.done else None
+    result = files.read_json_or(job.done, None) if job.fold is not None and job.done else None
     if result is None:
         return ""
     parts = []

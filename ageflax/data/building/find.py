@@ -13,7 +13,7 @@ from typing import Any
 
 from ageflax.data.building import disk
 from ageflax.data.dataset import StoredDataset
-from ageflax.errors import InputError
+from ageflax.errors import InputError, first_line
 
 _ABSENT = """\
 dataset {name} is not built, and what it is built from is not in {manual}.
@@ -96,7 +96,7 @@ def _prepare(name: str, directory: Path, manual_dir: Path, say: Callable[[str], 
     try:
         builder = builder_class(data_dir=directory, config=config or None)
     except ValueError as error:
-        first = str(error).strip().splitlines()[0]
+        first = first_line(error)
         raise InputError(f"data.name = {name!r}: {first}") from error
     say(f"building {builder.info.full_name} in {directory}")
     download_config = tfds.download.DownloadConfig(manual_dir=manual_dir)

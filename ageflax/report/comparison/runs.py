@@ -116,7 +116,7 @@ def _missing(workdir: Path, run: Run | None, config: dict[str, Any]) -> dict[int
             if not (directory / "predictions.csv").is_file():
                 missing[fold] = "finished, but its predictions.csv is gone"
             continue
-        failure = files.read_json(directory / "failure.json")
+        failure = files.read_json_or(directory / "failure.json", None)
         if isinstance(failure, dict) and failure.get("error"):
             missing[fold] = str(failure["error"]).strip().splitlines()[0]
         elif fold not in due:
