@@ -20,15 +20,14 @@ from ageflax import config as configuration
 from ageflax.config import Config
 from ageflax.data.building import find
 from ageflax.errors import InputError, RunError
-from ageflax.runtime import files, huge_pages
-from ageflax.runtime.command_line import run
+from ageflax.runtime import command_line, files, huge_pages
 from ageflax.runtime.progress import say
 from ageflax.training import cross_validation
-from tests.benchmarks import command_line, machine
+from tests.benchmarks import machine
+from tests.benchmarks.options import CONFIGS, check_config, parsed
 from tests.benchmarks.peer import Peer
 from tests.benchmarks.training_step import MODES, Ours
 
-_CONFIGS = Path(__file__).parents[2] / "configs"
 _PEER = Path(__file__).with_name("torch_loop_peer.py")
 # Files that the peer reads, over and over where an epoch has more.
 _FILES = 2_000
@@ -56,7 +55,7 @@ def _config(options: argparse.Namespace, placement: str, data_dir: str) -> Confi
         "optim.schedule": "constant",
     }
     words = [f"--config.{key}={value}" for key, value in values.items()]
-    path = _CONFIGS / f"{options.config}.py"
+    path = CONFIGS / f"{options.config}.py"
     return configuration.load(str(path), [*words, *options.more])
 
 
@@ -136,7 +135,7 @@ def markdown(described: dict[str, Any], found: dict[str, Any]) -> str:
 
 
 def _run(options: argparse.Namespace, words: Sequence[str]) -> None:
-    command_line.check_config(options.config)
+    check_config(options.config)
     if unknown := set(options.placements.split(",")) - set(_PLACEMENTS):
         raise InputError(f"--placements: {unknown.pop()!r} is none of {', '.join(_PLACEMENTS)}")
     if options.torch_mode not in MODES:
@@ -178,8 +177,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--torch_workers", type=int, default=max(cores - 1, 1), help="processes")
     parser.add_argument("--output", type=Path, metavar="FILE.json")
     words = sys.argv[1:] if arguments is None else list(arguments)
-    options = command_line.parsed(parser, words)
-    return run("tests.benchmarks.end_to_end", lambda: _run(options, words))
+    options = parsed(parser, words)
+    return command_line.run("tests.benchmarks.end_to_end", lambda: _run(options, words))
 
 
 if __name__ == "__main__":

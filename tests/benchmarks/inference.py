@@ -33,10 +33,10 @@ from ageflax.runtime import command_line, files
 from ageflax.runtime.progress import say
 from ageflax.training import step
 from tests.benchmarks import machine
+from tests.benchmarks.options import CONFIGS
 from tests.benchmarks.peer import Peer
 from tests.export import bundles
 
-_CONFIGS = Path(__file__).parents[2] / "configs"
 _DEFAULT = "levi,resnet34,multitask,faces_age,vgg16_dex"
 _BATCHES = (1, 32)
 _PEER = Path(__file__).with_name("torch_peer.py")
@@ -196,7 +196,7 @@ def _table(found: dict[str, Any], described: dict[str, Any]) -> str:
 
 def _run(options: argparse.Namespace, words: Sequence[str]) -> None:
     names = options.configs.split(",")
-    known = {path.stem for path in _CONFIGS.glob("*.py")}
+    known = {path.stem for path in CONFIGS.glob("*.py")}
     if unknown := [name for name in names if name not in known]:
         raise InputError(f"--configs: {', '.join(unknown)} not among {', '.join(sorted(known))}")
     if options.turns < 1:
@@ -207,7 +207,7 @@ def _run(options: argparse.Namespace, words: Sequence[str]) -> None:
     found: dict[str, Any] = {}
     for name in names:
         say(name)
-        config = configuration.load(str(_CONFIGS / f"{name}.py"))
+        config = configuration.load(str(CONFIGS / f"{name}.py"))
         with tempfile.TemporaryDirectory() as folder:
             model = load(bundles.write_config(Path(folder) / "bundle", config))
             found[name] = _measure(name, model, Path(folder), options)

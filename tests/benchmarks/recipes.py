@@ -35,9 +35,9 @@ from ageflax.runtime.mesh import make_mesh
 from ageflax.runtime.progress import say
 from ageflax.training import initial, program
 from tests.benchmarks import machine, recipes_table
+from tests.benchmarks.options import CONFIGS
 from tests.benchmarks.training_step import forward_gflop
 
-_CONFIGS = Path(__file__).parents[2] / "configs"
 # Decoding more faces would take longer and change no step.
 _FACES = 256
 # States that together fill at most this share of the memory are held at once.
@@ -83,7 +83,7 @@ class _Prepared:
 
 def _config(name: str, options: argparse.Namespace, overrides: Sequence[str], mesh: Mesh) -> Config:
     """A config file's values on the benchmark's faces, without the weights it would start from."""
-    path = str(_CONFIGS / f"{name}.py")
+    path = str(CONFIGS / f"{name}.py")
     wanted = configuration.load(path, overrides)
     multiple = math.lcm(wanted.optim.accumulate, mesh.devices.size)
     batch_size = min(wanted.data.batch_size, options.max_batch) // multiple * multiple
@@ -170,7 +170,7 @@ def _described(name: str, config: Config, prepared: _Prepared, state: TrainState
         "crop": data.crop,
         "channels": data.channels,
         "batch_size": data.batch_size,
-        "batch_size_of_file": configuration.load(str(_CONFIGS / f"{name}.py")).data.batch_size,
+        "batch_size_of_file": configuration.load(str(CONFIGS / f"{name}.py")).data.batch_size,
         "parameters": _size(network),
         "learning_at_step_0": _size(learning),
         "phases": [p.start for p in made.phases],
@@ -333,7 +333,7 @@ def _measure(group: Sequence[str], prepared: dict[str, _Prepared], turns: int) -
 
 
 def _run(options: argparse.Namespace, overrides: Sequence[str], words: Sequence[str]) -> None:
-    known = sorted(path.stem for path in _CONFIGS.glob("*.py"))
+    known = sorted(path.stem for path in CONFIGS.glob("*.py"))
     names = list(dict.fromkeys(options.configs.split(","))) if options.configs else known
     if unknown := [name for name in names if name not in known]:
         raise InputError(f"--configs: {', '.join(unknown)} not among {', '.join(known)}")

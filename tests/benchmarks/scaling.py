@@ -19,14 +19,13 @@ import jax
 
 from ageflax import config as configuration
 from ageflax.errors import InputError, RunError
-from ageflax.runtime import files
-from ageflax.runtime.command_line import run
+from ageflax.runtime import command_line, files
 from ageflax.runtime.progress import say
-from tests.benchmarks import command_line, machine
+from tests.benchmarks import machine
+from tests.benchmarks.options import CONFIGS, check_config, parsed
 from tests.benchmarks.training_step import Ours
 
 _ROOT = Path(__file__).parents[2]
-_CONFIGS = _ROOT / "configs"
 
 
 def _child(given: dict[str, Any]) -> None:
@@ -39,7 +38,7 @@ def _child(given: dict[str, Any]) -> None:
             given["address"], num_processes=given["processes"], process_id=given["process"]
         )
     words = [f"--config.data.batch_size={given['batch']}", *given["more"]]
-    config = configuration.load(str(_CONFIGS / f"{given['config']}.py"), words)
+    config = configuration.load(str(CONFIGS / f"{given['config']}.py"), words)
     ours = Ours(config, dispatch=given["dispatch"])
     ours.seconds(2)
     print(json.dumps({"devices": len(jax.devices())}), flush=True)
@@ -157,7 +156,7 @@ def markdown(described: dict[str, Any], found: dict[str, Any]) -> str:
 
 
 def _run(options: argparse.Namespace, words: Sequence[str]) -> None:
-    command_line.check_config(options.config)
+    check_config(options.config)
     for name in options.layouts.split(","):
         sizes = name.split("x")
         if len(sizes) != 2 or not all(word.isdigit() and 1 <= int(word) <= 64 for word in sizes):
@@ -189,10 +188,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--output", type=Path, metavar="FILE.json")
     words = sys.argv[1:] if arguments is None else list(arguments)
-    options = command_line.parsed(parser, words)
+    options = parsed(parser, words)
     if options.child:
-        return run("a process of it", lambda: _child(json.loads(options.child)))
-    return run("tests.benchmarks.scaling", lambda: _run(options, words))
+        return command_line.run("a process of it", lambda: _child(json.loads(options.child)))
+    return command_line.run("tests.benchmarks.scaling", lambda: _run(options, words))
 
 
 if __name__ == "__main__":

@@ -19,9 +19,9 @@ from ageflax.compile_for import chips, report
 from ageflax.errors import InputError
 from ageflax.runtime import command_line, files
 from ageflax.runtime.progress import say
+from tests.benchmarks.options import CONFIGS
 from tests.support.plain_layers import plain_layers
 
-_CONFIGS = Path(__file__).parents[2] / "configs"
 # Recipe, and faces a chip. Everything learns, in bfloat16.
 TRUNKS = {
     "levi": ("levi", 256),
@@ -45,7 +45,7 @@ Row = dict[str, Any]
 def _compile(trunk: str, topology: str, step: str, *, largest: bool, plain: bool) -> list[Row]:
     name, per_chip = TRUNKS[trunk]
     where = chips.parse(topology)
-    config = configuration.load(str(_CONFIGS / f"{name}.py"), _WHOLE)
+    config = configuration.load(str(CONFIGS / f"{name}.py"), _WHOLE)
     config = report.with_batch(config, per_chip, where.size)
     with plain_layers() if plain else contextlib.nullcontext():
         rows = report.on_slice(config, where, [step], largest=largest, faces=1)

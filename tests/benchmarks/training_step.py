@@ -24,9 +24,9 @@ from ageflax.runtime.mesh import batched, make_mesh, replicated
 from ageflax.runtime.progress import say
 from ageflax.training import program, step
 from tests.benchmarks import machine
+from tests.benchmarks.options import CONFIGS
 from tests.benchmarks.peer import Peer
 
-_CONFIGS = Path(__file__).parents[2] / "configs"
 _PEER = Path(__file__).with_name("torch_peer.py")
 # Forward GFLOP an image, a multiplication and an addition being two; a step is three times that.
 _NAMES = ("levi", "resnet34", "vgg16_dex", "vit")
@@ -52,7 +52,7 @@ def plain_config(name: str, batch: int, dtype: str) -> Config:
         "optim.ema": 0.0,
     }
     words = [f"--config.{key}={value}" for key, value in plain.items()]
-    return configuration.load(str(_CONFIGS / f"{name}.py"), words)
+    return configuration.load(str(CONFIGS / f"{name}.py"), words)
 
 
 def forward_gflop(made: program.Program, state: TrainState) -> float:
@@ -188,7 +188,7 @@ def markdown(written: dict[str, Any]) -> str:
 
 def _run(options: argparse.Namespace, words: Sequence[str]) -> None:
     names = options.configs.split(",")
-    if unknown := [name for name in names if not (_CONFIGS / f"{name}.py").is_file()]:
+    if unknown := [name for name in names if not (CONFIGS / f"{name}.py").is_file()]:
         raise InputError(f"--configs: no configs/{unknown[0]}.py")
     described = machine.describe("tests.benchmarks.training_step", words)
     peak = machine.matrix_product_tflops(options.dtype)
