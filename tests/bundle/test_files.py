@@ -15,6 +15,7 @@ from ageflax.errors import InputError
 from tests.support import small_bundle
 
 KERNEL = "params/trunk/conv1/kernel"
+DAMAGED = "model.safetensors: damaged, cut short or not safetensors: "
 
 
 @pytest.fixture(scope="module")
@@ -62,29 +63,29 @@ def test_a_header_that_claims_more_than_there_can_be(folder):
     content = (folder / "model.safetensors").read_bytes()
     for length in (2**63, 2**64 - 1, len(content) - 7, 10**9):
         (folder / "model.safetensors").write_bytes(struct.pack("<Q", length) + content[8:])
-        assert f"the first eight say that {length} are header" in refused(folder)
+        assert DAMAGED in refused(folder)
 
 
 @pytest.mark.parametrize("text", [b"{" * 3000, b"[]", b'{"a": 1}', b"\xff\xfe{}", b"{}}", b'{"a'])
 def test_a_header_that_is_none(folder, text):
     raw(folder, text)
-    assert "model.safetensors: not safetensors" in refused(folder)
+    assert DAMAGED in refused(folder)
 
 
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ({"data_offsets": [0, 4]}, "does not lie where its header says"),
-        ({"data_offsets": [-4, 4]}, "its header cannot be read"),
-        ({"data_offsets": [2**62, 2**63]}, "does not lie where its header says"),
-        ({"data_offsets": "all"}, "its header cannot be read"),
-        ({"shape": [2**31, 2**31, 2**31]}, "does not lie where its header says"),
-        ({"shape": [1.5]}, "its header cannot be read"),
-        ({"shape": [True, 7]}, "its header cannot be read"),
-        ({"dtype": "I64"}, "does not lie where its header says"),
+        ({"data_offsets": [0, 4]}, DAMAGED),
+        ({"data_offsets": [-4, 4]}, DAMAGED),
+        ({"data_offsets": [2**62, 2**63]}, DAMAGED),
+        ({"data_offsets": "all"}, DAMAGED),
+        ({"shape": [2**31, 2**31, 2**31]}, DAMAGED),
+        ({"shape": [1.5]}, DAMAGED),
+        ({"shape": [True, 7]}, DAMAGED),
+        ({"dtype": "I64"}, DAMAGED),
         ({"dtype": "I32"}, "is of int32, of which weights are not"),
-        ({"dtype": "C64"}, "is of type 'C64', not of weights"),
-        ({"dtype": "F32\x1b[2J"}, "not of weights"),
+        ({"dtype": "C64"}, "has dtype C64; expected one of F64, F32,"),
+        ({"dtype": "F32\x1b[2J"}, DAMAGED),
     ],
 )
 def test_an_entry_that_lies(folder, entry, message):
@@ -98,7 +99,7 @@ def test_tensors_that_share_their_bytes(folder):
     header, content = parts(folder)
     header["params/again"] = dict(header[KERNEL])
     raw(folder, header, content)
-    assert "does not lie where its header says" in refused(folder)
+    assert DAMAGED in refused(folder)
 
 
 def test_a_name_given_twice(folder):

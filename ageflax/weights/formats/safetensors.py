@@ -1,50 +1,22 @@
-"""Weights files: safetensors, read without running anything that is in them."""
+"""Reads safetensors files, with errors that say what else a file is."""
 
 import hashlib
-import json
-import os
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any
 
-import ml_dtypes
+import ml_dtypes  # noqa: F401  # gives NumPy the dtype bfloat16, which the library asks it for
 import numpy as np
+import safetensors
 
-from ageflax.errors import InputError
+from ageflax.errors import InputError, one_line
 
-_DTYPES = {
-    "F64": np.dtype("<f8"),
-    "F32": np.dtype("<f4"),
-    "F16": np.dtype("<f2"),
-    "BF16": np.dtype(ml_dtypes.bfloat16),
-    "I64": np.dtype("<i8"),
-    "I32": np.dtype("<i4"),
-    "I16": np.dtype("<i2"),
-    "I8": np.dtype("i1"),
-    "U64": np.dtype("<u8"),
-    "U32": np.dtype("<u4"),
-    "U16": np.dtype("<u2"),
-    "U8": np.dtype("u1"),
-    "BOOL": np.dtype("?"),
-}
 _FLOATS = ("F64", "F32", "F16", "BF16")
-# The format's own bound; the header of the largest network here has a thousandth of it.
-_LARGEST_HEADER = 100_000_000
-# So that a name can be printed in a message whatever the file says.
-_LONGEST_NAME = 200
-
-
-class _Entry(NamedTuple):
-    """A tensor as the header describes it; start and stop count from the end of the header."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    start: int
-    stop: int
+_DTYPES = (*_FLOATS, "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL")
+_LONGEST_NAME = 200  # characters; messages print names
 
 
 def _reject_others(path: Path, start: bytes) -> None:
-    """Names what is often given in place of safetensors, whose ninth byte is always a brace."""
+    """Names the format of a file often given instead of safetensors, whose ninth byte is a brace."""
     if start[8:9] == b"{":
         return
     zipped = start.startswith(b"PK\x03\x04")
@@ -54,8 +26,8 @@ def _reject_others(path: Path, start: bytes) -> None:
     )
     if torch_zip or (start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")):
         raise InputError(
-            f"{path}: a pickle{' of PyTorch' * torch_zip}, not safetensors: it can run code when it is"
-            " read, so it is refused. PyTorch's weights are made a bundle, without running them, by\n"
+            f"{path}: a pickle{' of PyTorch' * torch_zip}, not safetensors; refused, because it can run"
+            " code when it is read. To convert PyTorch's weights to a bundle without running them:\n"
             f"  python -m ageflax.import_weights --from=torch --classes=none --input={path.name} ..."
         )
     text = start.lstrip().lower()
@@ -72,79 +44,32 @@ def _reject_others(path: Path, start: bytes) -> None:
             raise InputError(f"{path}: {kind}")
 
 
-def _whole_numbers(values: object) -> tuple[int, ...]:
-    if not isinstance(values, list) or any(type(v) is not int or v < 0 for v in values):
-        raise ValueError("not a list of whole numbers")
-    return tuple(values)
-
-
-def _entries(path: Path, header: bytes) -> list[_Entry]:
-    """The tensors that a header describes, in the order of their bytes."""
+def _tensor(path: Path, file: Any, name: str) -> np.ndarray:
+    if len(name) > _LONGEST_NAME or not name.isprintable():
+        raise InputError(f"{path}: not safetensors of weights: a name is not printable or too long")
+    dtype = file.get_slice(name).get_dtype()
+    if dtype not in _DTYPES:
+        raise InputError(f"{path}: {name} has dtype {dtype}; expected one of {', '.join(_DTYPES)}")
     try:
-        if header[:1] != b"{":
-            raise ValueError("no JSON object")
-        entries = []
-        for name, described in json.loads(header.decode()).items():
-            if name == "__metadata__":
-                continue
-            if len(name) > _LONGEST_NAME or not name.isprintable():
-                raise ValueError("a name that cannot be printed")
-            start, stop = _whole_numbers(described["data_offsets"])
-            shape = _whole_numbers(described["shape"])
-            entries.append(_Entry(name, str(described["dtype"]), shape, start, stop))
-    # Whatever is in place of a header: text, lists, numbers for names, brackets without end.
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise InputError(f"{path}: not safetensors: its header cannot be read") from error
-    return sorted(entries, key=lambda entry: (entry.start, entry.stop))
-
-
-def _check_offsets(path: Path, entries: list[_Entry], room: int) -> None:
-    """Tensors lie one after the other and fill the file, as the format demands.
-
-    So nothing lies outside, and a header cannot claim the same bytes many times over to fill memory.
-    """
-    end = 0
-    for entry in entries:
-        dtype = _DTYPES.get(entry.dtype)
-        if dtype is None:
-            raise InputError(
-                f"{path}: {entry.name} is of type {entry.dtype[:20]!r}, not of weights"
-            )
-        count = 1
-        for side in entry.shape:
-            count *= side
-        if entry.start != end or entry.stop - entry.start != count * dtype.itemsize:
-            raise InputError(f"{path}: damaged: {entry.name} does not lie where its header says")
-        end = entry.stop
-    if end > room:
-        raise InputError(f"{path}: cut short: {end - room} bytes of its tensors are missing")
-    if end < room:
-        raise InputError(f"{path}: damaged: {room - end} bytes belong to no tensor")
-
-
-def _tensor(path: Path, file: BinaryIO, entry: _Entry, offset: int) -> np.ndarray:
-    file.seek(offset + entry.start)
-    content = np.fromfile(file, np.uint8, entry.stop - entry.start)
-    try:
-        values = content.view(_DTYPES[entry.dtype]).reshape(entry.shape)
-    except (ValueError, OverflowError) as error:  # more axes, or longer ones, than arrays can have
-        raise InputError(f"{path}: damaged: {entry.name} has a shape that no array has") from error
-    if entry.dtype not in _FLOATS:
+        values = file.get_tensor(name)
+    except (ValueError, OverflowError) as error:  # too many axes, or too long
+        raise InputError(f"{path}: damaged: {name} has a shape no array can have") from error
+    if dtype not in _FLOATS:
         return values
-    with np.errstate(over="ignore"):  # to infinity, which is reported next
+    with np.errstate(over="ignore"):  # to infinity, reported next
         values = values.astype(np.float32, copy=False)
     if not np.isfinite(values).all():
-        raise InputError(f"{path}: {entry.name} has values that are not finite")
+        raise InputError(f"{path}: {name} has values that are not finite")
     return values
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """Tensors of a safetensors file by name; those of floats as float32, of integers as they are.
+    """Reads the tensors of a safetensors file by name: floats as float32, integers unchanged.
 
-    No more memory is taken than the file is long, whatever its header claims.
+    Takes no more memory than the float32 values need, whatever the header claims.
 
     Raises:
-      InputError: it is absent, something else (a pickle is refused, never opened), damaged, or has
+      InputError: the file is absent, damaged or something else (a pickle is refused unopened), or has
         values that are not finite.
     """
     try:
@@ -153,27 +78,21 @@ def read(path: Path) -> dict[str, np.ndarray]:
         if not path.is_file():
             raise InputError(f"{path}: no such file")
         with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
             start = file.read(512)
-            if not start:
-                raise InputError(f"{path}: an empty file")
-            _reject_others(path, start)
-            length = int.from_bytes(start[:8], "little")
-            if size < 8 or not 2 <= length <= min(size - 8, _LARGEST_HEADER):
-                raise InputError(
-                    f"{path}: not safetensors, or cut short: of its {size} bytes the first eight say"
-                    f" that {length} are header"
-                )
-            file.seek(8)
-            entries = _entries(path, file.read(length))
-            _check_offsets(path, entries, size - 8 - length)
-            return {entry.name: _tensor(path, file, entry, 8 + length) for entry in entries}
+        if not start:
+            raise InputError(f"{path}: an empty file")
+        _reject_others(path, start)
+        with safetensors.safe_open(path, framework="numpy") as tensors:
+            return {name: _tensor(path, tensors, name) for name in sorted(tensors.keys())}
+    except safetensors.SafetensorError as error:
+        why = one_line(str(error).removeprefix("Error while deserializing header: "), 160)
+        raise InputError(f"{path}: damaged, cut short or not safetensors: {why}") from error
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
 
 
 def sha256(path: Path) -> str:
-    """Of a file's content, in hexadecimal.
+    """Checksum of a file's content, in hexadecimal.
 
     Raises:
       InputError: the file cannot be read.
@@ -186,14 +105,14 @@ def sha256(path: Path) -> str:
 
 
 def check_sha256(path: Path, expected: str) -> str:
-    """The file's checksum.
+    """Gives a file's checksum.
 
     Args:
-      path: of the file.
-      expected: its checksum; "" expects none in particular.
+      path: any file.
+      expected: its checksum; "" accepts any.
 
     Raises:
-      InputError: it has another.
+      InputError: the checksum differs.
     """
     found = sha256(path)
     if expected and found != expected.lower():

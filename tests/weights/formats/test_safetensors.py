@@ -95,7 +95,7 @@ def test_a_file_cut_short_anywhere_is_refused(tmp_path, length):
 
 
 def test_one_byte_too_many_is_refused(tmp_path):
-    assert "1 bytes belong to no tensor" in refused(file_of(WHOLE + b"\0", tmp_path))
+    assert "damaged" in refused(file_of(WHOLE + b"\0", tmp_path))
 
 
 @pytest.mark.parametrize("claimed", [2**63, 2**64 - 1, 2**31, 10**8 + 1, len(WHOLE), 0, 1])
@@ -105,15 +105,15 @@ def test_a_header_longer_than_its_file_takes_no_memory(tmp_path, claimed):
     message = refused(path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert str(claimed) in message
+    assert "damaged, cut short or not safetensors" in message
     assert peak < 1_000_000
 
 
 def test_tensors_that_share_their_bytes_are_refused(tmp_path):
-    # A header of a kilobyte could claim any amount of memory so.
+    # Otherwise a header of a kilobyte could claim any amount of memory.
     entry = described()["w"]
     path = file_of(with_header({f"w{k}": entry for k in range(9)}, b"\0" * 8), tmp_path)
-    assert "does not lie where its header says" in refused(path)
+    assert "damaged" in refused(path)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_tensors_that_share_their_bytes_are_refused(tmp_path):
 )  # fmt: skip
 def test_a_header_that_is_none_is_refused(tmp_path, header):
     message = refused(file_of(with_header(header, b"\0" * 8), tmp_path))
-    assert "header cannot be read" in message or "not safetensors" in message
+    assert "not safetensors" in message
     assert "\n" not in message
 
 
