@@ -84,7 +84,7 @@ def test_a_header_that_is_none(folder, text):
         ({"shape": [True, 7]}, DAMAGED),
         ({"dtype": "I64"}, DAMAGED),
         ({"dtype": "I32"}, "is of int32, of which weights are not"),
-        ({"dtype": "C64"}, "has dtype C64; expected one of F64, F32,"),
+        ({"dtype": "C64"}, DAMAGED),
         ({"dtype": "F32\x1b[2J"}, DAMAGED),
     ],
 )
@@ -140,7 +140,7 @@ def test_what_is_often_there_instead(folder, content, message):
 def test_a_pickle_is_refused_unopened(folder, tmp_path):
     call = b"cos\nsystem\n(S'touch %b'\ntR." % str(tmp_path / "ran").encode()
     (folder / "model.safetensors").write_bytes(b"\x80\x02" + call)
-    with pytest.raises(InputError, match="a pickle, not safetensors: it can run code when"):
+    with pytest.raises(InputError, match="a pickle, not safetensors; refused, because"):
         load(folder)
     assert not (tmp_path / "ran").exists()
 

@@ -151,6 +151,12 @@ def test_tensors_outside_the_file_or_of_no_known_type_are_refused(tmp_path, head
     assert len(message) < 300 + len(str(tmp_path))
 
 
+@pytest.mark.parametrize(("dtype", "shape"), [("C64", [1]), ("F8_E4M3", [8])])
+def test_a_dtype_that_no_weights_have_is_named(tmp_path, dtype, shape):
+    path = file_of(with_header(described(dtype=dtype, shape=shape), b"\0" * 8), tmp_path)
+    assert f"{path}: w has dtype {dtype}; expected one of F64, F32, F16, BF16," in refused(path)
+
+
 class Payload:
     """Whose unpickling would leave a trace."""
 
