@@ -1,1 +1,1 @@
-"""Processes, files, devices and commands; nothing of faces."""
+"""Processes, files, devices and command lines; nothing here knows about faces."""

@@ -1,4 +1,4 @@
-"""What XLA compiles is kept between processes: the second start of a command compiles nothing."""
+"""A disk cache for XLA's compiled programs: a command's second start compiles nothing."""
 
 import hashlib
 import os
@@ -6,12 +6,15 @@ import platform
 import sys
 from pathlib import Path
 
+from ageflax.errors import InputError
+from ageflax.runtime import files
+
 VARIABLE = "AGEFLAX_COMPILATION_CACHE"
-_MOST_BYTES = 4 * 2**30  # the least recently used go first
+_MOST_BYTES = 4 * 2**30  # beyond it the least recently used programs are removed
 
 
 def _machine() -> str:
-    """Of processors that run each other's programs, the same; a home may be shared by several kinds."""
+    """A name shared by processors that can run each other's programs; homes may be shared by many."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.is_file() else []
     features = [line for line in lines if line.startswith(("flags", "Features", "model name"))]
@@ -20,7 +23,7 @@ def _machine() -> str:
 
 
 def default_folder() -> Path:
-    """Where the system wants caches: $XDG_CACHE_HOME or ~/.cache, ~/Library/Caches, %LOCALAPPDATA%."""
+    """A folder in the system's place for caches: $XDG_CACHE_HOME, ~/Library/Caches, %LOCALAPPDATA%."""
     if sys.platform == "darwin":
         base = Path.home() / "Library" / "Caches"
     elif sys.platform == "win32":
@@ -31,29 +34,27 @@ def default_folder() -> Path:
 
 
 def _usable(folder: Path) -> bool:
-    """Whether it is there, or can be made, and nobody else writes to it: programs are run from it."""
+    """True if the folder can be made and written, and by nobody else: programs are run from it."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        probe = folder / f".writable.{os.getpid()}"
-        probe.touch()
-        probe.unlink()
+        files.make_writable(folder, VARIABLE)
         found = folder.stat()
-    except OSError:
+    except (OSError, InputError):
         return False
     return os.name != "posix" or (found.st_uid == os.getuid() and not found.st_mode & 0o022)
 
 
 def enable() -> Path | None:
-    """Has JAX keep what it compiles. Commands call it before they compile; importing ageflax does not.
+    """Switches JAX's compilation cache on. Commands call it; importing ageflax does not.
 
-    The folder is that of the variable AGEFLAX_COMPILATION_CACHE (empty: none); else JAX's own setting
-    (JAX_COMPILATION_CACHE_DIR) stays as it is; else `default_folder`. Where it cannot be written, or
-    others can write to it, everything is compiled as if there were none.
+    The folder is named by the variable AGEFLAX_COMPILATION_CACHE (empty: no cache); without it JAX's own
+    setting (JAX_COMPILATION_CACHE_DIR) stands, and without that it is `default_folder`. A folder that
+    cannot be written, or that others can write to, is not used.
 
     Returns:
-      The folder; None where nothing is kept.
+      The folder; None without a cache.
     """
-    import jax  # late, for who only wants the folder's name
+    import jax  # late: some callers only need the folder's name
 
     asked = os.environ.get(VARIABLE)
     if asked == "":
@@ -69,7 +70,7 @@ def enable() -> Path | None:
     if not _usable(folder):
         return None
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    # A run has a hundred programs of a few milliseconds; compiled anew, they take seconds together.
+    # A run compiles a hundred programs of a few milliseconds each: seconds in all.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_compilation_cache_max_size", _MOST_BYTES)
     return folder

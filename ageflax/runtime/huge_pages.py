@@ -1,4 +1,4 @@
-"""Memory in huge pages, for which glibc can be asked only where a process starts."""
+"""Memory in huge pages, a glibc setting that only takes effect when a process starts."""
 
 import os
 import sys
@@ -7,11 +7,11 @@ _NAME, _VALUE = "GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"
 
 
 def restart() -> None:
-    """Executes this process's command anew, as the same process, where memory would be in small pages.
+    """Executes this process's command again, in the same process, with huge pages switched on.
 
-    XLA gives a step's temporaries back after it, and takes as many gigabytes again before the next. On
-    CPUs the faults of 4 KiB pages are then a tenth to a sixth of a step. Whoever sets the variable
-    decides for himself.
+    XLA frees a step's temporaries after it and allocates as many gigabytes before the next. On CPUs the
+    page faults of 4 KiB pages then take a tenth to a sixth of a step. A GLIBC_TUNABLES that is already
+    set is left as it is.
     """
     if sys.platform == "linux" and _NAME not in os.environ:
         os.environ[_NAME] = _VALUE

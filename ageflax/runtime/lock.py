@@ -1,4 +1,4 @@
-"""Keeps a file's lock, and with it a fold or a pipeline, for one process."""
+"""File locks that reserve a fold or a pipeline for one process."""
 
 import contextlib
 import dataclasses
@@ -12,22 +12,22 @@ from pathlib import Path
 
 from ageflax.errors import InputError
 
-# How long the processes of a run that was just killed may take to be gone.
+# Seconds that the processes of a run that was just killed may take to disappear.
 _PATIENCE = 5.0
-# Disks that know no locks, as some that are mounted over a network.
-_NONE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+# Errors of disks without locks, such as some network mounts.
+_UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 @contextlib.contextmanager
 def locked(directory: Path, *, say: Callable[[str], None]) -> Iterator[None]:
-    """Keeps a fold's folder; whatever ends the process, kill -9 too, frees it.
+    """Locks a fold's folder for the duration of the block; any end of the process frees it.
 
     Args:
-      directory: made if absent; the lock is its file `.lock`, which names who holds it.
-      say: is told where the disk knows no locks.
+      directory: folder to lock, made if absent; its file `.lock` names the holder.
+      say: function that prints a line, called if the disk does not support locks.
 
     Raises:
-      InputError: another process holds it.
+      InputError: another process holds the lock.
     """
     directory.mkdir(parents=True, exist_ok=True)
     refusal = (
@@ -36,17 +36,17 @@ def locked(directory: Path, *, say: Callable[[str], None]) -> Iterator[None]:
     )
     with held(directory / ".lock", refusal, patience=_PATIENCE) as found:
         if found.lockless:
-            say(f"{directory}: this disk knows no locks; start no second process on it")
+            say(f"{directory}: this disk does not support locks; start no second process on it")
         yield
 
 
 @dataclasses.dataclass(frozen=True)
 class Held:
-    """A lock that is held.
+    """A lock in force.
 
     Attributes:
-      descriptor: of its file; the lock is free when the last process that has it open is gone.
-      lockless: the disk knows no locks, and nothing is held.
+      descriptor: open lock file; the lock is free once the last process that has it open is gone.
+      lockless: True if the disk does not support locks, and nothing is locked.
     """
 
     descriptor: int
@@ -55,16 +55,16 @@ class Held:
 
 @contextlib.contextmanager
 def held(path: Path, refusal: str, *, patience: float) -> Iterator[Held]:
-    """Keeps a lock file, which names who holds it.
+    """Holds a lock file for the duration of the block; the file names its holder.
 
     Args:
-      path: made if absent.
-      refusal: what is said where another has it, with {holder} in it.
-      patience: seconds that it is waited for.
+      path: lock file, made if absent.
+      refusal: error message if another process holds it, containing {holder}.
+      patience: seconds to wait for it.
 
     Raises:
-      InputError: another process holds it.
-      OSError: it cannot be opened.
+      InputError: another process holds the lock.
+      OSError: the file cannot be opened.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
@@ -79,7 +79,7 @@ def held(path: Path, refusal: str, *, patience: float) -> Iterator[Held]:
 
 
 def _take(descriptor: int, refusal: str, patience: float) -> bool:
-    """Waits for the lock; False where the disk knows none."""
+    """Waits for the lock; False if the disk does not support locks."""
     deadline = time.monotonic() + patience
     while True:
         try:
@@ -91,6 +91,6 @@ def _take(descriptor: int, refusal: str, patience: float) -> bool:
                 raise InputError(refusal.replace("{holder}", holder)) from None
             time.sleep(0.05)
         except OSError as error:
-            if error.errno not in _NONE:
+            if error.errno not in _UNSUPPORTED:
                 raise
             return False

@@ -1,4 +1,4 @@
-"""The device mesh, and what lies where on it."""
+"""The device mesh, and the placement of arrays on it."""
 
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -15,30 +15,30 @@ T = TypeVar("T")
 
 
 def make_mesh(devices: Sequence[Any] | None = None) -> Mesh:
-    """A mesh with one axis, "data", over all devices (or those given).
+    """Makes a mesh with one axis, "data", over all devices (or those given).
 
-    Of several hosts, each one's devices lie side by side, so that its share of a batch is one stretch.
+    Each host's devices are adjacent, so that its share of a batch is contiguous.
     """
     devices = jax.devices() if devices is None else devices
     if len({device.process_index for device in devices}) > 1:
         ordered = sorted(devices, key=lambda device: (device.process_index, device.id))
         return Mesh(np.array(ordered), ("data",), axis_types=(AxisType.Auto,))
-    # Linen does its own bookkeeping; explicit axis types, the default, are not for it.
+    # Flax Linen does not support explicit axis types, the default.
     return jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """Whole on every device."""
+    """Sharding that keeps a whole copy on every device."""
     return NamedSharding(mesh, P())
 
 
 def batched(mesh: Mesh, *, axis: int = 0) -> NamedSharding:
-    """Split over the devices along an axis, by default the first."""
+    """Sharding that splits an axis, by default the first, over the devices."""
     return NamedSharding(mesh, P(*[None] * axis, "data"))
 
 
 def check_divides(batch_size: int, mesh: Mesh, key: str) -> None:
-    """Raises InputError where the batch does not split evenly, naming the nearest sizes that do."""
+    """Raises InputError if the batch does not split evenly, naming the nearest sizes that do."""
     devices = mesh.devices.size
     if batch_size % devices:
         lower, upper = batch_size // devices * devices, -(-batch_size // devices) * devices
@@ -49,31 +49,31 @@ def check_divides(batch_size: int, mesh: Mesh, key: str) -> None:
 
 
 def put(tree: Any, sharding: NamedSharding) -> Any:
-    """Puts host arrays, the same on every process, where the sharding says; each sends its own part."""
+    """Places host arrays, equal on every process, by a sharding; each process sends its own part."""
     if sharding.is_fully_addressable:
         return jax.device_put(tree, sharding)
 
     def placed(leaf: Any) -> jax.Array:
-        # device_put would first compare the processes' copies, over the network.
+        # device_put would first compare the processes' copies over the network.
         return jax.make_array_from_callback(leaf.shape, sharding, lambda index: leaf[index])
 
     return jax.tree.map(lambda leaf: placed(np.asarray(leaf)), tree)
 
 
 def own_share(size: int, mesh: Mesh) -> slice:
-    """The rows of a batch of `size` that lie on this process's devices."""
+    """Rows of a batch of `size` that belong to this process's devices."""
     shares = batched(mesh).addressable_devices_indices_map((size,)).values()
     found = [share[0].indices(size) for share in shares if share is not None]
     return slice(min(start for start, _, _ in found), max(stop for _, stop, _ in found))
 
 
 def shard_batch(batch: T, mesh: Mesh, size: int) -> T:
-    """Puts this process's rows of a host batch on its devices, as one global array a leaf.
+    """Places this process's rows of a host batch on its devices, as one global array per leaf.
 
     Args:
-      batch: the rows that `own_share` names, of every leaf.
-      mesh: where they go.
-      size: rows of the whole batch.
+      batch: every leaf's rows in `own_share`.
+      mesh: mesh to place them on.
+      size: number of rows in the whole batch.
     """
     sharding = batched(mesh)
 
@@ -86,7 +86,7 @@ def shard_batch(batch: T, mesh: Mesh, size: int) -> T:
 
 
 def whole(array: Any) -> np.ndarray:
-    """A global array on the host, whatever part of it lies on this process's devices."""
+    """Copies a whole global array to the host, including the parts on other processes' devices."""
     if not isinstance(array, jax.Array) or array.is_fully_addressable or array.is_fully_replicated:
         return jax.device_get(array)
     return np.asarray(multihost_utils.process_allgather(array, tiled=True))

@@ -1,7 +1,7 @@
-"""Told to make room: SIGTERM, as spot machines, Slurm and Kubernetes send it, and what is done about it.
+"""Graceful shutdown on SIGTERM (spot instances, Slurm, Kubernetes).
 
-Where nothing is to be saved, the signal raises Preempted. Within `deferred`, training's loop, it is only
-noted: the loop asks `asked` at each of its steps, saves, and raises Preempted itself.
+Where there is nothing to save, the signal raises Preempted. Within `deferred`, around training's loop,
+it is only recorded: the loop checks `asked` at every step, saves, and raises Preempted itself.
 """
 
 import contextlib
@@ -12,15 +12,15 @@ import threading
 import time
 from collections.abc import Iterator
 
-# What a shell gives for any program that SIGTERM ended. The same command goes on.
+# A shell's exit code for a program ended by SIGTERM. The same command resumes.
 EXIT_CODE = 128 + signal.SIGTERM
-# Who reclaims a machine gives 30 seconds, most often. A compilation or a dispatch that takes longer is
-# not waited for: what the last checkpoint has is there.
+# Machines are mostly reclaimed after 30 seconds. A compilation or dispatch that takes longer is cut off:
+# the last checkpoint is there.
 PATIENCE = 25.0
 
 
 class Preempted(BaseException):
-    """SIGTERM has come. No Exception, like KeyboardInterrupt, so that nothing swallows it."""
+    """SIGTERM was received. Like KeyboardInterrupt not an Exception, lest a handler swallow it."""
 
 
 class _State:
@@ -29,7 +29,7 @@ class _State:
 
 
 def asked() -> bool:
-    """Whether the signal has come."""
+    """True once the signal was received."""
     return _State.asked
 
 
@@ -40,13 +40,13 @@ def _heard(number: int, frame: object) -> None:
 
 
 def _watch(descriptor: int, left: threading.Event) -> None:
-    """Ends the process where the main thread has not within PATIENCE of the signal.
+    """Ends the process if its main thread does not do so within PATIENCE of the signal.
 
-    A main thread that has left `listening` and goes on does so by its own choice; one that has ended may
-    still wait for threads of other people's.
+    A main thread that has left `listening` and carries on is left alone; one that has ended may still be
+    waiting for other libraries' threads, and the process is ended.
 
-    It is told of signals by a pipe that Python's C handler writes to: a main thread that is within XLA
-    cannot run a handler.
+    Signals arrive through a pipe that Python's C handler writes to, since a main thread inside XLA
+    cannot run a Python handler.
     """
     with contextlib.suppress(OSError):
         while received := os.read(descriptor, 64):
@@ -58,8 +58,8 @@ def _watch(descriptor: int, left: threading.Event) -> None:
         if left.is_set() and threading.main_thread().is_alive():
             return
         print(
-            f"ageflax: told to stop, and not done within {PATIENCE:.0f} seconds; the same command goes"
-            " on from the last checkpoint",
+            f"ageflax: still busy {PATIENCE:.0f} seconds after SIGTERM; ended. The same command resumes"
+            " from the last checkpoint",
             file=sys.stderr,
             flush=True,
         )
@@ -68,10 +68,10 @@ def _watch(descriptor: int, left: threading.Event) -> None:
 
 @contextlib.contextmanager
 def _raised_again() -> Iterator[None]:
-    """Within it a Preempted that Python swallowed is raised once more, a moment later.
+    """Raises a Preempted that Python swallowed within the block once more, a moment later.
 
-    What a handler raises within a garbage collection or a finaliser is only printed, and JAX has a
-    callback at each collection: no rare place to be when the signal comes.
+    An exception that a handler raises during a garbage collection or a finaliser is only printed, and
+    JAX has a callback at every collection, so the signal often arrives there.
     """
     before = sys.unraisablehook
 
@@ -93,7 +93,7 @@ def _raised_again() -> Iterator[None]:
 
 @contextlib.contextmanager
 def listening() -> Iterator[None]:
-    """Within it SIGTERM means what this module says. Only a process's main thread can listen."""
+    """Handles SIGTERM within the block as this module describes; for the main thread only."""
     _State.asked, _State.depth = False, 0
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
@@ -108,13 +108,13 @@ def listening() -> Iterator[None]:
         left.set()
         signal.set_wakeup_fd(told)
         signal.signal(signal.SIGTERM, signal.SIG_IGN if _State.asked else before)
-        _State.asked = False  # who goes on in this process was not told
-        os.close(writing)  # the watcher ends, unless it counts down
+        _State.asked = False  # code that runs on in this process starts afresh
+        os.close(writing)  # the watcher ends, unless it is counting down
 
 
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
-    """Around what has something to save: the signal is noted, and raised where the block ends."""
+    """Defers the signal within the block, and raises Preempted at its end."""
     _State.depth += 1
     try:
         yield

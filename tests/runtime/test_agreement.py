@@ -1,4 +1,4 @@
-"""How hosts agree on the point to stop at, with threads in place of processes."""
+"""The hosts' agreement on the point to stop at, with threads in place of processes."""
 
 import os
 import threading
@@ -7,11 +7,12 @@ import time
 import jax
 import pytest
 
-from ageflax.runtime import hosts, preemption
+from ageflax.runtime import preemption
+from ageflax.runtime import peers as listening
 
 
 class Store:
-    """The key-value store that jax.distributed has, for one process."""
+    """Stands in for jax.distributed's key-value store, for one process."""
 
     def __init__(self, values: dict[str, str], changed: threading.Condition):
         self.values, self.changed = values, changed
@@ -34,14 +35,14 @@ class Store:
 
 @pytest.fixture
 def peers(monkeypatch):
-    """Makes the peers of three processes that share a store; told to stop all at once."""
+    """Peers of three processes that share a store and are told to stop all at once."""
     values, changed, made = {}, threading.Condition(), []
-    monkeypatch.setattr(hosts, "_TICK", 0.01)
+    monkeypatch.setattr(listening, "_TICK", 0.01)
     monkeypatch.setattr(jax, "process_count", lambda: 3)
-    monkeypatch.setattr(hosts, "_client", lambda: Store(values, changed))
+    monkeypatch.setattr(listening, "client", lambda: Store(values, changed))
     for number in range(3):
         monkeypatch.setattr(jax, "process_index", lambda number=number: number)
-        made.append(hosts._Peers())
+        made.append(listening.Peers())
     yield made
     for each in made:
         each.leave()
@@ -72,37 +73,37 @@ def test_all_stop_at_the_same_point_which_none_has_passed(peers, monkeypatch):
     assert stopped[0] > 1
 
 
-def test_who_is_told_tells_the_others(monkeypatch):
+def test_a_process_that_is_told_tells_the_others(monkeypatch):
     values, changed, signals = (
         {"ageflax/stop/told": "1", "ageflax/passed/1": "7"},
         threading.Condition(),
         [],
     )
-    monkeypatch.setattr(hosts, "_TICK", 0.01)
+    monkeypatch.setattr(listening, "_TICK", 0.01)
     monkeypatch.setattr(jax, "process_count", lambda: 2)
-    monkeypatch.setattr(hosts, "_client", lambda: Store(values, changed))
+    monkeypatch.setattr(listening, "client", lambda: Store(values, changed))
     monkeypatch.setattr(os, "kill", lambda pid, number: signals.append((pid, number)))
-    peers = hosts._Peers()
+    peers = listening.Peers()
     deadline = time.monotonic() + 10
     while not signals and time.monotonic() < deadline:
         time.sleep(0.01)
     peers.leave()
     assert signals == [(os.getpid(), 15)]
-    # It has said how far it is, though its main thread has not heard of anything yet.
+    # It has stated its count, although its main thread has not handled the signal yet.
     assert values["ageflax/passed/0"] == "0"
     assert [peers.passed() for _ in range(8)] == [False] * 7 + [True]
 
 
-def test_a_process_that_is_not_heard_of_ends_this_one(monkeypatch):
+def test_a_silent_process_ends_this_one(monkeypatch):
     reasons = []
-    monkeypatch.setattr(hosts, "_TICK", 0.01)
-    monkeypatch.setattr(hosts, "LOST_AFTER", 0.1)
+    monkeypatch.setattr(listening, "_TICK", 0.01)
+    monkeypatch.setattr(listening, "LOST_AFTER", 0.1)
     monkeypatch.setattr(jax, "process_count", lambda: 2)
-    monkeypatch.setattr(hosts, "_client", lambda: Store({}, threading.Condition()))
-    monkeypatch.setattr(hosts, "end_now", reasons.append)
-    peers = hosts._Peers()
+    monkeypatch.setattr(listening, "client", lambda: Store({}, threading.Condition()))
+    monkeypatch.setattr(listening, "end_now", reasons.append)
+    peers = listening.Peers()
     deadline = time.monotonic() + 10
     while not reasons and time.monotonic() < deadline:
         time.sleep(0.01)
     peers.leave()
-    assert reasons[0] == "process 1 was not heard of for 0.1 seconds"
+    assert reasons[0] == "process 1 has been silent for 0.1 seconds"

@@ -16,7 +16,7 @@ import collections, json
 import jax
 counts = collections.Counter()
 jax.monitoring.register_event_listener(lambda name, **_: counts.update([name.rpartition("/")[2]]))
-from ageflax import compilation_cache
+from ageflax.runtime import compilation_cache
 folder = compilation_cache.enable()
 answer = jax.jit(lambda x: x @ x.T)(jax.numpy.ones((8, 8)))[0, 0].item()
 print(json.dumps([folder and str(folder), counts["cache_misses"], counts["cache_hits"], answer]))

@@ -6,7 +6,7 @@ import pytest
 
 _CODE = (
     "import os, sys\n"
-    "from ageflax import huge_pages\n"
+    "from ageflax.runtime import huge_pages\n"
     "print(os.getpid(), os.environ.get('GLIBC_TUNABLES'), sys.argv[1:])\n"
     "huge_pages.restart()\n"
 )

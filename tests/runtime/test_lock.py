@@ -42,4 +42,4 @@ def test_a_disk_without_locks_is_said_and_used(tmp_path, monkeypatch):
     said = []
     with lock.locked(tmp_path, say=said.append):
         pass
-    assert said == [f"{tmp_path}: this disk knows no locks; start no second process on it"]
+    assert said == [f"{tmp_path}: this disk does not support locks; start no second process on it"]

@@ -123,7 +123,7 @@ def test_and_noted_and_raised_at_the_end_where_something_is():
 def test_a_main_thread_that_does_not_come_back_is_not_waited_for():
     code = (
         "import os, signal, threading\n"
-        "from ageflax import preemption\n"
+        "from ageflax.runtime import preemption\n"
         "preemption.PATIENCE = 0.1\n"
         "with preemption.listening(), preemption.deferred():\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n"
@@ -131,13 +131,15 @@ def test_a_main_thread_that_does_not_come_back_is_not_waited_for():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50)
     assert done.returncode == 143
-    assert done.stderr.startswith("ageflax: told to stop, and not done within 0 seconds; the same ")
+    assert done.stderr.startswith(
+        "ageflax: still busy 0 seconds after SIGTERM; ended. The same command "
+    )
 
 
 def test_a_process_that_goes_on_by_its_own_choice_is_left_alone():
     code = (
         "import os, signal, threading\n"
-        "from ageflax import preemption\n"
+        "from ageflax.runtime import preemption\n"
         "preemption.PATIENCE = 0.1\n"
         "try:\n"
         "    with preemption.listening():\n"
@@ -156,7 +158,7 @@ def test_a_process_that_goes_on_by_its_own_choice_is_left_alone():
 def test_one_that_has_ended_is_not_kept_by_threads_of_others():
     code = (
         "import os, signal, sys, threading\n"
-        "from ageflax import preemption\n"
+        "from ageflax.runtime import preemption\n"
         "preemption.PATIENCE = 0.1\n"
         "threading.Thread(target=threading.Event().wait, args=(60,)).start()\n"
         "try:\n"

@@ -20,10 +20,11 @@ from ageflax.runtime import hosts
 from ageflax.training import cross_validation
 from tests.conftest import small_file, small_values
 
-# The same command, that waits for a silent host not as long.
+# The same command with less patience for a silent host.
 IMPATIENT = (
     "-c",
-    "import sys; from ageflax import hosts, main; hosts.LOST_AFTER = 15; sys.exit(main.main())",
+    "import sys; from ageflax import main; from ageflax.runtime import peers; peers.LOST_AFTER = 15;"
+    "sys.exit(main.main())",
 )
 
 
@@ -118,7 +119,7 @@ def test_a_host_that_dies_ends_the_others_in_words(start, tmp_path):
     running[1].kill()
     _, errors = running[0].communicate(timeout=120)
     assert running[0].returncode == 1, errors
-    assert "the same command goes on from the last checkpoint" in errors.lower()
+    assert "the same command resumes from the last checkpoint" in errors.lower()
     assert "Traceback" not in errors
 
 
@@ -147,12 +148,12 @@ def test_without_process_0_the_others_end_at_once(start, tmp_path):
         (("a:1", 2, -1), "--process_id=-1: expected 0 to 1"),
     ],
 )
-def test_flags_that_do_not_say_who_it_is_are_refused(given, message):
+def test_options_that_do_not_identify_the_process_are_refused(given, message):
     with pytest.raises(InputError, match=message):
         hosts.placing(*given, distributed=False)
 
 
-def test_no_flags_mean_a_process_alone_and_distributed_asks_the_cluster():
+def test_without_options_a_process_is_alone_and_distributed_asks_the_cluster():
     assert hosts.placing(None, None, None, distributed=False) is None
     assert hosts.placing(None, None, None, distributed=True) == hosts.Placing()
 
