@@ -75,8 +75,8 @@ def pipeline(folder: Path, bodies: dict[str, str], *, at_once: int = 2) -> subpr
     """A process that runs fake jobs as a pipeline does: locked, interruptible, 130 upon an interrupt."""
     code = """
 import json, pathlib, sys
-from ageflax import command
-from pipelines import leash, runner, state
+from ageflax.runtime import command_line
+from pipelines.local import leash, runner, state
 from tests.pipelines import fakes
 folder, bodies, at_once = pathlib.Path(sys.argv[1]), json.loads(sys.argv[2]), int(sys.argv[3])
 def run():
@@ -84,7 +84,7 @@ def run():
     with state.locked(folder) as lock, runner.interruptible():
         fakes.runner(folder, at_once=at_once, lock=lock).run(
             [fakes.job(name, folder, body) for name, body in bodies.items()])
-sys.exit(command.run("pipeline", run, interrupted="interrupted, nothing runs on"))
+sys.exit(command_line.run("pipeline", run, interrupted="interrupted, nothing runs on"))
 """
     root = str(Path(__file__).parents[2])
     return subprocess.Popen(

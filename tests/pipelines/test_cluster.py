@@ -107,8 +107,8 @@ def test_a_ready_image_is_used_as_it_is_and_telemetry_is_off_before_flyte_is_the
         "    def find_spec(self, name, path=None, target=None):\n"
         "        assert name != 'flyte' or os.environ['DO_NOT_TRACK'] == '1'\n"
         "sys.meta_path.insert(0, Finder())\n"
-        "from pipelines import cluster\n"
-        "print(cluster.on_tpu.image, cluster.VARIABLES['AGEFLAX_IMAGE'])"
+        "from pipelines.cluster import flyte_tasks\n"
+        "print(flyte_tasks.on_tpu.image, flyte_tasks.VARIABLES['AGEFLAX_IMAGE'])"
     )
     environment = os.environ | {"AGEFLAX_IMAGE": "example.org/ageflax:1", "PYTHONPATH": str(ROOT)}
     environment.pop("DO_NOT_TRACK", None)
