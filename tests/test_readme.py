@@ -1,0 +1,109 @@
+"""Paths, names, modules and training commands that the READMEs mention exist."""
+
+import ast
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from ageflax import config as configuration
+
+ROOT = Path(__file__).parent.parent
+READMES = [ROOT / "README.md", *sorted(ROOT.glob("*/README.md")), *sorted(ROOT.glob("*/*/README.md"))]  # fmt: skip
+OURS = "ageflax|configs|pipelines|tests|tfds_builders"
+PATH = re.compile(rf"(?<![\w./-])(?:{OURS})/[\w./*-]*")
+DOTTED = re.compile(rf"(?<![\w./-])(?:{OURS})(?:\.[A-Za-z_]\w*)+")
+COMMAND = re.compile(r"python -m ([\w.]+)")
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+each_readme = pytest.mark.parametrize("readme", READMES, ids=lambda path: str(path.relative_to(ROOT)))  # fmt: skip
+
+
+def blocks(readme: Path, language: str) -> list[str]:
+    """Contents of the fenced blocks in one language."""
+    return [text for found, text in BLOCK.findall(readme.read_text()) if found == language]
+
+
+def module_file(name: str) -> Path | None:
+    """File of one of our modules, by its dotted name."""
+    path = ROOT / name.replace(".", "/")
+    files = (path.with_suffix(".py"), path / "__init__.py")
+    return next((file for file in files if file.is_file()), None)
+
+
+def exists(name: str) -> bool:
+    """True if a dotted name is a module of ours, or an attribute of one."""
+    module, attributes = name, []
+    while not module_file(module):
+        module, _, attribute = module.rpartition(".")
+        if not module:
+            return False
+        attributes.insert(0, attribute)
+    if not attributes:  # nothing is imported for a module alone
+        return True
+    found = importlib.import_module(module)
+    for attribute in attributes:
+        if not hasattr(found, attribute):
+            return False
+        found = getattr(found, attribute)
+    return True
+
+
+@each_readme
+def test_paths_exist(readme):
+    paths = {path.rstrip("./") for path in PATH.findall(readme.read_text())}
+    # Capitals stand for a name of the reader's own.
+    paths = {path for path in paths if not any(part.isupper() for part in re.split(r"[/.]", path))}
+    assert not [path for path in sorted(paths) if not any(ROOT.glob(path))]
+
+
+@each_readme
+def test_names_exist(readme):
+    names = set(DOTTED.findall(readme.read_text()))
+    for source in blocks(readme, "python"):
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.ImportFrom) and re.match(OURS, node.module or ""):
+                names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    assert not [name for name in sorted(names) if not exists(name)]
+
+
+@each_readme
+def test_commands_exist(readme):
+    for name in set(COMMAND.findall(readme.read_text())):
+        if re.match(OURS, name):
+            file = module_file(name)
+            assert file, name
+            if file.name == "__init__.py":
+                file = file.with_name("__main__.py")
+            assert file.is_file(), name
+            assert "__main__" in file.read_text(), name
+
+
+def test_training_commands_are_understood():
+    found = 0
+    for text in blocks(READMES[0], ""):
+        for line in text.replace("\\\n", " ").splitlines():
+            _, command, options = line.partition("python -m ageflax.main ")
+            if not command or "--config=" not in options:
+                continue
+            words = shlex.split(options.partition("'")[0], comments=True)
+            path = next(word.partition("=")[2] for word in words if word.startswith("--config="))
+            configuration.load(str(ROOT / path), [w for w in words if w.startswith("--config.")])
+            found += 1
+    assert found > 10
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("ageflax.labels", True),
+        ("ageflax.labels.AGE_GROUPS", True),
+        ("ageflax.labels.no_such", False),
+        ("ageflax.no_such.AGE_GROUPS", False),
+        ("nothing.of.ours", False),
+    ],
+)
+def test_which_names_exist(name, expected):
+    assert exists(name) == expected
