@@ -18,7 +18,8 @@ from jax.sharding import Mesh
 
 from ageflax.arrays import Batch
 from ageflax.data.order import ShuffledRows
-from ageflax.data.reading import StoredPixels, stream
+from ageflax.data.reading import StoredPixels
+from ageflax.data.stream import stream
 from ageflax.errors import InputError
 from ageflax.runtime import hosts
 from ageflax.runtime.mesh import batched, own_share, put, replicated, shard_batch

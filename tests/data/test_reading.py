@@ -66,17 +66,6 @@ def test_images_that_no_longer_decode_are_counted_by_reason(small_faces):
     np.testing.assert_array_equal(pixels[0], loaded.pixels[4])
 
 
-class Squares:
-    def __call__(self, step: int) -> dict[str, np.ndarray]:
-        return {"x": np.full((3,), step * step)}
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_the_stream_is_in_order_and_starts_where_it_is_told(workers):
-    elements = list(reading.stream(Squares(), 3, 12, workers=workers))
-    assert [element["x"][0] for element in elements] == [step**2 for step in range(3, 12)]
-
-
 def test_a_dataset_pickles_as_its_path(small_faces):
     copy = pickle.loads(pickle.dumps(small_faces))  # noqa: S301
     assert copy.examples([3])[0]["key"] == small_faces.examples([3])[0]["key"]
