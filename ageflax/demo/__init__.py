@@ -7,8 +7,9 @@ What is named here is imported when it is first used: `python -m ageflax.demo --
 file, should not wait for JAX.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ageflax.runtime import lazy
 
 if TYPE_CHECKING:
     from ageflax.demo.app import application
@@ -16,11 +17,4 @@ if TYPE_CHECKING:
 
 __all__ = ["Limits", "application"]
 
-# The module of each public name.
-_MODULES = {"application": "app", "Limits": "limits"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+__getattr__ = lazy.attach(__name__, {"application": "app", "Limits": "limits"})

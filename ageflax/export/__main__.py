@@ -62,7 +62,6 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> None:
     # Imported late: --help should not wait for JAX.
-    from ageflax import export
     from ageflax.bundle import loading
     from ageflax.bundle.model import Model
     from ageflax.errors import InputError
@@ -82,7 +81,7 @@ def _run(options: argparse.Namespace) -> None:
     model = first.model
     if not isinstance(model, Model):
         raise InputError(f"--model={options.model}: an .onnx file already; name its bundle")
-    written = export.export(
+    written = write.export(
         model,
         options.output,
         crops=options.crops,

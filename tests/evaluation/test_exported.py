@@ -6,10 +6,10 @@ import numpy as np
 import onnx
 import pytest
 
-from ageflax import export
 from ageflax.bundle.model import load
 from ageflax.bundle.onnx import OnnxModel
 from ageflax.errors import InputError
+from ageflax.export.write import export
 from tests.evaluation.runs import rounded, same
 
 
@@ -17,7 +17,7 @@ from tests.evaluation.runs import rounded, same
 def exported(joint, tmp_path_factory):
     """Fold 3 of the small run, as ONNX."""
     path = tmp_path_factory.mktemp("exported") / "model.onnx"
-    return export.export(load(joint / "fold_3" / "bundle"), path).path
+    return export(load(joint / "fold_3" / "bundle"), path).path
 
 
 def test_evaluated_alike(exported, joint, run):
@@ -36,7 +36,7 @@ def test_evaluated_alike(exported, joint, run):
 
 def test_crops_that_are_inside_are_used_and_others_refused(joint, run, tmp_path):
     model = load(joint / "fold_3" / "bundle")
-    path = export.export(model, tmp_path / "ten.onnx", crops="ten").path
+    path = export(model, tmp_path / "ten.onnx", crops="ten").path
     code, result, predictions, _ = run(path, output="onnx")
     assert code == 0
     assert result["protocol"]["crops"] == "ten"
@@ -49,7 +49,7 @@ def test_crops_that_are_inside_are_used_and_others_refused(joint, run, tmp_path)
 
 def test_the_zoos_layout_is_refused(joint, run, tmp_path):
     model = load(joint / "fold_3" / "bundle")
-    path = export.export(model, tmp_path / "zoo.onnx", layout="nchw_bgr_float").path
+    path = export(model, tmp_path / "zoo.onnx", layout="nchw_bgr_float").path
     code, _, _, printed = run(path)
     assert code == 2
     assert "exported with --layout=nchw_bgr_float, for programs that crop faces" in printed.err

@@ -10,12 +10,12 @@ import onnx
 import onnxruntime
 import pytest
 
-from ageflax import export
 from ageflax.bundle.model import Model, load
 from ageflax.bundle.onnx import OnnxModel
 from ageflax.errors import InputError, RunError
 from ageflax.export import verification
 from ageflax.export.onnx import lower
+from ageflax.export.write import export
 from tests.export import bundles
 
 
@@ -24,7 +24,7 @@ def metadata(path):
 
 
 def test_the_metadata_hold_what_a_stranger_needs(model, tmp_path):
-    path = export.export(model, tmp_path / "model.onnx", crops="mirror").path
+    path = export(model, tmp_path / "model.onnx", crops="mirror").path
     found = metadata(path)
     assert json.loads(found["ageflax.config"]) == model.config
     assert found["ageflax.classes.gender"] == "female, male"
@@ -44,14 +44,14 @@ def test_the_metadata_hold_what_a_stranger_needs(model, tmp_path):
 def test_terms_that_bind_are_in_the_metadata(model, tmp_path):
     config = {**model.config, "data": {"name": "faces", "licence": "non-commercial research only"}}
     bound = Model(**{**vars(model), "config": config})
-    path = export.export(bound, tmp_path / "model.onnx").path
+    path = export(bound, tmp_path / "model.onnx").path
     assert "non-commercial research only" in metadata(path)["ageflax.terms"]
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".stablehlo"])
 def test_fewer_bits_make_a_smaller_file_and_their_loss_is_told(suffix, model, tmp_path):
     whole, half, quarter = (
-        export.export(model, tmp_path / f"{precision}{suffix}", precision=precision)
+        export(model, tmp_path / f"{precision}{suffix}", precision=precision)
         for precision in ("float32", "float16", "int8")
     )
     kernels = sum(x.size for x in jax.tree.leaves(model.variables) if x.ndim > 1 and x.size >= 256)
@@ -66,7 +66,7 @@ def test_fewer_bits_cost_no_time_once_the_file_is_loaded(precision, model, tmp_p
     """Of onnxruntime's own graph after loading, as many nodes as of float32: weights are whole there."""
     counts = []
     for stored in ("float32", precision):
-        path = export.export(model, tmp_path / f"{stored}.onnx", precision=stored).path
+        path = export(model, tmp_path / f"{stored}.onnx", precision=stored).path
         options = onnxruntime.SessionOptions()
         options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
         options.log_severity_level = 4  # it warns that such a file is for this machine alone
@@ -79,7 +79,7 @@ def test_fewer_bits_cost_no_time_once_the_file_is_loaded(precision, model, tmp_p
 
 
 def test_a_file_of_fewer_bits_is_used_like_any(model, tmp_path):
-    written = export.export(model, tmp_path / "model.onnx", precision="int8")
+    written = export(model, tmp_path / "model.onnx", precision="int8")
     opened = OnnxModel(written.path)
     opened.check(36, {"gender": 2, "years": 101})
     found = opened(np.zeros((3, 36, 36, 3), np.uint8))
@@ -88,7 +88,7 @@ def test_a_file_of_fewer_bits_is_used_like_any(model, tmp_path):
 
 
 def test_stablehlo_is_whole_and_described_beside(model, tmp_path):
-    path = export.export(model, tmp_path / "model.stablehlo", crops="ten").path
+    path = export(model, tmp_path / "model.stablehlo", crops="ten").path
     exported = jax.export.deserialize(bytearray(path.read_bytes()))
     assert exported.platforms == ("cpu", "cuda", "tpu")
     faces = np.random.default_rng(0).integers(0, 256, (5, 36, 36, 3), dtype=np.uint8)
@@ -109,7 +109,7 @@ def test_the_zoos_layout_takes_the_crop_as_bgr_floats(channels, mean, tmp_path):
     name = "multitask_gray" if channels == "grey" else "levi_hassner"
     values = bundles.small(name, channels=channels, width=0.1)
     model = load(bundles.write(tmp_path / "bundle", values, mean=mean))
-    path = export.export(model, tmp_path / "zoo.onnx", layout="nchw_bgr_float").path
+    path = export(model, tmp_path / "zoo.onnx", layout="nchw_bgr_float").path
     layers = [node.op_type for node in onnx.load(path).graph.node]
     # OpenCV's DNN gets lost in axes that come and go.
     assert not {"Squeeze", "Unsqueeze"} & set(layers[: layers.index("Conv")])
@@ -138,10 +138,10 @@ def test_verified_on_photographs(model, joint, tmp_path):
         pixels = np.random.default_rng(k).integers(0, 256, (50, 40, 3), dtype=np.uint8)
         cv2.imwrite(str(tmp_path / f"{k}.png"), pixels)
     (tmp_path / "notes.txt").write_text("no face")
-    written = export.export(model, tmp_path / "model.onnx", faces=tmp_path)
+    written = export(model, tmp_path / "model.onnx", faces=tmp_path)
     assert written.differences.faces == f"3 images of {tmp_path}"
     assert list(written.differences.largest["age"]) == [1, 7, 64]
-    one = export.export(model, tmp_path / "model.onnx", faces=tmp_path / "0.png")
+    one = export(model, tmp_path / "model.onnx", faces=tmp_path / "0.png")
     assert one.differences.faces == f"1 image of {tmp_path / '0.png'}"
 
 
@@ -155,7 +155,7 @@ def test_a_wrong_answer_is_not_written(suffix, model, tmp_path, monkeypatch):
     path = tmp_path / f"model{suffix}"
     path.write_text("an earlier one")
     with pytest.raises(RunError, match=r"not written: its answers differ from JAX's by more than"):
-        export.export(model, path)
+        export(model, path)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
     assert path.read_text() == "an earlier one"
 
@@ -164,7 +164,7 @@ def test_weights_that_are_no_numbers_are_refused(model, tmp_path):
     params = jax.tree.map(lambda x: np.full_like(x, np.nan), model.variables)
     spoilt = Model(**{**vars(model), "variables": params})
     with pytest.raises(InputError, match="weights that are no numbers"):
-        export.export(spoilt, tmp_path / "model.onnx")
+        export(spoilt, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
 
 
@@ -173,14 +173,14 @@ def test_answers_that_are_no_numbers_are_not_written(model, tmp_path):
     params = jax.tree.map(lambda x: x * 1e6 if x.ndim > 1 else x, model.variables)
     large = Model(**{**vars(model), "variables": params})
     with pytest.raises(RunError, match="is not finite: nothing was written"):
-        export.export(large, tmp_path / "model.onnx", precision="float16")
+        export(large, tmp_path / "model.onnx", precision="float16")
     assert not list(tmp_path.iterdir())
 
 
 def test_an_operation_that_is_not_known_is_named(model, tmp_path, monkeypatch):
     monkeypatch.delitem(lower._RULES, "reduce_window_max")
     with pytest.raises(RunError, match="an operation that is not exported: reduce_window_max"):
-        export.export(model, tmp_path / "model.onnx")
+        export(model, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
 
 
@@ -193,5 +193,5 @@ def test_a_full_disk_leaves_nothing(model, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space left"):
-        export.export(model, tmp_path / "model.onnx")
+        export(model, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())

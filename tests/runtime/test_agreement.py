@@ -7,8 +7,8 @@ import time
 import jax
 import pytest
 
-from ageflax.runtime import preemption
 from ageflax.runtime import peers as listening
+from ageflax.runtime import preemption
 
 
 class Store:
