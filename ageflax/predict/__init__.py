@@ -1,21 +1,21 @@
-"""From a photograph to an age: faces found, cut out as the model was trained, and judged.
+"""Prediction: finds the faces of a photograph, cuts them out as in training, predicts age and gender.
 
     predictor = ageflax.predict.Predictor("runs/faces_age/fold_0")
     for face in predictor(["family.jpg"]):
         print(face.box, face.age, face.gender)
 
-What is named here is imported when it is first used: `python -m ageflax.predict --help`, which runs
-this file, should not wait for JAX.
+Public names are imported at first use: `python -m ageflax.predict --help` runs this file and should not
+wait for JAX.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ageflax.runtime import lazy
 
 if TYPE_CHECKING:
     from ageflax.predict.alignment import Framing
     from ageflax.predict.annotation import annotated
-    from ageflax.predict.detectors.weights import open_detector
-    from ageflax.predict.detectors.yunet import Detection, Detector
+    from ageflax.predict.detectors import Detection, Detector, open_detector
     from ageflax.predict.face import Answer, Face, Smoothing
     from ageflax.predict.frames import Frame, Seen, stream
     from ageflax.predict.predictor import Predictor
@@ -37,20 +37,15 @@ __all__ = [
     "stream",
 ]
 
-# The module of each public name.
-_MODULES = {
-    "annotated": "annotation",
-    "Framing": "alignment",
-    **dict.fromkeys(("Detection", "Detector"), "detectors.yunet"),
-    "open_detector": "detectors.weights",
-    **dict.fromkeys(("Answer", "Face", "Smoothing"), "face"),
-    **dict.fromkeys(("Frame", "Seen", "stream"), "frames"),
-    "Predictor": "predictor",
-    "Tracker": "tracking",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+__getattr__ = lazy.attach(
+    __name__,
+    {
+        "annotated": "annotation",
+        "Framing": "alignment",
+        **dict.fromkeys(("Detection", "Detector", "open_detector"), "detectors"),
+        **dict.fromkeys(("Answer", "Face", "Smoothing"), "face"),
+        **dict.fromkeys(("Frame", "Seen", "stream"), "frames"),
+        "Predictor": "predictor",
+        "Tracker": "tracking",
+    },
+)

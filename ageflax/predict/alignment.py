@@ -1,7 +1,6 @@
-"""From a face in a photograph to the square that a model was trained on."""
+"""Framing: cuts a detected face out of a photograph as the model's training images frame it."""
 
 import dataclasses
-import math
 from typing import Any
 
 import cv2
@@ -9,13 +8,14 @@ import numpy as np
 
 from ageflax.data import images
 from ageflax.errors import InputError
-from ageflax.predict.detectors.yunet import Detection, Point
+from ageflax.predict.detectors import Detection, Point
+from ageflax.predict.detectors.detection import rotated_square
 
-# Where eyes ask for a square that is so many times smaller or larger than the box does, they are of a
-# profile or mistaken, and the box decides.
+# If the eyes ask for a square this many times smaller or larger than the box does, they belong to a
+# profile or are wrong, and the box decides.
 _SMALLER, _LARGER = 0.65, 1.5
-# A square of more pixels is sampled at this side at once.
-_MOST = 1024
+# A larger square, in pixels, is sampled at this side at once.
+_LARGEST = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,11 +23,11 @@ class Framing:
     """How a model's training images frame the face.
 
     Attributes:
-      margin: share of the detected box's longer side that is added on each side of the square on it.
-      eyes: where the eye on the image's left and the one on its right lie, as fractions of width and
-        height; None where images are not aligned, or it is not known.
-      size: side, in pixels, that the square is resized to.
-      interpolation: by which; one of images.INTERPOLATIONS.
+      margin: share of the detected box's longer side added on each side of the square around it.
+      eyes: eye on the image's left and eye on its right, as fractions of width and height; None if
+        the images are not aligned or it is unknown.
+      size: side, in pixels, to which the square is resized.
+      interpolation: resizing method, one of images.INTERPOLATIONS.
     """
 
     margin: float
@@ -37,79 +37,73 @@ class Framing:
 
     @classmethod
     def of(cls, config: dict[str, Any], name: str) -> "Framing":
-        """That of a bundle's config.json.
+        """Reads the framing from a bundle's config.json.
 
         Args:
-          config: whose `input` is known to be sound.
-          name: of the model, for messages.
+          config: description of the bundle, its `input` checked.
+          name: name of the model, for messages.
 
         Raises:
-          InputError: its margin or eyes are damaged.
+          InputError: the margin or the eyes are damaged.
         """
         margin, eyes = config.get("crop_margin", 0.0), config.get("eyes")
         if type(margin) not in (int, float) or not -0.45 <= margin <= 10:
-            raise InputError(f"{name}: its config is damaged: crop_margin: {margin!r} is no margin")
+            raise InputError(
+                f"{name}: its config is damaged: crop_margin: {margin!r}, expected -0.45 to 10"
+            )
         if eyes is not None:
             eyes = _eyes(eyes, name)
         spec = config["input"]
         return cls(float(margin), eyes, spec["resize"], spec["interpolation"])
 
     def cut(self, image: np.ndarray, found: Detection) -> np.ndarray:
-        """The face, uint8[size, size, 3], RGB; what lies outside the image repeats its edge.
+        """Cuts the face out as uint8[size, size, 3], RGB; beyond the image its edge repeats.
 
-        Turned and scaled by the eyes where the model's images are aligned by them, and they are known
-        and plausible; else the square on the box, with the margin.
+        Rotated and scaled by the eyes if the model's images are aligned by them and they are known and
+        plausible; otherwise the square around the box, with the margin.
 
         Args:
           image: uint8[h, w, 3], RGB.
-          found: where; without a score, the whole image.
+          found: detected face; without a score, the whole image.
         """
-        if found.score is None:
-            return images.resize(image, self.size, interpolation=self.interpolation)
-        x, y, width, height = found.box
-        side = max(width, height) * (1 + 2 * self.margin)
-        if self.eyes is not None and found.eyes is not None:
-            square = self._aligned(image, found.eyes, self.eyes, side)
-            if square is not None:
-                return images.resize(square, self.size, interpolation=self.interpolation)
-        square = _square(image, x + width / 2, y + height / 2, side)
+        square = image
+        if found.score is not None:
+            x, y, width, height = found.box
+            side = max(width, height) * (1 + 2 * self.margin)
+            square = self._aligned(image, found.eyes, side)
+            if square is None:
+                square = _square(image, x + width / 2, y + height / 2, side)
         return images.resize(square, self.size, interpolation=self.interpolation)
 
     def _aligned(
-        self,
-        image: np.ndarray,
-        eyes: tuple[Point, Point],
-        wanted: tuple[Point, Point],
-        boxed: float,
+        self, image: np.ndarray, found: tuple[Point, Point] | None, boxed: float
     ) -> np.ndarray | None:
-        """The square that puts the eyes where they are wanted; None where that is not plausible.
+        """Square that puts the eyes in their places; None if they are unknown or not plausible.
 
         It is sampled at the photograph's own scale, so that `interpolation` decides how it shrinks.
+
+        Args:
+          image: uint8[h, w, 3].
+          found: eyes in the image.
+          boxed: side of the square that the box asks for.
         """
-        (ax, ay), (bx, by) = eyes
-        (px, py), (qx, qy) = wanted
-        apart = math.hypot(bx - ax, by - ay)
-        side = apart / math.hypot(qx - px, qy - py)
+        if self.eyes is None or found is None:
+            return None
+        left, right = (complex(*eye) for eye in found)
+        wanted_left, wanted_right = (complex(*eye) for eye in self.eyes)
+        side = abs(right - left) / abs(wanted_right - wanted_left)
         if not _SMALLER * boxed < side < _LARGER * boxed:
             return None
-        pixels = min(max(round(side), self.size), _MOST)
-        # Of the similarity as one complex factor: where a vector of the square lies in the image.
-        turn = complex(bx - ax, by - ay) / (complex(qx - px, qy - py) * pixels)
-        start = complex(ax, ay) - turn * complex(px, py) * pixels
+        pixels = min(max(round(side), self.size), _LARGEST)
+        turn = (right - left) / ((wanted_right - wanted_left) * pixels)
+        start = left - turn * wanted_left * pixels
         # Pixel centres are at halves.
-        shift = start + turn * complex(0.5, 0.5) - complex(0.5, 0.5)
-        matrix = np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
-        return cv2.warpAffine(
-            image,
-            matrix,
-            (pixels, pixels),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
+        half = complex(0.5, 0.5)
+        return rotated_square(image, pixels, turn, start + turn * half - half)
 
 
 def _eyes(given: Any, name: str) -> tuple[Point, Point]:
-    """Two places in the unit square, or near it, the left one first."""
+    """Two points in or near the unit square, the left one first."""
     try:
         (xl, yl), (xr, yr) = given
         left, right = (float(xl), float(yl)), (float(xr), float(yr))
@@ -117,15 +111,15 @@ def _eyes(given: Any, name: str) -> tuple[Point, Point]:
             return left, right
     except (TypeError, ValueError):
         pass
-    raise InputError(f"{name}: its config is damaged: eyes: {given!r}: expected [[x, y], [x, y]]")
+    raise InputError(f"{name}: its config is damaged: eyes: {given!r}, expected [[x, y], [x, y]]")
 
 
 def _square(image: np.ndarray, middle: float, level: float, side: float) -> np.ndarray:
-    """The square about a point, of whole pixels; beyond the image its edge repeats."""
+    """Square of whole pixels around a point; beyond the image its edge repeats."""
     height, width = image.shape[:2]
-    # Larger than both sides of the image it would show edge and nothing else.
+    # A square larger than both sides of the image would show edge and nothing else.
     side = max(round(min(side, 4.0 * max(height, width))), 1)
-    # A face whose centre is on the last column still shows that column.
+    # A face centred on the last column still shows that column.
     left = min(max(round(middle - side / 2), 1 - side), width - 1)
     top = min(max(round(level - side / 2), 1 - side), height - 1)
     right, bottom = left + side, top + side

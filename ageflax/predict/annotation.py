@@ -13,34 +13,30 @@ from ageflax.predict.frames import Seen
 from ageflax.predict.sources import Source
 from ageflax.runtime import files
 
-# Of boxes and text: people tell them apart also where they see no red and green.
+# Colours of boxes and text, distinct also for colour-blind viewers.
 _COLOURS = {"female": (230, 159, 0), "male": (86, 180, 233)}
 _OTHER = (240, 228, 66)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _QUALITY = 92
 
 
-def _wording(face: Face) -> list[str]:
+def _lines(face: Face) -> list[str]:
     lines = []
     if face.age is not None:
         lines.append(f"{face.age:.0f} years")
-    if face.age_group is not None:
-        share = face.age_group.probabilities[face.age_group.label]
-        lines.append(f"{face.age_group.label} {100 * share:.0f}%")
-    if face.gender is not None:
-        share = face.gender.probabilities[face.gender.label]
-        lines.append(f"{face.gender.label} {100 * share:.0f}%")
+    answers = [answer for answer in (face.age_group, face.gender) if answer is not None]
+    lines += [f"{each.label} {100 * each.probabilities[each.label]:.0f}%" for each in answers]
     if face.track is not None:
         lines.append(f"#{face.track}")
     return lines
 
 
 def annotated(image: np.ndarray, faces: Iterable[Face]) -> np.ndarray:
-    """A copy of an image with a box and a caption for each face.
+    """Draws a box and a caption for each face on a copy of an image.
 
     Args:
       image: uint8[h, w, 3], RGB.
-      faces: found in it.
+      faces: faces found in it.
     """
     drawn = np.ascontiguousarray(image).copy()
     height, width = drawn.shape[:2]
@@ -49,7 +45,7 @@ def annotated(image: np.ndarray, faces: Iterable[Face]) -> np.ndarray:
         x, y, w, h = (round(value) for value in face.box)
         colour = _COLOURS.get(face.gender.label if face.gender else "", _OTHER)
         cv2.rectangle(drawn, (x, y), (x + w, y + h), colour, thick)
-        _caption(drawn, _wording(face), (x, y, w, h), colour)
+        _caption(drawn, _lines(face), (x, y, w, h), colour)
     return drawn
 
 
@@ -59,10 +55,10 @@ def _caption(
     box: tuple[int, int, int, int],
     colour: tuple[int, int, int],
 ) -> None:
-    """Lines of text below a box, or above it where there is no room."""
+    """Draws lines of text below a box, or above it if there is no room."""
     height, width = drawn.shape[:2]
     x, y, w, h = box
-    # As wide as the box, where that can be read.
+    # As wide as the box, if that is legible.
     scale = min(max(w / 130, max(height, width) / 2600, 0.3), max(height, width) / 900 + 0.1)
     thick = max(1, round(1.6 * scale))
     sizes = [cv2.getTextSize(line, _FONT, scale, thick)[0] for line in lines]
@@ -81,13 +77,13 @@ def _caption(
 class Album:
     """Writes annotated copies into a folder: photographs as .jpg, videos as .mp4.
 
-    A copy lies where its source lies below the folder that was named; of two of one name the second
-    becomes NAME_2. What was there before is replaced, but never a source.
+    Copies keep their place below the named folder; a second copy of the same name becomes NAME_2.
+    Existing files are replaced, but never a source.
 
     Args:
-      directory: made if absent.
-      sources: all that will be seen.
-      every: each N-th frame of videos is seen.
+      directory: folder to write into; made if absent.
+      sources: all sources of the run.
+      every: stride through the frames of videos.
 
     Raises:
       InputError: the folder cannot be written.
@@ -102,7 +98,7 @@ class Album:
         self._video: cv2.VideoWriter | None = None
 
     def add(self, seen: Seen) -> None:
-        """Writes the copy of a photograph, or of a video's next frame."""
+        """Writes the copy of a photograph or of the next frame of a video."""
         if seen.pixels is None:
             return
         drawn = cv2.cvtColor(annotated(seen.pixels, seen.faces), cv2.COLOR_RGB2BGR)
@@ -110,7 +106,7 @@ class Album:
         if seen.frame.number is None:
             ok, encoded = cv2.imencode(".jpg", drawn, (cv2.IMWRITE_JPEG_QUALITY, _QUALITY))
             if not ok:
-                raise RunError(f"{seen.frame.source}: its annotated copy cannot be encoded")
+                raise RunError(f"{seen.frame.source}: the annotated copy cannot be encoded")
             self._target(place, ".jpg").write_bytes(encoded.tobytes())
             return
         if place != self._place:
@@ -120,7 +116,7 @@ class Album:
         self._video.write(drawn)
 
     def close(self) -> None:
-        """Ends the video that is being written."""
+        """Ends the current video."""
         if self._video is not None:
             self._video.release()
         self._video = None
@@ -128,19 +124,19 @@ class Album:
     def _writer(self, place: int, drawn: np.ndarray) -> cv2.VideoWriter:
         target = self._target(place, ".mp4")
         source = self._sources[place]
-        # A camera's frames come as fast as they are looked at; played at the rate of a film.
+        # A camera's copy plays at 25 frames/s, however fast its frames were predicted.
         shown = video.rate(source.name) if source.is_video else 25.0
         size = drawn.shape[1], drawn.shape[0]
         writer = cv2.VideoWriter(
             str(target), cv2.VideoWriter.fourcc(*"mp4v"), max(shown / self._every, 1.0), size
         )
         if not writer.isOpened():
-            raise RunError(f"{target}: no video of {size[0]}x{size[1]} can be written")
+            raise RunError(f"{target}: a video of {size[0]}x{size[1]} cannot be written")
         return writer
 
     def _target(self, place: int, suffix: str) -> Path:
         inside = self._sources[place].inside
-        # OpenCV writes only names that are UTF-8.
+        # OpenCV writes only UTF-8 names.
         name = str(inside.with_suffix("")).encode("utf-8", "replace").decode("utf-8", "replace")
         target, number = self._directory / f"{name}{suffix}", 1
         while target in self._taken or target.resolve() in self._kept:

@@ -1,17 +1,23 @@
-"""What is said of one face."""
+"""Face, the prediction for one face, as an object, a line of JSON and a row of the CSV table."""
 
+import csv
 import dataclasses
 import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+from ageflax import labels
+from ageflax.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """One question's answer.
+    """A predicted class.
 
     Attributes:
       label: the most probable class.
-      probabilities: of every class, by its name.
+      probabilities: probability of each class, by name.
     """
 
     label: str
@@ -19,22 +25,22 @@ class Answer:
 
     @classmethod
     def of(cls, probabilities: dict[str, float]) -> "Answer":
-        """The answer that probabilities by class give."""
+        """Makes the answer from the probability of each class."""
         return cls(max(probabilities, key=probabilities.__getitem__), probabilities)
 
     def rounded(self) -> dict[str, Any]:
-        """For JSON, to six digits after the point."""
+        """As an object for JSON, to six decimals."""
         shares = {name: round(value, 6) for name, value in self.probabilities.items()}
         return {"label": self.label, "probabilities": shares}
 
 
 @dataclasses.dataclass(frozen=True)
 class Smoothing:
-    """How answers were averaged along a track.
+    """Averaging of predictions along a track.
 
     Attributes:
-      share: what a frame weighs is this share of what the frame after it weighs.
-      frames: how many were averaged, this one included.
+      share: weight of a frame relative to the next one.
+      frames: number of frames averaged so far.
     """
 
     share: float
@@ -43,23 +49,23 @@ class Smoothing:
 
 @dataclasses.dataclass(frozen=True)
 class Face:
-    """One face, where it is and what the model says of it.
+    """A detected face with the model's prediction.
 
     Attributes:
-      source: the file as it was named, "-" for standard input, or of what has no name "#" and its place.
-      image: place of the image among those that were given, from 0.
-      frame: of a video, from 0; None of a photograph.
-      box: x, y, width and height in pixels of the upright image; parts of it may lie outside.
-      detection_score: YuNet's, 0 to 1; of the Haar cascade its own sum of weights, which has no upper
-        bound; None where the whole image is the face.
-      age_group: None of a model that knows no ages.
-      age: years, the expected age; None of a model that knows no ages.
-      age_deviation: standard deviation, in years, of the distribution that the age is the mean of;
-        None where the model gives no distribution.
-      gender: None of a model that knows none.
-      track: of a video, the number of the person followed from frame to frame, from 1.
-      smoothing: where answers were averaged along the track.
-      calibrated: whether the probabilities are scaled by the model's own temperatures.
+      source: the file as it was named, "-" for standard input, "#" and its index if it has no name.
+      image: index of the image among those given, from 0.
+      frame: index of a video's frame, from 0; None for a photograph.
+      box: x, y, width and height in pixels of the upright image; may reach beyond it.
+      detection_score: YuNet's, 0 to 1; Haar's sum of weights, unbounded; None if the whole image is
+        the face.
+      age_group: predicted age group; None if the model predicts no ages.
+      age: expected age in years; None if the model predicts no ages.
+      age_deviation: standard deviation of the age's distribution, in years; None if the model predicts
+        no distribution.
+      gender: predicted gender; None if the model predicts none.
+      track: ID of the face followed through a video, from 1.
+      smoothing: averaging along the track, if any.
+      calibrated: True if the model's own temperatures scale the probabilities.
     """
 
     source: str
@@ -78,9 +84,9 @@ class Face:
     def to_dict(self) -> dict[str, Any]:
         """The line that `python -m ageflax.predict` prints, as an object.
 
-        `track`, `smoothing` and `calibrated` are there where they say something.
+        `track`, `smoothing` and `calibrated` are absent where they do not apply.
         """
-        said: dict[str, Any] = {
+        record: dict[str, Any] = {
             "source": self.source,
             "frame": self.frame,
             "box": [round(value, 1) for value in self.box],
@@ -91,17 +97,67 @@ class Face:
             "gender": self.gender and self.gender.rounded(),
         }
         if self.track is not None:
-            said["track"] = self.track
+            record["track"] = self.track
         if self.smoothing is not None:
-            said["smoothing"] = {"kind": "exponential", **dataclasses.asdict(self.smoothing)}
+            record["smoothing"] = {"kind": "exponential", **dataclasses.asdict(self.smoothing)}
         if self.calibrated:
-            said["calibrated"] = True
-        return said
+            record["calibrated"] = True
+        return record
 
     def to_json(self) -> str:
-        """`to_dict` as one line of ASCII; bytes of a name that are no UTF-8 are lone surrogates."""
+        """`to_dict` as one line of ASCII; bytes of a name that are not UTF-8 become lone surrogates."""
         return json.dumps(self.to_dict(), allow_nan=False)
 
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
+
+
+class Table:
+    """A CSV file with a row per face.
+
+    Columns: source, frame, track, x, y, width, height, detection_score, age, age_deviation; and for
+    age_group and gender, if the model predicts them, the label and TASK_probability_CLASS.
+
+    Args:
+      path: file to write; replaced if present.
+      config: description of the model; gives the names of its classes.
+
+    Raises:
+      InputError: the file cannot be written.
+    """
+
+    def __init__(self, path: Path, config: Mapping[str, Any]):
+        heads, self._classes = config["heads"], {}
+        if "age" in heads or "years" in heads:
+            groups = tuple((low, high) for low, high in config["age_groups"])
+            self._classes["age_group"] = list(labels.group_names(groups))
+        if "gender" in heads:
+            self._classes["gender"] = list(heads["gender"])
+        try:
+            # File names are written byte for byte, UTF-8 or not.
+            self._file = path.open("w", newline="", encoding="utf-8", errors="surrogateescape")
+        except OSError as error:
+            raise InputError(f"--csv={path}: cannot be written: {error.strerror}") from error
+        self._writer = csv.writer(self._file)
+        header = ["source", "frame", "track", "x", "y", "width", "height", "detection_score"]
+        header += ["age", "age_deviation"]
+        for task, classes in self._classes.items():
+            header += [task, *(f"{task}_probability_{name}" for name in classes)]
+        self._writer.writerow(header)
+
+    def add(self, faces: Sequence[Face]) -> None:
+        """Writes a row per face."""
+        for face in faces:
+            record = face.to_dict()
+            row = [record["source"], record["frame"], record.get("track"), *record["box"]]
+            row += [record["detection_score"], record["age"], record["age_deviation"]]
+            for task, classes in self._classes.items():
+                answer = record[task]
+                row += [answer["label"], *(answer["probabilities"][name] for name in classes)]
+            self._writer.writerow(row)
+        self._file.flush()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()

@@ -1,4 +1,4 @@
-"""Frames through detector and model: threads ahead, faces of many frames in one batch, order kept."""
+"""Runs frames through detector and model: threads ahead, faces of many frames in one batch, in order."""
 
 import collections
 import dataclasses
@@ -13,13 +13,13 @@ import numpy as np
 
 from ageflax.data import images
 from ageflax.predict.alignment import Framing
-from ageflax.predict.detectors.yunet import Detection, Detector
+from ageflax.predict.detectors import Detection, Detector
 from ageflax.predict.estimator import Estimate, Estimator
 from ageflax.predict.face import Face
 
-# Faces wait for each other until there are so many, or so many frames or bytes of pixels.
+# A batch goes to the model once it has this many faces, frames, or bytes of kept pixels.
 _FACES, _FRAMES, _BYTES = 32, 64, 200_000_000
-_MOST_WORKERS = 8
+_MAX_WORKERS = 8
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -27,20 +27,20 @@ R = TypeVar("R")
 
 @dataclasses.dataclass(frozen=True)
 class Failure:
-    """In place of a frame that cannot be had; the reason, in a few words."""
+    """Stands in for a frame that cannot be read; `reason` is a few words."""
 
     reason: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Frame:
-    """An image to look at.
+    """An image to predict.
 
     Attributes:
-      source: its name, see Face.source.
-      place: of the source among those that were given.
-      number: of a video's frame, from 0; None of a photograph.
-      content: the file, its bytes, its pixels uint8[h, w, 3] RGB, or why there are none.
+      source: name of the source, see Face.source.
+      place: index of the source among those given.
+      number: index of a video's frame, from 0; None for a photograph.
+      content: a file, its bytes, pixels uint8[h, w, 3] RGB, or the reason why there are none.
     """
 
     source: str
@@ -51,14 +51,14 @@ class Frame:
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
-    """A frame that was looked at.
+    """A predicted frame.
 
     Attributes:
-      frame: which; its content is let go.
-      faces: from the left to the right.
-      failure: why it could not be read; None where it could.
-      pixels: uint8[h, w, 3], RGB, where they were to be kept.
-      thumbnail: float32[9, 16, 3], by which the cuts of a video are told; None of photographs.
+      frame: the frame, its content released.
+      faces: its faces, from left to right.
+      failure: reason why it could not be read; None if it could.
+      pixels: uint8[h, w, 3], RGB, if they were to be kept.
+      thumbnail: float32[9, 16, 3], by which cuts of a video are detected; None for photographs.
     """
 
     frame: Frame
@@ -69,28 +69,35 @@ class Seen:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Looked:
+class _Prepared:
     seen: Seen
-    detections: Sequence[Detection]
-    crops: Sequence[np.ndarray]
+    detections: Sequence[Detection] = ()
+    crops: Sequence[np.ndarray] = ()
 
 
 def workers_here() -> int:
-    """Threads that look ahead: one a core that this process may use, at most eight."""
+    """Threads that decode and detect: one per core available to this process, at most eight."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(usable or 1, _MOST_WORKERS))
+    return max(1, min(usable or 1, _MAX_WORKERS))
 
 
-def ahead(
-    items: Iterable[T], function: Callable[[T], R], *, workers: int, most: int
+def map_ahead(
+    items: Iterable[T], function: Callable[[T], R], *, workers: int, limit: int
 ) -> Iterator[R]:
-    """Results of a function in the order of the items, at most so many begun and not yet taken."""
+    """Results of a function in the order of the items, computed ahead by threads.
+
+    Args:
+      items: iterable, consumed as needed.
+      function: applied to each item.
+      workers: number of threads.
+      limit: largest number of items in progress or waiting to be taken.
+    """
     waiting: collections.deque[Future[R]] = collections.deque()
-    with ThreadPoolExecutor(workers, thread_name_prefix="look") as pool:
+    with ThreadPoolExecutor(workers, thread_name_prefix="predict") as pool:
         try:
             for item in items:
                 waiting.append(pool.submit(function, item))
-                if len(waiting) >= most:
+                if len(waiting) >= limit:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
@@ -105,31 +112,26 @@ def _pixels(content: Path | bytes | np.ndarray) -> np.ndarray:
     return images.decode(content) if isinstance(content, bytes) else content
 
 
-def _thumbnail(pixels: np.ndarray) -> np.ndarray:
-    return cv2.resize(pixels, (16, 9), interpolation=cv2.INTER_AREA).astype(np.float32)
-
-
-def _look(
+def _prepare(
     frame: Frame, detector: Detector, framing: Framing, *, keep: bool, fast: bool | None
-) -> _Looked:
+) -> _Prepared:
     """Decodes a frame, finds its faces and cuts them out."""
     bare = dataclasses.replace(frame, content=b"")
     if isinstance(frame.content, Failure):
-        return _Looked(Seen(bare, (), frame.content.reason), (), ())
+        return _Prepared(Seen(bare, (), frame.content.reason))
     try:
         pixels = _pixels(frame.content)
     except images.BadImageError as error:
-        return _Looked(Seen(bare, (), error.reason), (), ())
-    moving = frame.number is not None
-    coarse, aligned = moving if fast is None else fast, framing.eyes is not None
-    found = detector(pixels, fast=coarse, closely=aligned)
-    seen = Seen(
-        bare,
-        (),
-        pixels=pixels if keep else None,
-        thumbnail=_thumbnail(pixels) if moving else None,
+        return _Prepared(Seen(bare, (), error.reason))
+    moving, thumbnail = frame.number is not None, None
+    if moving:
+        thumbnail = cv2.resize(pixels, (16, 9), interpolation=cv2.INTER_AREA).astype(np.float32)
+    # Only alignment needs exact eyes.
+    found = detector(
+        pixels, fast=moving if fast is None else fast, closely=framing.eyes is not None
     )
-    return _Looked(seen, found, [framing.cut(pixels, one) for one in found])
+    seen = Seen(bare, (), pixels=pixels if keep else None, thumbnail=thumbnail)
+    return _Prepared(seen, found, [framing.cut(pixels, one) for one in found])
 
 
 def _face(frame: Frame, detection: Detection, estimate: Estimate, *, calibrated: bool) -> Face:
@@ -147,16 +149,16 @@ def _face(frame: Frame, detection: Detection, estimate: Estimate, *, calibrated:
     )
 
 
-def _answered(estimator: Estimator, waiting: Sequence[_Looked]) -> Iterator[Seen]:
-    """The model's answers for the faces of some frames, which go through it together."""
-    crops = [crop for looked in waiting for crop in looked.crops]
+def _predicted(estimator: Estimator, batch: Sequence[_Prepared]) -> Iterator[Seen]:
+    """Frames with their faces, which go through the model together."""
+    crops = [crop for prepared in batch for crop in prepared.crops]
     estimates = iter(estimator(np.stack(crops)) if crops else ())
-    for looked in waiting:
+    for prepared in batch:
         faces = tuple(
-            _face(looked.seen.frame, one, next(estimates), calibrated=estimator.calibrated)
-            for one in looked.detections
+            _face(prepared.seen.frame, one, next(estimates), calibrated=estimator.calibrated)
+            for one in prepared.detections
         )
-        yield dataclasses.replace(looked.seen, faces=faces)
+        yield dataclasses.replace(prepared.seen, faces=faces)
 
 
 def stream(
@@ -169,33 +171,33 @@ def stream(
     live: bool = False,
     fast: bool | None = None,
 ) -> Generator[Seen, None, None]:
-    """Looks at frames, in their order; memory does not grow with their number.
+    """Predicts frames in their order; memory does not grow with their number.
 
     Args:
-      frames: taken as they are needed.
+      frames: iterable, consumed as needed.
       detector: finds faces.
-      estimator: says what they are.
-      workers: threads that decode and detect ahead of the model; by default one a core.
-      keep: hand the pixels on.
-      live: answer each frame at once, and not when there are faces enough for a batch.
-      fast: look once and coarsely; by default at the frames of videos.
+      estimator: predicts age and gender.
+      workers: threads that decode and detect ahead of the model; by default one per core.
+      keep: True to pass the pixels on.
+      live: True to predict each frame at once instead of waiting for a full batch.
+      fast: True to detect at one coarse scale; by default for the frames of videos.
 
     Raises:
-      RunError: the model fails. An unreadable frame is no error here; its Seen has the reason.
+      RunError: the model fails. An unreadable frame raises nothing; its Seen has the reason.
     """
     workers = workers or workers_here()
 
-    def look(frame: Frame) -> _Looked:
-        return _look(frame, detector, estimator.framing, keep=keep, fast=fast)
+    def prepare(frame: Frame) -> _Prepared:
+        return _prepare(frame, detector, estimator.framing, keep=keep, fast=fast)
 
-    waiting: list[_Looked] = []
+    batch: list[_Prepared] = []
     faces = held = 0
-    most = workers if live else 2 * workers + 2
-    for looked in ahead(frames, look, workers=workers, most=most):
-        waiting.append(looked)
-        faces += len(looked.crops)
-        held += 0 if looked.seen.pixels is None else looked.seen.pixels.nbytes
-        if live or faces >= _FACES or len(waiting) >= _FRAMES or held >= _BYTES:
-            yield from _answered(estimator, waiting)
-            waiting, faces, held = [], 0, 0
-    yield from _answered(estimator, waiting)
+    limit = workers if live else 2 * workers + 2
+    for prepared in map_ahead(frames, prepare, workers=workers, limit=limit):
+        batch.append(prepared)
+        faces += len(prepared.crops)
+        held += 0 if prepared.seen.pixels is None else prepared.seen.pixels.nbytes
+        if live or faces >= _FACES or len(batch) >= _FRAMES or held >= _BYTES:
+            yield from _predicted(estimator, batch)
+            batch, faces, held = [], 0, 0
+    yield from _predicted(estimator, batch)

@@ -1,8 +1,8 @@
-"""Measures how a dataset's images frame the face, so that prediction can cut faces out alike.
+"""Measures how a dataset's images frame the face, for prediction to cut faces out alike.
 
     python -m ageflax.predict.framing --data.name=labeled_faces/faces
 
-prints the config keys to train with: data.crop_margin and data.eyes.
+prints the config keys to train with, data.crop_margin and data.eyes.
 """
 
 import argparse
@@ -13,25 +13,25 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 _EPILOG = """\
-The medians over the faces that YuNet finds, and their spread (the 16th to the 84th percentile, halved).
-Where eyes spread by more than about 0.05, images are not aligned: leave data.eyes=() unless faces are to
-be cut out as the average image is. Haar is refused: it does not see eyes.
+Prints medians over the faces that YuNet finds, and their spread (half of the 16th to 84th percentile).
+If the eyes spread by more than about 0.05, the images are not aligned: leave data.eyes=() unless faces
+should be cut out as the average image is. Haar is refused because it does not locate eyes.
 Exit codes: 0 done, 2 bad input, 1 failed run, 130 interrupted."""
-# A face that fills its image is found once there is something around it.
+# Padding, as a share of the longer side: YuNet misses a face that fills its image.
 _AROUND = 0.25
 
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """How images frame their faces, as medians and spreads.
+    """Framing of a dataset's images: medians over their faces, and spreads.
 
     Attributes:
-      images: that were looked at.
-      faces: found in them, one an image.
+      images: number of images examined.
+      faces: number of faces found, at most one per image.
       margin: see Framing.margin.
-      margin_spread: of it.
-      eyes: float[4], x and y of the eye on the left and of the one on the right.
-      eyes_spread: float[4], of them.
+      margin_spread: spread of the margin.
+      eyes: float[4], x and y of the eye on the left, then of the eye on the right.
+      eyes_spread: float[4], spread of each.
     """
 
     images: int
@@ -42,37 +42,36 @@ class Measured:
     eyes_spread: np.ndarray
 
     def lines(self) -> list[str]:
-        """For the user; the first is what to put on a command line."""
+        """Lines for the user; the first is for a command line."""
         xl, yl, xr, yr = (round(float(value), 3) for value in self.eyes)
         return [
             f"--config.data.crop_margin={self.margin:.3f}"
             f' --config.data.eyes="(({xl}, {yl}), ({xr}, {yr}))"',
-            f"of {self.faces} faces in {self.images} images; margin +- {self.margin_spread:.3f}, eyes"
+            f"{self.faces} faces in {self.images} images; margin +- {self.margin_spread:.3f}, eyes"
             f" +- {self.eyes_spread.max():.3f}",
         ]
 
 
 def measure(contents: Iterable[bytes], *, detector: str = "yunet") -> Measured:
-    """Looks for the face of each image.
+    """Measures the largest face of each image.
 
     Args:
-      contents: the images' bytes; those that cannot be read are passed over.
+      contents: bytes of each image; unreadable ones are skipped.
       detector: yunet, or its file.
 
     Raises:
-      InputError: the detector cannot be had or does not see eyes, or there is no face.
+      InputError: the detector is unavailable or does not locate eyes, or no image has a face.
     """
     import cv2
 
     from ageflax.data import images
     from ageflax.errors import InputError
-    from ageflax.predict.detectors.weights import open_detector
-    from ageflax.predict.detectors.yunet import YuNet
+    from ageflax.predict.detectors import YuNet, open_detector
     from ageflax.runtime.progress import say
 
     finder = open_detector(detector, say=say)
     if not isinstance(finder, YuNet):
-        raise InputError(f"--detector={detector}: does not see eyes; yunet or its file does")
+        raise InputError(f"--detector={detector}: does not locate eyes; use yunet or its file")
     looked, measured = 0, []
     for content in contents:
         try:
@@ -92,7 +91,7 @@ def measure(contents: Iterable[bytes], *, detector: str = "yunet") -> Measured:
         eyes = (np.array(best.eyes) - around) / (width, height)
         measured.append([margin, *eyes.ravel()])
     if not measured:
-        raise InputError(f"no face was found in {looked} images")
+        raise InputError(f"no face found in {looked} images")
     low, middle, high = np.percentile(measured, (15.87, 50, 84.13), axis=0)
     spread = (high - low) / 2
     return Measured(
@@ -126,9 +125,9 @@ def _run(options: argparse.Namespace) -> None:
         raise InputError(f"--faces={options.faces}: expected 1 or more")
     dataset = find.open_built(options.name, directory=options.directory)
     count = min(options.faces, len(dataset))
-    # Spread over the dataset, which may be in the order of its people.
+    # Spread over the dataset, which may be sorted by subject.
     rows = np.linspace(0, len(dataset) - 1, count).astype(int).tolist()
-    with Progress(count, unit="face", label="looking") as progress:
+    with Progress(count, unit="face", label="measuring") as progress:
 
         def contents() -> Iterable[bytes]:
             for row in rows:

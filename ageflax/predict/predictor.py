@@ -1,4 +1,4 @@
-"""A model and a detector as one: images in, faces out."""
+"""Predictor, the Python interface: a model and a detector in one, images in, faces out."""
 
 from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
@@ -8,46 +8,44 @@ import numpy as np
 
 from ageflax.bundle import loading
 from ageflax.errors import InputError
-from ageflax.predict import frames as look
 from ageflax.predict.alignment import Framing
-from ageflax.predict.detectors.weights import open_detector
-from ageflax.predict.detectors.yunet import MIN_SCORE, Detector
+from ageflax.predict.detectors import MIN_SCORE, Detector, open_detector
 from ageflax.predict.estimator import Estimator
 from ageflax.predict.face import Face
-from ageflax.predict.frames import Frame, Seen
+from ageflax.predict.frames import Frame, Seen, stream
 from ageflax.runtime import progress
 
-# What can be looked at: a file, its content, or uint8[h, w, 3] RGB.
+# A file, its content, or uint8[h, w, 3] RGB.
 Image = str | Path | bytes | np.ndarray
 
 
 class Predictor:
-    """Finds faces in images and says age and gender of each.
+    """Finds faces in images and predicts age and gender of each.
 
         predictor = ageflax.predict.Predictor("runs/faces_age/fold_0")
         for face in predictor(["family.jpg"]):
             print(face.box, face.age, face.gender)
 
-    Several threads may use one at once.
+    Safe to use from several threads at once.
 
     Args:
-      model: a bundle, a run's fold, a run (its folds' models answer together), an .onnx file or
-        hf://owner/name; or what model_files.open_model gave.
-      detector: see detectors.open_detector; or a detector.
+      model: a bundle, a run's fold, a run (averages its folds' models), an .onnx file or
+        hf://owner/name; or an opened model.
+      detector: a detector, or a name for detectors.open_detector.
       crops: views of a face whose probabilities are averaged: center, mirror or ten; by default those
         that the model was tested with. An .onnx file has its own.
-      calibrated: scale probabilities by the temperatures that the model's validation faces gave, which
-        makes them as sure as they are right; ages stay as they are. By default they are those that
-        evaluation and an exported model give.
-      min_score: of YuNet; what is found with less is left out.
-      say: takes lines for the user.
+      calibrated: True to scale probabilities by the temperatures fitted on the model's validation
+        faces; ages stay as they are. By default probabilities are those of evaluation and of an
+        exported model.
+      min_score: lowest score of a face that YuNet keeps.
+      say: receives lines for the user.
 
     Attributes:
       detector: finds faces.
-      estimator: says what they are.
+      estimator: predicts age and gender.
 
     Raises:
-      InputError: the model or the detector cannot be had or used so.
+      InputError: the model or the detector is unavailable, or does not support an option.
     """
 
     def __init__(
@@ -67,23 +65,23 @@ class Predictor:
 
     @property
     def config(self) -> dict[str, Any]:
-        """config.json of the model."""
+        """The model's config.json."""
         return self.estimator.config
 
     @property
     def framing(self) -> Framing:
-        """How faces are cut out for the model."""
+        """Framing by which faces are cut out for the model."""
         return self.estimator.framing
 
     def __call__(self, images: Image | Sequence[Image]) -> list[Face]:
-        """The faces of images, image by image, each from the left to the right.
+        """Predicts the faces of images, image by image, each from left to right.
 
         Args:
-          images: files, their contents, or uint8[h, w, 3] RGB; one or several.
+          images: one or several files, their contents, or uint8[h, w, 3] RGB.
 
         Raises:
-          InputError: one of them is no image that can be used; names it.
-          RunError: the model's answers are not finite, or the device fails.
+          InputError: an image is unusable; the message names it.
+          RunError: the model's outputs are not finite, or the device fails.
         """
         found = []
         for seen in self.stream(_frames(images)):
@@ -93,11 +91,11 @@ class Predictor:
         return found
 
     def faces(self, image: np.ndarray, *, fast: bool = False) -> list[Face]:
-        """The faces of one image, from the left to the right.
+        """Predicts the faces of one image, from left to right.
 
         Args:
           image: uint8[h, w, 3], RGB, upright.
-          fast: look once and coarsely, as suits the frames of a video.
+          fast: True to detect at one coarse scale, as for the frames of a video.
         """
         frame = Frame("#0", 0, None, image)
         (seen,) = self.stream([frame], workers=1, fast=fast)
@@ -114,8 +112,8 @@ class Predictor:
         live: bool = False,
         fast: bool | None = None,
     ) -> Generator[Seen, None, None]:
-        """Looks at frames one after another, however many; see look.stream."""
-        return look.stream(
+        """Predicts any number of frames in their order; see frames.stream."""
+        return stream(
             frames, self.detector, self.estimator, workers=workers, keep=keep, live=live, fast=fast
         )
 
@@ -126,17 +124,17 @@ def _frames(images: Image | Sequence[Image]) -> Generator[Frame, None, None]:
 
 
 def _frame(place: int, image: Any) -> Frame:
-    """An image given to the Python interface, to be looked at."""
+    """The frame of an image given to the Python interface."""
     if isinstance(image, str | Path):
         return Frame(str(image), place, None, Path(image))
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
             raise InputError(
-                f"image {place}: {image.dtype}{list(image.shape)}: expected uint8[height, width, 3], RGB"
+                f"image {place}: {image.dtype}{list(image.shape)}, expected uint8[height, width, 3], RGB"
             )
         return Frame(f"#{place}", place, None, image)
     if isinstance(image, bytes):
         return Frame(f"#{place}", place, None, image)
     raise InputError(
-        f"image {place}: {type(image).__name__}: expected a file, its bytes, or an RGB array"
+        f"image {place}: {type(image).__name__}, expected a file, its bytes, or an RGB array"
     )

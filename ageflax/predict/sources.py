@@ -1,4 +1,4 @@
-"""What PATH names: photographs, folders, globs, videos, standard input, a camera."""
+"""Finds the photographs and videos that PATH arguments name, and yields their frames."""
 
 import dataclasses
 import glob
@@ -13,7 +13,7 @@ from ageflax.predict import video
 from ageflax.predict.frames import Failure, Frame
 
 STDIN = "-"
-# Inside a folder others are passed over; a file that is named is tried whatever its name.
+# A folder yields only these; a file named by itself is read whatever its suffix.
 PHOTOGRAPHS = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm",
                ".pgm", ".pnm")  # fmt: skip
 VIDEOS = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp",
@@ -25,8 +25,8 @@ class Source:
     """A photograph or a video.
 
     Attributes:
-      name: as it was named, or found.
-      inside: its place below the folder that was named, the file's own name otherwise.
+      name: path as named or found.
+      inside: path below the named folder; the file's own name if it was named itself.
     """
 
     name: str
@@ -34,13 +34,13 @@ class Source:
 
     @property
     def is_video(self) -> bool:
-        """By its name."""
+        """True if its suffix is a video's."""
         return self.inside.suffix.lower() in VIDEOS
 
 
 def _in_folder(folder: Path) -> list[Source]:
     found = []
-    # Links to folders are not followed: they may lead round in a circle.
+    # Links to folders are not followed: they may form a cycle.
     for root, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
@@ -50,35 +50,35 @@ def _in_folder(folder: Path) -> list[Source]:
     return found
 
 
-def find(words: Sequence[str]) -> list[Source]:
-    """Every photograph and video that some paths name, in their order; a folder's by name.
+def find(paths: Sequence[str]) -> list[Source]:
+    """Finds every photograph and video named, in the order given; those of a folder by name.
 
     Args:
-      words: files, folders (with all below them), globs (** goes down), or "-", standard input.
+      paths: files, folders (searched recursively), globs (** descends), or "-" for standard input.
 
     Raises:
-      InputError: a folder without any, or a glob that fits nothing.
+      InputError: a folder contains none, or a glob matches nothing.
     """
     found = []
-    for word in words:
+    for word in paths:
         path = Path(word)
         if word == STDIN:
             found.append(Source(STDIN, Path("stdin")))
         elif glob.has_magic(word) and not os.path.lexists(word):
-            named = sorted(glob.glob(word, recursive=True))  # noqa: PTH207  it takes absolute ones too
+            named = sorted(glob.glob(word, recursive=True))  # noqa: PTH207  takes absolute paths too
             if not named:
-                raise InputError(f"{word}: no file fits")
+                raise InputError(f"{word}: no file matches")
             files = [Source(name, Path(Path(name).name)) for name in named if Path(name).is_file()]
             found += files or find(named)
         elif path.is_dir():
             inside = _in_folder(path)
             if not inside:
-                raise InputError(f"{word}: no photograph or video in this folder, or below it")
+                raise InputError(f"{word}: no photograph or video in this folder or below it")
             found += inside
         else:
             found.append(Source(word, Path(path.name)))
     if sum(source.name == STDIN for source in found) > 1:
-        raise InputError("- is named twice, and there is one standard input")
+        raise InputError("-: named twice; standard input can be read only once")
     return found
 
 
@@ -90,11 +90,11 @@ def _stdin() -> bytes | Failure:
 
 
 def frames(sources: Sequence[Source], every: int) -> Generator[Frame, None, None]:
-    """The frames of sources, in order; photographs are read later, by whoever looks at them.
+    """Yields the frames of sources in order; photographs are read later, when they are decoded.
 
     Args:
-      sources: as `find` gives them.
-      every: of a video each N-th frame, beginning with the first.
+      sources: as returned by `find`.
+      every: stride through the frames of videos, which starts at the first.
     """
     for place, source in enumerate(sources):
         if source.name == STDIN:
@@ -106,11 +106,11 @@ def frames(sources: Sequence[Source], every: int) -> Generator[Frame, None, None
 
 
 def count(sources: Sequence[Source], every: int) -> int | None:
-    """How many frames there will be, as far as the videos' own headers tell; None where one does not."""
+    """Number of frames according to the videos' headers; None if one of them does not state it."""
     total = 0
     for source in sources:
-        held = video.length(source.name) if source.is_video else 1
-        if held is None:
+        stated = video.length(source.name) if source.is_video else 1
+        if stated is None:
             return None
-        total += -(-held // every) if source.is_video else 1
+        total += -(-stated // every) if source.is_video else 1
     return total

@@ -1,4 +1,4 @@
-"""Who is who from frame to frame, and answers averaged along the way."""
+"""Tracks faces from frame to frame of a video and averages their predictions along the track."""
 
 import dataclasses
 import math
@@ -6,19 +6,19 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from ageflax.predict.detectors.yunet import overlap
+from ageflax.predict.detectors import overlap
 from ageflax.predict.face import Answer, Face, Smoothing
 from ageflax.predict.frames import Seen
 
-# A box belongs to a track where they overlap by this, or where its centre moved by less than this share
-# of its side and its size changed by less than this factor.
+# A box belongs to a track if they overlap by this, or if its centre moved by less than this share of its
+# side and its size changed by less than this factor.
 _OVERLAP, _MOVED, _RESIZED = 0.3, 0.7, 1.6
-# A track that is not seen for so many looks has ended: half a second to a second of most videos.
+# A track unseen for more frames than this has ended: half a second to a second of most videos.
 _PATIENCE = 15
-# The scene was cut where two looks' thumbnails differ by more than this share of their brightness. At
-# the three cuts of the clip that was looked at it is 0.76 to 1.1, elsewhere at most 0.36.
+# The scene is cut where two frames' thumbnails differ by more than this share of their brightness: 0.76
+# to 1.1 at the three cuts of the clip that was examined, at most 0.36 elsewhere.
 _CUT = 0.55
-_DARK = 8.0  # grey levels; in darker scenes noise would be a cut
+_DARK = 8.0  # grey levels; in darker scenes noise would count as a cut
 
 
 @dataclasses.dataclass(eq=False)
@@ -26,13 +26,13 @@ class _Track:
     number: int
     box: tuple[float, float, float, float]
     unseen: int = 0
-    weight: float = 0.0  # of all that was averaged
+    weight: float = 0.0  # sum of the weights averaged
     frames: int = 0
     sums: dict[tuple[str, str], float] = dataclasses.field(default_factory=dict)
 
 
 def _nearness(one: tuple[float, ...], other: tuple[float, ...]) -> float:
-    """0 where two boxes cannot be one face's; else the higher, the likelier."""
+    """0 if two boxes cannot be one face's; otherwise higher the likelier it is."""
     shared = overlap(one, other)
     sides = max(one[2:]), max(other[2:])
     moved = math.dist(
@@ -44,7 +44,7 @@ def _nearness(one: tuple[float, ...], other: tuple[float, ...]) -> float:
 
 
 def _values(face: Face) -> dict[tuple[str, str], float]:
-    """All numbers that are averaged."""
+    """All numbers that are averaged, by (field, class)."""
     values = {}
     for name in ("age_group", "gender"):
         answer: Answer | None = getattr(face, name)
@@ -64,12 +64,12 @@ def _cut(before: np.ndarray, now: np.ndarray) -> bool:
 class Tracker:
     """Follows the faces of one video.
 
-    Boxes are matched to those of the look before, the nearest pair first; nothing of how a face looks is
-    compared. Where the scene is cut, all tracks end.
+    Boxes are matched to those of the previous frame, the nearest pair first; appearance is not compared.
+    A cut ends all tracks.
 
     Args:
-      share: a look weighs this share of what the next one weighs in the average of a track's
-        probabilities and ages; 0 averages nothing.
+      share: weight of a frame relative to the next one in the average of a track's probabilities and
+        ages; 0 disables averaging.
     """
 
     def __init__(self, share: float):
@@ -79,7 +79,7 @@ class Tracker:
         self._count = 0
 
     def __call__(self, seen: Seen) -> Seen:
-        """The same frame, its faces with their tracks and what is averaged along them."""
+        """Returns the frame with the tracks of its faces and the averages along them."""
         now, before = seen.thumbnail, self._last
         if now is not None and before is not None and _cut(before, now):
             self._tracks = []
@@ -100,6 +100,7 @@ class Tracker:
         return dataclasses.replace(seen, faces=tuple(faces))
 
     def _matched(self, faces: tuple[Face, ...]) -> dict[int, _Track]:
+        """The track of each face that continues one, by the face's index."""
         near = [
             (_nearness(track.box, face.box), k, track)
             for k, face in enumerate(faces)
@@ -131,12 +132,17 @@ class Tracker:
             face,
             track=track.number,
             smoothing=Smoothing(self._share, track.frames),
-            **answers,  # pyright: ignore[reportArgumentType]  each of its field's type
+            **answers,  # pyright: ignore[reportArgumentType]  each has its field's type
         )
 
 
 def followed(frames: Iterable[Seen], share: float) -> Iterator[Seen]:
-    """Frames of videos with their faces tracked, each video for itself; photographs as they are."""
+    """Tracks the faces of each video separately; photographs pass through unchanged.
+
+    Args:
+      frames: predicted frames, those of a video in sequence.
+      share: see Tracker.
+    """
     place, tracker = -1, Tracker(share)
     for seen in frames:
         if seen.frame.number is None or seen.failure is not None:

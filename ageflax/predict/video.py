@@ -1,4 +1,4 @@
-"""Frames of video files and cameras, through OpenCV."""
+"""Reads the frames of video files and cameras with OpenCV."""
 
 import os
 import queue
@@ -8,11 +8,6 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-# A playlist or a stream's description may name other files and addresses; only the file itself is read.
-os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "protocol_whitelist;file")
-# What is wrong with a file is said once, by us.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-
 import cv2
 import numpy as np
 
@@ -20,17 +15,16 @@ from ageflax.data import images
 from ageflax.errors import InputError
 from ageflax.predict.frames import Failure, Frame
 
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-# Below this share of the frames that its header states, a video was cut short; headers may be a little
-# wrong of whole ones.
+# A video with less than this share of the frames that its header states was cut short; headers of
+# complete videos may be slightly wrong.
 _WHOLE = 0.9
 
 
 @contextmanager
 def _opened(name: str) -> Iterator[cv2.VideoCapture]:
-    """A video file; raises images.BadImageError where there is none.
+    """Opens a video file; raises images.BadImageError if it is not one.
 
-    OpenCV takes names that are UTF-8; others are opened here and named by their number.
+    OpenCV takes only UTF-8 names; files with others are opened here and passed by descriptor.
     """
     try:
         status = Path(name).stat()
@@ -66,13 +60,13 @@ def _opened(name: str) -> Iterator[cv2.VideoCapture]:
 
 
 def _stated(capture: cv2.VideoCapture) -> int | None:
-    """Frames that the header states, where it does."""
+    """Number of frames that the header states; None if it does not."""
     stated = capture.get(cv2.CAP_PROP_FRAME_COUNT)
     return int(stated) if 0 < stated < 1e9 else None
 
 
 def length(name: str) -> int | None:
-    """Frames of a video as its header states them; None where it does not, 0 of what is no video."""
+    """Number of frames that a video's header states; None if it does not, 0 if it is not a video."""
     try:
         with _opened(name) as capture:
             return _stated(capture)
@@ -81,7 +75,7 @@ def length(name: str) -> int | None:
 
 
 def rate(name: str) -> float:
-    """Frames a second, as the header states them; 25 where it does not."""
+    """Frames per second that a video's header states; 25 if it does not."""
     try:
         with _opened(name) as capture:
             stated = capture.get(cv2.CAP_PROP_FPS)
@@ -91,7 +85,7 @@ def rate(name: str) -> float:
 
 
 def frames(name: str, place: int, every: int) -> Generator[Frame, None, None]:
-    """Each N-th frame of a video file, from the first; at last why it ended early, if it did."""
+    """Yields every N-th frame of a video file; then a Failure if it ended early."""
     try:
         with _opened(name) as capture:
             number = 0
@@ -107,21 +101,21 @@ def frames(name: str, place: int, every: int) -> Generator[Frame, None, None]:
         yield Frame(name, place, None, Failure(error.reason))
         return
     if not number:
-        yield Frame(name, place, None, Failure("a video without a frame that can be read"))
+        yield Frame(name, place, None, Failure("a video without a readable frame"))
     elif stated and number < _WHOLE * stated:
-        reason = f"ends after {number} of the {stated} frames that it states"
+        reason = f"ends after {number} of the {stated} frames its header states"
         yield Frame(name, place, number, Failure(reason))
 
 
 def camera(index: int, every: int) -> Generator[Frame, None, None]:
-    """The newest frame of a camera each time one is asked for; those in between are dropped.
+    """Yields the newest frame of a camera each time one is requested; those in between are dropped.
 
     Args:
-      index: of the camera.
-      every: of the frames that the camera gives, each N-th.
+      index: index of the camera.
+      every: stride through the camera's frames.
 
     Raises:
-      InputError: there is no such camera.
+      InputError: the camera is absent or in use.
     """
     capture = cv2.VideoCapture(index)
     if not capture.isOpened():
@@ -131,12 +125,12 @@ def camera(index: int, every: int) -> Generator[Frame, None, None]:
 
 
 def newest(capture: cv2.VideoCapture, name: str, every: int) -> Generator[Frame, None, None]:
-    """As `camera`, of anything that gives frames; ends where they end."""
+    """Yields the newest frames of an open capture, as `camera` does, until it ends."""
     slot: queue.Queue[tuple[int, np.ndarray] | None] = queue.Queue(1)
     over = threading.Event()
 
     def put(item: tuple[int, np.ndarray] | None) -> None:
-        """Replaces what nobody has taken yet."""
+        """Puts an item in the slot, in place of one not taken yet."""
         while True:
             try:
                 slot.put_nowait(item)
@@ -154,7 +148,7 @@ def newest(capture: cv2.VideoCapture, name: str, every: int) -> Generator[Frame,
                     break
                 put((number, pixels))
             number += 1
-        # The last frame is still to be seen.
+        # The last frame is not replaced: wait until it is taken.
         while not over.is_set():
             try:
                 slot.put(None, timeout=0.1)

@@ -10,7 +10,7 @@ import pytest
 from ageflax.demo import page
 from ageflax.demo.examples import PORTRAITS, examples, picture
 from ageflax.demo.limits import Limits
-from ageflax.predict.detectors.yunet import Haar
+from ageflax.predict.detectors import Haar
 
 _VOID = {"meta", "img", "br", "link", "input"}
 

@@ -6,7 +6,7 @@ import pytest
 
 from ageflax.errors import InputError
 from ageflax.predict.alignment import Framing
-from ageflax.predict.detectors.yunet import Detection
+from ageflax.predict.detectors import Detection
 
 EYES = ((0.3, 0.4), (0.7, 0.4))
 

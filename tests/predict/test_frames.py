@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ageflax.predict.estimator import BATCHES, batches
-from ageflax.predict.frames import Frame, ahead
+from ageflax.predict.frames import Frame, map_ahead
 from ageflax.predict.predictor import Predictor
 from tests.predict.conftest import decoded
 
@@ -86,7 +86,7 @@ def test_no_more_than_so_many_are_begun_and_not_yet_taken():
             begun.append(k)
             yield k
 
-    for result in ahead(items(), lambda k: k * k, workers=3, most=5):
+    for result in map_ahead(items(), lambda k: k * k, workers=3, limit=5):
         most = max(most, len(begun) - taken)
         assert result == taken**2
         taken += 1
@@ -106,7 +106,7 @@ def test_the_slow_one_holds_up_nobodys_work_but_everybodys_turn():
                 release.set()
         return k
 
-    assert list(ahead(range(6), work, workers=2, most=4)) == list(range(6))
+    assert list(map_ahead(range(6), work, workers=2, limit=4)) == list(range(6))
     assert release.is_set()
 
 
@@ -129,7 +129,7 @@ def test_what_fails_in_a_thread_is_raised_where_it_is_taken():
 
     found = []
     with pytest.raises(OSError, match="gone"):
-        for k in ahead(range(9), work, workers=2, most=3):
+        for k in map_ahead(range(9), work, workers=2, limit=3):
             found.append(k)  # noqa: PERF402  until it raises
     assert found == [0, 1, 2]
 

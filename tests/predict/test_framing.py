@@ -56,14 +56,14 @@ def test_the_command_looks_at_a_built_dataset(small_faces, data_dir, capfd):
 
 
 def test_haar_sees_no_eyes_and_is_refused():
-    with pytest.raises(InputError, match="--detector=haar: does not see eyes"):
+    with pytest.raises(InputError, match="--detector=haar: does not locate eyes"):
         framing.measure([], detector="haar")
 
 
 @real
 def test_where_there_is_no_face_there_is_nothing_to_measure():
     wall = cv2.imencode(".png", np.full((64, 64, 3), 90, np.uint8))[1].tobytes()
-    with pytest.raises(InputError, match="no face was found in 1 images"):
+    with pytest.raises(InputError, match="no face found in 1 images"):
         framing.measure([wall], detector=YUNET)
 
 

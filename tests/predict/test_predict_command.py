@@ -167,7 +167,7 @@ def test_a_photograph_of_nobody_is_no_failure(predict, tmp_path):
     cv2.imwrite(str(tmp_path / "wall.png"), np.full((90, 90, 3), 127, np.uint8))
     code, found, err = predict(tmp_path / "wall.png")
     assert (code, found) == (0, [])
-    assert err[-1].startswith("1 image, 0 faces, 1 of them without a face; ")
+    assert err[-1].startswith("1 image, 0 faces, 1 without a face; ")
 
 
 def test_names_that_are_no_utf8(predict, portraits, clip, tmp_path):
@@ -198,9 +198,12 @@ def test_without_a_model_two_lines_say_what_to_do(capfd):
     [
         ((), "name what to look at"),
         (("photo.jpg", "--webcam"), "name what to look at"),
-        (("photo.jpg", "--detector=nobody"), "--detector=nobody: neither auto, yunet"),
-        (("-", "-"), "- is named twice"),
-        (("nowhere/*.jpg",), r"nowhere/*.jpg: no file fits"),
+        (
+            ("photo.jpg", "--detector=nobody"),
+            "--detector=nobody: no such file; expected auto, yunet",
+        ),
+        (("-", "-"), "-: named twice"),
+        (("nowhere/*.jpg",), r"nowhere/*.jpg: no file matches"),
         (("photo.jpg", "--csv=/dev/null/x.csv"), "--csv=/dev/null/x.csv: cannot be written"),
         (("photo.jpg", "--csv=/"), "--csv=/: is a folder"),
         (("photo.jpg", "--annotate=/dev/null/x"), "--annotate=/dev/null/x: cannot be written"),
@@ -212,7 +215,7 @@ def test_without_a_model_two_lines_say_what_to_do(capfd):
     ],
 )
 def test_bad_arguments_are_a_line_and_exit_code_2(fold, capfd, words, message):
-    # Of an option that is given twice the last one holds.
+    # The last occurrence of an option wins.
     options = [f"--model={fold}", "--detector=none", *words]
     try:
         code = command.main(options)
@@ -247,14 +250,14 @@ def test_a_folder_that_is_no_model_and_a_folder_without_pictures(predict, tmp_pa
     code, _, err = predict(tmp_path)
     assert code == 2
     assert err == [
-        f"ageflax.predict: {tmp_path}: no photograph or video in this folder, or below it"
+        f"ageflax.predict: {tmp_path}: no photograph or video in this folder or below it"
     ]
 
 
 def test_the_table_does_not_replace_a_photograph(predict, folder):
     before = (folder / "c.jpg").read_bytes()
     code, _, err = predict(f"--csv={folder}/c.jpg", folder)
-    assert code == 2 and "is one of the files to look at" in err[0]
+    assert code == 2 and "is also an input" in err[0]
     assert (folder / "c.jpg").read_bytes() == before
 
 

@@ -1,4 +1,4 @@
-"""Detectors find faces, say what they are, and refuse what is none."""
+"""Detectors find faces, locate eyes, and refuse files that are not detectors."""
 
 import os
 from pathlib import Path
@@ -9,8 +9,16 @@ import pytest
 
 from ageflax.data import images
 from ageflax.errors import InputError
-from ageflax.predict.detectors import weights
-from ageflax.predict.detectors.yunet import Detection, Haar, Whole, YuNet, overlap
+from ageflax.predict.detectors import (
+    Detection,
+    Haar,
+    Whole,
+    YuNet,
+    open_detector,
+    overlap,
+    weights,
+)
+from ageflax.weights import hub
 
 REAL = os.environ.get("AGEFLAX_REAL_DATA", "")
 real = pytest.mark.skipif(not REAL, reason="AGEFLAX_REAL_DATA is not set")
@@ -27,7 +35,7 @@ def photograph(name):
 @pytest.fixture(scope="module")
 def yunet():
     path = Path(REAL, "detector", "face_detection_yunet_2023mar.onnx")
-    return weights.open_detector(str(path), say=silent)
+    return open_detector(str(path), say=silent)
 
 
 def eyes_of(found):
@@ -35,7 +43,7 @@ def eyes_of(found):
 
 
 def agree(found, expected):
-    """Every box has one of the others that overlaps it by most of its area."""
+    """True if each detection mostly overlaps an expected box."""
     return all(max(overlap(one.box, other) for other in expected) > 0.75 for one in found)
 
 
@@ -94,7 +102,7 @@ def test_haar_agrees_with_yunet_on_frame_and_eyes(yunet):
 def test_auto_takes_the_file_that_the_environment_names(monkeypatch):
     path = Path(REAL, "detector", "face_detection_yunet_2023mar.onnx")
     monkeypatch.setenv(weights.VARIABLE, str(path))
-    assert weights.open_detector("auto", say=silent).name == "yunet"
+    assert open_detector("auto", say=silent).name == "yunet"
 
 
 def test_haar_finds_a_drawn_face_in_a_larger_scene_where_it_is(photo):
@@ -133,23 +141,26 @@ def test_a_file_that_is_no_detector_is_refused_in_a_line(content, tmp_path):
     path = tmp_path / "detector.onnx"
     path.write_bytes(content)
     with pytest.raises(InputError, match="not a YuNet model that OpenCV can use") as caught:
-        weights.open_detector(str(path), say=silent)
+        open_detector(str(path), say=silent)
     assert "\n" not in str(caught.value)
     cascade = tmp_path / "cascade.xml"
     cascade.write_bytes(content)
     with pytest.raises(InputError, match="not a Haar cascade"):
-        weights.open_detector(str(cascade), say=silent)
+        open_detector(str(cascade), say=silent)
 
 
 def test_a_cascade_may_be_named(photo):
     path = Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_alt2.xml"
-    found = weights.open_detector(str(path), say=silent)
+    found = open_detector(str(path), say=silent)
     assert found(photo) == Haar()(photo)
 
 
 def test_a_name_that_is_nothing_is_refused():
-    with pytest.raises(InputError, match="--detector=yunett: neither auto, yunet, haar or none"):
-        weights.open_detector("yunett", say=silent)
+    with pytest.raises(
+        InputError,
+        match="--detector=yunett: no such file; expected auto, yunet, haar, none or a file",
+    ):
+        open_detector("yunett", say=silent)
 
 
 @pytest.fixture
@@ -158,24 +169,36 @@ def without_a_hub(monkeypatch):
     monkeypatch.setattr(weights, "_cached", lambda: None)
 
     def fetch(name, **_):
-        raise InputError(
-            f"{name!r}: no such file or folder here, and the hub cannot be reached\nmore"
-        )
+        # The reason must not be cut out of the message, whatever its words.
+        raise hub.UnavailableError(name, "no cable", message="this and that, and more\nand so on")
 
-    monkeypatch.setattr(weights.hub, "fetch", fetch)
+    monkeypatch.setattr(hub, "fetch", fetch)
 
 
 def test_auto_says_in_a_line_that_it_takes_haar(without_a_hub):
     said = []
-    assert weights.open_detector("auto", say=said.append).name == "haar"
-    assert len(said) == 1
-    assert "YuNet cannot be had: the hub cannot be reached; Haar detects instead" in said[0]
+    assert open_detector("auto", say=said.append).name == "haar"
+    assert said == ["YuNet is unavailable: no cable; using Haar, which finds frontal faces only"]
 
 
 def test_yunet_itself_is_not_replaced(without_a_hub):
-    with pytest.raises(InputError, match="YuNet cannot be had") as caught:
-        weights.open_detector("yunet", say=silent)
+    with pytest.raises(InputError, match=r"^YuNet is unavailable: no cable\n") as caught:
+        open_detector("yunet", say=silent)
+    assert f"{weights.REPOSITORY}/resolve/main/{weights.FILE}" in str(caught.value)
     assert "--detector=haar, which needs no download" in str(caught.value)
+
+
+def test_a_hub_that_does_not_answer_is_named_as_the_reason(monkeypatch):
+    def unreachable(*_, **__):
+        raise ConnectionError("no route to host")
+
+    library = pytest.importorskip("huggingface_hub")
+    monkeypatch.delenv(weights.VARIABLE, raising=False)
+    monkeypatch.setattr(weights, "_cached", lambda: None)
+    monkeypatch.setattr(library, "get_hf_file_metadata", unreachable)
+    monkeypatch.setattr(library, "hf_hub_download", unreachable)
+    with pytest.raises(InputError, match=r"YuNet is unavailable: .*no route to host"):
+        open_detector("yunet", say=silent)
 
 
 def test_another_file_than_the_pinned_one_is_refused(tmp_path, monkeypatch):
@@ -184,10 +207,10 @@ def test_another_file_than_the_pinned_one_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv(weights.VARIABLE, str(path))
     for name in ("yunet", "auto"):
         with pytest.raises(InputError, match="sha256 is "):
-            weights.open_detector(name, say=silent)
+            open_detector(name, say=silent)
     monkeypatch.setenv(weights.VARIABLE, str(tmp_path / "absent.onnx"))
     with pytest.raises(InputError, match="cannot be read"):
-        weights.open_detector("auto", say=silent)
+        open_detector("auto", say=silent)
 
 
 def test_one_detector_serves_several_threads(portraits):
