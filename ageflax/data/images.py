@@ -1,39 +1,36 @@
-"""Image bytes to uint8 RGB, and the reasons why some cannot become one."""
+"""Decodes image bytes to uint8 RGB, and names the reason if they do not decode."""
 
 import errno
 import io
 import stat
-import warnings
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import ExifTags, Image
 
-# 64 megapixels: above any camera a face dataset was made with, below what a decompression bomb
-# needs.
+# Above any camera that a face dataset was made with, below a decompression bomb.
 MAX_PIXELS = 64_000_000
-# 128 MB: more than 64 megapixels take in any format a camera writes.
+# More than 64 megapixels take in any format a camera writes.
 MAX_BYTES = 128_000_000
 
-# The reasons under which an image is left out of a dataset, in the order of the checks.
+# Reasons to leave an image out of a dataset, in the order of the checks.
 REASONS = ("absent", "unreadable", "empty", "too large", "not an image", "truncated")
 
 INTERPOLATIONS = {
-    # What Caffe's convert_imageset used for the paper: no antialiasing.
+    # As in Caffe's convert_imageset, which the paper used: no antialiasing.
     "bilinear": cv2.INTER_LINEAR,
-    # Averages the pixels under each new one: smoother where faces are shrunk a lot.
+    # Averages the pixels under each new one: smoother if faces are shrunk a lot.
     "area": cv2.INTER_AREA,
-    # A JPEG is decoded at the smallest of its own scales that is no smaller than wanted, which averages
-    # already. What is left to shrink by less than half is bilinear, as near to area and eight times as
-    # fast, the rest is area.
+    # Decodes a JPEG at the smallest of its own scales that is large enough, which averages already.
+    # A remaining factor below two is bilinear, which comes as near to area at an eighth of the time.
     "reduced": cv2.INTER_AREA,
 }
 
-# Formats that photographs come in. Pillow knows more, but some of those start another program (EPS)
-# or are parsers that nobody attacks but attackers.
+# Formats of photographs. Pillow reads more, but some start another program (EPS) and others have
+# parsers that only attackers exercise.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
-# A file that starts like this was an image once, so whatever is wrong with the rest is damage.
+# A file that starts like this was an image once: an error in the rest is damage.
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
 
 _ROTATIONS = {
@@ -46,14 +43,9 @@ _ROTATIONS = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# Pillow warns of large images at a size of its own, of odd palettes and of bad EXIF; what matters
-# is checked below. Set once, here: `warnings.catch_warnings` around each image is not safe in
-# threads.
-warnings.filterwarnings("ignore", module=r"PIL\.")
-
 
 class BadImageError(Exception):
-    """An image that cannot be used; `reason` is one of REASONS."""
+    """An unusable image; `reason` is one of REASONS."""
 
     def __init__(self, reason: str):
         super().__init__(reason)
@@ -61,11 +53,11 @@ class BadImageError(Exception):
 
 
 def read(path: Path, *, max_bytes: int = MAX_BYTES) -> bytes:
-    """The file's bytes.
+    """Reads a file's bytes.
 
     Args:
-      path: the image file; a link is followed, a folder or a device counts as absent.
-      max_bytes: refuse anything larger, before reading it.
+      path: image file; a link is followed, a folder or a device counts as absent.
+      max_bytes: limit, checked before the file is read.
 
     Raises:
       BadImageError: absent, unreadable (the system refuses), empty or too large.
@@ -90,21 +82,21 @@ def _starts_like_an_image(content: bytes) -> bool:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """The image as its EXIF orientation says it is to be seen."""
+    """Rotates an image by its EXIF orientation."""
     try:
         rotation = _ROTATIONS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # EXIF is a parser's playground; a photograph with a bad one is still good
+    except Exception:  # any parser error: a photograph with bad EXIF is still good
         rotation = None
     return image if rotation is None else image.transpose(rotation)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """Eight bits a channel, three channels, whatever the file held."""
+    """Converts any mode to three channels of eight bits."""
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image)
-        # A few rows at once: in float64 a picture of 64 megapixels takes two gigabytes.
+        # A few rows at once: in float64, 64 megapixels would take two gigabytes.
         rows = [slice(k, k + 64) for k in range(0, len(values), 64)]
-        # "I;16" says sixteen bits; 32-bit modes do not say what white is, so the content decides.
+        # "I;16" has sixteen bits; 32-bit modes do not define white, so the content decides.
         sixteen = image.mode.startswith("I;16") or any(
             np.nan_to_num(values[some].astype(np.float64)).max(initial=0.0) > 255.0 for some in rows
         )
@@ -124,15 +116,15 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def decode(content: bytes, *, max_pixels: int = MAX_PIXELS, at_least: int = 0) -> np.ndarray:
-    """Decodes one image completely; of an animation, the first frame. EXIF rotation is applied.
+    """Decodes one image completely (the first frame of an animation) and applies its EXIF rotation.
 
     Transparency is laid over white. Safe to call from several threads.
 
     Args:
-      content: the file's bytes: JPEG, PNG, WebP, GIF, BMP, TIFF or PPM.
-      max_pixels: refuse anything that claims more, before decoding it.
-      at_least: a JPEG is decoded at the smallest of 1/8, 1/4, 1/2 and its full size at which no side is
-        shorter, which leaves out part of the work; 0 is its full size.
+      content: bytes of a JPEG, PNG, WebP, GIF, BMP, TIFF or PPM file.
+      max_pixels: limit on the claimed size, checked before decoding.
+      at_least: shortest side needed; a JPEG is decoded at the smallest of 1/8, 1/4, 1/2 and its full
+        size that has it, which is faster. 0 is its full size.
 
     Returns:
       uint8[height, width, 3], RGB.
@@ -143,7 +135,7 @@ def decode(content: bytes, *, max_pixels: int = MAX_PIXELS, at_least: int = 0) -
     if not content:
         raise BadImageError("empty")
     damaged = "truncated" if _starts_like_an_image(content) else "not an image"
-    # Pillow's decoders raise whatever their parsing trips over, so both handlers take everything.
+    # Pillow's decoders raise errors of any type, so both handlers take everything.
     try:
         image = Image.open(io.BytesIO(content), formats=_FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -174,11 +166,11 @@ def resize(
     """Stretches uint8[h, w, c] to uint8[size, size, c]; the aspect is ignored, as in the paper.
 
     Args:
-      image: what is stretched.
+      image: source.
       size: side in pixels of the square.
-      interpolation: a key of INTERPOLATIONS; "reduced" is "area" here, or "bilinear" where no side
-        is more than halved.
-      out: contiguous, where the result is written to, such as its place in a batch.
+      interpolation: a key of INTERPOLATIONS; "reduced" is "area" here, or "bilinear" if no side is
+        more than halved.
+      out: contiguous array for the result, such as its place in a batch.
     """
     if image.shape[:2] == (size, size):
         if out is None:
@@ -193,10 +185,10 @@ def resize(
 def square(
     content: bytes, size: int, *, interpolation: str, out: np.ndarray | None = None
 ) -> np.ndarray:
-    """Image bytes to uint8[size, size, 3], RGB: what networks are trained on, and later see.
+    """Decodes image bytes to uint8[size, size, 3] RGB, as networks see them in training and later.
 
     Args:
-      content: the file's bytes.
+      content: bytes of an image file.
       size: side in pixels.
       interpolation: a key of INTERPOLATIONS.
       out: see `resize`.

@@ -9,13 +9,19 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ageflax.runtime import quiet
+
 
 @functools.cache
-def _end_with_parent() -> None:
-    """Ends this worker once its parent is gone, even by kill -9; grain's own would wait forever."""
+def _prepare_worker() -> None:
+    """Quietens a worker process, and ends it once its parent is gone, even by kill -9.
+
+    Grain's own workers would wait forever.
+    """
     parent = multiprocessing.parent_process()
     if parent is None:
         return
+    quiet.process()
 
     def wait() -> None:
         multiprocessing.connection.wait([parent.sentinel])
@@ -31,7 +37,7 @@ class _InWorker:
     load_step: Callable[[int], Any]
 
     def __call__(self, step: int) -> Any:
-        _end_with_parent()
+        _prepare_worker()
         return self.load_step(step)
 
 

@@ -1,31 +1,93 @@
-"""How every command of ageflax ends: one line and an exit code, never a traceback for bad input."""
+"""The frame of every command: its parser, and its exit code instead of a traceback."""
 
+import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from ageflax.errors import InputError, RunError
-from ageflax.runtime import preemption
+from ageflax.runtime import preemption, quiet
 
-# What to do without a model, in two lines.
 NO_MODEL = """\
---model=MODEL is needed; python -m ageflax.main --config=configs/quickstart.py makes one of drawn faces,
+--model=MODEL: needed; python -m ageflax.main --config=configs/quickstart.py trains one on drawn faces,
 runs/quickstart/fold_0. For a good one train configs/faces_age.py on photographs: see README.md"""
 
 INPUT, FAILED, INTERRUPTED, PREEMPTED = 2, 1, 130, preemption.EXIT_CODE
 
 
-def run(name: str, command: Callable[[], None], *, interrupted: str = "interrupted") -> int:
-    """Runs a command and turns what it raises into its exit code.
+class Parser(argparse.ArgumentParser):
+    """An argument parser that also takes each option `--some_name` as `--some-name`.
+
+    Config keys (`--config.KEY=VALUE`), values and paths are never changed.
+    """
+
+    def __init__(self, *, late_epilog: Callable[[], str] | None = None, **settings: Any):
+        super().__init__(**settings)
+        self._late_epilog = late_epilog
+
+    def format_help(self) -> str:
+        """Formats the help; only then is a late epilog built."""
+        if self._late_epilog is not None:
+            self.epilog = self._late_epilog()
+        return super().format_help()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parses the words, with hyphens in option names turned into underscores."""
+        words = sys.argv[1:] if args is None else list(args)
+        end = words.index("--") if "--" in words else len(words)  # paths alone follow
+        words[:end] = map(self._underscored, words[:end])
+        return super().parse_known_args(words, namespace)
+
+    def _underscored(self, word: str) -> str:
+        name, equals, value = word.partition("=")
+        ours = "--" + name[2:].replace("-", "_")
+        known = name.startswith("--") and ours in self._option_string_actions
+        return f"{ours}{equals}{value}" if known else word
+
+
+def parser(name: str, doc: str | None, epilog: str | Callable[[], str]) -> Parser:
+    """Makes a command's parser.
 
     Args:
-      name: stands before every message.
-      command: what to run.
-      interrupted: said upon Ctrl-C.
+      name: module that `python -m` runs.
+      doc: description, the module's docstring.
+      epilog: text after the options, or a function that builds it when help is asked for.
+    """
+    late = epilog if callable(epilog) else None
+    return Parser(
+        prog=f"python -m {name}",
+        description=doc,
+        epilog=epilog if isinstance(epilog, str) else None,
+        late_epilog=late,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def whole_number(low: int, high: int) -> Callable[[str], int]:
+    """Makes an argparse type: a whole number from `low` to `high`."""
+
+    def number(text: str) -> int:
+        if not (text.isascii() and text.isdecimal() and low <= int(text) <= high):
+            raise argparse.ArgumentTypeError(f"{text}: expected a whole number, {low} to {high}")
+        return int(text)
+
+    return number
+
+
+def run(name: str, command: Callable[[], None], *, interrupted: str = "interrupted") -> int:
+    """Runs a command and turns the errors that it raises into a line and an exit code.
+
+    Args:
+      name: prefix of every message.
+      command: function to run.
+      interrupted: message upon Ctrl-C.
 
     Returns:
-      0; 2 for bad input or configuration; 1 for a failed run; 130 for Ctrl-C; 143 for SIGTERM, of
+      0; 2 for bad input or configuration; 1 for a failed run; 130 for Ctrl-C; 143 for SIGTERM, in
       commands that listen to it.
     """
+    quiet.process()
     try:
         command()
     except InputError as error:
@@ -42,6 +104,6 @@ def run(name: str, command: Callable[[], None], *, interrupted: str = "interrupt
         print(f"{name}: {interrupted}", file=sys.stderr)
         return INTERRUPTED
     except preemption.Preempted:
-        print(f"{name}: told to stop; the same command goes on", file=sys.stderr)
+        print(f"{name}: stopped by SIGTERM; the same command resumes", file=sys.stderr)
         return PREEMPTED
     return 0

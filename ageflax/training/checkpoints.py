@@ -3,9 +3,7 @@
 import contextlib
 import dataclasses
 import json
-import logging
 import shutil
-import threading
 import time
 import zlib
 from collections.abc import Callable
@@ -16,9 +14,9 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
-from ageflax.arrays import TrainState
 from ageflax.errors import RunError, first_line
 from ageflax.runtime import hosts
+from ageflax.training.state import TrainState
 
 # Two, so that the one before is there when the latest turns out damaged.
 _LATEST_KEPT = 2
@@ -80,28 +78,11 @@ def _check(directory: Path) -> None:
             raise RunError(f"{name} is not as it was written")
 
 
-def _quiet() -> None:
-    """Orbax logs its doings at every save, and the traceback of a full disk; this class tells instead.
+def skip_byte_counts() -> None:
+    """Stops Orbax, in this whole process, from asking TensorStore how many bytes it wrote.
 
-    Threads of its own that die of the same error would print another.
-    """
-    logging.getLogger("absl").setLevel(logging.CRITICAL)
-    before = threading.excepthook
-
-    def hook(arguments: threading.ExceptHookArgs) -> None:
-        thread = arguments.thread
-        known = issubclass(arguments.exc_type, OSError | ValueError)
-        if not (known and thread is not None and "save" in thread.name):
-            before(arguments)
-
-    if getattr(before, "__module__", "") != __name__:
-        threading.excepthook = hook
-
-
-def _uncounted() -> None:
-    """Has Orbax not ask TensorStore how many bytes it wrote, for a log line that nobody sees.
-
-    TensorStore 0.1.86 never frees a list of what it answers: 10 kB a checkpoint.
+    The count is for a log line that nobody sees, and TensorStore 0.1.86 never frees its answer: 10 kB a
+    checkpoint. Commands that train call this; importing or constructing something does not.
     """
     with contextlib.suppress(ImportError):  # private, so it may move
         from orbax.checkpoint._src.serialization import tensorstore_utils
@@ -122,8 +103,6 @@ class Checkpoints:
     """
 
     def __init__(self, directory: Path, *, say: Callable[[str], None]):
-        _quiet()
-        _uncounted()
         self._directory = directory.absolute()
         self._say = say
         self._seconds, self._saving = 0.0, 0
