@@ -3,10 +3,10 @@
 import importlib.metadata
 import os
 
-# Before anything imports jax.
+# Set before anything imports jax.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Small programs that run once: compiling them is most of the tests' time, and takes a third of it with
-# these. XLA ends a process that gives it a flag it does not know.
+# Compiling small programs that run once is most of the tests' time; these flags cut it to a third. XLA
+# aborts on an unknown flag.
 if "xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
     _quick = "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
     if importlib.metadata.version("jaxlib").startswith("0.10."):
@@ -32,12 +32,12 @@ from ageflax.data.dataset import StoredDataset
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
-# A shell that runs the tests in the background has them, and what they start, ignore Ctrl-C.
+# A shell that runs the tests in the background makes them and their children ignore Ctrl-C.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Many tests train the same small program: it is compiled once a session, whichever process needs it.
-# Processes that this one starts inherit the variables; this one removes the folder at its end.
+# Many tests train the same small program: it is compiled once per session, for all processes. Child
+# processes inherit the variables; this process removes the folder at its end.
 if "AGEFLAX_TESTS_COMPILED" not in os.environ:
     _compiled = tempfile.mkdtemp(prefix="ageflax-tests-")
     os.environ["AGEFLAX_TESTS_COMPILED"] = os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled
@@ -48,16 +48,16 @@ jax.config.update("jax_compilation_cache_dir", os.environ["AGEFLAX_TESTS_COMPILE
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
-# The long form of a suite, of which the quick form is always run.
+# Variable that adds the long forms of tests; the quick forms always run.
 LONG = "AGEFLAX_LONG_TESTS"
 
 
-# Files go to the workers one by one, in this order: the longest first, so that none ends alone.
+# Workers take files one by one in this order: the longest first, or one would end alone.
 _FIRST = ("test_processes", "test_recipes", "test_main", "test_cross_validation", "test_preemption")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leaves out what is marked as long, unless the variable is set; puts the longest files first."""
+    """Skips long tests unless the variable is set; puts the longest files first."""
     items.sort(
         key=lambda item: (item.path.stem not in _FIRST, item.path.parent.name != "pipelines")
     )
@@ -72,7 +72,7 @@ SMALL_FACES = "synthetic_faces/people_80_photos_2_size_32_seed_0"
 
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the session's datasets are built."""
+    """Folder of the session's datasets."""
     return tmp_path_factory.mktemp("datasets")
 
 
@@ -96,7 +96,7 @@ def small_values(data_dir: Path) -> Config:
 
 
 def small_file(directory: Path, *, steps: int, every: int, log_every: int) -> Path:
-    """A config file of much the same values, for commands in processes of their own."""
+    """A config file of similar values, for commands in other processes."""
     path = directory / "small.py"
     path.write_text(f"""
 from ml_collections import ConfigDict
@@ -117,12 +117,12 @@ def get_config():
 @pytest.fixture
 def small_config(data_dir: Path, small_faces: StoredDataset) -> Config:
     """The small config, resolved; its dataset is built."""
-    del small_faces  # only needed to be there
+    del small_faces  # only needs to exist
     return configuration.resolve(small_values(data_dir))
 
 
 @pytest.fixture
 def loose_promotion() -> Iterator[None]:
-    """Optax's Adam and cosine mix types, which the tests' strict promotion refuses."""
+    """Allows Optax's Adam and cosine schedule, which mix dtypes, despite the tests' strict promotion."""
     with jax.numpy_dtype_promotion("standard"):
         yield

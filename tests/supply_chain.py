@@ -1,10 +1,10 @@
-"""The licences of all that is installed, and known vulnerabilities of all that is locked.
+"""Licences of all installed packages, and known vulnerabilities of all locked ones.
 
     uv run --group test python -m tests.supply_chain [--strict]
 
-Exit code 1 where a licence is not known or not allowed. Advisories come out on any day, of what nobody has
-touched: they are shown, and end the command with 1 with --strict alone. Where they cannot be looked up, as
-without a network, that is said.
+Exit code 1 if a licence is unknown or not allowed. Advisories appear on any day, without a change here: they
+are printed, and end the command with 1 only under --strict. If they cannot be looked up, as without a
+network, a line says so.
 """
 
 import collections
@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-# As SPDX names them. The last two ask for their own files' source alone, which nobody here changes.
+# SPDX names. The last two require only the source of their own files, which are unchanged here.
 ALLOWED = frozenset(
     [
         "0BSD",
@@ -38,7 +38,7 @@ ALLOWED = frozenset(
         "MPL-2.0",
     ]
 )
-# What is written in place of SPDX's names, in lower case.
+# Other spellings, in lower case.
 _SPELT = {
     "3-clause bsd license": "BSD-3-Clause",
     "apache 2.0": "Apache-2.0",
@@ -52,7 +52,7 @@ _SPELT = {
     "python software foundation license": "PSF-2.0",
     "the unlicense (unlicense)": "Unlicense",
 }
-# Read in their own licence files; their metadata name none.
+# Read from their licence files; their metadata name none.
 _READ = {"flyte": "Apache-2.0"}
 
 
@@ -61,8 +61,8 @@ def _spelt(text: str) -> str:
 
 
 def licence(name: str, metadata: Any) -> str:
-    """What a distribution states, as an SPDX expression where that can be told; "" where it states none."""
-    # Some have all of it there.
+    """Licence of a distribution, as an SPDX expression if possible; "" if none is stated."""
+    # Some put the whole text here.
     field = str(metadata.get("License") or "").strip().partition("\n")[0]
     classifiers = [
         _spelt(text.split(" :: ")[-1])
@@ -76,7 +76,7 @@ def licence(name: str, metadata: Any) -> str:
 
 
 def allowed(expression: str) -> bool:
-    """Whether one may use what is under it: of OR any part, of AND all."""
+    """True if an SPDX expression is allowed: any part of OR, all parts of AND."""
     words = re.sub(r"[()]", " ", expression)
     return any(
         all(part.strip() in ALLOWED for part in choice.split(" AND "))
@@ -100,7 +100,7 @@ def table(found: Iterable[tuple[str, str]]) -> tuple[list[str], list[str]]:
 
 
 def _advisories() -> int:
-    """1 where there is an advisory against what uv.lock has."""
+    """1 if there is an advisory against a version in uv.lock."""
     words = ["uv", "audit", "--frozen", "--preview-features=audit-command"]
     try:
         done = subprocess.run(

@@ -15,7 +15,7 @@ from tests.conftest import small_file
 from tfds_builders.imdb_wiki import download
 
 ROOT = Path(__file__).parent.parent
-# Modules that reach out. A file that begins to is to be added to _REACHING, with what pins its downloads.
+# Modules that use the network. Add a new file with them to _REACHING, and pin its downloads.
 _NETWORK = {
     "urllib.request",
     "requests",

@@ -1,4 +1,4 @@
-"""All that is to be measured on a machine with an accelerator, in one command that can be stopped and gone on with.
+"""Runs every benchmark for a machine with an accelerator; the same command resumes an interrupted run.
 
     python -m tests.benchmarks.accelerator --manual_dir=FOLDER --output=DIR [--torch_python=PYTHON]
 
@@ -22,14 +22,14 @@ _FACES = "labeled_faces/faces"
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-    """A command of its own.
+    """One measurement, run as its own command.
 
     Attributes:
-      name: of what it leaves in the output folder.
-      module: as in `python -m`.
-      words: its arguments, without the output.
-      peer: whether it takes --torch_python.
-      modes: whether it takes --modes, of PyTorch.
+      name: stem of the files it leaves in the output folder.
+      module: module name for `python -m`.
+      words: arguments, without the output.
+      peer: True if it takes --torch_python.
+      modes: True if it takes --modes (PyTorch's modes).
     """
 
     name: str
@@ -39,7 +39,7 @@ class Measurement:
     modes: bool = False
 
     def command(self, folder: Path, torch_python: str, modes: str = "") -> list[str]:
-        """What is started."""
+        """The command line to run."""
         found = [sys.executable, "-m", self.module, *self.words]
         if self.module == "ageflax.main":
             return [*found, f"--workdir={folder / self.name}"]
@@ -57,18 +57,18 @@ def _step(config: str, batch: int, dispatch: int) -> Measurement:
 
 
 def measurements(data: Sequence[str], dispatch: int) -> list[Measurement]:
-    """What is measured, the most telling first.
+    """All measurements, the most informative first.
 
     Args:
-      data: words that name the dataset and where it is.
-      dispatch: steps in a dispatch of the smallest network.
+      data: options that name the dataset and its place.
+      dispatch: steps per dispatch of the smallest network.
     """
     low = "--config.model.dtype=bfloat16"
     of_faces = (f"--config.data.name={_FACES}", "--config.data.label_policy=nearest", *data)
     long = ("--config.eval.every=10000", "--config.eval.log_every=500")
     whole = ("--steps=8000", "--log_every=1000", "--bare_steps=20", "--turns=1")
     whole = (*whole, f"--bare_dispatch={dispatch}")
-    # Steps of the larger networks in a dispatch: enough that waiting for its end does not count.
+    # Steps per dispatch of the larger networks: enough to hide the wait for its end.
     few = max(dispatch // 10, 1)
     return [
         _step("resnet34", 256, few),
@@ -105,7 +105,7 @@ def _run(options: argparse.Namespace) -> None:
         raise InputError(f"--only: {sorted(unknown)[0]!r} is none of {', '.join(names)}")
     folder: Path = options.output
     folder.mkdir(parents=True, exist_ok=True)
-    # Seconds of each, those of attempts that failed included; and which are done.
+    # Seconds of each, failed attempts included, and the names of those done.
     state = files.read_json(folder / "state.json") or {"seconds": {}, "done": []}
     failed = []
     for measured in everything:
@@ -130,13 +130,13 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _measure(words: Sequence[str], log: Path) -> int:
-    """Runs one of them in a process of its own, as a device's memory is one process's; its exit code."""
+    """Runs a measurement in its own process, since one process holds the device's memory; its exit code."""
     with log.open("w") as file:
         return subprocess.run(words, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
 
 
 def _found(log: Path) -> str:
-    """The table that a measurement printed, or else its last lines."""
+    """The table in the log, or else its last lines."""
     lines = log.read_text().splitlines()
     return "\n".join([line for line in lines if line.startswith("|")] or lines[-6:])
 
@@ -151,9 +151,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--manual_dir", default="", metavar="FOLDER", help="labels.csv and faces")
     parser.add_argument("--data_dir", default="", metavar="DIR", help="where datasets are built")
     parser.add_argument("--torch_python", default="", help="a Python with torch and torchvision")
-    parser.add_argument("--modes", default="", help="of PyTorch's step: eager, ..; all of them")
+    parser.add_argument("--modes", default="", help="PyTorch's modes: eager, .. (all)")
     parser.add_argument("--dispatch", type=int, default=50, help="Levi's steps in one dispatch")
-    parser.add_argument("--only", default="", metavar="NAME,..", help="some of them")
+    parser.add_argument("--only", default="", metavar="NAME,..", help="measurements to run (all)")
     parser.add_argument("--output", type=Path, metavar="DIR", required=True)
     options = parser.parse_args(arguments)
     return command_line.run("tests.benchmarks.accelerator", lambda: _run(options))

@@ -1,8 +1,8 @@
-"""How many pictures a second the page's server answers, for one user and for two.
+"""Measures pictures per second answered by the page's server, for one user and for two.
 
     python -m tests.benchmarks.demo_rates --data=FOLDER [--models=quickstart,levi] [--output=FILE.json]
 
-FOLDER is that of predict_rates. README.md says what is measured.
+FOLDER is the same as for predict_rates. README.md says what is measured.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from tests.benchmarks.predict_rates import MODELS
 from tests.predict import drawn_models
 
 _FRAMES, _SECONDS = 60, 4.0
-# Not what is measured here.
+# The server's limits are not measured here.
 _LIMITS = Limits(rate=100_000.0)
 
 
@@ -48,7 +48,7 @@ def _frames(data: Path) -> list[bytes]:
 
 
 def _user(port: int, path: str, pictures: Sequence[bytes], until: float) -> int:
-    """Asks again and again on one connection; returns how often it was answered."""
+    """Sends requests on one connection until time is up; returns the number of answers."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     answers = 0
     for picture in itertools.cycle(pictures):
@@ -65,19 +65,19 @@ def _user(port: int, path: str, pictures: Sequence[bytes], until: float) -> int:
 
 
 class _Clock:
-    """Of the wall, and of what all threads of this process, users' included, took of the processor."""
+    """Wall time, and processor time of all threads of this process, the users' included."""
 
     def __init__(self) -> None:
         self.started, self._busy = time.perf_counter(), time.process_time()
 
     def rate(self, count: int) -> tuple[float, float]:
-        """(answers a second, milliseconds of the processor an answer)."""
+        """(answers per second, milliseconds of processor time per answer)."""
         busy = time.process_time() - self._busy
         return count / (time.perf_counter() - self.started), 1000 * busy / max(count, 1)
 
 
 def _asked(port: int, paths: Sequence[str], pictures: Sequence[bytes]) -> tuple[float, float]:
-    """What _Clock.rate says over all users, one a path."""
+    """Result of _Clock.rate over all users, one per path."""
     _user(port, paths[0], pictures, time.perf_counter())
     with ThreadPoolExecutor(len(paths)) as users:
         clock = _Clock()
@@ -87,7 +87,7 @@ def _asked(port: int, paths: Sequence[str], pictures: Sequence[bytes]) -> tuple[
 
 
 def _bare(predictor: Predictor, pictures: Sequence[bytes]) -> tuple[float, float]:
-    """The same without a server, of frames one after another as a camera brings them."""
+    """The same without a server, for frames one after another as from a camera."""
     frames = (Frame("#0", 0, k, picture) for k, picture in enumerate(itertools.cycle(pictures)))
     clock, count = _Clock(), 0
     for _ in predictor.stream(frames, live=True):

@@ -1,4 +1,4 @@
-"""Whether a fold trains as fast as its bare step: images/s sustained, input and logging included.
+"""Compares a fold's sustained images/s, input and logging included, with its bare step's.
 
     python -m tests.benchmarks.end_to_end [--config=levi] [--steps=40] [--torch_python=PYTHON]
 
@@ -29,7 +29,7 @@ from tests.benchmarks.peer import Peer
 from tests.benchmarks.training_step import MODES, Ours
 
 _PEER = Path(__file__).with_name("torch_loop_peer.py")
-# Files that the peer reads, over and over where an epoch has more.
+# Number of files that the peer reads, repeated if an epoch has more.
 _FILES = 2_000
 _PLACEMENTS = ("device", "host", "stream")
 
@@ -50,7 +50,7 @@ def _config(options: argparse.Namespace, placement: str, data_dir: str) -> Confi
         "steps": options.steps,
         "eval.every": options.steps,
         "eval.log_every": options.log_every,
-        "optim.learning_rate": 1e-5,  # drawn weights would run off at a tuned one
+        "optim.learning_rate": 1e-5,  # random weights would diverge at a tuned one
         "optim.warmup_steps": 0,
         "optim.schedule": "constant",
     }
@@ -60,7 +60,7 @@ def _config(options: argparse.Namespace, placement: str, data_dir: str) -> Confi
 
 
 def _sustained(config: Config) -> list[float]:
-    """images/s of a fold's log lines, without the first, in which all is compiled and first read."""
+    """images/s of a fold's log lines, without the first, which includes compilation and first reads."""
     with tempfile.TemporaryDirectory() as workdir:
         cross_validation.run(config, Path(workdir), say=lambda line: None)
         text = (Path(workdir) / "fold_0" / "metrics.jsonl").read_text()
@@ -101,7 +101,7 @@ def measure(options: argparse.Namespace, data_dir: str) -> dict[str, Any]:
             stack.callback(peer.close)
         for turn in range(options.turns):
             for name, config in configs.items():
-                # Before and after each fold, so that both meet the same machine.
+                # Before and after each fold, to meet the same machine load.
                 rates["bare step"] += [batch / s for s in bare.seconds(options.bare_steps)]
                 rates.setdefault(name, []).extend(_sustained(config))
                 say(f"turn {turn + 1} of {options.turns}: {name}")
@@ -164,12 +164,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--data", default="synthetic_faces/people_60_photos_4_size_256_seed_0", help="a dataset"
     )
-    parser.add_argument("--data_dir", default="", help="keeps the dataset for another time")
+    parser.add_argument("--data_dir", default="", help="folder in which to keep the dataset")
     parser.add_argument("--placements", default=",".join(_PLACEMENTS))
-    parser.add_argument("--steps", type=int, default=40, help="of a fold")
+    parser.add_argument("--steps", type=int, default=40, help="steps per fold")
     parser.add_argument("--log_every", type=int, default=5, help="steps between log lines")
-    parser.add_argument("--bare_steps", type=int, default=5, help="before and after each fold")
-    parser.add_argument("--bare_dispatch", type=int, default=1, help="steps in each of them")
+    parser.add_argument(
+        "--bare_steps", type=int, default=5, help="steps before and after each fold"
+    )
+    parser.add_argument(
+        "--bare_dispatch", type=int, default=1, help="steps per dispatch of the bare step"
+    )
     parser.add_argument("--turns", type=int, default=2)
     parser.add_argument("--torch_python", default="", help="a Python with torch and torchvision")
     parser.add_argument("--torch_mode", default="compiled", help=", ".join(MODES))

@@ -1,4 +1,4 @@
-"""The machine that a benchmark ran on, as its result states it."""
+"""Description of the machine for a benchmark's result."""
 
 import datetime
 import importlib.metadata
@@ -20,7 +20,7 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
 
 def memory() -> int:
-    """Bytes of the memory that states lie in: a device's, or the host's."""
+    """Bytes of memory for training states: the device's, or the host's."""
     statistics = jax.devices()[0].memory_stats() or {}
     return statistics.get("bytes_limit") or (
         os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -28,7 +28,7 @@ def memory() -> int:
 
 
 def _processor() -> str:
-    """Model of the CPU, where the system tells."""
+    """Model of the CPU, if the system states it."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.is_file() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -36,32 +36,31 @@ def _processor() -> str:
 
 
 def environment(*left_out: str) -> dict[str, str]:
-    """This process's variables without some, for processes that it starts.
+    """This process's environment without some variables, for child processes.
 
-    Bytecode is kept, as it is where a package is installed: without it a start is mostly compilation of
-    modules.
+    Bytecode is kept, as for an installed package: without it a start mostly compiles modules.
     """
     left_out = (*left_out, "PYTHONDONTWRITEBYTECODE")
     return {name: value for name, value in os.environ.items() if name not in left_out}
 
 
 def clock() -> float:
-    """Seconds, of a clock that no one sets."""
+    """Seconds of a monotonic clock."""
     return time.perf_counter()
 
 
 def matrix_product_tflops(dtype: str, *, side: int = 0) -> float:
-    """The best rate of a large matrix product here, which no network can exceed.
+    """Best rate of a large matrix product on this machine, an upper bound for any network.
 
     Args:
-      dtype: of its operands.
-      side: of the square matrices; 0 is 2048 on a CPU, 8192 elsewhere.
+      dtype: dtype of the operands.
+      side: side of the square matrices; 0 is 2048 on a CPU, 8192 elsewhere.
     """
     side = side or (2048 if jax.default_backend() == "cpu" else 8192)
     left, right = (
         jax.random.normal(jax.random.key(k), (side, side)).astype(dtype) for k in range(2)
     )
-    # Several in a row, so that the dispatch does not count; each needs the one before.
+    # A chain of products, which hides the dispatch.
     count = 1 if jax.default_backend() == "cpu" else 20
     scale = np.asarray(side**-0.5, left.dtype)
 
@@ -79,13 +78,13 @@ def matrix_product_tflops(dtype: str, *, side: int = 0) -> float:
 
 
 def product_gflop(function: Callable[..., Any], *arguments: Any) -> float:
-    """GFLOP of a function's matrix products and convolutions, a multiplication and an addition being two.
+    """GFLOP of a function's matrix products and convolutions, a multiply-add counted as two.
 
-    Counted in what JAX traces, as not every backend tells the cost of what it has not compiled. Of a
-    condition all branches count, of a loop without end one turn.
+    Counted in the traced program, since not every backend knows the cost before compilation. All branches of
+    a condition count, and one iteration of a while loop.
 
     Args:
-      function: of arrays.
+      function: function of arrays.
       arguments: arrays, or their shapes.
     """
     return _products(jax.make_jaxpr(function)(*arguments).jaxpr) / 1e9
@@ -120,8 +119,8 @@ def describe(module: str, words: Sequence[str]) -> dict[str, Any]:
     """Processor, devices, versions, date and load, and the command that measured.
 
     Args:
-      module: the benchmark's, as in `python -m`.
-      words: its arguments.
+      module: module name for `python -m`.
+      words: arguments of the command.
     """
     versions = {"ageflax": __version__, "python": platform.python_version()}
     kinds = [device.device_kind for device in jax.devices()]
@@ -139,7 +138,7 @@ def describe(module: str, words: Sequence[str]) -> dict[str, Any]:
 
 
 def headline(machine: dict[str, Any]) -> str:
-    """What `describe` found, in a line."""
+    """One line of the findings of `describe`."""
     devices = ", ".join(f"{count} {kind}" for kind, count in machine["devices"].items())
     versions = machine["versions"]
     return (

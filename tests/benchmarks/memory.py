@@ -1,4 +1,4 @@
-"""How time and memory grow with the number of images: builds, streamed training, evaluation.
+"""Measures how time and memory grow with the number of images: builds, streamed training, evaluation.
 
     python -m tests.benchmarks.memory [--faces=2000,4000,8000,16000] [--tasks=build,train,evaluate]
 
@@ -38,7 +38,7 @@ def _dataset(faces: int, seed: int = 0) -> str:
 
 
 def _config(name: str, folder: Path, *, steps: int) -> Config:
-    """A narrow network on streamed faces, so that what is held is the data's."""
+    """A narrow network on streamed faces: nearly all memory is the data's."""
     values = {
         "data.name": name,
         "data.dir": folder,
@@ -71,7 +71,7 @@ def _train(faces: int, folder: Path) -> None:
 
 
 def _evaluate(faces: int, folder: Path) -> None:
-    """Every face of the dataset through a bundle that was trained on another."""
+    """Evaluates a bundle on every face of a dataset that it was not trained on."""
     words = [
         f"--config.data.name={_dataset(faces)}",
         f"--config.data.dir={folder}",
@@ -95,9 +95,9 @@ _TASKS: dict[str, Callable[[int, Path], None]] = {
 
 
 def _peak() -> int:
-    """Bytes of memory that this process held at most."""
+    """Peak memory of this process, bytes."""
     status = Path("/proc/self/status")
-    if status.is_file():  # getrusage's begins with what the parent held when it started this one
+    if status.is_file():  # getrusage's peak includes the parent's at the fork
         lines = status.read_text().splitlines()
         return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
     unit = 1 if sys.platform == "darwin" else 1024
@@ -107,13 +107,13 @@ def _peak() -> int:
 def _child(task: str, faces: int, folder: Path) -> None:
     started, worked = machine.clock(), time.process_time()
     _TASKS[task](faces, folder)
-    # On a machine that does other things too, the processors' own seconds say more than the clock's.
+    # On a busy machine, CPU seconds say more than the clock's.
     taken = {"seconds": machine.clock() - started, "cpu_seconds": time.process_time() - worked}
     print(json.dumps({**taken, "bytes": _peak()}))
 
 
 def _measured(task: str, faces: int, folder: Path) -> dict[str, float]:
-    """In a process of its own, whose peak is then its own too."""
+    """Runs a task in its own process, to measure its own peak."""
     words = ["-m", "tests.benchmarks.memory", "--child", task, str(faces), str(folder)]
     done = subprocess.run(
         [sys.executable, *words], cwd=_ROOT, capture_output=True, text=True, check=False
@@ -125,12 +125,12 @@ def _measured(task: str, faces: int, folder: Path) -> dict[str, float]:
 
 
 def fitted(faces: Sequence[int], values: Sequence[float]) -> dict[str, float]:
-    """A straight line by least squares, how well it fits, and where it leads to.
+    """Fits a straight line by least squares.
 
     Returns:
-      "at_zero" and "per_face"; "r2", the share of the variance that it explains (1 for none); "bend", the
-      growth from the first half of the sizes to the second over what a straight line would have: 1 is
-      linear, 2 is nearly quadratic; "far", its value at 500,000 faces.
+      "at_zero" and "per_face"; "r2", the share of the variance explained (1 if there is none); "bend", the growth
+      in the second half of the sizes over the growth in the first: 1 is linear, 2 is nearly quadratic; "far",
+      the value at 500,000 faces.
     """
     n, y = np.array(faces, float), np.array(values, float)
     per_face, at_zero = np.polyfit(n, y, 1)
@@ -149,10 +149,10 @@ def fitted(faces: Sequence[int], values: Sequence[float]) -> dict[str, float]:
 
 
 def measure(tasks: Sequence[str], sizes: Sequence[int], folder: Path) -> dict[str, Any]:
-    """Seconds and peak bytes of each task at each size, and the lines through them."""
+    """Seconds and peak bytes of each task at each size, and their fits."""
     if "evaluate" in tasks:
         say("training a model to evaluate")
-        config = _config(_dataset(1000, seed=1), folder, steps=1)  # of none that are tested
+        config = _config(_dataset(1000, seed=1), folder, steps=1)  # faces of another dataset
         cross_validation.run(config, folder / "model", say=lambda line: None)
     found: dict[str, Any] = {}
     for faces in sizes:

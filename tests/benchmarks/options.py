@@ -1,4 +1,4 @@
-"""What the benchmarks' command lines have in common."""
+"""Command-line options shared by the benchmarks."""
 
 import argparse
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 def parsed(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
-    """Options; what sets keys of the config, --config.KEY=VALUE, is their `more`."""
+    """Parses the options; --config.KEY=VALUE words are collected in `more`."""
     options, options_more = parser.parse_known_args(words)
     if strange := [word for word in options_more if not word.startswith("--config.")]:
         parser.error(f"unrecognized arguments: {' '.join(strange)}")
@@ -19,6 +19,6 @@ def parsed(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Na
 
 
 def check_config(name: str, *, flag: str = "--config") -> None:
-    """Raises InputError where there is no such file under configs/."""
+    """Raises InputError if configs/ has no such file."""
     if not (CONFIGS / f"{name}.py").is_file():
         raise InputError(f"{flag}={name}: no configs/{name}.py")

@@ -1,4 +1,4 @@
-"""A script of another Python, such as one with PyTorch: it is asked in lines of JSON, and idles between."""
+"""A script in another Python, such as one with PyTorch, asked in lines of JSON and idle in between."""
 
 import json
 import subprocess
@@ -12,12 +12,12 @@ class Peer:
     """A process that stays open from turn to turn.
 
     Args:
-      python: the interpreter, which has what the script imports.
-      script: reads a line of JSON, answers one; on trouble {"error": one line}.
-      opened: what it is told first, under "open".
+      python: interpreter with the packages that the script imports.
+      script: program that answers each line of JSON with one; on failure {"error": one line}.
+      opened: content of the first line, under "open".
 
     Raises:
-      RunError: it cannot be started, or its first answer is an error.
+      RunError: the script cannot be started, or its first answer is an error.
     """
 
     def __init__(self, python: str, script: Path, **opened: Any):
@@ -35,7 +35,7 @@ class Peer:
             raise
 
     def ask(self, told: dict[str, Any]) -> dict[str, Any]:
-        """One line there, one back.
+        """Sends one line and reads one back.
 
         Raises:
           RunError: the process ended, or answers an error.

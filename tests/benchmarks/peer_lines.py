@@ -9,11 +9,11 @@ Seconds = Callable[[int], list[float]]
 
 
 def serve(opened: Callable[..., Seconds], **told_first: str) -> None:
-    """Answers lines of JSON until there are no more: {"open": {...}}, then {"time": count} as often as asked.
+    """Answers lines of JSON until there are no more: {"open": {...}}, then any number of {"time": count}.
 
     Args:
-      opened: takes what is under "open"; what it returns takes a count, and gives the seconds of each.
-      **told_first: the answer to "open".
+      opened: function of the content of "open"; returns a function from a count to the seconds of each step.
+      **told_first: answer to "open".
     """
     seconds = None
     for line in sys.stdin:
@@ -25,6 +25,6 @@ def serve(opened: Callable[..., Seconds], **told_first: str) -> None:
             else:
                 assert seconds is not None
                 answer = {"seconds": seconds(told["time"])}
-        except Exception as error:  # whatever it is, the benchmark tells it
+        except Exception as error:  # whatever it is, the benchmark reports it
             answer = {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
         print(json.dumps(answer), flush=True)

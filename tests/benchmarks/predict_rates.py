@@ -1,10 +1,10 @@
-"""How fast prediction is, step by step and whole, and whether its memory stays flat.
+"""Measures prediction, step by step and as a whole, and checks that its memory stays flat.
 
     python -m tests.benchmarks.predict_rates --data=FOLDER [--models=quickstart,levi,resnet34]
       [--frames=10000] [--output=FILE.json]
 
 FOLDER holds photos/two_people.jpg, photos/group_of_19.jpg, photos/faces_clip.mp4 and
-detector/face_detection_yunet_2023mar.onnx. Networks have weights as drawn, which are as fast as others.
+detector/face_detection_yunet_2023mar.onnx. Weights are random, which are as fast as any.
 README.md says what is measured.
 """
 
@@ -35,18 +35,18 @@ from ageflax.runtime.progress import say
 from tests.benchmarks import machine
 from tests.predict import drawn_models
 
-# What differs from the tests' tiny network.
+# Changes to the tests' tiny network.
 _QUICKSTART = ("data.resize=64", "data.crop=59", "model.width=0.35")
 MODELS = {
     "quickstart": _QUICKSTART,
     "levi": ("data.resize=256", "data.crop=227", "model.width=1.0", "model.norm=lrn"),
     "resnet34": ("data.resize=256", "data.crop=224", "model.name=resnet34"),
 }
-_LEAST = 2.0  # seconds that a rate is measured for
+_LEAST = 2.0  # seconds per rate
 
 
 def _rate(work: Callable[[], Any], *, per_call: int = 1) -> float:
-    """Units a second, after one call that is not counted."""
+    """Units per second, after one uncounted call."""
     work()
     calls, started = 0, time.perf_counter()
     while (seconds := time.perf_counter() - started) < _LEAST:
@@ -56,7 +56,7 @@ def _rate(work: Callable[[], Any], *, per_call: int = 1) -> float:
 
 
 def _resident() -> int:
-    """Bytes of memory that this process has now."""
+    """Resident memory of this process, bytes."""
     pages = Path("/proc/self/statm")
     if pages.is_file():
         return int(pages.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -64,7 +64,7 @@ def _resident() -> int:
 
 
 def _video_rate(predictor: Predictor, clip: Path, *, live: bool) -> float:
-    """Frames a second of the whole clip, tracked and smoothed."""
+    """Frames per second of the whole clip, tracked and smoothed."""
     count, started = 0, time.perf_counter()
     for _ in followed(predictor.stream(video.frames(str(clip), 0, 1), live=live), 0.8):
         count += 1
@@ -72,7 +72,7 @@ def _video_rate(predictor: Predictor, clip: Path, *, live: bool) -> float:
 
 
 def _memory(predictor: Predictor, clip: Path, most: int) -> dict[str, int]:
-    """Bytes resident after 10 frames, 1,000, and so many, of the clip over and over."""
+    """Resident bytes after 10, 1,000 and `most` frames of the repeated clip."""
 
     def endless() -> Iterator[Frame]:
         numbers = itertools.count()
@@ -133,7 +133,7 @@ def _of_model(name: str, folder: Path, data: Path, yunet: Path, frames: int) -> 
 
 
 def measure(data: Path, models: Sequence[str], frames: int) -> dict[str, Any]:
-    """All rates, of one machine in one run.
+    """All rates of one machine in one run.
 
     Raises:
       InputError: a file is absent.
@@ -164,7 +164,7 @@ def measure(data: Path, models: Sequence[str], frames: int) -> dict[str, Any]:
         result: dict[str, Any] = {"one thread": steps}
         for name in models:
             say(f"{name} ...")
-            # One model's memory says enough of the rest, which is the same.
+            # One model's memory stands for the others'.
             limit = frames if name == models[0] else 0
             result[name] = _of_model(name, Path(folder), data, yunet, limit)
     return result

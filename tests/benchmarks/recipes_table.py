@@ -19,7 +19,7 @@ def _notes(result: Result) -> str:
 
 
 def _row(result: Result) -> list[list[str]]:
-    """A config's lines in the table: one, or two where it trains on cached features."""
+    """A config's lines in the table: one, or two if it trains on cached features."""
     if "error" in result:
         reason = result["error"].replace("|", "\\|")
         return [[result["config"], *[""] * 7, f"failed: {reason}"]]

@@ -1,4 +1,4 @@
-"""One batch over 1, 2 and 4 devices, and over one process and two: what sharing it out costs here.
+"""Measures the cost of splitting one batch over 1, 2 and 4 devices, and over one and two processes.
 
     python -m tests.benchmarks.scaling [--config=quickstart] [--layouts=1x1,1x2,1x4,2x1,2x2]
 
@@ -29,7 +29,7 @@ _ROOT = Path(__file__).parents[2]
 
 
 def _child(given: dict[str, Any]) -> None:
-    """One process of a layout: joins the others, and times steps as it is told on standard input."""
+    """One process of a layout: joins the others, and times steps on request from standard input."""
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", given["devices"])
     if given["processes"] > 1:
@@ -56,9 +56,9 @@ class Layout:
     """The processes of one layout, idle between their turns.
 
     Args:
-      processes: how many.
-      devices: of each.
-      options: the command's.
+      processes: number of processes.
+      devices: devices per process.
+      options: parsed options of the command.
     """
 
     def __init__(self, processes: int, devices: int, options: argparse.Namespace):
@@ -86,7 +86,7 @@ class Layout:
         found = []
         for process in self._processes:
             assert process.stdout is not None and process.stderr is not None
-            # Gloo, the CPUs' collectives, writes a line of its own a connection.
+            # Gloo, the CPUs' collectives, prints a line per connection.
             lines = (line for line in process.stdout if line.startswith("{"))
             line = next(lines, "")
             if not line:
@@ -180,11 +180,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         allow_abbrev=False,
     )
     parser.add_argument("--config", default="quickstart", help="a name under configs/")
-    parser.add_argument("--batch", type=int, default=64, help="over all devices")
+    parser.add_argument("--batch", type=int, default=64, help="batch size over all devices")
     parser.add_argument("--layouts", default="1x1,1x2,1x4,2x1,2x2", help="PROCESSESxDEVICES,...")
     parser.add_argument("--dispatch", type=int, default=1, help="steps in one dispatch")
     parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=10, help="dispatches a turn")
+    parser.add_argument("--steps", type=int, default=10, help="dispatches per turn")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--output", type=Path, metavar="FILE.json")
     words = sys.argv[1:] if arguments is None else list(arguments)

@@ -1,4 +1,4 @@
-"""How long a user waits: --help, imports, and from process start to the first step and the first answer.
+"""Measures start-up times: --help, imports, first training step and first answer, from process start.
 
     python -m tests.benchmarks.startup [--turns=3] [--output=FILE.json]
 
@@ -24,7 +24,7 @@ from tests.benchmarks import machine
 
 _ROOT = Path(__file__).parents[2]
 _COMMANDS = ("main", "evaluate", "predict", "export", "import_weights", "compare", "wash")
-_LIMIT = 600.0  # seconds that anything may take
+_LIMIT = 600.0  # time limit of a process, seconds
 _ANSWER = """
 import sys
 import numpy as np
@@ -39,11 +39,11 @@ print({task: float(values.sum()) for task, values in answers.items()})
 
 @dataclasses.dataclass(frozen=True)
 class _Question:
-    """Something to time, in a process of its own.
+    """A question to time, in its own process.
 
     Attributes:
-      name: of its row.
-      seconds: runs it once.
+      name: name of the row.
+      seconds: function that runs the question once and returns its seconds.
     """
 
     name: str
@@ -51,7 +51,7 @@ class _Question:
 
 
 def _environment(cache: str) -> dict[str, str]:
-    """This process's, with a cache of compiled programs; "" is none."""
+    """This process's environment, with a cache of compiled programs; "" for none."""
     return machine.environment("JAX_COMPILATION_CACHE_DIR") | {"AGEFLAX_COMPILATION_CACHE": cache}
 
 
@@ -73,7 +73,7 @@ def _timed(words: Sequence[str], cache: str = "") -> float:
 
 
 def _to_first_step(config: str, data: Path, cache: str) -> float:
-    """Seconds from a training command's start until it has logged its first step; it is then ended."""
+    """Seconds from a training command's start to its first logged step; the command is then killed."""
     with tempfile.TemporaryDirectory() as workdir:
         started = time.monotonic()
         process = subprocess.Popen(
@@ -141,7 +141,7 @@ def _questions(config: str, data: Path, bundle: Path, cache: str) -> list[_Quest
 
 
 def _measure(config: str, turns: int) -> list[dict[str, Any]]:
-    """A row a question; they take turns, so that a slow minute hits all alike."""
+    """One row per question; questions alternate, to spread a slow minute over all."""
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
         data, workdir, cache = base / "data", base / "run", str(base / "cache")
@@ -187,9 +187,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.startup", description=__doc__)
-    parser.add_argument("--config", default="configs/quickstart.py", help="what is trained")
-    parser.add_argument("--turns", type=int, default=3, help="of each question")
-    parser.add_argument("--output", type=Path, help="where every figure goes, as JSON")
+    parser.add_argument("--config", default="configs/quickstart.py", help="config to train")
+    parser.add_argument("--turns", type=int, default=3, help="turns of each question")
+    parser.add_argument("--output", type=Path, help="JSON file of all figures")
     given = parser.parse_args(words)
     return command_line.run("tests.benchmarks.startup", lambda: _run(given, words))
 

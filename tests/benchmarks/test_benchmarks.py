@@ -1,4 +1,4 @@
-"""Each benchmark runs on settings of no meaning and leaves the figures it promises; no figure is asserted."""
+"""Each benchmark runs on tiny settings and leaves the promised figures; no figure is asserted."""
 
 import functools
 import importlib

@@ -1,6 +1,6 @@
-"""The peer of `tests.benchmarks.input` in tf.data: told and answering as torch_input_peer.py is.
+"""The peer of `tests.benchmarks.input` in tf.data, with the same protocol as torch_input_peer.py.
 
-Runs on a Python of its own that has tensorflow.
+Runs in a separate Python with tensorflow.
 """
 
 import os
@@ -21,7 +21,7 @@ def _dataset(given: dict[str, Any]) -> Any:
     size, crop = given["size"], given["crop"]
 
     def face(content: Any) -> Any:
-        # The accurate inverse transform, which all the others use too.
+        # The accurate inverse transform, as in all the others.
         image = tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE")
         image = tf.image.resize(image, (size, size))
         image = tf.image.random_crop(image, (crop, crop, 3))

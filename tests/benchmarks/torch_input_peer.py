@@ -1,6 +1,6 @@
-"""The peer of `tests.benchmarks.input`: torch's DataLoader over JPEG files, as torchvision's examples have it.
+"""The peer of `tests.benchmarks.input`: torch's DataLoader over JPEG files, as in torchvision's examples.
 
-Runs on a Python of its own that has torch, torchvision and Pillow. Lines of JSON as in peer_lines.py:
+Runs in a separate Python with torch, torchvision and Pillow. Lines of JSON as in peer_lines.py:
 {"time": passes} answers the seconds of each pass over the files.
 """
 
@@ -17,7 +17,7 @@ from torchvision import transforms  # pyright: ignore[reportMissingImports]
 
 
 class Faces(data.Dataset):
-    """JPEG bytes in memory, decoded, resized, cropped and mirrored when asked for."""
+    """JPEG bytes in memory, decoded, resized, cropped and mirrored on access."""
 
     def __init__(self, folder: str, repeats: int, size: int, crop: int):
         self._contents = [

@@ -1,8 +1,8 @@
-"""The peer of `tests.benchmarks.end_to_end`: a training loop as a good PyTorch project has it.
+"""The peer of `tests.benchmarks.end_to_end`: a training loop as in a good PyTorch project.
 
-DataLoader workers decode, resize, crop and mirror uint8 by torchvision's C++ and pinned memory carries it
-over; the rest is the step of torch_peer.py: channels_last, autocast, compiled where asked for. Runs on a
-Python of its own that has torch and torchvision. Lines of JSON as in peer_lines.py: {"time": steps} answers
+DataLoader workers decode, resize, crop and mirror uint8 by torchvision's C++, copied from pinned memory;
+the rest is the step of torch_peer.py: channels_last, autocast, compiled on request. Runs in a separate
+Python with torch and torchvision. Lines of JSON as in peer_lines.py: {"time": steps} answers
 the seconds of each.
 """
 
@@ -20,7 +20,7 @@ from torchvision import io, transforms  # pyright: ignore[reportMissingImports]
 
 
 class Faces(data.Dataset):
-    """JPEG files of a folder, `count` of them by repetition, with labels of no meaning."""
+    """JPEG files of a folder, `count` of them by repetition, with meaningless labels."""
 
     def __init__(self, folder: str, count: int, size: int, crop: int, classes: int):
         self._paths = [str(path) for path in sorted(Path(folder).glob("*.jpg"))]
@@ -46,14 +46,14 @@ class Loop:
     """Training over a folder, batch after batch.
 
     Args:
-      name: of NETWORKS.
+      name: key of NETWORKS.
       mode: "eager", "channels_last", or "compiled" (which is channels_last too).
-      folder: of JPEG files.
-      faces: of an epoch.
+      folder: folder of JPEG files.
+      faces: faces per epoch.
       size: side that a face is resized to.
       crop: side that the network sees.
-      batch: faces a step.
-      classes: of the last layer.
+      batch: faces per step.
+      classes: units of the last layer.
       workers: processes of the DataLoader.
       dtype: float32 or bfloat16 (autocast).
     """
@@ -81,7 +81,7 @@ class Loop:
                 pin_memory=self._device == "cuda",
             )
         )
-        # What workers have made ahead while the others were timed.
+        # Batches prefetched while the others were timed.
         self._ahead = 2 * workers
 
     def _forever(self, loader: Any) -> Iterator[Any]:
@@ -99,7 +99,7 @@ class Loop:
         self._optimizer.step()
 
     def seconds(self, count: int) -> list[float]:
-        """Mean seconds of `count` steps, waited for at their end alone, as at a log line."""
+        """Mean seconds of `count` steps, synchronised once at their end, as at a log line."""
         for _ in range(self._ahead + 2):
             self._step()
         self._wait()

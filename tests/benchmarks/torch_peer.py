@@ -1,9 +1,8 @@
-"""The networks of `training_step` and `inference` in PyTorch: one process, told by lines what to time.
+"""The networks of `training_step` and `inference` in PyTorch: one process, driven by lines of JSON.
 
-Runs on a Python of its own that has torch and torchvision, and imports nothing of this project. A line
-of JSON comes in on standard input, one goes out: {"open": {...}} builds a network and warms it up,
-{"time": steps} takes so many steps and answers the seconds of each. With "task": "inference" a step is
-a forward pass.
+Runs in a separate Python with torch and torchvision, and imports nothing of this project. Each line of JSON
+on standard input is answered by one: {"open": {...}} builds a network and warms it up, {"time": steps} takes
+that many steps and answers the seconds of each. With "task": "inference" a step is a forward pass.
 """
 
 import time
@@ -48,14 +47,14 @@ NETWORKS = {
 
 
 class Training:
-    """A network in training on one batch that stays where it is.
+    """A network in training on one resident batch.
 
     Args:
-      name: of NETWORKS.
+      name: key of NETWORKS.
       mode: "eager", "channels_last", or "compiled" (which is channels_last too).
-      batch: images a step.
-      crop: their side.
-      classes: of the last layer.
+      batch: images per step.
+      crop: side of an image, pixels.
+      classes: units of the last layer.
       dtype: float32 or bfloat16 (autocast).
     """
 
@@ -72,7 +71,7 @@ class Training:
         self._low = dtype == "bfloat16"
 
     def step(self) -> float:
-        """Seconds of a step, its end waited for."""
+        """Seconds of one synchronised step."""
         started = time.perf_counter()
         self._optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self._device, torch.bfloat16, enabled=self._low):
@@ -86,7 +85,7 @@ class Training:
 
 
 class Inference:
-    """A network that answers for one batch, told as Training is."""
+    """A network in inference on one batch, with the arguments of Training."""
 
     def __init__(self, name: str, mode: str, batch: int, crop: int, classes: int):
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -111,7 +110,7 @@ def _opened(task: str = "training", **given: Any) -> Seconds:
 
 
 def tuned() -> None:
-    """Has PyTorch choose its fastest kernels."""
+    """Lets PyTorch choose its fastest kernels."""
     torch.backends.cudnn.benchmark = True
     torch.set_float32_matmul_precision("high")
 

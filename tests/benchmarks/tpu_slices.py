@@ -1,9 +1,9 @@
-"""The training and evaluation steps of every trunk, compiled for Cloud TPU slices without a TPU.
+"""Compiles the training and evaluation steps of every trunk for Cloud TPU slices, without a TPU.
 
     python -m tests.benchmarks.tpu_slices --output=FILE.json [--trunks=levi,vit] [--topologies=v5e:2x4]
 
-Needs the extra `tpu`, and minutes for each row. Rows that FILE has are not compiled again, so that it
-can be stopped and gone on with. README.md says what the columns are.
+Needs the extra `tpu`, and minutes per row. Rows already in FILE are not compiled again, so the same command
+resumes an interrupted run. README.md explains the columns.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from ageflax.runtime.progress import say
 from tests.benchmarks.options import CONFIGS
 from tests.support.plain_layers import plain_layers
 
-# Recipe, and faces a chip. Everything learns, in bfloat16.
+# (recipe, faces per chip). All layers train, in bfloat16.
 TRUNKS = {
     "levi": ("levi", 256),
     "resnet34": ("resnet34", 128),
@@ -30,7 +30,7 @@ TRUNKS = {
     "vit": ("vit", 64),
 }
 TOPOLOGIES = ("v5e:2x4", "v5e:16x16", "v5p:4x4x4", "v6e:4x4")
-# Evaluation exchanges nothing but its few probabilities, so one slice tells of all.
+# Evaluation exchanges only its probabilities, so one slice stands for all.
 _EVALUATED = "v5e:2x4"
 _WHOLE = (
     "--config.model.dtype=bfloat16",
@@ -60,7 +60,7 @@ def _exchanged(row: Row) -> str:
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """The rows that were compiled, as a table."""
+    """Table of the compiled rows."""
     title = (
         "| trunk | slice | step | faces a chip | memory, GB | temporaries, GB | GFLOP an image |"
         " MB touched an image | million cycles | exchange a step | images/s at most | efficiency, % |"
@@ -125,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--largest", action="store_true", help=f"also search the largest batch, on {_EVALUATED}"
     )
     parser.add_argument(
-        "--plain", action="store_true", help="layers as their formulas have them: what came before"
+        "--plain", action="store_true", help="layers as in their formulas, for comparison"
     )
     return command_line.run("tpu_slices", lambda: _run(parser.parse_args(arguments)))
 

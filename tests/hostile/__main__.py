@@ -1,12 +1,12 @@
-"""Fuzzes every reader of files that somebody else may have written.
+"""Fuzzes every reader of untrusted files.
 
     python -m tests.hostile --minutes=30 --output=DIR [--kinds=tar,torch_zip] [--seed=1]
     python -m tests.hostile --replay=DIR/KIND-0123456789.input
 
-Each kind gets its share of the time, in a process of its own whose memory and seconds an input are
-bounded. A fault is anything but a read file or a proper message: another exception, a crash, a hang, too
-much memory, a file outside the folder, code of the input run. Its input is kept in DIR. Exit code 0
-where there is none.
+Each kind gets its share of the time, in its own process with bounded memory and bounded seconds per input. A
+fault is any outcome but a file read or a proper message: another exception, a crash, a hang, too much
+memory, access outside the folder, code of the input run. Its input is kept in DIR. Exit code 1 if there are
+faults.
 """
 
 import argparse
@@ -25,19 +25,19 @@ from pathlib import Path
 from tests.hostile import guard, trial
 from tests.hostile.kinds import KINDS
 
-# An input may take so long of the CPU, and by the clock, where other work has the machine.
+# Limits of an input: CPU seconds, seconds by the clock (for busy machines), megabytes.
 _SECONDS, _BY_THE_CLOCK, _MEGABYTES = 30.0, 300.0, 2000
 
 
 def limit_memory(megabytes: int) -> None:
-    """What is used now, and so much more."""
+    """Limits memory to the present use and `megabytes` more."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     most = pages * resource.getpagesize() + megabytes * 1_000_000
     resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
 
 
 def _limit_time(seconds: float, by_the_clock: float) -> None:
-    """From now on: SIGPROF ends the process after so much work, and the other a wait."""
+    """Ends the process after `seconds` of CPU time (SIGPROF), or of waiting `by_the_clock`."""
     signal.setitimer(signal.ITIMER_PROF, seconds)
     faulthandler.dump_traceback_later(by_the_clock, exit=True)
 
@@ -50,7 +50,7 @@ def _keep(output: Path, kind: str, content: bytes, said: str) -> Path:
 
 
 def _child(kind: str, seed: int, seconds: float, output: Path) -> None:
-    """Tries inputs until the time is up; tells of them in a file, since the process may die."""
+    """Tries inputs until time is up; writes its counts to a file, since the process may die."""
     faults: set[str] = set()
     with guard.new_folder() as temporary:
         folder = Path(temporary) / "folder"
@@ -85,7 +85,7 @@ def _child(kind: str, seed: int, seconds: float, output: Path) -> None:
 
 
 def _kind(kind: str, seed: int, seconds: float, output: Path) -> list[int]:
-    """[inputs tried, of them refused, faults] of one kind, over as many processes as it takes."""
+    """[inputs, refused inputs, faults] of one kind, over as many processes as needed."""
     total, until, number = [0, 0, 0], time.monotonic() + seconds, 0
     while (left := until - time.monotonic()) > 0.1 * seconds or not number:
         told = output / f"{kind}.told"
@@ -128,11 +128,11 @@ def _replay(path: Path) -> int:
 def main() -> int:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--minutes", type=float, default=10.0, help="of all kinds together")
-    parser.add_argument("--kinds", default=",".join(KINDS), help="some of them")
+    parser.add_argument("--minutes", type=float, default=10.0, help="time for all kinds together")
+    parser.add_argument("--kinds", default=",".join(KINDS), help="kinds to try (all)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, help="a folder for inputs that are faults")
-    parser.add_argument("--replay", type=Path, metavar="FILE", help="an input to try again")
+    parser.add_argument("--output", type=Path, help="folder for inputs that cause faults")
+    parser.add_argument("--replay", type=Path, metavar="FILE", help="input to try again")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     words = parser.parse_args()
     if words.replay:

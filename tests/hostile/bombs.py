@@ -1,4 +1,4 @@
-"""Small files that would become huge, or that never end; and what is said of them."""
+"""Small files that expand to huge ones, or never end, with the messages that refuse them."""
 
 import functools
 import gzip
@@ -39,7 +39,7 @@ def _png(width: int, height: int, depth: int = 8, colour: int = 2, data: bytes =
 
 @functools.cache
 def _zeros(count: int) -> bytes:
-    """So many, deflated; made without holding them."""
+    """`count` zeros, deflated without holding them."""
     packer, piece = zlib.compressobj(1), bytes(1 << 20)
     return b"".join(packer.compress(piece) for _ in range(count >> 20)) + packer.flush()
 
@@ -78,7 +78,7 @@ def _zeros_packed() -> bytes:
 
 
 def _packed(start: bytes) -> bytes:
-    """gzip of these bytes and LARGE zeros after them."""
+    """gzip of `start` followed by LARGE zeros."""
     return gzip.compress(start) + _zeros_packed()
 
 
@@ -89,7 +89,7 @@ def _header(name: str, kind: bytes, size: int) -> bytes:
 
 
 def _global_remarks(count: int) -> bytes:
-    """Remarks that hold for all members after them, each another one."""
+    """Global pax headers, each different."""
     stream = io.BytesIO()
     with gzip.GzipFile(fileobj=stream, mode="wb", compresslevel=1) as file:
         for number in range(count):
@@ -102,7 +102,7 @@ def _global_remarks(count: int) -> bytes:
 
 
 def _sparse() -> bytes:
-    """A map of where a sparse file has holes, which goes on without end."""
+    """A sparse file whose map of holes never ends."""
     records = b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n"
     header = _header("p", tarfile.XHDTYPE, len(records)) + records.ljust(512, b"\0")
     member = _header("wiki/wiki.mat", tarfile.REGTYPE, LARGE)
@@ -110,7 +110,7 @@ def _sparse() -> bytes:
 
 
 def _mat() -> bytes:
-    """Cells, each empty, of which eight bytes are one."""
+    """A cell array of empty cells, eight bytes each."""
     count = 6_000_000 * 8 + 40
     flags = struct.pack("<IIII", 6, 8, 1, 0) + struct.pack("<IIII", 5, 8, 1, 6_000_000)
     matrix = struct.pack("<II", 14, count) + flags + struct.pack("<II", 1, 0)
@@ -134,7 +134,7 @@ def _safetensors() -> bytes:
 
 
 def _torch(size: int) -> bytes:
-    """An archive of PyTorch whose one storage says that it is of a terabyte."""
+    """A PyTorch archive whose storage claims a terabyte."""
     from tests.weights.formats import torch_writer
 
     state = {name: torch_writer.tensor(np.ones((4, 4), np.float32)) for name in "ab"}
@@ -143,7 +143,7 @@ def _torch(size: int) -> bytes:
     return _patched(content, at + 20, "<II", size, size)
 
 
-# Name -> (kind of kinds.KINDS that reads it, file, part of what is said). A refusal "" is no refusal.
+# Name -> (key of kinds.KINDS, file, part of the message). An empty message means that the file is read.
 BOMBS: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "PNG": ("photographs", lambda: _png(SIDE, SIDE, data=_zeros(1 << 20)), "too large"),
     "PNG of few bits": ("photographs", lambda: _png(SIDE, SIDE, 1, 0, _zeros(1 << 20)), "too large"),

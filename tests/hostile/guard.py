@@ -1,4 +1,4 @@
-"""Watches what a reader does while it reads: files outside its folder, programs, the network."""
+"""Watches a reader for access outside its folder, started programs and use of the network."""
 
 import contextlib
 import os
@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent.parent
-# What a library may look up while it works: itself, the system, what it compiled before.
+# Readable by libraries at work: themselves, the system.
 _READABLE = (
     str(ROOT), sys.prefix, sys.base_prefix, *site.getsitepackages(),
     "/proc", "/sys", "/dev", "/usr", "/etc/localtime", "/etc/ssl", "/lib",
 )  # fmt: skip
-# pickle.find_class is told before the name is imported, and the others before they happen.
+# Audit events come before the act; pickle.find_class before the name is imported.
 _NEVER = (
     "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "os.startfile",
     "subprocess.Popen", "pickle.find_class", "ctypes.dlopen", "socket.connect", "socket.bind",
@@ -30,7 +30,7 @@ SECRET = b"for nobody's eyes "
 
 
 class Breach(BaseException):
-    """Raised where it happens; no `except Exception` takes it."""
+    """Raised at the forbidden act; not an Exception, so readers do not catch it."""
 
 
 _roots: tuple[str, ...] = ()
@@ -40,7 +40,7 @@ _deciding = threading.local()
 
 
 def _inside(path: Any, roots: tuple[str, ...]) -> bool:
-    if isinstance(path, int) or path is None:  # an open file's number
+    if isinstance(path, int) or path is None:  # a file descriptor
         return True
     real = os.path.realpath(os.fsdecode(path))
     return any(real == root or real.startswith(root + os.sep) for root in roots)
@@ -60,11 +60,11 @@ def _bad(event: str, arguments: tuple[Any, ...], roots: tuple[str, ...]) -> bool
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
-    # Every thread comes through here, so nothing that outlives the watch is changed.
+    # Every thread comes through here: no state that outlives the watch is changed.
     roots = _roots
     if not roots or event == "import" or getattr(_deciding, "now", False):
         return
-    _deciding.now = True  # realpath opens nothing, but what it calls may be watched as well
+    _deciding.now = True  # realpath opens nothing, but its calls may raise events too
     try:
         bad = _bad(event, arguments, roots)
     finally:
@@ -76,10 +76,10 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
 
 @contextlib.contextmanager
 def watched(folder: Path) -> Iterator[None]:
-    """Nothing is opened, changed or run but within the folder.
+    """Forbids opening or changing anything outside the folder, and running anything.
 
     Raises:
-      Breach: on leaving, also where the reader swallowed the one that stopped it.
+      Breach: at the forbidden act, and again on leaving, in case the reader swallowed it.
     """
     global _roots, _installed
     if not _installed:
@@ -97,12 +97,12 @@ def watched(folder: Path) -> Iterator[None]:
 
 
 def secret(folder: Path) -> Path:
-    """A file beside the folder, which inputs name and no reader may open."""
+    """A file beside the folder that inputs name and no reader may open."""
     path = folder.parent / "secret"
     path.write_bytes(SECRET * 100)
     return path
 
 
 def new_folder() -> tempfile.TemporaryDirectory:
-    """For one kind's files, with the secret beside it."""
+    """Temporary folder for one kind's files, with the secret beside them."""
     return tempfile.TemporaryDirectory(prefix="ageflax-hostile-")

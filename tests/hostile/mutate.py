@@ -1,4 +1,4 @@
-"""Hostile versions of good files: damaged, inflated, nested, spliced, and repaired to be read further."""
+"""Hostile versions of good files: damaged, inflated, nested, spliced, with repaired checksums."""
 
 import contextlib
 import gzip
@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-_MOST = 300_000  # bytes of an input
+_MOST = 300_000  # bytes per input
 _TOKENS = [
     b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"\xed\xa0\x80", "\u202e\u0000\u2028".encode(), "ÿ🙂".encode(),
     b"../secret", b"../../secret", b"/etc/passwd", b"..\\secret", b"~", b".", b"NUL", b"file:///etc/passwd",
@@ -70,7 +70,7 @@ def _insert(rng: random.Random, content: bytes) -> bytes:
 
 
 def _inflate(rng: random.Random, content: bytes) -> bytes:
-    """Some bytes that may be a length become another, mostly a huge one."""
+    """Replaces bytes that may be a length, mostly by a huge one."""
     size = rng.choice([1, 2, 4, 8])
     value = rng.choice([0, 1, 2 ** (8 * size) - 1, 2 ** (8 * size - 1), 2 ** (8 * size - 1) - 1,
                         10**9 % 2 ** (8 * size), rng.randrange(2 ** (8 * size))])  # fmt: skip
@@ -119,7 +119,7 @@ def _changed_value(rng: random.Random, value: Any) -> Any:
 
 
 def _json(rng: random.Random, content: bytes) -> bytes:
-    """Of a JSON file, of one line of many, or of the header of safetensors."""
+    """Mutates a JSON file, one line of many, or the header of safetensors."""
     before, text, after = b"", content, b""
     if content[8:9] == b"{":
         length = int.from_bytes(content[:8], "little")
@@ -158,7 +158,7 @@ def _read_varint(content: bytes, at: int) -> tuple[int, int]:
 
 
 def _fields(content: bytes) -> list[tuple[int, bytes]]:
-    """(tag, value) of a protobuf message; raises ValueError or IndexError where it is none."""
+    """(tag, value) pairs of a protobuf message; raises ValueError or IndexError if it is none."""
     at, found = 0, []
     while at < len(content):
         tag, at = _read_varint(content, at)
@@ -179,7 +179,7 @@ def _fields(content: bytes) -> list[tuple[int, bytes]]:
 
 
 def _protobuf(rng: random.Random, content: bytes) -> bytes:
-    """A field of a message, or of one inside it, changed; all lengths around it are right again."""
+    """Changes a field of a message, nested or not, and corrects all lengths around it."""
     try:
         fields = _fields(content)
     except (ValueError, IndexError):
@@ -211,7 +211,7 @@ def _protobuf(rng: random.Random, content: bytes) -> bytes:
 
 
 def _zipped(rng: random.Random, content: bytes) -> bytes:
-    """A member of an archive changed, its checksum right again; now and then compressed."""
+    """Changes a member of an archive and corrects its checksum; sometimes compresses."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             members = [(info.filename, archive.read(info)) for info in archive.infolist()]
@@ -238,7 +238,7 @@ def _gzipped(rng: random.Random, content: bytes) -> bytes:
 
 
 def _repaired_tar(content: bytes) -> bytes:
-    """Checksums of all headers right again."""
+    """Corrects the checksums of all headers."""
     changed = bytearray(content)
     for start in range(0, len(content) - 511, 512):
         if content[start + 257 : start + 262] == b"ustar":
@@ -248,7 +248,7 @@ def _repaired_tar(content: bytes) -> bytes:
 
 
 def _repaired_png(content: bytes) -> bytes:
-    """Checksums of all chunks right again."""
+    """Corrects the checksums of all chunks."""
     if not content.startswith(b"\x89PNG\r\n\x1a\n"):
         return content
     changed, at = bytearray(content), 8
@@ -274,7 +274,7 @@ def _plain(rng: random.Random, content: bytes) -> bytes:
 
 
 def _deep(content: bytes) -> list[Mutator]:
-    """Those that know a format; few of the others' inputs get past its first check."""
+    """Mutators that know a format; few other inputs get past its first check."""
     found: list[Mutator] = []
     if content[:1] == b"{" or content[8:9] == b"{":
         found.append(_json)
@@ -289,7 +289,7 @@ def _deep(content: bytes) -> list[Mutator]:
 
 
 def mutated(rng: random.Random, seeds: Sequence[bytes]) -> bytes:
-    """One hostile input made of good ones."""
+    """One hostile input, made from good ones."""
     content = rng.choice(seeds)
     if rng.random() < 0.05:
         other = rng.choice(seeds)

@@ -1,4 +1,4 @@
-"""Decompression bombs: refused in a message, and in bounded memory."""
+"""Decompression bombs are refused with a message, in bounded memory."""
 
 import json
 import os
@@ -11,12 +11,12 @@ from tests.hostile import guard, trial
 from tests.hostile.bombs import BOMBS
 from tests.hostile.kinds import KINDS
 
-# Beside what the process has before. A picture of 64 megapixels takes 200 in NumPy and 256 in Pillow.
+# Beyond the process's initial memory. A picture of 64 megapixels takes 200 MB in NumPy, 256 in Pillow.
 _MEGABYTES, _OF_PICTURES = 100, 900
 
 
 def _read_all(folder: Path) -> dict[str, list[object]]:
-    """What is said of each, and seconds of the CPU; run in a process of bounded memory."""
+    """The message and CPU seconds of each bomb, from a process with bounded memory."""
     from ageflax.data.building import archives
     from tests.hostile.__main__ import limit_memory
 
@@ -25,8 +25,8 @@ def _read_all(folder: Path) -> dict[str, list[object]]:
         inside = folder / kind / "folder"
         inside.mkdir(parents=True)
         cases[kind] = KINDS[kind](inside), inside
-        cases[kind][0].read(cases[kind][0].seeds[0])  # imports what it is read with
-    archives._FREE = 32 << 20  # so that the bomb can be a smaller one
+        cases[kind][0].read(cases[kind][0].seeds[0])  # imports the reader
+    archives._FREE = 32 << 20  # allows smaller bombs
     files = {name: make() for name, (_, make, _) in BOMBS.items()}
     for name, (kind, _, _) in BOMBS.items():
         limit_memory(_OF_PICTURES if kind == "photographs" else _MEGABYTES)

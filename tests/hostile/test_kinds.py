@@ -1,4 +1,4 @@
-"""A few hostile inputs of each kind; python -m tests.hostile tries them by the thousand."""
+"""A few hostile inputs of each kind; `python -m tests.hostile` tries thousands."""
 
 import random
 import resource
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.hostile import guard, trial
 from tests.hostile.kinds import KINDS
 
-# Of those that read slowly, few; those that take seconds to set up are tried by the command alone.
+# Slow readers get fewer inputs; kinds that take seconds to set up are left to the command.
 _FEW = {"bundle_config": 8, "bundle_weights": 6, "checkpoint_sums": 5, "checkpoint_metadata": 5,
         "torch_zip": 8, "torch_legacy": 6, "onnx_weights": 6, "caffemodel": 15}  # fmt: skip
 _QUICK = [kind for kind in KINDS if not kind.startswith(("run_", "predict", "onnx_model"))]
@@ -24,7 +24,7 @@ def folder(tmp_path):
     return made
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of EXIF that is damaged
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # for damaged EXIF
 @pytest.mark.parametrize("kind", _QUICK)
 def test_hostile_input_is_read_or_refused_in_a_message(kind, folder):
     case = KINDS[kind](folder)
@@ -61,7 +61,7 @@ def test_a_thread_that_is_looked_at_as_the_watch_ends_does_not_prolong_it(folder
     ended.set()
     thread.join()
     monkeypatch.undo()
-    (folder.parent / "outside").touch()  # nobody looks any more
+    (folder.parent / "outside").touch()  # the watch has ended
     assert (folder / "within").exists()
 
 

@@ -1,4 +1,4 @@
-"""One hostile input: read, and judged."""
+"""Reads one hostile input and judges the outcome."""
 
 import random
 import shutil
@@ -8,16 +8,16 @@ from tests.hostile import guard
 from tests.hostile.kinds import Case
 from tests.hostile.mutate import mutated
 
-# One clear line, a few at most.
+# Limits of a message.
 _LONGEST, _MOST_LINES = 2000, 6
 
 
 class Fault(Exception):  # noqa: N818
-    """What a reader did that it must never do."""
+    """A forbidden outcome of a reader."""
 
 
 def _place(error: BaseException) -> str:
-    """Where it was raised: the last line of ours, by which faults are told apart."""
+    """Last line of the project in the traceback, which identifies the fault."""
     found, trace = "", error.__traceback__
     while trace is not None:
         path = Path(trace.tb_frame.f_code.co_filename)
@@ -40,10 +40,10 @@ def attempt(case: Case, content: bytes, folder: Path) -> str:
     """Reads an input under watch.
 
     Returns:
-      The refusal, "" where the input was read.
+      The refusal, "" if the input was read.
 
     Raises:
-      Fault: anything else happened.
+      Fault: neither read nor refused with a proper message.
     """
     refused: BaseException | None = None
     try:
@@ -67,7 +67,7 @@ def attempt(case: Case, content: bytes, folder: Path) -> str:
 
 
 def check_seeds(case: Case, folder: Path) -> None:
-    """The good files are good, and nothing of the bad ones is done; also imports what is read with."""
+    """Checks that good files are read and bad ones do no harm; imports the reader on the way."""
     guard.secret(folder)
     for seed in case.seeds:
         case.read(seed)
@@ -76,13 +76,13 @@ def check_seeds(case: Case, folder: Path) -> None:
 
 
 def inputs_of(rng: random.Random, case: Case) -> bytes:
-    """Another input."""
+    """A new input."""
     return mutated(
         rng, [*case.seeds, *case.seeds, *case.hostile[:40]] if rng.random() < 0.2 else case.seeds
     )
 
 
 def emptied(folder: Path, keep: set[Path]) -> None:
-    """Removes what inputs left: annotated copies, checkpoints set aside."""
+    """Removes files left by inputs: annotated copies, checkpoints set aside."""
     for path in set(folder.iterdir()) - keep:
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

@@ -1,4 +1,4 @@
-"""Whether a process stays as it is: its memory, open files and threads, and a folder's size, over time."""
+"""Samples a process's memory, open files and threads, and a folder's size, and tells leaks from noise."""
 
 import contextlib
 import dataclasses
@@ -10,23 +10,23 @@ from pathlib import Path
 
 import numpy as np
 
-# The first share of a run, in which caches and pools fill.
+# Share of a run at its start in which caches and pools fill.
 WARM_UP = 0.2
-# What memory and disk may grow by after it, of what they were: allocators and garbage are never quite still.
+# Share by which memory and disk may grow after it: allocators and garbage are never quite still.
 ALLOWED = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """A look at this process.
+    """A sample of this process.
 
     Attributes:
-      seconds: since the first look.
-      done: units of work so far.
-      memory: bytes resident.
-      files: open descriptors.
-      threads: of this process.
-      disk: bytes of the files below the folder.
+      seconds: time since the start of the watch.
+      done: units of work finished.
+      memory: resident bytes.
+      files: open file descriptors.
+      threads: number of threads.
+      disk: bytes of all files below the folder.
     """
 
     seconds: float
@@ -41,7 +41,7 @@ def _disk(folder: Path) -> int:
     found = 0
     for directory, _, names in os.walk(folder):
         for name in names:
-            with contextlib.suppress(FileNotFoundError):  # rotated away meanwhile
+            with contextlib.suppress(FileNotFoundError):  # rotated meanwhile
                 found += (Path(directory) / name).stat().st_size
     return found
 
@@ -63,7 +63,7 @@ def look(seconds: float, done: int, folder: Path) -> Sample:
 def watched(
     done: Callable[[], int], folder: Path, *, every: float, sample: Callable[[Sample], None]
 ) -> Iterator[None]:
-    """Within it this process is looked at every so many seconds, by a thread of its own."""
+    """Samples this process every `every` seconds, in a thread."""
     left, started = threading.Event(), time.monotonic()
 
     def watch() -> None:
@@ -80,16 +80,16 @@ def watched(
 
 
 def _growth(seconds: np.ndarray, values: np.ndarray) -> float:
-    """By how much a straight line through the values rises from the first to the last."""
+    """Rise of the fitted straight line from the first value to the last."""
     slope, _ = np.polyfit(seconds, values, 1)
     return float(slope * (seconds[-1] - seconds[0]))
 
 
 def judged(samples: Sequence[Sample], *, allowed: float = ALLOWED) -> tuple[list[str], list[str]]:
-    """What was measured after the warm-up, a line each, and those of them that are not flat.
+    """Lines of measurements after the warm-up, and those that are not flat.
 
-    Each may rise by `allowed` of what it was, and a count by one. By a line through the samples, so that
-    a single peak is no leak.
+    Each value may rise by the share `allowed`, and a count by one. Rises are those of a fitted line, since a
+    single peak is no leak.
     """
     warm = [
         s
@@ -115,7 +115,7 @@ def judged(samples: Sequence[Sample], *, allowed: float = ALLOWED) -> tuple[list
 
 
 def table(samples: Sequence[Sample], rows: int = 12) -> str:
-    """Some samples, evenly spaced, as GitHub's Markdown."""
+    """Evenly spaced samples as GitHub's Markdown."""
     chosen = [samples[k] for k in np.unique(np.linspace(0, len(samples) - 1, rows).astype(int))]
     lines = ["| minutes | done | memory MB | files | threads | disk MB |", "| --: " * 6 + "|"]
     lines += [
@@ -127,7 +127,7 @@ def table(samples: Sequence[Sample], rows: int = 12) -> str:
 
 
 def report(samples: Sequence[Sample], *, allowed: float = ALLOWED) -> int:
-    """Prints all of it; the exit code, 1 where something is not flat."""
+    """Prints the findings; returns exit code 1 if something is not flat."""
     lines, uneven = judged(samples, allowed=allowed)
     if samples:
         print(table(samples), *lines, sep="\n")

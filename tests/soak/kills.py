@@ -1,11 +1,10 @@
-"""Kills a run at random moments, over all placements, and looks at what it ends with.
+"""Kills a run at random moments, for every placement, and compares its results with an undisturbed run's.
 
     python -m tests.soak.kills --kills=50 --workdir=DIR
 
-Each placement trains one small fold undisturbed, and once more with its share of the kills: the signals in
-turn (--signals=SIGKILL for these alone), each at a moment drawn between a process's start and the end it
-would have come to. The predictions and weights of both must be the same to the byte. Exit code 0 where
-they are.
+Each placement trains one small fold undisturbed, and again with its share of the kills: the signals in turn
+(--signals=SIGKILL for one alone), each at a random moment between a process's start and its expected end.
+Predictions and weights of both must be equal to the byte; then the exit code is 0.
 """
 
 import argparse
@@ -60,7 +59,7 @@ def _start(workdir: Path, placement: str) -> "subprocess.Popen[str]":
 
 
 def _finish(workdir: Path, placement: str) -> float:
-    """Runs to the end; seconds."""
+    """Runs to the end; returns the seconds."""
     started = time.monotonic()
     process = _start(workdir, placement)
     if process.wait():
@@ -70,7 +69,7 @@ def _finish(workdir: Path, placement: str) -> float:
 
 
 def _kill(workdir: Path, placement: str, number: int, after: float) -> dict[str, object]:
-    """Starts, kills, and tells what was seen of it."""
+    """Starts a run and kills it; returns observations."""
     process = _start(workdir, placement)
     try:
         process.wait(timeout=after)
@@ -79,7 +78,7 @@ def _kill(workdir: Path, placement: str, number: int, after: float) -> dict[str,
         pass
     asked = time.monotonic()
     process.send_signal(number)
-    process.wait()  # not for its standard error's end: a worker may hold it for a moment longer
+    process.wait()  # not the end of its stderr, which a worker may hold a moment longer
     errors = (workdir.parent / "errors").read_text()
     seen: dict[str, object] = {
         "signal": signal.Signals(number).name,
@@ -97,13 +96,13 @@ def _placement(
     root: Path, placement: str, kills: int, signals: Sequence[signal.Signals], drawn: random.Random
 ) -> dict[str, object]:
     straight, killed = root / f"straight-{placement}", root / f"killed-{placement}"
-    _finish(straight, placement)  # compiles; what is killed finds that done
+    _finish(straight, placement)  # compiles, for all later runs
     shutil.rmtree(straight)
     seconds, seen = _finish(straight, placement), []
     for number in range(kills):
         kind = signals[number % len(signals)]
         seen.append(_kill(killed, placement, kind, drawn.uniform(0, seconds)))
-        # A fold that was finished before all its kills is begun anew; its files are compared first.
+        # A fold that finished before all its kills is compared, and started anew.
         if (killed / "fold_0" / "result.json").exists() and number < kills - 1:
             _compare(straight, killed)
             killed.rename(killed.with_name(f"{killed.name}-{number}"))
@@ -125,8 +124,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--workdir", type=Path, required=True, help="an empty or absent folder")
-    parser.add_argument("--placements", default=",".join(_PLACEMENTS), help="some of them")
-    parser.add_argument("--signals", default="SIGKILL,SIGTERM", help="sent in turn")
+    parser.add_argument(
+        "--placements", default=",".join(_PLACEMENTS), help="placements to run (all)"
+    )
+    parser.add_argument("--signals", default="SIGKILL,SIGTERM", help="signals to send in turn")
     parser.add_argument("--seed", type=int, default=0)
     words = parser.parse_args()
     words.workdir.mkdir(parents=True, exist_ok=True)

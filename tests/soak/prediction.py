@@ -1,10 +1,10 @@
-"""Looks at photographs and videos without end, and whether anything grows.
+"""Predicts photographs and videos without end, and checks that nothing grows.
 
     python -m tests.soak.prediction --minutes=60
 
-A folder with drawn people, a clip of them and a damaged file is gone through over and over by what the
-predict command itself uses: found, read, detected, cut out, answered, tracked. Exit code 1 where memory,
-open files or threads are not flat after the warm-up.
+A folder with drawn people, a clip of them and a damaged file is predicted repeatedly with the parts of the
+predict command: found, read, detected, cropped, predicted, tracked. Exit code 1 if memory, open files or
+threads are not flat after the warm-up.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from tfds_builders.synthetic_faces import drawing, population
 
 
 def _draw(folder: Path) -> None:
-    """Three photographs, a clip of thirty frames, and a file that is cut off."""
+    """Draws three photographs, a clip of thirty frames, and a truncated file."""
     folder.mkdir()
     people = {citizen.number: citizen for citizen in population.populate(40, 0)}
     photos = [drawing.photograph(people[k], 0, size=256, seed=0) for k in (0, 2, 4)]
@@ -52,7 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument("--allowed", type=float, default=flat.ALLOWED, help="growth, a share")
+    parser.add_argument(
+        "--allowed", type=float, default=flat.ALLOWED, help="allowed growth, a share"
+    )
     words = parser.parse_args(arguments)
     seconds = 60 * words.minutes
     samples: list[flat.Sample] = []

@@ -1,4 +1,4 @@
-"""The soak commands for some seconds, and what they would call a leak."""
+"""The soak commands run for some seconds; leaks are told from noise."""
 
 import signal
 from typing import Any
@@ -13,7 +13,7 @@ def at(value: Any, look: int) -> int:
 
 
 def samples(**values: Any) -> list[flat.Sample]:
-    """A hundred looks; each value is a number or a function of the look's number."""
+    """A hundred samples; each value is a number or a function of the sample's number."""
     still: dict[str, Any] = {
         "done": 0,
         "memory": 500_000_000,
@@ -57,7 +57,7 @@ def test_no_samples_are_no_success(capsys):
 def test_training_for_some_seconds(capsys):
     before = signal.getsignal(signal.SIGTERM)
     try:
-        # So short that pools and caches still fill: only that nothing doubles.
+        # Pools and caches still fill in so short a time: only doubling fails.
         code = training.main(["--minutes=0.15", "--allowed=1"])
     finally:
         signal.signal(signal.SIGTERM, before)

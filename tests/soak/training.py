@@ -1,10 +1,10 @@
-"""Trains for a long time with a checkpoint at every other step, and looks whether anything grows.
+"""Trains for a long time with a checkpoint at every other step, and checks that nothing grows.
 
     python -m tests.soak.training --minutes=60 [--config.data.placement=stream ...]
 
-One fold of drawn faces, whose validations and checkpoints take most of its time: thousands are saved and
-rotated. SIGTERM ends it, as it ends any run. Exit code 1 where memory, open files, threads or the
-checkpoints' folder are not flat after the warm-up.
+One fold of drawn faces that spends most of its time on validations and checkpoints: thousands are saved and
+rotated. SIGTERM ends it, as any run. Exit code 1 if memory, open files, threads or the checkpoints' folder
+are not flat after the warm-up.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from tests.soak import flat
 
 
 def _saved(checkpoints: Path) -> int:
-    """The latest step that is on disk."""
+    """Latest step on disk."""
     found = [int(path.name) for path in checkpoints.glob("*") if path.name.isdigit()]
     return max(found, default=0)
 
@@ -36,7 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument("--allowed", type=float, default=flat.ALLOWED, help="growth, a share")
+    parser.add_argument(
+        "--allowed", type=float, default=flat.ALLOWED, help="allowed growth, a share"
+    )
     words, overrides = parser.parse_known_args(arguments)
     seconds = 60 * words.minutes
     samples: list[flat.Sample] = []
@@ -49,13 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         checkpoints = Path(folder) / "run" / "fold_0" / "checkpoints"
 
         def seen(sample: flat.Sample) -> None:
-            # From the first checkpoint on: what comes before it takes its time, and is no soak.
+            # From the first checkpoint on; start-up is no soak.
             if sample.done and not samples:
                 end.start()
             if sample.done:
                 samples.append(sample)
 
-        # What metrics.jsonl and TensorBoard's events hold does grow, by a line a validation.
+        # metrics.jsonl and TensorBoard's events do grow, by a line per validation.
         watched = flat.watched(
             lambda: _saved(checkpoints),
             checkpoints,
@@ -69,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 cross_validation.run(config, Path(folder) / "run", say=print)
         except preemption.Preempted:
             pass
-        except RunError as error:  # what was seen until then is told all the same
+        except RunError as error:  # report the samples so far all the same
             print(error)
             failed = True
         finally:
@@ -79,6 +81,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    # On a busy machine a step takes longer; ended in the midst of one, nothing would be judged.
+    # On a busy machine a step takes longer; ended within one, there would be no report.
     preemption.PATIENCE = 600.0
     sys.exit(main())

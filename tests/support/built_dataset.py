@@ -1,4 +1,4 @@
-"""What the tests of all builders share: building from a folder, and reading what was built."""
+"""Building a dataset from a folder and reading it back, for the tests of all builders."""
 
 import functools
 import json
@@ -22,7 +22,7 @@ def _build(
 def builds(builder_class: Any) -> Callable[..., Any]:
     """A function (manual_dir, config, data_dir) that builds a dataset of this class.
 
-    In array_record, beside the manual folder where no other is given.
+    The dataset is array_record, beside the manual folder unless data_dir is given.
     """
     return functools.partial(_build, builder_class)
 
@@ -40,5 +40,5 @@ def examples(builder: Any) -> dict[str, dict[str, Any]]:
 
 
 def metadata(builder: Any) -> dict[str, Any]:
-    """What the build recorded about itself."""
+    """Metadata written by the build."""
     return json.loads((Path(builder.data_path) / "metadata.json").read_text())

@@ -1,4 +1,4 @@
-"""Run folders as ageflax.main leaves them, of drawn faces and answers: no training, no images."""
+"""Run folders as ageflax.main leaves them, with random labels and answers: no training, no images."""
 
 import csv
 import json
@@ -16,7 +16,7 @@ FIGURES = ("exact", "majority_floor", "one_off", "one_off_floor", "mae_classes")
 
 
 def answers(*, seed: int, skill: float, faces: int = 240) -> dict[str, np.ndarray]:
-    """Drawn faces and a drawn model's answers; the faces are the same for every seed and skill.
+    """Random faces and a random model's answers; the faces are the same for every seed and skill.
 
     `skill` divides the errors in years; above 1 is better.
     """
@@ -31,13 +31,13 @@ def answers(*, seed: int, skill: float, faces: int = 240) -> dict[str, np.ndarra
 
 
 def group(years: np.ndarray) -> np.ndarray:
-    """Age class of each, by the nearest policy."""
+    """Age class of each face, by the nearest policy."""
     nearest = np.array(labels.groups_of_years())
     return nearest[np.clip(years, 0, 100).astype(int)]
 
 
 def probabilities(drawn: Mapping[str, np.ndarray], task: str) -> tuple[np.ndarray, np.ndarray]:
-    """True classes, and a probability a class."""
+    """True classes, and one probability per class."""
     if task == "gender":
         return drawn["gender"], np.stack([drawn["female"], 1 - drawn["female"]], 1)
     centres = np.array(labels.centres())
@@ -47,7 +47,7 @@ def probabilities(drawn: Mapping[str, np.ndarray], task: str) -> tuple[np.ndarra
 
 
 def calibration(true: np.ndarray, scores: np.ndarray, **more: Any) -> dict[str, Any]:
-    """Fifteen bins, as the schema has them."""
+    """Calibration with fifteen bins and all keys of the schema."""
     confidence, right = scores.max(1), scores.argmax(1) == true
     place = np.minimum((confidence * 15).astype(int), 14)
     bins = []
@@ -100,7 +100,7 @@ def figures(task: str, drawn: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """result.json's figures of a task, with all keys of the schema."""
     true, scores = probabilities(drawn, task)
     names = labels.class_names("gender" if task == "gender" else "age")
-    found = metrics.classification(true, scores, names, ordered=task != "gender")
+    found = metrics.accuracies(true, scores.argmax(-1), names, ordered=task != "gender")
     sides = {name: drawn["gender"] == k for k, name in enumerate(labels.GENDERS)}
     if task == "gender":
         classes = group(drawn["years"])
@@ -119,13 +119,13 @@ def figures(task: str, drawn: Mapping[str, np.ndarray]) -> dict[str, Any]:
 def summarised(per_fold: Sequence[Mapping[str, Any]], pooled: Mapping[str, Any]) -> dict[str, Any]:
     """A task's part of summary.json."""
     summary: dict[str, Any] = {
-        name: metrics.mean_and_deviation([fold[name] for fold in per_fold])
+        name: metrics.mean_and_std([fold[name] for fold in per_fold])
         for name in FIGURES
         if name in per_fold[0]
     }
     if all("years" in fold for fold in per_fold):
         for name in ("mae", "mae_floor", "cs5", "cs5_floor"):
-            summary[name] = metrics.mean_and_deviation([fold["years"][name] for fold in per_fold])
+            summary[name] = metrics.mean_and_std([fold["years"][name] for fold in per_fold])
     matrix = np.sum([fold["confusion"] for fold in per_fold], axis=0)
     names = list(per_fold[0]["per_class"])
     return summary | {
@@ -144,7 +144,7 @@ def summarised(per_fold: Sequence[Mapping[str, Any]], pooled: Mapping[str, Any])
 
 
 def _intervals(found: Mapping[str, Any], persons: int) -> dict[str, Any]:
-    """Of no bootstrap: the figure and 3 % to both sides."""
+    """Intervals without a bootstrap: each figure plus and minus 3 %."""
     values = {k: found[k] for k in ("exact", "one_off", "mae_classes") if k in found}
     values |= {k: found["years"][k] for k in ("mae", "cs5") if "years" in found}
     ends = {
@@ -220,7 +220,7 @@ def write_run(
     policy: str = "nearest",
     config: Mapping[str, Any] | None = None,
 ) -> None:
-    """A run of five folds of which `folds` are finished, with every key of summary.json."""
+    """Writes a run of five folds with `folds` finished, and every key of summary.json."""
     drawn = answers(seed=seed, skill=skill, faces=faces)
     drawn["row"] = np.arange(len(drawn["years"]))
     protocol = {

@@ -1,4 +1,4 @@
-"""A written page as its tests see it."""
+"""A parsed HTML page, for tests of its content."""
 
 from html.parser import HTMLParser
 from pathlib import Path
@@ -43,7 +43,7 @@ class Page(HTMLParser):
             self._table[-1].append("")
         if tag == "svg" and given.get("role") == "img":
             self.drawings.append(given.get("aria-label") or "")
-        # What a screen reader could not name.
+        # Elements that a screen reader cannot name.
         if (tag == "th" and "scope" not in given) or (tag == "img" and not given.get("alt")):
             self.unnamed.append(tag)
         if given.get("role") in ("img", "region") and not given.get("aria-label"):
@@ -74,7 +74,7 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.source.split()).replace("\N{NO-BREAK SPACE}", " ").split())
 
     def assert_needs_nothing_else(self) -> None:
-        """No address leads out of the page, no script runs, every id is one and is there."""
+        """Asserts no external address, no script, unique ids, and a target for each link."""
         assert "link" not in self.tags and "script" not in self.tags
         assert all(address.startswith(("#", "data:")) for address in self.addresses)
         assert "@import" not in self.source and "url(http" not in self.source

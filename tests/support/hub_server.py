@@ -1,4 +1,4 @@
-"""A hub of the tests' own on the loopback: what huggingface_hub needs to download a file, no more."""
+"""A minimal Hugging Face hub on the loopback, enough for huggingface_hub to download a file."""
 
 import contextlib
 import dataclasses
@@ -16,14 +16,14 @@ from pathlib import Path
 
 @dataclasses.dataclass
 class Hub:
-    """What the server gives.
+    """Contents of the server.
 
     Attributes:
       files: content by (repository, commit, name).
       revisions: commits by (repository, branch or tag).
       gated: repositories that need a log-in.
       asked: (method, path) of each request, in order.
-      address: of the server.
+      address: URL of the server.
     """
 
     files: dict[tuple[str, str, str], bytes] = dataclasses.field(default_factory=dict)
@@ -35,14 +35,14 @@ class Hub:
     def add(
         self, repository: str, folder: Path, *, commit: str, revisions: tuple[str, ...]
     ) -> None:
-        """Publishes a folder's files as a commit, and what points to it."""
+        """Publishes a folder's files as a commit, with branches and tags."""
         for path in folder.iterdir():
             self.files[repository, commit, path.name] = path.read_bytes()
         for revision in revisions:
             self.revisions[repository, revision] = commit
 
     def answer(self, path: str) -> tuple[int, str, str, bytes]:
-        """Status, the hub's code for an error, commit, and content."""
+        """Status, the hub's error code, commit, and content."""
         if "/resolve/" not in path:
             return 404, "", "", b""
         repository, _, rest = path.strip("/").partition("/resolve/")
@@ -73,7 +73,7 @@ def serving(hub: Hub) -> Iterator[Hub]:
             if code:
                 self.send_header("X-Error-Code", code)
             else:
-                # Of a large file, which the weights count as, the tag is its sha256.
+                # The tag of a large file, such as weights, is its sha256.
                 digest = hashlib.sha256(content).hexdigest()
                 large = self.path.endswith(".safetensors")
                 self.send_header("ETag", f'"{digest if large else digest[:40]}"')
@@ -105,13 +105,13 @@ def serving(hub: Hub) -> Iterator[Hub]:
 
 
 def run(script: str, *words: str, home: Path, **environment: str) -> list:
-    """What a script prints, JSON a line, in a process of its own: the library reads its settings once.
+    """Runs a script in its own process, since the library reads its settings once; returns its lines of JSON.
 
     Args:
       script: Python text.
-      words: its arguments.
-      home: where the library keeps its cache.
-      environment: further variables.
+      words: arguments of the script.
+      home: folder of the library's cache.
+      environment: further environment variables.
     """
     dropped = ("HF_", "HUGGING", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
     clean: Mapping[str, str] = {

@@ -1,4 +1,4 @@
-"""The layers as their formulas have them, with which the forms of each device are compared."""
+"""Layers as in their formulas, the reference for the forms of each device."""
 
 import contextlib
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def _scores(q: jax.Array, k: jax.Array) -> jax.Array:
 
 @contextlib.contextmanager
 def plain_layers() -> Iterator[None]:
-    """Whatever is traced inside has no form of its own for any device, and JAX's own derivatives."""
+    """Code traced inside uses the plain layers, with JAX's own derivatives."""
     with contextlib.ExitStack() as stack:
         for where, name, plain in [
             (convolution.Conv, "_convolved", _convolved),
