@@ -8,36 +8,24 @@ Not measured on Adience: its images are licensed.
 
 from ml_collections import ConfigDict
 
+BASE = "levi.py"
+
 
 def get_config() -> ConfigDict:
     config = ConfigDict()
-    config.task = "age"
     config.steps = 30_000
 
     config.data = data = ConfigDict()
-    data.name = "adience/aligned"
-    data.label_policy = "strict"
-    data.resize = 256
-    data.crop = 227
     data.mean = "channel"
     data.deviation = "channel"
-    data.channels = "bgr"
-    data.batch_size = 50
 
     config.model = model = ConfigDict()
     model.name = "resnet_small"
 
     config.optim = optim = ConfigDict()
-    optim.name = "sgd"
     optim.learning_rate = 1e-2
-    optim.momentum = 0.9
-    optim.weight_decay = 5e-4
     optim.schedule = "cosine"
     optim.warmup_steps = 500
     optim.lr_multipliers = ()
     optim.decay_exempt = (".*/bias", ".*/scale")
-
-    config.eval = evaluation = ConfigDict()
-    evaluation.crops = "center"
-    evaluation.every = 1000
     return config

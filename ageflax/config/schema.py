@@ -1,18 +1,19 @@
-"""Every key with its default, and the values each accepts.
+"""Every key of the config, declared once.
 
-The defaults are the paper's recipe (Levi & Hassner 2015) wherever the paper has a say.
+The defaults are the paper's recipe (Levi & Hassner 2015) wherever the paper has one.
 """
 
-from typing import Any
-
-from ml_collections import ConfigDict
-from ml_collections.config_dict import placeholder
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from ageflax import labels
+from ageflax.config.key import Group, Number, declared, flatten, key
 
-# What a network is built from: a trunk's name, and the options it has with their defaults. They are
-# the attributes of the classes in ageflax.models, written down once more because a misspelt key
-# should not wait for JAX; a test holds the two together.
+# Trunks and their options with defaults: the attributes of the classes in ageflax.models, repeated
+# here so that a misspelt key does not wait for JAX; a test compares the two.
 MODEL_OPTIONS: dict[str, dict[str, Any]] = {
     "levi_hassner": {
         "width": 1.0,
@@ -30,7 +31,7 @@ MODEL_OPTIONS: dict[str, dict[str, Any]] = {
     "multitask_gray": {"width": 1.0, "norm": "lrn"},
     "vit_b16": {"width": 1.0, "depth": 12, "drop_path": 0.0},
 }
-# Choices of an option that differ by trunk.
+# Choices of an option by trunk.
 MODEL_CHOICES: dict[str, dict[str, tuple[str, ...]]] = {
     "levi_hassner": {
         "norm": ("lrn", "batch", "none"),
@@ -41,263 +42,331 @@ MODEL_CHOICES: dict[str, dict[str, tuple[str, ...]]] = {
     **{name: {"stem": ("imagenet", "small")} for name in ("resnet18", "resnet34", "resnet50")},
 }
 
-
-def defaults() -> Any:
-    """All keys with their default values; see the comments for meaning and unit."""
-    config = ConfigDict()
-    # age (groups), years (0 to 100), gender, or several joined by "+"; joint is age+gender
-    config.task = "age"
-    config.folds = (0, 1, 2, 3, 4)  # the test folds to run
-    config.fold = placeholder(int)  # one test fold; short for folds=(K,)
-    config.seed = 0
-    config.steps = 50_000  # optimiser steps a fold
-    config.epochs = placeholder(float)  # instead of steps: passes over an average training set
-    config.data = _data()
-    config.model = _model()
-    config.transfer = _transfer()
-    config.loss = _loss()
-    config.optim = _optim()
-    config.eval = _eval()
-    return config
+AgeLoss = Literal["cross_entropy", "label_distribution", "mean_variance", "coral", "corn"]
+_PATTERNS = "patterns such as ('trunk/.*',)"
 
 
-def _data() -> ConfigDict:
-    data = ConfigDict()
-    data.name = "adience/aligned"  # builder[/config]
-    data.dir = ""  # where datasets are built; "" is TFDS's default (TFDS_DATA_DIR)
-    data.manual_dir = ""  # where downloaded archives lie; "" is DIR/downloads/manual
-    data.label_policy = "strict"  # how raw age labels become classes; see ageflax/labels.py
-    data.intervals = ()  # label_policy=intervals: the classes, ((low, high), ...) in whole years
-    data.most_frontal = 0  # keep so many faces of the highest face_score; 0 keeps all
-    data.train_share = 1.0  # learn from this share of the training persons only
-    data.resize = 256  # side, in pixels, of the decoded square image
-    data.crop = 227  # side, in pixels, of what the network sees
-    # bilinear, as Caffe's convert_imageset | area | reduced (of a JPEG decoded at 1/2, 1/4 or 1/8 where
-    # that is still no smaller than resize; fastest, smooth, and part of what the model is)
-    data.interpolation = "bilinear"
-    data.mean = (
-        "image"  # subtracted: the training faces' image | channel mean, imagenet, clip, none
+@dataclass(frozen=True)
+class Data(Group):
+    """Dataset, classes, preprocessing, augmentation and batches."""
+
+    name: str = key("adience/aligned", "dataset: builder[/config]")
+    dir: str = key(
+        "", "folder of built datasets; empty: TFDS's default (TFDS_DATA_DIR)", continuable=True
     )
-    data.deviation = (
-        "none"  # divided by: none | the training faces' channel deviation, imagenet, clip
+    manual_dir: str = key(
+        "", "folder of downloaded archives; empty: DIR/downloads/manual", continuable=True
     )
-    data.channels = "bgr"  # what the network sees: bgr (Caffe) | rgb | grey (one channel)
-    # How the images frame a face, so that prediction cuts faces out alike: the share of a detected box's
-    # side that is added on each side, and where the eyes lie if images are aligned by them, as fractions
-    # of width and height, the one on the image's left first: ((x, y), (x, y)). ageflax.predict.framing
-    # measures both. Adience's are not measured: the margin is DEX's, and about what public code pads.
-    data.crop_margin = 0.4
-    data.eyes = ()
-    data.mirror = True  # random horizontal mirror in training
-    data.rotation = 0.0  # in training, up to so many degrees either way
-    data.zoom = 0.0  # in training, larger or smaller by up to this share
-    data.brightness = 0.0  # in training, times 1 - b to 1 + b
-    data.contrast = 0.0  # the same about the image's mean
-    data.saturation = 0.0  # the same towards grey
-    data.erasing = 0.0  # probability of blanking a random rectangle in training
-    data.mixup = 0.0  # Beta(a, a) blends of two faces and their labels; 0 is off
-    data.cutmix = 0.0  # Beta(a, a) patches of another face and its labels; 0 is off
-    data.validation = "subject"  # subject | none | image_leaky (the authors' lists; leaks persons)
-    data.validation_fraction = 0.1  # share of the training folds' faces
-    data.batch_size = 50  # over all devices
-    data.placement = "auto"  # auto | device | host | stream
-    # placement=device: steps taken in one dispatch, of those between log lines; 0 takes all of them, on
-    # a CPU one
-    data.dispatch = 0
-    data.memory_share = 0.5  # auto: keep decoded images where they fill at most this share
-    # Decoded images that are kept whole are written beside the dataset too, and memory-mapped from there
-    # by the next start; the table of labels likewise.
-    data.prepared = True
-    data.workers = 0  # stream: decoding processes; 0 decodes in threads of this one
-    return data
-
-
-def _model() -> ConfigDict:
-    model = ConfigDict()
-    model.name = "levi_hassner"
-    # Options of the trunk, its own default where they are left out; MODEL_OPTIONS has them.
-    model.width = placeholder(float)  # multiplies every layer's features
-    model.depth = placeholder(int)  # transformer blocks
-    model.stem = placeholder(str)  # imagenet | small (for inputs of about 64 to 112 pixels)
-    model.norm = placeholder(str)  # lrn | batch | none
-    model.activation = placeholder(str)  # relu | selu | elu | leaky | prelu
-    model.initialization = placeholder(str)  # gaussian, the paper's deviations | matched
-    model.dropout = placeholder(float)
-    model.drop_path = placeholder(float)  # probability of leaving out a block
-    # Each task's own fully connected layers before its last one, such as (512, 100).
-    model.head_hidden = ()
-    model.head_dropout = 0.5  # after each of them
-    model.dtype = "float32"  # of the computation: float32 | bfloat16 (parameters stay float32)
-    return model
-
-
-def _transfer() -> ConfigDict:
-    transfer = ConfigDict()
-    # "" trains from scratch; FILE.safetensors, a bundle, or a hub name such as timm/resnet34.tv_in1k;
-    # `{fold}` in it is the test fold's number: RUN/fold_{fold} goes on from another run's fold.
-    transfer.weights = ""
-    # Of the hub's repository; "" is the pinned one where ageflax/weights/hub.py has it, else the newest.
-    transfer.revision = ""
-    transfer.sha256 = ""  # of the weights file; anything else is refused
-    # Patterns over parameter paths, here and below. These stay freshly drawn; the rest must be there.
-    transfer.reset = ("heads/.*",)
-    transfer.frozen = ()  # stay as they are, batch statistics too: ("trunk/.*",)
-    transfer.unfreeze = ()  # (pattern, step) pairs: learn from that step on
-    # Run a wholly frozen trunk once over the centre crops (and mirrors), and train on its features.
-    transfer.cache_features = False
-    return transfer
-
-
-def _loss() -> ConfigDict:
-    loss = ConfigDict()
-    # cross_entropy | label_distribution | mean_variance | coral | corn
-    loss.age = "cross_entropy"
-    loss.years = "cross_entropy"  # those (cross_entropy is DEX) | l1 | huber | gaussian
-    loss.label_smoothing = 0.0  # cross_entropy: share of the target spread over all classes
-    loss.deviation = 2.5  # label_distribution: of the normal around the label, in classes or years
-    loss.mean = 0.2  # mean_variance: weight of the squared error of the mean
-    loss.variance = 0.05  # mean_variance: weight of the variance
-    loss.huber_delta = 1.0  # huber: years from which the loss is linear
-    loss.expectation = 0.0  # weight of the smooth-L1 error of the expected class or age, added
-    loss.class_weights = "none"  # none | balanced (classes weigh the same whatever their faces)
-    loss.balance = "weights"  # weights | uncertainty (one trainable parameter a task)
-    loss.weights = ()  # balance=weights: (task, factor) pairs; 1 where not named
-    return loss
-
-
-def _optim() -> ConfigDict:
-    optim = ConfigDict()
-    optim.name = "sgd"  # sgd (Caffe's) | adamw
-    optim.learning_rate = 1e-3
-    optim.momentum = 0.9
-    optim.weight_decay = 5e-4
-    optim.schedule = "step"  # step | constant | cosine | one_cycle
-    optim.warmup_steps = 0
-    optim.decay_every = 10_000  # step: multiply by decay_factor every so many steps
-    optim.decay_factor = 0.1
-    optim.rise = 0.3  # one_cycle: share of the steps in which the rate rises
-    # (pattern, factor) pairs over parameter paths, first match wins; heads are "heads/age/kernel".
-    optim.lr_multipliers = (
-        ("heads/.*/kernel", 10.0),
-        ("heads/.*/bias", 20.0),
-        (".*/bias", 2.0),
+    label_policy: str = key(
+        "strict",
+        "how raw age labels become classes; see ageflax/labels.py",
+        choices=labels.LABEL_POLICIES,
     )
-    optim.decay_exempt = (".*/bias",)  # patterns over parameter paths
-    optim.clip_norm = 0.0  # largest norm of the gradient; 0 is off
-    optim.accumulate = 1  # a batch is computed in so many parts, one after another
-    optim.ema = 0.0  # decay of an average of the weights, which is then tested; 0 is off
-    return optim
+    intervals: tuple[tuple[int, int], ...] = key(
+        (),
+        "age classes of label_policy=intervals; empty with any other policy",
+        form="(low, high) in whole years, ascending, as in ((0, 12), (13, 29), (30, 49), (50, 100))",
+    )
+    most_frontal: int = key(0, "number of faces kept, highest face_score first; 0: all", 0, 10**9)
+    train_share: float = key(1.0, "share of the training subjects to learn from", 0.001, 1.0)
+    resize: int = key(256, "side of the decoded square image, in pixels", 8, 4096)
+    crop: int = key(227, "side of the network's input, in pixels", 8, 4096)
+    interpolation: Literal["bilinear", "area", "reduced"] = key(
+        "bilinear",
+        "resizing filter; bilinear: as Caffe's convert_imageset; reduced: of a JPEG decoded at 1/2,"
+        " 1/4 or 1/8 if that is no smaller than resize, the fastest, smooth, and part of the model",
+    )
+    mean: Literal["image", "channel", "imagenet", "clip", "none"] = key(
+        "image",
+        "subtracted from pixels; image, channel: mean image or per-channel mean of training faces",
+    )
+    deviation: Literal["none", "channel", "imagenet", "clip"] = key(
+        "none", "std that pixels are divided by; channel: per channel, of the training faces"
+    )
+    channels: Literal["bgr", "rgb", "grey"] = key(
+        "bgr", "channels of the network's input; bgr: Caffe's order; grey: a single channel"
+    )
+    # Adience's faces are not measured: the margin is DEX's, close to the padding of public code.
+    crop_margin: float = key(
+        0.4,
+        "framing of the images, for crops at prediction: share of a detected box's side added on"
+        " each side; python -m ageflax.predict.framing measures it",
+        -0.4,
+        4.0,
+        continuable=True,
+    )
+    eyes: tuple[tuple[Number, Number], ...] = key(
+        (),
+        "where the eyes lie in aligned images, for crops at prediction; empty: not aligned",
+        form="((x, y), (x, y)) as fractions of width and height, the eye on the image's left first;"
+        " or () if images are not aligned",
+        continuable=True,
+    )
+    mirror: bool = key(True, "random horizontal mirroring in training")
+    rotation: float = key(0.0, "largest random rotation in training, in degrees", 0.0, 180.0)
+    zoom: float = key(0.0, "largest random change of size in training, as a share", 0.0, 0.9)
+    brightness: float = key(0.0, "b: random factor of 1 - b to 1 + b in training", 0.0, 1.0)
+    contrast: float = key(0.0, "as brightness, about the image's mean", 0.0, 1.0)
+    saturation: float = key(0.0, "as brightness, towards grey", 0.0, 1.0)
+    erasing: float = key(0.0, "probability of a blanked rectangle in training", 0.0, 1.0)
+    mixup: float = key(0.0, "a: Beta(a, a) blends of two faces and labels; 0: off", 0.0, 100.0)
+    cutmix: float = key(
+        0.0, "a: Beta(a, a) patches of another face, labels blended; 0: off", 0.0, 100.0
+    )
+    validation: Literal["subject", "none", "image_leaky"] = key(
+        "subject",
+        "validation split by subject; image_leaky: the authors' lists, with the same subjects in"
+        " training and validation",
+    )
+    validation_fraction: float = key(0.1, "share of the training folds' faces", 0.001, 0.9)
+    batch_size: int = key(50, "faces per step over all devices", 1, 10**6)
+    placement: Literal["auto", "device", "host", "stream"] = key(
+        "auto", "place of the decoded images; stream: decoded for every batch", continuable=True
+    )
+    dispatch: int = key(
+        0,
+        "placement=device: steps per dispatch between two log lines; 0: all of them, one on a CPU",
+        0,
+        10**6,
+        continuable=True,
+    )
+    memory_share: float = key(
+        0.5,
+        "placement=auto: largest share of memory for decoded images",
+        0.0,
+        1.0,
+        continuable=True,
+    )
+    prepared: bool = key(
+        True,
+        "keep decoded images and labels beside the dataset, memory-mapped at the next start",
+        continuable=True,
+    )
+    workers: int = key(
+        0,
+        "placement=stream: decoding processes; 0: threads of this process",
+        0,
+        1024,
+        continuable=True,
+    )
 
 
-def _eval() -> ConfigDict:
-    evaluation = ConfigDict()
-    evaluation.protocol = "cross_validation"  # cross_validation | hold_out (60/20/20)
-    # center | mirror (it and its mirror) | ten (corners, centre and mirrors); averaged
-    evaluation.crops = "center"
-    evaluation.checkpoint = "last"  # which weights are tested: last | best (on validation)
-    evaluation.figure = "auto"  # what best means: exact | one_off | mae; auto is mae for years
-    evaluation.patience = 0  # stop after so many validations without a better figure; 0 never does
-    evaluation.batch_size = 100
-    evaluation.every = 1000  # steps between validations, each followed by a checkpoint
-    evaluation.log_every = 50  # steps between lines of metrics.jsonl
-    return evaluation
+@dataclass(frozen=True)
+class Model(Group):
+    """Trunk, its options and the heads."""
+
+    name: str = key("levi_hassner", "trunk", choices=tuple(MODEL_OPTIONS))
+    width: float | None = key(None, "factor on the number of features of every layer", 0.01, 16.0)
+    depth: int | None = key(None, "number of transformer blocks", 1, 128)
+    stem: str | None = key(None, "first layers: imagenet, or small for inputs of 64 to 112 pixels")
+    norm: str | None = key(None, "normalization: lrn, batch or none")
+    activation: str | None = key(None, "relu, selu, elu, leaky or prelu")
+    initialization: str | None = key(
+        None, "of the weights: gaussian, with the paper's stds, or matched to the activation"
+    )
+    dropout: float | None = key(None, "dropout rate of the trunk", 0.0, 0.99)
+    drop_path: float | None = key(None, "probability of skipping a block in training", 0.0, 0.99)
+    head_hidden: tuple[int, ...] = key(
+        (),
+        "hidden fully connected layers of each task's head",
+        1,
+        65536,
+        form="numbers of features such as (512, 100)",
+    )
+    head_dropout: float = key(0.5, "dropout rate after each hidden layer of a head", 0.0, 0.99)
+    dtype: Literal["float32", "bfloat16"] = key(
+        "float32", "type of the computation; parameters stay float32"
+    )
 
 
+@dataclass(frozen=True)
+class Transfer(Group):
+    """Weights to start from, and which of them learn; patterns match parameter paths."""
+
+    weights: str = key(
+        "",
+        "FILE.safetensors, a bundle, or a hub name such as timm/resnet34.tv_in1k; RUN/fold_{fold}"
+        " starts each fold from another run's fold; empty: from scratch",
+    )
+    revision: str = key(
+        "",
+        "revision of the hub's repository; empty: the one pinned in ageflax/weights/hub.py, else the"
+        " newest",
+    )
+    sha256: str = key("", "required sha256 of the weights file; empty: any")
+    reset: tuple[str, ...] = key(
+        ("heads/.*",),
+        "parameters drawn afresh; the weights must have all others",
+        form=_PATTERNS,
+    )
+    frozen: tuple[str, ...] = key((), "frozen parameters and batch statistics", form=_PATTERNS)
+    unfreeze: tuple[tuple[str, int], ...] = key(
+        (), "when frozen parameters start to learn", form="(pattern, step) pairs"
+    )
+    cache_features: bool = key(
+        False,
+        "run a wholly frozen trunk once over center crops (and mirrors), train on its features",
+    )
+
+
+@dataclass(frozen=True)
+class Loss(Group):
+    """Losses of the tasks."""
+
+    age: Literal[AgeLoss] = key("cross_entropy", "loss of age groups")
+    years: Literal[AgeLoss, "l1", "huber", "gaussian"] = key(
+        "cross_entropy", "loss of years (cross_entropy: DEX)"
+    )
+    label_smoothing: float = key(
+        0.0, "cross_entropy: share of the target spread over all classes", 0.0, 0.99
+    )
+    deviation: float = key(
+        2.5,
+        "label_distribution: std of the normal around the label, in classes or years",
+        0.05,
+        50.0,
+    )
+    mean: float = key(0.2, "mean_variance: weight of the mean's squared error", 0.0, 1e3)
+    variance: float = key(0.05, "mean_variance: weight of the variance", 0.0, 1e3)
+    huber_delta: float = key(1.0, "huber: error in years above which it is linear", 0.01, 100.0)
+    expectation: float = key(
+        0.0, "weight of an added smooth-L1 error of the expected class or age", 0.0, 1e3
+    )
+    class_weights: Literal["none", "balanced"] = key(
+        "none", "balanced: equal weight of all classes, whatever their number of faces"
+    )
+    balance: Literal["weights", "uncertainty"] = key(
+        "weights", "balance of the tasks; uncertainty: one trainable parameter per task"
+    )
+    weights: tuple[tuple[str, Number], ...] = key(
+        (), "balance=weights: factors of the tasks; 1 if not named", form="(task, factor) pairs"
+    )
+
+
+@dataclass(frozen=True)
+class Optim(Group):
+    """Optimizer and learning rate; patterns match parameter paths such as heads/age/kernel."""
+
+    name: Literal["sgd", "adamw"] = key("sgd", "optimizer; sgd: Caffe's")
+    learning_rate: float = key(1e-3, "peak learning rate", 0.0, 1e3)
+    momentum: float = key(0.9, "momentum of sgd", 0.0, 0.9999)
+    weight_decay: float = key(5e-4, "weight decay", 0.0, 1e3)
+    schedule: Literal["step", "constant", "cosine", "one_cycle"] = key(
+        "step", "course of the learning rate"
+    )
+    warmup_steps: int = key(0, "steps of linear warm-up from zero", 0, 10**9)
+    decay_every: int = key(10_000, "schedule=step: steps between two decays", 1, 10**9)
+    decay_factor: float = key(0.1, "schedule=step: factor of a decay", 0.0, 1.0)
+    rise: float = key(0.3, "schedule=one_cycle: share of steps with a rising rate", 0.0, 1.0)
+    lr_multipliers: tuple[tuple[str, Number], ...] = key(
+        (("heads/.*/kernel", 10.0), ("heads/.*/bias", 20.0), (".*/bias", 2.0)),
+        "factors on the learning rate; the first match wins",
+        form="(pattern, factor) pairs",
+    )
+    decay_exempt: tuple[str, ...] = key(
+        (".*/bias",), "parameters without weight decay", form=_PATTERNS
+    )
+    clip_norm: float = key(0.0, "largest norm of the gradient; 0: off", 0.0, 1e6)
+    accumulate: int = key(1, "parts of a batch, computed one after another", 1, 10**6)
+    ema: float = key(0.0, "decay of averaged weights, which are then tested; 0: off", 0.0, 0.999999)
+
+
+@dataclass(frozen=True)
+class Eval(Group):
+    """Protocol, validation and test."""
+
+    protocol: Literal["cross_validation", "hold_out"] = key(
+        "cross_validation", "folds; hold_out: 60 % training, 20 % validation, 20 % test"
+    )
+    crops: Literal["center", "mirror", "ten"] = key(
+        "center", "averaged views; mirror: center and its mirror; ten: corners, center, mirrors"
+    )
+    checkpoint: Literal["last", "best"] = key(
+        "last", "tested weights: the last, or the best on validation"
+    )
+    figure: Literal["auto", "exact", "one_off", "mae"] = key(
+        "auto", "figure of the best checkpoint; auto: mae for years, else exact"
+    )
+    patience: int = key(
+        0, "validations without a better figure before stopping early; 0: off", 0, 10**6
+    )
+    batch_size: int = key(100, "faces per batch over all devices", 1, 10**6)
+    every: int = key(1000, "steps between two validations, each with a checkpoint", 1, 10**9)
+    log_every: int = key(50, "steps between two lines of metrics.jsonl", 1, 10**9)
+
+
+@dataclass(frozen=True)
+class Config(Group):
+    """Config of a run: resolved by `load` or `resolve`, all defaults as `Config()`."""
+
+    task: str = key("age", "age (groups), years (0 to 100), gender, or a sum; joint: age+gender")
+    folds: tuple[int, ...] = key(
+        (0, 1, 2, 3, 4), "test folds", 0, 4, form="folds such as (0, 3)", continuable=True
+    )
+    fold: int | None = key(None, "a single test fold, short for folds=(K,)", 0, 4, continuable=True)
+    seed: int = key(0, "random seed", 0, 2**31 - 1)
+    steps: int = key(50_000, "training steps per fold", 1, 10**9)
+    epochs: float | None = key(
+        None, "instead of steps: passes over an average training set", 1e-3, 10**6
+    )
+    data: Data = Data()
+    model: Model = Model()
+    transfer: Transfer = Transfer()
+    loss: Loss = Loss()
+    optim: Optim = Optim()
+    eval: Eval = Eval()
+
+
+KEYS = declared(Config)
+CONTINUABLE = frozenset(name for name, key in KEYS.items() if key.continuable)
 TASKS = ("age", "years", "gender")
 
 
-def tasks_of(task: str) -> tuple[str, ...]:
-    """The tasks that a value of `task` names, in the order of TASKS."""
-    words = ["age", "gender"] if task == "joint" else task.split("+")
-    return tuple(name for name in TASKS if name in words)
+def replaced(config: Config, **values: Any) -> Config:
+    """Copy of a config with other values, by dotted key; they are not checked."""
+    groups: dict[str, dict[str, Any]] = {}
+    for name, value in values.items():
+        group, _, leaf = name.rpartition(".")
+        groups.setdefault(group, {})[leaf] = value
+    own = groups.pop("", {})
+    for group, leaves in groups.items():
+        own[group] = dataclasses.replace(getattr(config, group), **leaves)
+    return dataclasses.replace(config, **own)
 
 
-_GROUP_LOSSES = ("cross_entropy", "label_distribution", "mean_variance", "coral", "corn")
-CHOICES: dict[str, tuple[str, ...]] = {
-    "data.label_policy": labels.LABEL_POLICIES,
-    "data.interpolation": ("bilinear", "area", "reduced"),
-    "data.mean": ("image", "channel", "imagenet", "clip", "none"),
-    "data.deviation": ("none", "channel", "imagenet", "clip"),
-    "data.channels": ("bgr", "rgb", "grey"),
-    "data.validation": ("subject", "none", "image_leaky"),
-    "data.placement": ("auto", "device", "host", "stream"),
-    "model.name": tuple(MODEL_OPTIONS),
-    "model.dtype": ("float32", "bfloat16"),
-    "loss.age": _GROUP_LOSSES,
-    "loss.years": (*_GROUP_LOSSES, "l1", "huber", "gaussian"),
-    "loss.class_weights": ("none", "balanced"),
-    "loss.balance": ("weights", "uncertainty"),
-    "optim.name": ("sgd", "adamw"),
-    "optim.schedule": ("step", "constant", "cosine", "one_cycle"),
-    "eval.protocol": ("cross_validation", "hold_out"),
-    "eval.crops": ("center", "mirror", "ten"),
-    "eval.checkpoint": ("last", "best"),
-    "eval.figure": ("auto", "exact", "one_off", "mae"),
-}
-# Inclusive bounds.
-BOUNDS: dict[str, tuple[float, float]] = {
-    "seed": (0, 2**31 - 1),
-    "steps": (1, 10**9),
-    "epochs": (1e-3, 10**6),
-    "data.most_frontal": (0, 10**9),
-    "data.train_share": (0.001, 1.0),
-    "data.resize": (8, 4096),
-    "data.crop": (8, 4096),
-    "data.crop_margin": (-0.4, 4.0),
-    "data.rotation": (0.0, 180.0),
-    "data.zoom": (0.0, 0.9),
-    "data.brightness": (0.0, 1.0),
-    "data.contrast": (0.0, 1.0),
-    "data.saturation": (0.0, 1.0),
-    "data.erasing": (0.0, 1.0),
-    "data.mixup": (0.0, 100.0),
-    "data.cutmix": (0.0, 100.0),
-    "data.validation_fraction": (0.001, 0.9),
-    "data.batch_size": (1, 10**6),
-    "data.dispatch": (0, 10**6),
-    "data.memory_share": (0.0, 1.0),
-    "data.workers": (0, 1024),
-    "model.width": (0.01, 16.0),
-    "model.depth": (1, 128),
-    "model.dropout": (0.0, 0.99),
-    "model.drop_path": (0.0, 0.99),
-    "model.head_dropout": (0.0, 0.99),
-    "loss.label_smoothing": (0.0, 0.99),
-    "loss.deviation": (0.05, 50.0),
-    "loss.mean": (0.0, 1e3),
-    "loss.variance": (0.0, 1e3),
-    "loss.huber_delta": (0.01, 100.0),
-    "loss.expectation": (0.0, 1e3),
-    "optim.learning_rate": (0.0, 1e3),
-    "optim.momentum": (0.0, 0.9999),
-    "optim.weight_decay": (0.0, 1e3),
-    "optim.warmup_steps": (0, 10**9),
-    "optim.decay_every": (1, 10**9),
-    "optim.decay_factor": (0.0, 1.0),
-    "optim.rise": (0.0, 1.0),
-    "optim.clip_norm": (0.0, 1e6),
-    "optim.accumulate": (1, 10**6),
-    "optim.ema": (0.0, 0.999999),
-    "eval.patience": (0, 10**6),
-    "eval.batch_size": (1, 10**6),
-    "eval.every": (1, 10**9),
-    "eval.log_every": (1, 10**9),
-}
-# Two ways to say one thing; the second, where it is set, is what holds.
-ALTERNATIVES = (("steps", "epochs"), ("folds", "fold"))
-# May differ between a run and its continuation: which folds, where pixels lie, where datasets lie, how
-# faces are cut out of other photographs.
-# They change neither the recipe nor what a finished fold's figures mean.
-CONTINUABLE = (
-    "fold",
-    "folds",
-    "data.crop_margin",
-    "data.dir",
-    "data.eyes",
-    "data.manual_dir",
-    "data.placement",
-    "data.dispatch",
-    "data.memory_share",
-    "data.prepared",
-    "data.workers",
-)
+def words_of(task: str) -> list[str]:
+    """Single tasks that a value of `task` names, as they stand."""
+    return ["age", "gender"] if task == "joint" else task.split("+")
+
+
+def tasks(config: Config) -> tuple[str, ...]:
+    """Trained tasks in the order age, years, gender."""
+    return tuple(name for name in TASKS if name in words_of(config.task))
+
+
+def intervals(config: Config) -> labels.Intervals:
+    """Age groups: the config's own, else Adience's."""
+    return config.data.intervals or labels.ADIENCE
+
+
+def class_names(config: Config) -> dict[str, tuple[str, ...]]:
+    """Class names of each trained task."""
+    return {task: labels.class_names(task, intervals(config)) for task in tasks(config)}
+
+
+def differing_keys(old: Mapping[str, Any], new: Config) -> list[str]:
+    """Keys whose change makes another experiment, as "key: old -> new" lines.
+
+    Args:
+      old: config of the run's first start, from its config.json.
+      new: config to resume it with.
+    """
+    # Through JSON, so that tuples on one side and lists on the other compare equal.
+    before, after = (
+        dict(flatten(json.loads(json.dumps(config)))) for config in (old, new.to_dict())
+    )
+    return [
+        f"{name}: {before.get(name)!r} -> {after.get(name)!r}"
+        for name in sorted(before.keys() | after.keys())
+        if name not in CONTINUABLE and before.get(name) != after.get(name)
+    ]
