@@ -52,7 +52,7 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 LONG = "AGEFLAX_LONG_TESTS"
 
 
-# Workers take files one by one in this order: the longest first, or one would end alone.
+# Workers take files one by one: the longest go first, or one would end alone.
 _FIRST = ("test_processes", "test_recipes", "test_main", "test_cross_validation", "test_preemption")
 
 
