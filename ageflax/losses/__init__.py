@@ -1,17 +1,22 @@
-"""Training objectives: what a head's scores mean, and how far they are from the labels."""
+"""Training objectives: the probabilities that a head's scores stand for, and their loss."""
 
-from ageflax.losses.balance import balance_terms, balanced, combined, regressions
-from ageflax.losses.build import AGE_LOSSES, YEARS_LOSSES, build
-from ageflax.losses.classes import CrossEntropy, LabelDistribution, MeanVariance
-from ageflax.losses.expectation import Expectation
+from ageflax.losses.build import build
+from ageflax.losses.classes import CrossEntropy, Expectation, LabelDistribution, MeanVariance
 from ageflax.losses.objective import Objective, expected, known
 from ageflax.losses.ordinal import Coral, Corn
-from ageflax.losses.reduction import class_counts, class_weights, face_weights, weighted_sum
+from ageflax.losses.reduction import (
+    balance_terms,
+    balanced,
+    class_counts,
+    class_weights,
+    combined,
+    face_weights,
+    regressions,
+    weighted_loss,
+)
 from ageflax.losses.regression import Absolute, Gaussian, Huber
 
 __all__ = [
-    "AGE_LOSSES",
-    "YEARS_LOSSES",
     "Absolute",
     "Coral",
     "Corn",
@@ -32,5 +37,5 @@ __all__ = [
     "face_weights",
     "known",
     "regressions",
-    "weighted_sum",
+    "weighted_loss",
 ]

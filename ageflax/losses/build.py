@@ -1,56 +1,47 @@
-"""The objective that a config's `loss` group names for a task."""
+"""Builds the objective that a config's `loss` group names for a task."""
 
 from collections.abc import Callable
 
-from ageflax.config import Config
+from ageflax.config import Loss
 from ageflax.errors import InputError
-from ageflax.losses.classes import CrossEntropy, LabelDistribution, MeanVariance
-from ageflax.losses.expectation import Expectation
+from ageflax.losses.classes import CrossEntropy, Expectation, LabelDistribution, MeanVariance
 from ageflax.losses.objective import Objective
 from ageflax.losses.ordinal import Coral, Corn
 from ageflax.losses.regression import Absolute, Gaussian, Huber
 
-_DISTRIBUTIONS: dict[str, Callable[[Config, int], Objective]] = {
+_OBJECTIVES: dict[str, Callable[[Loss, int], Objective]] = {
     "cross_entropy": lambda loss, classes: CrossEntropy(classes, loss.label_smoothing),
     "label_distribution": lambda loss, classes: LabelDistribution(classes, loss.deviation),
     "mean_variance": lambda loss, classes: MeanVariance(classes, loss.mean, loss.variance),
     "coral": lambda _, classes: Coral(classes),
     "corn": lambda _, classes: Corn(classes),
-}
-_OF_YEARS: dict[str, Callable[[Config, int], Objective]] = {
-    **_DISTRIBUTIONS,
     "l1": lambda _, classes: Absolute(classes),
     "huber": lambda loss, classes: Huber(classes, loss.huber_delta),
     "gaussian": lambda _, classes: Gaussian(classes),
 }
-AGE_LOSSES = tuple(_DISTRIBUTIONS)
-YEARS_LOSSES = tuple(_OF_YEARS)
 
 
-def build(task: str, loss: Config, classes: int) -> Objective:
-    """The objective of a task.
+def build(task: str, loss: Loss, classes: int) -> Objective:
+    """Builds the objective of a task.
 
     Args:
-      task: "age", "years", or "gender", whose classes have no order and are told by cross-entropy.
+      task: "age", "years", or "gender", whose classes have no order: always cross-entropy.
       loss: the config's group; `loss.age` and `loss.years` name the objectives.
-      classes: of the task.
+      classes: number of the task's classes.
 
     Raises:
-      InputError: the task has no such loss, or the loss takes no such term.
+      InputError: `loss.expectation` is set for a loss without a distribution.
     """
     if task == "gender":
-        return _DISTRIBUTIONS["cross_entropy"](loss, classes)
-    choices = _OF_YEARS if task == "years" else _DISTRIBUTIONS
-    name = loss[task]
-    if name not in choices:
-        raise InputError(f"loss.{task} = {name!r}: expected one of {', '.join(choices)}")
-    objective = choices[name](loss, classes)
+        return CrossEntropy(classes, loss.label_smoothing)
+    name = getattr(loss, task)
+    objective = _OBJECTIVES[name](loss, classes)
     if not loss.expectation:
         return objective
     if not objective.distribution:
+        others = [other for other, make in _OBJECTIVES.items() if make(loss, classes).distribution]
         raise InputError(
-            f"loss.expectation = {loss.expectation}: is for losses with a distribution, which"
-            f" loss.{task} = {name!r} is not; set it to 0, or loss.{task} to one of"
-            f" {', '.join((*_DISTRIBUTIONS, 'gaussian'))}"
+            f"loss.expectation = {loss.expectation}: loss.{task} = {name!r} has no distribution; set"
+            f" loss.expectation to 0, or loss.{task} to one of {', '.join(others)}"
         )
     return Expectation(classes, objective, loss.expectation)

@@ -1,4 +1,4 @@
-"""What all objectives share: positions on an axis, which labels are known, what is expected."""
+"""Base class of all objectives, with positions of classes on an axis."""
 
 import abc
 import dataclasses
@@ -10,42 +10,42 @@ from ageflax.arrays import AnyArray
 
 
 def known(labels: Num[AnyArray, " b"]) -> Bool[Array, " b"]:
-    """Which faces have a label: a class that is not -1, years that are not NaN."""
+    """True where a face has a label: a class other than -1, or years other than NaN."""
     # NaN >= 0 is False.
     return jnp.asarray(labels) >= 0
 
 
 def clipped(position: Float[Array, " b"], classes: int) -> Float[Array, " b"]:
-    """Positions, those beyond the last class moved to it."""
+    """Clips positions to those of the first and the last class."""
     return jnp.clip(position, 0.0, float(classes - 1))
 
 
 def nearest(position: Float[Array, " b"], classes: int) -> Int[Array, " b"]:
-    """The class whose bin [k - 1/2, k + 1/2) holds a position; the ends are open."""
+    """Class whose bin [k - 1/2, k + 1/2) holds a position; the two end bins are open."""
     return jnp.floor(clipped(position, classes) + 0.5).astype(jnp.int32)
 
 
 def expected(probabilities: Float[Array, "b k"]) -> Float[Array, " b"]:
-    """Position that a face is estimated at: the mean of its distribution.
+    """Estimated position of each face: the mean of its distribution.
 
     Args:
-      probabilities: as of Objective.probabilities; of one column, the estimate itself.
+      probabilities: see Objective.probabilities; a single column is the estimate itself.
     """
     if probabilities.shape[1] == 1:
         return probabilities[:, 0]
-    # No matrix product: on TPUs that of float32 is by bfloat16, unless it is told otherwise.
+    # Not a matrix product: TPUs compute those of float32 in bfloat16 by default.
     return (probabilities * jnp.arange(probabilities.shape[1], dtype=jnp.float32)).sum(1)
 
 
 @dataclasses.dataclass(frozen=True)
 class Objective(abc.ABC):
-    """What one task's head learns; static, equal where all its attributes are.
+    """Objective of one task's head; static, and equal where all attributes are.
 
-    Classes lie at positions 0, 1, ... on an axis: groups in their order, or years. A label is int32, a
-    class or -1 where unknown; or float32, years, fractions and all, or NaN where unknown.
+    Classes lie at positions 0, 1, ... on an axis: groups in order, or years. A label is either an int32
+    class, -1 if unknown, or float32 years, possibly fractional, NaN if unknown.
 
     Attributes:
-      classes: how many there are; 101 of years, 0 to 100.
+      classes: number of classes; 101 for years, 0 to 100.
     """
 
     classes: int
@@ -53,33 +53,32 @@ class Objective(abc.ABC):
     @property
     @abc.abstractmethod
     def outputs(self) -> int:
-        """Scores a face."""
+        """Scores per face."""
 
     @property
     def shared_weights(self) -> bool:
-        """Whether scores share one weight vector, and differ by their biases alone."""
+        """True if all scores share one weight vector and differ only in their biases."""
         return False
 
     @property
     def initial_bias(self) -> tuple[float, ...] | None:
-        """Where the head's biases start, one a score; None for zeros."""
+        """Initial bias per score of the head; None for zeros."""
         return None
 
     @property
     def distribution(self) -> bool:
-        """Whether `probabilities` are such; False where they are one column, the position itself."""
+        """True if `probabilities` has a column per class; False if its one column is the position."""
         return True
 
     def loss(self, scores: Float[Array, "b o"], labels: Num[AnyArray, " b"]) -> Float[Array, " b"]:
-        """Each face's loss. Of a face without a label it is finite and means nothing.
+        """Loss of each face; finite but meaningless for a face without a label.
 
         Args:
-          scores: of the head, `outputs` a face.
+          scores: outputs of the head, `outputs` per face.
           labels: classes or years.
         """
         there = known(labels)
-        # Both replaced before anything is computed: a NaN that is only dropped afterwards still has
-        # a gradient, and it is NaN.
+        # Replaced before the computation: a NaN dropped afterwards would still have a gradient of NaN.
         position = jnp.where(there, jnp.asarray(labels).astype(jnp.float32), 0.0)
         return self._loss(jnp.where(there[:, None], scores, 0.0), position)
 
@@ -87,8 +86,8 @@ class Objective(abc.ABC):
     def _loss(
         self, scores: Float[Array, "b o"], position: Float[Array, " b"]
     ) -> Float[Array, " b"]:
-        """Each face's loss, at positions that are all known; they may lie beyond the last class."""
+        """Loss of each face; all positions are known, and may lie beyond the last class."""
 
     @abc.abstractmethod
     def probabilities(self, scores: Float[Array, "b o"]) -> Float[Array, "b k"]:
-        """Of each class; none negative, rows sum to one. Of one column, the estimated position."""
+        """Probability per class, rows summing to one; or the estimated position in one column."""

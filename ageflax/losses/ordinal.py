@@ -1,4 +1,4 @@
-"""Objectives of ordered classes: one yes-or-no question a threshold, "is it beyond class k?"."""
+"""Objectives for ordered classes: one yes-or-no question per threshold, "is y beyond class k?"."""
 
 import dataclasses
 
@@ -13,16 +13,16 @@ from ageflax.losses.objective import Objective, nearest
 class _Thresholds(Objective):
     @property
     def outputs(self) -> int:
-        """See Objective: one between two classes."""
+        """See Objective; one threshold between each two classes."""
         return self.classes - 1
 
     def _beyond(self, position: Float[Array, " b"]) -> Bool[Array, "b o"]:
-        """Whether the class nearest to the label is beyond class k, for each threshold k."""
+        """True where the class nearest to the label is beyond threshold k."""
         return nearest(position, self.classes)[:, None] > jnp.arange(self.outputs)
 
 
 def _questions(scores: Float[Array, "b o"], answers: Bool[Array, "b o"]) -> Float[Array, "b o"]:
-    """Binary cross-entropies, -log sigmoid(score) where the answer is yes, else of -score."""
+    """Binary cross-entropies: -log sigmoid(score) if the answer is yes, else -log sigmoid(-score)."""
     return jax.nn.softplus(jnp.where(answers, -scores, scores))
 
 
@@ -30,12 +30,12 @@ def _questions(scores: Float[Array, "b o"], answers: Bool[Array, "b o"]) -> Floa
 class Coral(_Thresholds):
     """Sum over thresholds k of the binary cross-entropy of P(y > k) = sigmoid(score_k), in nats.
 
-    Thresholds share one weight vector. With the biases in descending order the P(y > k) descend too,
-    and they do so at the loss's minimum, though not on every step of the way there: a P(y > k) above
-    one before it is taken to equal that one, so that no class has a negative probability.
+    Thresholds share one weight vector. If the biases descend, so do the P(y > k); this holds at the
+    loss's minimum, but not at every step on the way. A P(y > k) larger than the one before it is
+    lowered to that one, so no class gets a negative probability.
 
-    All thresholds count the same (the paper's lambda_k = 1). The paper predicts by counting P(y > k)
-    above 1/2, the median of the distribution; the most probable class may be another.
+    All thresholds weigh the same (the paper's lambda_k = 1). The paper predicts by counting P(y > k)
+    above 1/2, the median of the distribution, which may differ from the most probable class.
 
     References: Cao, Mirjalili & Raschka, Rank consistent ordinal regression for neural networks with
       application to age estimation, Pattern Recognition Letters 140, 2020.
@@ -48,7 +48,7 @@ class Coral(_Thresholds):
 
     @property
     def initial_bias(self) -> tuple[float, ...]:
-        """Evenly from 1 down to 1 / outputs, as in the authors' published layer."""
+        """Evenly spaced from 1 down to 1 / outputs, as in the authors' published layer."""
         return tuple((self.outputs - k) / self.outputs for k in range(self.outputs))
 
     def _loss(
@@ -67,13 +67,13 @@ class Coral(_Thresholds):
 class Corn(_Thresholds):
     """Sum of the binary cross-entropies of P(y > k | y >= k) = sigmoid(score_k), in nats.
 
-    The sum is over a face's thresholds k <= y: a face of class y asks nothing of those after it. These
-    are the paper's conditional training subsets, read face by face; the sum is -log P(y).
+    The sum runs over a face's thresholds k <= y: a face of class y says nothing about later ones. These
+    are the paper's conditional training subsets, face by face; the sum is -log P(y).
 
-    The paper divides a batch's sum over all faces and thresholds by how many terms it has. Here the
-    caller divides by the number of faces, which changes the scale and not where the minimum lies. (A
-    mean over each face's own terms would move it: a face of class 0 would outweigh, at the first
-    threshold, those it is to be told from.)
+    The paper divides a batch's sum over all faces and thresholds by its number of terms. Here the
+    caller divides by the number of faces, which changes the scale but not the minimum. (A mean over
+    each face's own terms would move it: at the first threshold a face of class 0 would outweigh the
+    faces it must be told from.)
 
     References: Shi, Cao & Raschka, Deep neural networks for rank-consistent ordinal regression based on
       conditional probabilities, Pattern Analysis and Applications 26, 2023.
@@ -83,14 +83,14 @@ class Corn(_Thresholds):
         self, scores: Float[Array, "b o"], position: Float[Array, " b"]
     ) -> Float[Array, " b"]:
         beyond = self._beyond(position)
-        # y >= k is y > k - 1; every face is of class 0 or more.
+        # y >= k is y > k - 1, which always holds for k = 0.
         asked = jnp.pad(beyond[:, :-1], ((0, 0), (1, 0)), constant_values=True)
         return jnp.where(asked, _questions(scores, beyond), 0.0).sum(1)
 
     def probabilities(self, scores: Float[Array, "b o"]) -> Float[Array, "b k"]:
         """See Objective; P(y > 0) P(y > 1 | y >= 1) ... (1 - P(y > k | y >= k))."""
-        # As sums of logarithms, with 0 for the question that the last class is not asked.
+        # Sums of logarithms, with 0 for the question that the last class does not have.
         reached = jnp.pad(jnp.cumsum(jax.nn.log_sigmoid(scores), 1), ((0, 0), (1, 0)))
         stops = jnp.pad(jax.nn.log_sigmoid(-scores), ((0, 0), (0, 1)))
-        # They sum to one but for rounding, which the softmax takes away.
+        # They sum to one up to rounding, which the softmax removes.
         return jax.nn.softmax(reached + stops)

@@ -1,30 +1,27 @@
-"""Figures of a test, from every face's answer: sums and counts, nothing averaged early."""
+"""Figures of a test, computed from every face's answer."""
 
+from ageflax.metrics.ages import Ages, ages
 from ageflax.metrics.answers import Answers, joined
 from ageflax.metrics.bootstrap import intervals
-from ageflax.metrics.calibration import BINS, calibration, fit_temperature, tempered
-from ageflax.metrics.classification import accuracies, classification, confusion, constant_floor
-from ageflax.metrics.folds import mean_and_deviation, ratio
+from ageflax.metrics.calibration import calibration, fit_temperature, tempered
+from ageflax.metrics.classification import accuracies, mean_and_std, per_class, ratio
 from ageflax.metrics.groups import groups, pooled_groups
 from ageflax.metrics.paired import paired
-from ageflax.metrics.years import ADULT, AGE_BANDS, years
+from ageflax.metrics.years import years
 
 __all__ = [
-    "ADULT",
-    "AGE_BANDS",
-    "BINS",
+    "Ages",
     "Answers",
     "accuracies",
+    "ages",
     "calibration",
-    "classification",
-    "confusion",
-    "constant_floor",
     "fit_temperature",
     "groups",
     "intervals",
     "joined",
-    "mean_and_deviation",
+    "mean_and_std",
     "paired",
+    "per_class",
     "pooled_groups",
     "ratio",
     "tempered",

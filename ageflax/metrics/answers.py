@@ -1,4 +1,4 @@
-"""What a model answered, face by face: all that figures, intervals and comparisons are made of."""
+"""Answers of a model face by face: the basis of figures, intervals and comparisons."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -11,18 +11,18 @@ class Answers:
     """One task's answers; n faces, each once.
 
     Attributes:
-      keys: str[n], of the faces.
-      persons: str or int[n], whose face it is.
-      true: int[n], class; negative where unknown.
-      predicted: int[n], class.
-      years_true: float[n], age in years, NaN where unknown; None where no face's is known or asked for.
-      years_predicted: float[n], years; None with `years_true`.
-      probabilities: float[n, classes]; None of a head that gives an age and no distribution.
-      ordered: whether a neighbouring class is nearly right: age, not gender.
+      keys: str[n], names of the faces.
+      subjects: str or int[n], subject of each face.
+      true: int[n], true class; negative where unknown.
+      predicted: int[n], predicted class.
+      years_true: float[n], age in years, NaN where unknown; None if no age is known or needed.
+      years_predicted: float[n], estimated age in years; None with `years_true`.
+      probabilities: float[n, classes]; None for a head that gives an age and no distribution.
+      ordered: True if a neighbouring class is nearly right: age, not gender.
     """
 
     keys: np.ndarray
-    persons: np.ndarray
+    subjects: np.ndarray
     true: np.ndarray
     predicted: np.ndarray
     years_true: np.ndarray | None = None
@@ -35,11 +35,11 @@ class Answers:
 
     @property
     def known(self) -> np.ndarray:
-        """bool[n], faces whose class is known."""
+        """bool[n], True where the true class is known."""
         return np.asarray(self.true) >= 0
 
     def at(self, rows: np.ndarray) -> "Answers":
-        """Some of the faces, by index or mask."""
+        """Selects some of the faces by index or mask."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         chosen = {
             name: np.asarray(value)[rows]
@@ -49,10 +49,10 @@ class Answers:
         return dataclasses.replace(self, **chosen)
 
     def per_face(self) -> dict[str, np.ndarray]:
-        """float64[n] a figure, what each face adds to it; NaN where its label is unknown.
+        """float64[n] per figure: each face's contribution, NaN where its label is unknown.
 
-        The figure is the mean over the faces that have the label. `exact`; of ordered classes `one_off`
-        and `mae_classes`; where ages are known `mae`, `cs5` and `bias` (estimated - true), in years.
+        A figure is the mean over the faces that have the label: `exact`; for ordered classes `one_off`
+        and `mae_classes`; if ages are known `mae`, `cs5` and `bias` (estimated - true), in years.
         """
         unknown = np.where(self.known, 0.0, np.nan)
         distance = np.abs(np.asarray(self.predicted) - np.asarray(self.true))
@@ -69,7 +69,7 @@ class Answers:
 
 
 def joined(parts: Sequence[Answers]) -> Answers:
-    """Answers of several folds as one; of a fold without known ages they are unknown."""
+    """Answers of several folds as one; ages of a fold without known ages become NaN."""
 
     def column(name: str) -> np.ndarray:
         return np.concatenate([getattr(part, name) for part in parts])
@@ -88,7 +88,7 @@ def joined(parts: Sequence[Answers]) -> Answers:
     distributions = all(part.probabilities is not None for part in parts)
     return Answers(
         keys=column("keys"),
-        persons=column("persons"),
+        subjects=column("subjects"),
         true=column("true"),
         predicted=column("predicted"),
         years_true=years("years_true"),

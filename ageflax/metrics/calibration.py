@@ -1,4 +1,4 @@
-"""Whether a model is right as often as it says it is.
+"""Calibration: whether a model is right as often as its probabilities claim.
 
 References: Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
 """
@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ageflax.metrics.classification import check_numbers
-from ageflax.metrics.folds import ratio
+from ageflax.metrics.classification import check_numbers, ratio
 
 BINS = 15
-# Below it a probability counts as this: a class taken for impossible costs 28 nats, not infinitely many.
+# Lower bound of probabilities: a true class taken for impossible costs 28 nats, not infinity.
 _SMALLEST = 1e-12
-# Validation faces told without a mistake would want a temperature of zero.
+# Bounds of the temperature; validation faces without a mistake would fit zero.
 _COLDEST, _HOTTEST = 0.05, 20.0
 
 
@@ -24,28 +23,28 @@ def _log_scaled(probabilities: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """float64[n, classes], softmax(log p / temperature): above 1 less sure, below 1 surer.
+    """float64[n, classes], softmax(log p / temperature): above 1 less confident, below 1 more.
 
-    Which class is the most probable does not change.
+    The most probable class stays the same.
     """
     return np.exp(_log_scaled(probabilities, temperature))
 
 
 def _likelihood(true: np.ndarray, logarithms: np.ndarray) -> float | None:
-    """Mean negative log likelihood of the true classes, nats; None of nothing."""
+    """Mean negative log-likelihood of the true classes, nats; None without faces."""
     picked = np.take_along_axis(logarithms, true[:, None], axis=-1)
     return ratio(-picked.sum(), len(true))
 
 
 def fit_temperature(true: np.ndarray, probabilities: np.ndarray) -> float | None:
-    """The temperature at which these faces' labels are most likely, from 0.05 to 20.
+    """Temperature at which these faces' labels are most likely, from 0.05 to 20.
 
     Args:
-      true: int[n], class per face, none negative: of faces neither trained on nor tested.
+      true: int[n], class per face, none negative; faces used neither for training nor for the test.
       probabilities: float[n, classes].
 
     Returns:
-      None where it cannot be told: fewer than two faces, or all of one class.
+      The temperature; None with fewer than two faces or a single class.
 
     Raises:
       InputError: a probability is not finite.
@@ -69,7 +68,7 @@ def fit_temperature(true: np.ndarray, probabilities: np.ndarray) -> float | None
 
 
 def _reliability(true: np.ndarray, probabilities: np.ndarray) -> list[dict[str, Any]]:
-    """How often the most probable class is right, by its probability."""
+    """Accuracy of the most probable class, binned by its probability."""
     confidence = probabilities.max(-1).astype(np.float64)
     correct = probabilities.argmax(-1) == true
     edges = np.arange(BINS + 1) / BINS
@@ -90,7 +89,7 @@ def _reliability(true: np.ndarray, probabilities: np.ndarray) -> list[dict[str, 
 
 
 def _error(bins: list[dict[str, Any]]) -> float | None:
-    """Expected calibration error: how far accuracy is from confidence, over faces."""
+    """Expected calibration error: mean distance over faces between accuracy and confidence."""
     gaps = [b["faces"] * abs(b["accuracy"] - b["confidence"]) for b in bins if b["faces"]]
     return ratio(sum(gaps), sum(b["faces"] for b in bins))
 
@@ -107,9 +106,9 @@ def calibration(
 
     Returns:
       JSON: `ece`, the expected calibration error over 15 equal bins of the top probability; `nll`,
-      mean negative log likelihood of the true class, nats; `bins`, each `low` (exclusive), `high`,
-      `faces`, mean `confidence` and `accuracy`; `ece_scaled` and `nll_scaled` of `scaled`. Of no
-      face, or without `scaled`, null.
+      mean negative log-likelihood of the true class, nats; `bins`, each `low` (exclusive), `high`,
+      `faces`, mean `confidence` and `accuracy`; `ece_scaled` and `nll_scaled` for `scaled`. Values
+      are null without faces or without `scaled`.
 
     Raises:
       InputError: a probability is not finite.

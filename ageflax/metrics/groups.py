@@ -1,11 +1,11 @@
-"""The same figures for some of the faces: one gender's, one age class's."""
+"""Figures by group of faces: one gender, one age class."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ageflax.metrics.folds import ratio
+from ageflax.metrics.classification import ratio
 
 _OF_CLASSES = ("exact", "one_off")
 _OF_YEARS = ("mae", "cs5", "bias")
@@ -17,15 +17,15 @@ def groups(
     """Figures by group.
 
     Args:
-      values: figure to float[n], what each face adds to it, NaN where it does not count for it; see
+      values: figure to float[n], each face's contribution, NaN where it does not count; see
         Answers.per_face.
-      groupings: name of a grouping to int[n], the group of each face (negative is unknown), and the
+      groupings: name of a grouping to int[n], the group of each face (negative if unknown), and the
         groups' names.
 
     Returns:
-      JSON: grouping to group to `faces`, `exact` and, where `values` has them, `one_off`; `aged` (faces
-      whose age is known), `mae`, `cs5` and `bias`. A mean of nothing is null; a grouping in which no
-      face is known is left out.
+      JSON: grouping to group to `faces`, `exact` and, if in `values`, `one_off`; `aged` (faces of
+      known age), `mae`, `cs5` and `bias`. A mean over no faces is null; a grouping without a known
+      face is left out.
     """
     found = {}
     for grouping, (group, names) in groupings.items():
@@ -48,10 +48,10 @@ def _figures(values: Mapping[str, np.ndarray], mask: np.ndarray) -> dict[str, An
 
 
 def pooled_groups(parts: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
-    """Figures by group over all faces of several folds, from those of each fold.
+    """Figures by group over all faces of several folds, from the figures of each fold.
 
     Args:
-      parts: what `groups` returned for each; a grouping that one of them lacks has no face there.
+      parts: result of `groups` per fold; a grouping absent from a fold has no face there.
     """
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for grouping in dict.fromkeys(name for part in parts for name in part):

@@ -1,4 +1,4 @@
-"""Two models over the same faces: whether one is better, or was only lucky."""
+"""Paired comparison of two models over the same faces."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import numpy as np
 from ageflax.errors import InputError, one_line, shown
 from ageflax.metrics.answers import Answers
 from ageflax.metrics.bootstrap import intervals
-from ageflax.metrics.folds import ratio
+from ageflax.metrics.classification import ratio
 
 _COMPARED = ("exact", "one_off", "mae")
 
@@ -23,30 +23,29 @@ def paired(
 ) -> dict[str, Any]:
     """Compares two models face by face.
 
-    The interval of a difference is a bootstrap by person over the faces' own differences, so what
-    makes a face hard for both cancels out. Where it holds zero, neither model is shown to be better.
-    McNemar's test takes faces for independent, which photographs of one person are not: where persons
-    have many faces, the interval is the one to believe.
+    The interval of a difference comes from a bootstrap by subject over the faces' own differences, so
+    faces that are hard for both models cancel out. If it contains zero, neither model is shown to be
+    better. McNemar's test treats faces as independent, which photographs of one subject are not: if
+    subjects have many faces, trust the interval.
 
     Args:
       first: answers of one model.
-      second: of the other, over the same faces in any order.
-      common: compare the faces that both have, whatever else they have.
-      resamples: of the bootstrap.
-      seed: of its draws.
-      level: of the intervals.
+      second: answers of the other model, over the same faces in any order.
+      common: compare the faces that both have and ignore the others.
+      resamples: number of resamples of the bootstrap.
+      seed: random seed of the bootstrap.
+      level: confidence level of the intervals.
 
     Returns:
-      JSON: `faces` and `persons` compared; `left_out` with `common`, faces that only the `first` and
-      only the `second` has; `exact` and, of ordered classes, `one_off`: `first`, `second`,
-      `difference` (second - first), `interval` of it, `only_first` and `only_second` (faces that only
-      one has right) and `mcnemar_p`, the exact two-sided p-value of McNemar's test, null where they
-      are never right apart; where both estimate known ages `mae`: `first`, `second`, `difference`,
-      `interval`.
+      JSON: `faces` and `persons` compared; with `common`, `left_out`: faces that only the `first` or
+      only the `second` has; `exact` and, for ordered classes, `one_off`: `first`, `second`,
+      `difference` (second - first), its `interval`, `only_first` and `only_second` (faces that only
+      one has right) and `mcnemar_p`, the exact two-sided p-value of McNemar's test, null if there are
+      no such faces; if both estimate known ages `mae`: `first`, `second`, `difference`, `interval`.
 
     Raises:
       InputError: a key occurs twice, the faces differ (without `common`) or none is shared, or a face
-        has another person, true class or age in the one than in the other.
+        has another subject, true class or age in the second than in the first.
 
     References: McNemar, Psychometrika 1947; Dietterich, Neural Computation 1998.
     """
@@ -54,7 +53,7 @@ def paired(
     one, other = first.per_face(), second.per_face()
     names = [name for name in _COMPARED if name in one and name in other]
     differences = {name: other[name] - one[name] for name in names}
-    found = intervals(first.persons, differences, resamples=resamples, seed=seed, level=level)
+    found = intervals(first.subjects, differences, resamples=resamples, seed=seed, level=level)
     counted = np.any([~np.isnan(values) for values in differences.values()], axis=0)
     result: dict[str, Any] = {"faces": int(counted.sum()), "persons": found["persons"]}
     if common:
@@ -73,7 +72,7 @@ def paired(
 
 
 def _mcnemar(differences: np.ndarray) -> dict[str, Any]:
-    """Counts of faces that only one model has right, and how likely so uneven ones are by chance."""
+    """Counts of faces that only one model has right, and the p-value of their imbalance."""
     from scipy import stats  # late: most of a second of every command's start
 
     only_first, only_second = int((differences < 0).sum()), int((differences > 0).sum())
@@ -85,7 +84,7 @@ def _mcnemar(differences: np.ndarray) -> dict[str, Any]:
 def _aligned(
     first: Answers, second: Answers, *, common: bool
 ) -> tuple[Answers, Answers, dict[str, int]]:
-    """Both over the same faces in the order of their keys, and how many faces only one of them has."""
+    """Both over the same faces, sorted by key, and how many faces only one of them has."""
     orders = [_by_key(answers, word) for answers, word in ((first, "first"), (second, "second"))]
     keys = [
         np.asarray(answers.keys).astype(str)[order]
@@ -96,11 +95,11 @@ def _aligned(
     if any(map(len, alone)) and not common:
         example = next(str(only[0]) for only in alone if len(only))
         raise InputError(
-            f"the two have other faces: {len(alone[0])} are only in the first, {len(alone[1])} only in"
-            f" the second, such as {shown(example)}; {int(shared[0].sum())} are in both"
+            f"the faces differ: {len(alone[0])} are only in the first, {len(alone[1])} only in the"
+            f" second, such as {shown(example)}; {int(shared[0].sum())} are in both"
         )
     if not shared[0].any():
-        raise InputError("the two have no face in common")
+        raise InputError("no face in common")
     first, second = first.at(orders[0][shared[0]]), second.at(orders[1][shared[1]])
     _check_labels(first, second)
     return first, second, {"first": len(alone[0]), "second": len(alone[1])}
@@ -112,28 +111,31 @@ def _by_key(answers: Answers, word: str) -> np.ndarray:
     twice = np.flatnonzero(keys[order][1:] == keys[order][:-1])
     if len(twice):
         raise InputError(
-            f"{len(twice)} keys occur again in the {word}, such as {shown(str(keys[order][twice[0]]))}:"
-            " each face counts once"
+            f"{len(twice)} keys are repeated in the {word}, such as"
+            f" {shown(str(keys[order][twice[0]]))}; each face counts once"
         )
     return order
 
 
 def _check_labels(first: Answers, second: Answers) -> None:
-    """Raises InputError where the same face is labelled differently: then nothing compares."""
+    """Raises InputError if a face is labelled differently in the two."""
     pairs = [
         ("true class", first.true, second.true),
-        ("person", np.asarray(first.persons).astype(str), np.asarray(second.persons).astype(str)),
+        (
+            "subject",
+            np.asarray(first.subjects).astype(str),
+            np.asarray(second.subjects).astype(str),
+        ),
     ]
     if first.years_true is not None and second.years_true is not None:
         pairs.append(("age", first.years_true, second.years_true))
     for label, one, other in pairs:
-        # Not equal to itself is NaN: an age that neither knows is no difference.
+        # NaN is unequal to itself: an age unknown to both is no difference.
         differing = np.flatnonzero((one != other) & ((one == one) | (other == other)))
         if len(differing):
             row = differing[0]
             raise InputError(
-                f"{len(differing)} of {len(first)} faces have another {label} in the second than in"
-                f" the first, such as {shown(str(first.keys[row]))}: {one_line(str(one[row]), 200)} and"
-                f" {one_line(str(other[row]), 200)}; compare runs on the same data under the"
-                " same label policy"
+                f"{len(differing)} of {len(first)} faces have a different {label} in the second than"
+                f" in the first, such as {shown(str(first.keys[row]))}: {one_line(str(one[row]), 200)}"
+                f" and {one_line(str(other[row]), 200)}; compare runs on the same data and label policy"
             )

@@ -4,13 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from ageflax.metrics.classification import check_numbers
-from ageflax.metrics.folds import ratio
+from ageflax.metrics.classification import check_numbers, ratio
 
-# First and last whole year of the bands in which errors of age are also given: children and the old
-# are who such models get wrong.
+# First and last whole year of the bands of age for which errors are also given: models err most on
+# children and the old.
 AGE_BANDS = ((0, 5), (6, 12), (13, 17), (18, 29), (30, 44), (45, 59), (60, 74), (75, 130))
-ADULT = 18  # from this many years on
+ADULT = 18  # years
 _TOLERANCES = range(11)
 
 
@@ -18,15 +17,15 @@ def years(ages: np.ndarray, estimated: np.ndarray) -> dict[str, Any]:
     """Errors in years: mean absolute error, and CS@k, the share within k years.
 
     Args:
-      ages: float[n], years; faces of NaN are left out.
-      estimated: float[n], years.
+      ages: float[n], true ages in years; faces of NaN are left out.
+      estimated: float[n], estimated ages in years.
 
     Returns:
-      JSON: `faces`, `mae`, `cs5`; `mae_floor` and `cs5_floor`, what the best constant answer scores on
-      these very faces; `bias`, the mean of estimated - true; `cs`, the share within 0 to 10 years;
-      `adulthood`, how many `minors` are estimated at 18 or more (`false_adult`) and how many `adults`
-      below it (`false_minor`), as shares of theirs; and `bands`, per age band `faces`, `mae`, `cs5`
-      and `bias`. A mean of nothing is null.
+      JSON: `faces`, `mae`, `cs5`; `mae_floor` and `cs5_floor`, the scores of the best constant answer
+      on these faces; `bias`, the mean of estimated - true; `cs`, the shares within 0 to 10 years;
+      `adulthood`, the share of `minors` estimated at 18 or more (`false_adult`) and of `adults` below
+      18 (`false_minor`); and `bands`, per age band `faces`, `mae`, `cs5` and `bias`. A mean over no
+      faces is null.
 
     Raises:
       InputError: an estimate is not finite.
@@ -70,7 +69,7 @@ def _adulthood(true: np.ndarray, estimated: np.ndarray) -> dict[str, Any]:
 
 
 def _best_constant(true: np.ndarray, within: float) -> float | None:
-    """Largest share of values within so much of one and the same answer."""
+    """Largest share of values within this distance of one constant answer."""
     ordered = np.sort(true)
     ends = np.searchsorted(ordered, ordered + 2 * within, side="right")
     return ratio((ends - np.arange(len(ordered))).max(initial=0), len(ordered))

@@ -1,4 +1,4 @@
-"""Objectives by hand, and what holds for all of them: distributions, unknown labels, large scores."""
+"""Objectives against values by hand; and for all of them distributions, unknown labels, large scores."""
 
 import functools
 
@@ -17,7 +17,7 @@ LN2, LN3 = float(np.log(2.0)), float(np.log(3.0))
 DISTRIBUTIONS: dict[str, Objective] = {
     "cross_entropy": losses.CrossEntropy(8),
     "smoothed": losses.CrossEntropy(8, smoothing=0.1),
-    "label_distribution": losses.LabelDistribution(8, deviation=1.5),
+    "label_distribution": losses.LabelDistribution(8, sigma=1.5),
     "mean_variance": losses.MeanVariance(8),
     "coral": losses.Coral(8),
     "corn": losses.Corn(8),
@@ -65,16 +65,16 @@ def test_years_are_of_the_nearest_class(years: float, index: int) -> None:
 
 
 def test_label_distribution() -> None:
-    # A deviation whose normal falls to a half at one class away: 1/4, 1/2, 1/4 about class 1.
-    objective = losses.LabelDistribution(3, deviation=(1 / (2 * LN2)) ** 0.5)
+    # With this sigma the normal halves one class away: 1/4, 1/2, 1/4 around class 1.
+    objective = losses.LabelDistribution(3, sigma=(1 / (2 * LN2)) ** 0.5)
     _check(objective, [0.0, LN2, 0.0], 1.0, 0.0)
     # Against thirds: ln 3 less the target's entropy, 3/2 ln 2.
     _check(objective, [5.0, 5.0, 5.0], 1.0, LN3 - 1.5 * LN2)
-    # About 0 it is 1 : 1/2 : 1/16 of the three classes; about 1/2 the first two are equal, and the
-    # third is 2^-2.25 / 2^-0.25 = 1/4 of them.
+    # Around 0 the three classes are 1 : 1/2 : 1/16; around 1/2 the first two are equal, and the third
+    # is 2^-2.25 / 2^-0.25 = 1/4 of them.
     _check(objective, [0.0, -LN2, -4 * LN2], 0.0, 0.0)
     _check(objective, [0.0, 0.0, -2 * LN2], 0.5, 0.0)
-    # Beyond the last class it is as at the last.
+    # Beyond the last class the target is that of the last.
     _check(objective, [-4 * LN2, -LN2, 0.0], 7.0, 0.0)
 
 
@@ -96,7 +96,7 @@ def test_coral() -> None:
     _check(losses.Coral(3), scores, 2, ln43 + LN3)
     found = losses.Coral(3).probabilities(jnp.array([scores]))
     np.testing.assert_allclose(found, [[1 / 4, 5 / 12, 1 / 3]], 1e-6)
-    # Thresholds out of order: P(y > 1) = 3/4 is taken to be P(y > 0) = 1/3.
+    # Thresholds out of order: P(y > 1) = 3/4 is lowered to P(y > 0) = 1/3.
     found = losses.Coral(3).probabilities(jnp.array([[-LN2, LN3]]))
     np.testing.assert_allclose(found, [[2 / 3, 0, 1 / 3]], 1e-6)
 
@@ -137,7 +137,7 @@ def test_estimates_are_in_years_and_their_losses_in_tens() -> None:
         losses.Absolute(101).probabilities(jnp.array([[3.5], [-0.5]])), [[35.0], [-5.0]]
     )
     _check(losses.Absolute(101), [3.5], 31.0, 0.4)
-    # Nobody is clipped to 100 years.
+    # Not clipped to 100 years.
     _check(losses.Absolute(101), [10.0], 104.5, 0.45)
     huber = losses.Huber(101, delta=2.0)
     _check(huber, [3.5], 34.0, 0.05)
@@ -147,31 +147,31 @@ def test_estimates_are_in_years_and_their_losses_in_tens() -> None:
 
 def test_gaussian() -> None:
     objective = losses.Gaussian(101)
-    # Mean 30 and deviation 10 years, at the mean, two deviations off and beyond the last class.
+    # Mean 30 and sigma 10 years: at the mean, two sigma off, and beyond the last class.
     at_mean = 0.5 * np.log(2 * np.pi) + np.log(10.0)
     _check(objective, [3.0, 0.0], 30.0, at_mean)
     _check(objective, [3.0, 0.0], 50.0, at_mean + 2.0)
     _check(objective, [3.0, 0.0], 110.0, at_mean + 32.0)
     assert objective.initial_bias == pytest.approx((3.5, np.log(2.25)))
-    # The bin of 30 years reaches half a deviation of one year to each side, the next 3/2, then 5/2.
+    # With sigma one year, the bin of 30 years reaches half a sigma to each side, the next 3/2, then 5/2.
     found = np.asarray(objective.probabilities(jnp.array([[3.0, 2 * np.log(0.1)]], jnp.float32)))
     masses = [0.0605975, 0.2417303, 0.3829249, 0.2417303, 0.0605975]
     np.testing.assert_allclose(found[0, 28:33], masses, atol=1e-6)
-    # The last bin holds all that lies above, the first all below.
+    # The last bin holds everything above, the first everything below.
     for mean, years in ((13.0, 100), (-2.0, 0)):
         ends = objective.probabilities(jnp.array([[mean, -2.0]], jnp.float32))
         assert float(ends[0, years]) == pytest.approx(1.0)
 
 
-def test_gaussians_deviation_is_held_but_finds_its_way_back() -> None:
+def test_gaussians_sigma_is_clipped_but_finds_its_way_back() -> None:
     objective, labels = losses.Gaussian(101), jnp.array([30.0, 30.0], jnp.float32)
     scores = jnp.array([[3.5, -20.0], [3.5, 20.0]], jnp.float32)
     loss, gradient = jax.value_and_grad(lambda x: objective.loss(x, labels).sum())(scores)
     expected = [0.5 * (np.log(2 * np.pi * s**2) + (5 / s) ** 2) for s in (1.0, 50.0)]
     assert float(loss) == pytest.approx(sum(expected), rel=1e-5)
-    # An error of five deviations asks for a larger one, of a tenth for a smaller.
+    # An error of five sigma asks for a larger sigma, one of a tenth for a smaller.
     np.testing.assert_allclose(gradient[:, 1], [0.5 * (1 - 25), 0.5 * (1 - 0.01)], 1e-5)
-    # Never negative: a trainable balance would then have no minimum.
+    # Not negative: a trainable balance would have no minimum.
     assert float(objective.loss(jnp.array([[3.0, -20.0]]), labels[:1])[0]) > 0.9
 
 
@@ -220,7 +220,7 @@ def _compiled(name: str):
 
 
 def _run(name: str, scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Gradient of the losses' sum, losses, probabilities."""
+    """Gradient of the summed losses, the losses, and the probabilities."""
     return tuple(np.asarray(x) for x in _compiled(name)(scores, labels))
 
 
@@ -278,7 +278,7 @@ def test_of_confident_scores_the_right_label_costs_least(name: str) -> None:
     labels = np.arange(8, dtype=np.float32)
     _, loss, found = _run(name, np.tile(scores, (8, 1)), labels)
     assert loss.argmin() == right
-    # One loss for one label, and it grows with the distance.
+    # The loss grows with the distance from the right label.
     assert (np.diff(loss[: right + 1]) < 0).all()
     assert (np.diff(loss[right:]) > 0).all()
     estimate = np.asarray(losses.expected(jnp.asarray(found)))

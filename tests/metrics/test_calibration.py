@@ -73,7 +73,7 @@ def test_of_no_face_everything_is_null_and_of_one_it_is_defined():
 
 
 def test_the_temperature_of_overconfident_answers_is_found():
-    # Labels drawn from softmax(s); the model says softmax(s * 3), so that 3 makes it right.
+    # Labels drawn from softmax(s); the model gives softmax(s * 3), so the temperature is 3.
     rng = np.random.default_rng(0)
     scores = rng.normal(size=(20_000, 5))
     honest = metrics.tempered(np.exp(scores), 1.0)
@@ -116,7 +116,7 @@ def test_faces_told_without_a_mistake_and_certain_zeros_give_a_finite_temperatur
     surest = metrics.fit_temperature(true, np.eye(2)[true])
     assert surest is not None
     assert 0.05 <= surest < 1.0
-    # Always wrong, and certain of it: as unsure as it gets.
+    # Always wrong with certainty: the largest temperature.
     assert metrics.fit_temperature(true, np.eye(2)[1 - true]) == pytest.approx(20.0, rel=1e-3)
 
 

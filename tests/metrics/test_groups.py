@@ -10,7 +10,7 @@ UNKNOWN = np.nan
 def answers() -> Answers:
     return Answers(
         keys=np.array(list("abcdef"), object),
-        persons=np.array(list("uuvwxy"), object),
+        subjects=np.array(list("uuvwxy"), object),
         true=np.array([0, 1, 2, 3, -1, 3]),
         predicted=np.array([0, 2, 2, 0, 1, 3]),
         years_true=np.array([1.0, 5.0, 10.0, UNKNOWN, 20.0, UNKNOWN]),
@@ -51,7 +51,7 @@ def test_a_grouping_that_is_unknown_of_all_faces_is_left_out():
 
 def test_without_ages_and_order_there_are_neither_errors_nor_neighbours():
     plain = Answers(
-        keys=np.array(["a"]), persons=np.array(["u"]), true=np.array([1]), predicted=np.array([0]),
+        keys=np.array(["a"]), subjects=np.array(["u"]), true=np.array([1]), predicted=np.array([0]),
         ordered=False,
     )  # fmt: skip
     grouping = {"age": (np.array([0]), ("0-2",))}
@@ -65,7 +65,7 @@ def test_folds_pooled_are_all_faces_at_once(cut):
     rng = np.random.default_rng(cut)
     group = rng.integers(-1, 3, 40)
     everyone = Answers(
-        keys=np.arange(40).astype(str), persons=np.arange(40), true=rng.integers(-1, 4, 40),
+        keys=np.arange(40).astype(str), subjects=np.arange(40), true=rng.integers(-1, 4, 40),
         predicted=rng.integers(0, 4, 40),
         years_true=np.where(rng.random(40) < 0.7, rng.integers(0, 90, 40), UNKNOWN),
         years_predicted=rng.uniform(0, 90, 40),
@@ -90,7 +90,7 @@ def test_pooling_nothing_gives_nothing():
 def test_answers_of_a_fold_without_ages_join_as_unknown():
     known = answers()
     unknown = Answers(
-        keys=np.array(["z"], object), persons=np.array(["t"], object), true=np.array([1]),
+        keys=np.array(["z"], object), subjects=np.array(["t"], object), true=np.array([1]),
         predicted=np.array([1]),
     )  # fmt: skip
     both = metrics.joined([known, unknown])

@@ -9,11 +9,11 @@ from ageflax.metrics import Answers
 
 
 def answers(right: list[bool], **more) -> Answers:
-    """Faces of class 1, a person each, right or two classes off."""
+    """Faces of class 1, one per subject, right or two classes off."""
     count = len(right)
     given = {
         "keys": np.array([f"face {k}" for k in range(count)], object),
-        "persons": np.array([f"person {k}" for k in range(count)], object),
+        "subjects": np.array([f"subject {k}" for k in range(count)], object),
         "true": np.ones(count, int),
         "predicted": np.where(right, 1, 3),
     }
@@ -80,11 +80,11 @@ def test_a_difference_is_surer_than_its_parts_where_faces_are_hard_for_both():
     assert alone[1] - alone[0] > 2 * (found["interval"][1] - found["interval"][0])
 
 
-def test_one_persons_many_faces_are_no_evidence():
+def test_one_subjects_many_faces_are_no_evidence():
     first, second = discordant(0, 30, both=0)
     one = np.array(["a"] * 30)
     found = metrics.paired(
-        dataclasses.replace(first, persons=one), dataclasses.replace(second, persons=one)
+        dataclasses.replace(first, subjects=one), dataclasses.replace(second, subjects=one)
     )
     assert found["persons"] == 1
     assert found["exact"]["interval"] == [None, None]
@@ -93,8 +93,8 @@ def test_one_persons_many_faces_are_no_evidence():
 
 def test_the_order_of_either_changes_nothing():
     rng = np.random.default_rng(1)
-    first = answers((rng.random(60) < 0.5).tolist(), persons=np.arange(60) // 3)
-    second = answers((rng.random(60) < 0.6).tolist(), persons=np.arange(60) // 3)
+    first = answers((rng.random(60) < 0.5).tolist(), subjects=np.arange(60) // 3)
+    second = answers((rng.random(60) < 0.6).tolist(), subjects=np.arange(60) // 3)
     found = metrics.paired(first, second)
     shuffled = (part.at(rng.permutation(60)) for part in (first, second))
     assert metrics.paired(*shuffled) == found
@@ -146,7 +146,7 @@ def test_other_faces_are_refused_or_counted_where_the_common_ones_will_do():
     ("change", "label"),
     [
         ({"true": np.array([1, 1, 0, 1])}, "true class"),
-        ({"persons": np.array(["person 0", "person 1", "x", "person 3"], object)}, "person"),
+        ({"subjects": np.array(["subject 0", "subject 1", "x", "subject 3"], object)}, "subject"),
         ({"years_true": np.array([1.0, np.nan, 2.0, 4.0])}, "age"),
         ({"years_true": np.array([1.0, np.nan, np.nan, 4.0])}, "age"),
     ],
@@ -157,7 +157,9 @@ def test_other_labels_are_refused(change, label):
         "years_predicted": np.zeros(4),
     }
     first = answers([True] * 4, **years)
-    message = f"1 of 4 faces have another {label} in the second than in the first, such as 'face 2'"
+    message = (
+        f"1 of 4 faces have a different {label} in the second than in the first, such as 'face 2'"
+    )
     with pytest.raises(InputError, match=message):
         metrics.paired(first, dataclasses.replace(first, **change))
     assert metrics.paired(first, first)["exact"]["difference"] == 0.0
@@ -165,5 +167,5 @@ def test_other_labels_are_refused(change, label):
 
 def test_a_key_that_occurs_twice_is_refused():
     first = answers([True, True, True], keys=np.array(["a", "b", "a"], object))
-    with pytest.raises(InputError, match="1 keys occur again in the first, such as 'a'"):
+    with pytest.raises(InputError, match="1 keys are repeated in the first, such as 'a'"):
         metrics.paired(first, first)

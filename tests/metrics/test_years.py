@@ -25,7 +25,7 @@ def test_years_leave_unknown_ages_out():
 def test_the_floors_of_years_are_those_of_the_best_constant_answer():
     ages = np.array([1.0, 4.0, 11.0, 12.0, 70.0])
     figures = metrics.years(ages, np.zeros(5))
-    # The median is best for the mean error; any answer from 6 to 6 has four within five years of it.
+    # The median is best for the mean error; the answer 6 alone has four within five years.
     assert figures["mae_floor"] == (10 + 7 + 0 + 1 + 59) / 5
     constants = np.arange(0, 100, 0.25)
     assert figures["cs5_floor"] == max((abs(ages - c) <= 5).mean() for c in constants)

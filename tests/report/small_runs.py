@@ -1,4 +1,4 @@
-"""Runs of a handful of faces, each face's answer written out."""
+"""Runs of a handful of faces with given answers."""
 
 import csv
 import io
@@ -27,7 +27,7 @@ def write_fold(
     log: str | None = None,
     **protocol: Any,
 ) -> None:
-    """A finished fold: the faces' classes (None is no label) and probabilities per task."""
+    """Writes a finished fold from the faces' classes (None: no label) and probabilities per task."""
     directory = workdir / f"fold_{fold}"
     directory.mkdir(parents=True)
     count = len(next(iter(truth.values())))
@@ -35,9 +35,9 @@ def write_fold(
     tasks = {}
     for task, classes in truth.items():
         known = np.array([c is not None for c in classes])
-        tasks[task] = metrics.classification(
+        tasks[task] = metrics.accuracies(
             np.array([c for c in classes if c is not None], int),
-            probabilities[task][known],
+            probabilities[task][known].argmax(-1),
             labels.class_names(task),
             ordered=task == "age",
         )
@@ -85,7 +85,7 @@ def finish(
     edition: str = "server",
     config: dict[str, Any] | None = None,
 ) -> None:
-    """summary.json of the folds written, as an older version did, and config.json where given."""
+    """Writes summary.json of the folds, as an older version did, and config.json if given."""
     paths = sorted(workdir.glob("fold_*/result.json"))
     results = [json.loads(path.read_text()) for path in paths]
     figures = {
