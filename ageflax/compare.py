@@ -1,13 +1,17 @@
-"""Compares runs over the same test faces on one page: is one better, or was it only lucky?
+"""Compares runs over the same test faces on one page: is one better, or is the difference chance?
 
-Figures with their intervals, differences between pairs of runs with a paired bootstrap by person and
-McNemar's test, learning curves, groups of people side by side, and what sets the recipes apart.
+Shows figures with their intervals, differences between pairs of runs with a paired bootstrap over
+subjects and McNemar's test, learning curves, groups of people side by side, and the keys in which the
+recipes differ.
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from ageflax.runtime import command_line
 
 _EPILOG = """\
 A RUN is a workdir of ageflax.main. Unfinished runs are compared over the folds that both have. FILE.json
@@ -16,44 +20,38 @@ Exit codes: 0 done, 2 bad input, 1 failed, 130 interrupted."""
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m ageflax.compare",
-        description=__doc__,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_line.parser("ageflax.compare", __doc__, _EPILOG)
     parser.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="two or more workdirs")
     parser.add_argument(
-        "--names", metavar="A,B", help="how the runs are called (default: as their folders)"
+        "--names", metavar="A,B", help="names of the runs on the page (default: their folders')"
     )
     parser.add_argument(
-        "--output", metavar="FILE.html", type=Path, required=True, help="the page to write"
+        "--output", metavar="FILE.html", type=Path, required=True, help="page to write"
     )
     parser.add_argument(
         "--common",
         action="store_true",
-        help="compare the faces that both runs have, where their faces or label policies differ",
+        help="compare the faces that both runs have if their faces or label policies differ",
     )
     return parser
 
 
 def write(
     runs: Sequence[Path], output: Path, *, names: Sequence[str] | None = None, common: bool = False
-) -> dict:
+) -> dict[str, Any]:
     """Writes the page and, beside it, the JSON.
 
     Args:
-      runs: workdirs of two or more.
-      output: ends in .html; its folder is made.
-      names: of the runs; without, as their folders.
+      runs: two or more workdirs.
+      output: page to write, ending in .html; its folder is made if absent.
+      names: names of the runs; by default those of their folders.
       common: see ageflax.report.comparison.compare.
 
     Returns:
       The JSON's content.
 
     Raises:
-      InputError: the runs do not compare, or the page cannot be written there.
+      InputError: the runs are not comparable, or the page cannot be written there.
       RunError: a predictions.csv is damaged.
     """
     from ageflax import report
@@ -84,12 +82,10 @@ def _run(runs: Sequence[Path], names: str | None, output: Path, *, common: bool)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    from ageflax.runtime import command_line
-
-    words = _parser().parse_args(arguments)
+    options = _parser().parse_args(arguments)
     return command_line.run(
         "ageflax.compare",
-        lambda: _run(words.runs, words.names, words.output, common=words.common),
+        lambda: _run(options.runs, options.names, options.output, common=options.common),
     )
 
 

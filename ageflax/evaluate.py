@@ -5,20 +5,21 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ageflax.runtime import huge_pages
+from ageflax.runtime import command_line, huge_pages
 
 _EPILOG = """\
-MODEL is a bundle, a run's fold_K, a whole run, an .onnx file that this project exported, or a bundle on
-the Hugging Face hub, hf://OWNER/NAME[@REVISION]. On the data it was trained on, only the fold that was
-kept from it is tested; of a whole run, each fold by its own model. On other data a run's models answer
-together, their probabilities averaged.
+MODEL is a bundle, a run's fold_K, a whole run, an .onnx file exported by ageflax.export, or a bundle on
+the Hugging Face hub, hf://OWNER/NAME[@REVISION]. On the data that it was trained on, a fold's model is
+tested on its held-out fold only, and a whole run on each fold by that fold's model. On other data the
+models of a run answer together: their probabilities are averaged.
 
---config.data.name=NAME        dataset to test on (default: the one it was trained on)
---config.data.dir=DIR          where datasets lie; --config.data.manual_dir=DIR: archives to build from
---config.data.label_policy=P   how raw age labels become the model's age groups (default: its own)
---config.data.most_frontal=N   test the N faces of the highest score
---config.fold=K, .folds=(..)   folds to test (default: each that the model has not seen)
---config.eval.crops=C          center, mirror or ten (default: the model's own)
+--config.data.name=NAME        dataset to test on (default: the model's training data)
+--config.data.dir=DIR          folder of built datasets
+--config.data.manual_dir=DIR   folder of downloaded archives to build from
+--config.data.label_policy=P   how raw age labels become the model's age groups (default: the model's)
+--config.data.most_frontal=N   number of faces tested, highest face_score first
+--config.fold=K, .folds=(..)   folds to test (default: all that the model has not seen)
+--config.eval.crops=C          center, mirror or ten (default: the model's)
 --config.eval.batch_size=N, --config.data.placement=P, --config.data.workers=N
 
 Writes DIR/predictions.csv and, last, DIR/result.json; an earlier result there is replaced.
@@ -26,19 +27,13 @@ Exit codes: 0 done, 2 bad input, 1 failed run, 130 interrupted."""
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m ageflax.evaluate",
-        description=__doc__,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_line.parser("ageflax.evaluate", __doc__, _EPILOG)
     parser.add_argument("--model", metavar="MODEL", required=True, help="runs/levi/fold_0, ...")
     parser.add_argument(
         "--output",
         metavar="DIR",
         type=Path,
-        help="where results go (default: runs/evaluate/MODEL_on_DATASET)",
+        help="folder of results (default: runs/evaluate/MODEL_on_DATASET)",
     )
     return parser
 
@@ -64,12 +59,10 @@ def _run(model: str, output: Path | None, overrides: Sequence[str], words: Seque
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    from ageflax.runtime import command_line
-
     words = sys.argv[1:] if arguments is None else list(arguments)
-    known, overrides = _parser().parse_known_args(words)
+    options, overrides = _parser().parse_known_args(words)
     return command_line.run(
-        "ageflax.evaluate", lambda: _run(known.model, known.output, overrides, words)
+        "ageflax.evaluate", lambda: _run(options.model, options.output, overrides, words)
     )
 
 

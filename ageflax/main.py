@@ -6,62 +6,64 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from ageflax.runtime import huge_pages
+from ageflax.runtime import command_line, huge_pages, preemption
 
 _EPILOG = """\
-Any key of the config can be set: --config.KEY=VALUE, such as --config.data.batch_size=64 or
---config.fold=3; ageflax/config/schema.py lists them all. The same command again continues where it
-stopped; a finished fold is not redone. SIGTERM saves and ends within 30 seconds.
-Of several hosts each starts the same command, on a workdir that all see, with --distributed or with the
-three flags that say who it is; one that dies ends the others within two minutes.
-Exit codes: 0 done, 2 bad input, 1 failed run, 130 interrupted, 143 told to stop by SIGTERM (go on with
-the same command)."""
+The same command again resumes where it stopped; a finished fold is not redone. SIGTERM saves and ends
+within 30 seconds. On several hosts start the same command on each, on a workdir that all of them see,
+with --distributed or with the three options that place the process; if one dies, the others end within
+two minutes.
+Exit codes: 0 done, 2 bad input, 1 failed run, 130 interrupted, 143 stopped by SIGTERM (the same command
+resumes)."""
+
+
+def _epilog() -> str:
+    from ageflax import config
+
+    return f"{_EPILOG}\n\n{config.help_text()}"
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m ageflax.main",
-        description=__doc__,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_line.parser("ageflax.main", __doc__, _epilog)
     parser.add_argument(
         "--config", metavar="FILE", required=True, help="configs/quickstart.py, ..."
     )
     parser.add_argument(
-        "--workdir", metavar="DIR", type=Path, help="where results go (default: runs/CONFIG)"
+        "--workdir", metavar="DIR", type=Path, help="folder of results (default: runs/CONFIG)"
     )
-    several = parser.add_argument_group("one process of several, one a host")
+    several = parser.add_argument_group("one process of several, one per host")
     several.add_argument(
         "--distributed",
         action="store_true",
-        help="ask the cluster who they are: TPU pod, Slurm, Kubernetes, Open MPI",
+        help="detect the processes from the cluster environment: TPU pod, Slurm, Kubernetes, Open MPI",
     )
-    several.add_argument("--coordinator_address", metavar="HOST:PORT", help="of process 0")
-    several.add_argument("--num_processes", metavar="N", type=int, help="how many there are")
-    several.add_argument("--process_id", metavar="K", type=int, help="which this is, from 0")
+    several.add_argument("--coordinator_address", metavar="HOST:PORT", help="address of process 0")
+    several.add_argument("--num_processes", metavar="N", type=int, help="number of processes")
+    several.add_argument(
+        "--process_id", metavar="K", type=int, help="number of this process, from 0"
+    )
     return parser
 
 
-def _run(words: argparse.Namespace, overrides: Sequence[str], command: Sequence[str]) -> None:
+def _run(options: argparse.Namespace, overrides: Sequence[str], command: Sequence[str]) -> None:
     # Imported late: --help, and a misspelt key, should not wait for JAX.
     from ageflax import config as configuration
 
-    config = configuration.load(words.config, overrides)
-    workdir = words.workdir or Path("runs") / Path(words.config).stem
+    config = configuration.load(options.config, overrides)
+    workdir = options.workdir or Path("runs") / Path(options.config).stem
 
     from ageflax import report
     from ageflax.report import table
     from ageflax.runtime import compilation_cache, hosts, progress
-    from ageflax.training import cross_validation
+    from ageflax.training import checkpoints, cross_validation
 
     compilation_cache.enable()
+    checkpoints.skip_byte_counts()
     place = hosts.placing(
-        words.coordinator_address,
-        words.num_processes,
-        words.process_id,
-        distributed=words.distributed,
+        options.coordinator_address,
+        options.num_processes,
+        options.process_id,
+        distributed=options.distributed,
     )
     with hosts.joined(place):
         if not hosts.writer():
@@ -75,25 +77,22 @@ def _run(words: argparse.Namespace, overrides: Sequence[str], command: Sequence[
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    from ageflax.runtime import command_line as command
-    from ageflax.runtime import preemption
-
     words = sys.argv[1:] if arguments is None else list(arguments)
-    known, overrides = _parser().parse_known_args(words)
+    options, overrides = _parser().parse_known_args(words)
 
-    def listened() -> None:
+    def listening() -> None:
         with preemption.listening():
-            _run(known, overrides, ["python", "-m", "ageflax.main", *words])
+            _run(options, overrides, ["python", "-m", "ageflax.main", *words])
 
-    code = command.FAILED
+    code = command_line.FAILED
     try:
-        code = command.run(
+        code = command_line.run(
             "ageflax.main",
-            listened,
-            interrupted="interrupted; the same command goes on from the last checkpoint",
+            listening,
+            interrupted="interrupted; the same command resumes from the last checkpoint",
         )
     except Exception:
-        traceback.print_exc()  # a mistake of ours; of several processes none is to wait for it
+        traceback.print_exc()  # a bug; the other processes of the run must not wait for this one
     if code and "jax" in sys.modules:
         from ageflax.runtime import hosts
 

@@ -1,7 +1,7 @@
-"""Finds what makes a dataset's figures false: the same picture in two folds or of two people.
+"""Finds flaws in a dataset that make its figures wrong: one picture in two folds or of two subjects.
 
-Every image of a built dataset is looked at. Told are those that are unreadable, all zero, flat or of a
-single pixel, and pairs of pictures, equal or nearly so, that cross folds or persons.
+Reads every image of a built dataset and lists images that are unreadable, all zero, flat or a single
+pixel, and pairs of equal or nearly equal pictures across folds or subjects.
 """
 
 import argparse
@@ -9,52 +9,50 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ageflax.runtime import command_line
+
 _EPILOG = """\
-Writes into FOLDER, where it is named: wash_report.json (counts), rejected.csv (useless images) and
-pairs.csv. Mirrored, rotated and newly cropped copies are not found. The dataset is left as it is.
+Given FOLDER, writes wash_report.json (counts), rejected.csv (useless images) and pairs.csv there.
+Mirrored, rotated and newly cropped copies are not found. The dataset is left unchanged.
 Exit codes: 0 done, whatever was found, 2 bad input, 1 failed run, 130 interrupted."""
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m ageflax.wash",
-        description=__doc__,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_line.parser("ageflax.wash", __doc__, _EPILOG)
     parser.add_argument(
         "--data.name",
         dest="name",
         metavar="NAME",
         required=True,
-        help="builder[/config], such as adience/aligned",
+        help="dataset, builder[/config], such as adience/aligned",
     )
     parser.add_argument(
-        "--data.dir", dest="directory", metavar="DIR", default="", help="where datasets lie"
+        "--data.dir", dest="directory", metavar="DIR", default="", help="folder of built datasets"
     )
     parser.add_argument(
         "--distance",
         metavar="N",
         default="4",
-        help="bits of 64 in which the hashes of near duplicates may differ, 0 to 15 (default: 4)",
+        help="largest difference of near duplicates' hashes in bits of 64, 0 to 15 (default: 4)",
     )
-    parser.add_argument("--output", metavar="FOLDER", type=Path, help="where lists are written")
+    parser.add_argument(
+        "--output", metavar="FOLDER", type=Path, help="folder of the lists to write"
+    )
     return parser
 
 
 def _summary(report: dict) -> str:
-    """The counts of a report as lines of text."""
+    """Formats the counts of a report as lines of text."""
     unusable = ", ".join(f"{n:,} {reason}" for reason, n in report["unusable"].items()) or "none"
     lines = [
         f"{report['dataset']}: {report['faces']:,} faces",
         f"useless images: {unusable}",
         f"pictures that occur more than once: {report['groups_of_identical_images']:,}",
-        "pairs across folds or persons:",
+        "pairs across folds or subjects:",
     ]
     lines += [
         f"  {kind}: {counts['pairs']:,} ({counts['across_folds']:,} across folds, "
-        f"{counts['across_subjects']:,} across persons, "
+        f"{counts['across_subjects']:,} across subjects, "
         f"{counts['with_different_labels']:,} with different labels)"
         for kind, counts in report["pairs"].items()
     ]
@@ -63,15 +61,13 @@ def _summary(report: dict) -> str:
 
 def _run(name: str, directory: str, distance: str, output: Path | None) -> None:
     from ageflax.errors import InputError
+    from ageflax.runtime import files
 
-    # Checked before anything is imported or read: what is misspelt is told at once.
+    # Checked first: a misspelt option is reported before anything is imported or read.
     if not (distance.isascii() and distance.isdigit() and int(distance) <= 15):
         raise InputError(f"--distance={distance}: expected a whole number from 0 to 15")
     if output is not None:
-        try:
-            output.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"--output={output}: cannot be written: {error.strerror}") from error
+        files.make_writable(output, "--output")
 
     # Imported late: --help should not wait for TFDS.
     from ageflax.data.building import find
@@ -79,7 +75,7 @@ def _run(name: str, directory: str, distance: str, output: Path | None) -> None:
     from ageflax.runtime.progress import Progress, say
 
     dataset = find.open_built(name, directory=directory)
-    with Progress(len(dataset), unit="face", label="looking") as progress:
+    with Progress(len(dataset), unit="face", label="reading") as progress:
         found = leaks.find(dataset, distance=int(distance), progress=progress.update)
     print(_summary(found.as_json()))
     if output is not None:
@@ -89,11 +85,10 @@ def _run(name: str, directory: str, distance: str, output: Path | None) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    from ageflax.runtime import command_line
-
-    words = _parser().parse_args(arguments)
+    options = _parser().parse_args(arguments)
     return command_line.run(
-        "ageflax.wash", lambda: _run(words.name, words.directory, words.distance, words.output)
+        "ageflax.wash",
+        lambda: _run(options.name, options.directory, options.distance, options.output),
     )
 
 

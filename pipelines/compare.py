@@ -1,16 +1,17 @@
-"""From archives to a page that compares configs: dataset, quality report, folds, tables, one page.
+"""Compares configs, from the archives to one page: dataset, quality report, folds, tables, comparison.
 
-The same as pipelines.cross_validate, with a quality report of each dataset before the folds and
+Does what pipelines.cross_validate does, with a quality report of each dataset before the folds and
 DIR/compare.html after them.
 """
 
 import sys
 from collections.abc import Sequence
 
+from ageflax.runtime import command_line
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    from ageflax.runtime import command_line
     from pipelines import cross_validate
 
     words = sys.argv[1:] if arguments is None else list(arguments)
@@ -20,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         lambda: cross_validate.run(
             known, common, ["python", "-m", "pipelines.compare", *words], compare=True
         ),
-        interrupted="interrupted, nothing runs on; the same command goes on",
+        interrupted="interrupted, no process is left; the same command resumes",
     )
 
 

@@ -1,7 +1,7 @@
-"""Cross-validates configs, N folds at a time; goes on where it was stopped, however it was stopped.
+"""Cross-validates configs, N folds at a time, and resumes wherever and however it was stopped.
 
-A fold that failed is tried again and does not stop the others; a fold that is done, with the same code,
-config and data, is never done twice.
+A failed fold is retried and does not stop the others; a fold that is done, with the same code, config
+and data, is never done twice.
 """
 
 import argparse
@@ -11,64 +11,66 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ageflax.errors import InputError, RunError
+from ageflax.runtime import command_line
 
 _EPILOG = """\
-DIR/NAME-FINGERPRINT/ is a run as ageflax.main leaves it; a change of code, config or data is another
-folder. DIR/pipeline.json tells where each fold stands, DIR/logs/ what it printed. Datasets are built in
-DIR/datasets, unless --config.data.dir or TFDS_DATA_DIR names a folder. Nothing outlives the pipeline.
-Exit codes: 0 all folds are done, 1 some are missing (the same command goes on with them), 2 bad input,
+DIR/NAME-FINGERPRINT/ is a run's workdir as ageflax.main leaves it; a change of code, config or data
+means another folder. DIR/pipeline.json holds the state of every fold, DIR/logs/ its output. Datasets are
+built in DIR/datasets unless --config.data.dir or TFDS_DATA_DIR names a folder. No process outlives the
+pipeline.
+Exit codes: 0 all folds are done, 1 some are missing (the same command resumes with them), 2 bad input,
 130 interrupted."""
 
 
 def parser(name: str, description: str | None) -> argparse.ArgumentParser:
-    """The arguments that every workflow over configs has."""
+    """Makes the parser with the options of every workflow over configs."""
     from pipelines.plan import runs as plan
 
-    made = argparse.ArgumentParser(
-        prog=f"python -m pipelines.{name}",
-        description=description,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    made = command_line.parser(f"pipelines.{name}", description, _EPILOG)
     plan.add_arguments(made)
-    made.add_argument("--jobs", metavar="N", default="1", help="folds at a time (default: 1)")
+    made.add_argument("--jobs", metavar="N", default="1", help="concurrent folds (default: 1)")
     made.add_argument(
-        "--retries",
-        metavar="N",
-        default="1",
-        help="times a failed fold is tried again (default: 1)",
+        "--retries", metavar="N", default="1", help="retries of a failed fold (default: 1)"
     )
     made.add_argument(
-        "--gpus", metavar="K,...", default="", help="give each fold one of these GPUs for itself"
+        "--gpus", metavar="K,...", default="", help="GPUs to run on, one per fold at a time"
     )
     made.add_argument(
-        "--collect", action="store_true", help="train nothing: figures of the folds that are done"
+        "--collect", action="store_true", help="collect the finished folds' figures; train nothing"
     )
     made.add_argument(
-        "--slurm", action="store_true", help="print the array job that runs the folds, and end"
+        "--slurm", action="store_true", help="print the array job that runs the folds, and exit"
     )
     cluster = made.add_argument_group("on a Flyte cluster (pip install 'ageflax[pipelines]')")
-    cluster.add_argument("--engine", choices=("local", "flyte"), default="local")
     cluster.add_argument(
-        "--endpoint", metavar="ADDRESS", default="", help="dns:///flyte.example.org"
+        "--engine",
+        choices=("local", "flyte"),
+        default="local",
+        help="where folds run (default: local)",
     )
-    cluster.add_argument("--project", metavar="NAME", default="ageflax")
-    cluster.add_argument("--domain", metavar="NAME", default="development")
-    cluster.add_argument("--image", metavar="URI", default="", help="a ready container image")
     cluster.add_argument(
-        "--archives", metavar="URI", default="", help="s3://, gs://: the raw archives"
+        "--endpoint", metavar="ADDRESS", default="", help="such as dns:///flyte.example.org"
+    )
+    cluster.add_argument(
+        "--project", metavar="NAME", default="ageflax", help="project (default: ageflax)"
+    )
+    cluster.add_argument(
+        "--domain", metavar="NAME", default="development", help="domain (default: development)"
+    )
+    cluster.add_argument("--image", metavar="URI", default="", help="ready container image")
+    cluster.add_argument(
+        "--archives", metavar="URI", default="", help="raw archives, s3:// or gs://"
     )
     cluster.add_argument(
         "--device",
         metavar="NAME",
         default="cpu",
-        help="cpu, gpu, A100, tpu-v5e-8, ... for each fold",
+        help="device of each fold: cpu, gpu, A100, tpu-v5e-8, ... (default: cpu)",
     )
     cluster.add_argument(
-        "--shared", metavar="DIR", default="", help="a folder that all hosts of a slice see"
+        "--shared", metavar="DIR", default="", help="folder that all hosts of a slice see"
     )
-    cluster.add_argument("--dry-run", action="store_true", help="compile the tasks, submit nothing")
+    cluster.add_argument("--dry_run", action="store_true", help="compile the tasks; submit nothing")
     return made
 
 
@@ -81,10 +83,10 @@ def _whole(option: str, text: str, least: int) -> int:
 def _finish(
     placed: Sequence, statuses: Mapping, refused: Mapping[str, str], workdir: Path, pages: list[str]
 ) -> None:
-    """Prints the table and what is missing.
+    """Prints the table and the missing folds.
 
     Raises:
-      RunError: something is.
+      RunError: a fold is missing.
     """
     from pipelines.workflow import results
 
@@ -97,21 +99,20 @@ def _finish(
         print(page, file=sys.stderr)
     if lines:
         raise RunError(
-            f"{workdir} is not complete, see above; the same command goes on with what is missing and"
+            f"{workdir}: incomplete, see above; the same command resumes with the missing folds and"
             " redoes nothing"
         )
 
 
 def run(words: argparse.Namespace, common: Sequence[str], command: Sequence[str], *, compare: bool):
-    """What the two commands do.
+    """Runs either of the two commands.
 
     Args:
-      words: parsed.
-      common: the words for all configs.
-      command: all words.
-      compare: whether a quality report comes before the folds, and a page over the runs after them.
+      words: parsed options.
+      common: overrides for all configs.
+      command: words of the whole command.
+      compare: True if a quality report precedes the folds and a page over the runs follows them.
     """
-    from ageflax.runtime import command_line as command_line
     from pipelines.cluster import slurm
     from pipelines.plan import folders
     from pipelines.plan import runs as planning
@@ -142,7 +143,7 @@ def run(words: argparse.Namespace, common: Sequence[str], command: Sequence[str]
     options = steps.Options(words.workdir, at_once, retries, gpus, tuple(command))
     with steps.engine(options, {run.name: run for run in plan.runs}) as engine:
         for name, reason in plan.refused.items():
-            engine.shown.say(f"{name} cannot be run, the others are: {reason}")
+            engine.shown.say(f"{name}: cannot run: {reason}; going on without it")
         sources, found = engine.find_data(plan)
         placed, without = folders.place(plan, sources, words.workdir, found)
         refused = {**plan.refused, **without}
@@ -177,16 +178,14 @@ def run(words: argparse.Namespace, common: Sequence[str], command: Sequence[str]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    from ageflax.runtime import command_line as command
-
     words = sys.argv[1:] if arguments is None else list(arguments)
     known, common = parser("cross_validate", __doc__).parse_known_args(words)
-    return command.run(
+    return command_line.run(
         "pipelines.cross_validate",
         lambda: run(
             known, common, ["python", "-m", "pipelines.cross_validate", *words], compare=False
         ),
-        interrupted="interrupted, nothing runs on; the same command goes on",
+        interrupted="interrupted, no process is left; the same command resumes",
     )
 
 

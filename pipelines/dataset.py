@@ -1,27 +1,26 @@
-"""Builds a dataset where it is not built, and tells what it is: python -m pipelines.dataset.
+"""Builds a dataset if it is absent, and describes it: python -m pipelines.dataset.
 
-The step before all folds, so that no two of them build it at once. Writes one JSON file: its name, its
-folder, how many faces, and the fingerprint of their labels.
+Runs before all folds, so that no two of them build it at once. Writes a JSON file: the dataset's name,
+its folder, the number of faces and the fingerprint of their labels.
 """
 
-import argparse
 import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ageflax.runtime import files
+from ageflax.runtime import command_line, files
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Where a config's faces come from.
+    """A dataset to read or build.
 
     Attributes:
       name: builder[/config].
-      directory: where datasets lie.
-      manual_dir: where downloaded archives lie; "" is `directory`/downloads/manual.
+      directory: folder of built datasets.
+      manual_dir: folder of downloaded archives; "" for `directory`/downloads/manual.
     """
 
     name: str
@@ -30,13 +29,13 @@ class Source:
 
 
 def signature(folder: Path) -> list[list[Any]]:
-    """Name, size and time of a built dataset's files: as long as they stay, so does the fingerprint."""
+    """Name, size and time of a built dataset's files; while they stay, so does the fingerprint."""
     stats = [(path.name, path.stat()) for path in sorted(folder.iterdir()) if path.is_file()]
     return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
 
 
-def told(path: Path) -> dict[str, Any] | None:
-    """What an earlier call wrote, where the dataset is still the same; else None."""
+def described(path: Path) -> dict[str, Any] | None:
+    """The description that an earlier call wrote; None if there is none or the dataset has changed."""
     content = files.read_json_or(path, None)
     if content is None or not Path(content["path"]).is_dir():
         return None
@@ -44,7 +43,7 @@ def told(path: Path) -> dict[str, Any] | None:
 
 
 def command(source: Source, output: Path) -> tuple[str, ...]:
-    """The words that run this module."""
+    """The command that builds and describes a dataset."""
     return (
         sys.executable,
         "-m",
@@ -76,18 +75,16 @@ def _run(source: Source, output: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    from ageflax.runtime import command_line as ending
-
-    parser = argparse.ArgumentParser(
-        prog="python -m pipelines.dataset", description=__doc__, allow_abbrev=False
-    )
-    parser.add_argument("--data.name", dest="name", metavar="NAME", required=True)
-    parser.add_argument("--data.dir", dest="directory", metavar="DIR", default="")
-    parser.add_argument("--data.manual_dir", dest="manual_dir", metavar="DIR", default="")
-    parser.add_argument("--output", metavar="FILE.json", type=Path, required=True)
-    words = parser.parse_args(arguments)
-    source = Source(words.name, words.directory, words.manual_dir)
-    return ending.run("pipelines.dataset", lambda: _run(source, words.output))
+    parser = command_line.parser("pipelines.dataset", __doc__)
+    add = parser.add_argument
+    add("--data.name", dest="name", metavar="NAME", required=True, help="builder[/config]")
+    add("--data.dir", dest="directory", metavar="DIR", default="", help="folder of built datasets")
+    add("--data.manual_dir", dest="manual_dir", metavar="DIR", default="",
+        help="folder of downloaded archives")  # fmt: skip
+    add("--output", metavar="FILE.json", type=Path, required=True, help="file to write")
+    options = parser.parse_args(arguments)
+    source = Source(options.name, options.directory, options.manual_dir)
+    return command_line.run("pipelines.dataset", lambda: _run(source, options.output))
 
 
 if __name__ == "__main__":

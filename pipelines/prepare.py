@@ -1,6 +1,6 @@
-"""From archives to a dataset that one knows: builds it, washes it, and writes a page about it.
+"""Builds datasets from archives, washes them, and writes a page about each.
 
-Whatever is done already, for the same faces, is not done again.
+Steps that are already done for the same faces are not done again.
 """
 
 import argparse
@@ -8,42 +8,41 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ageflax.runtime import command_line
+
 _EPILOG = """\
 DIR/datasets/            the dataset, unless --data.dir or TFDS_DATA_DIR names another folder
 DIR/quality/NAME-.../    quality.html, quality.json, and the lists of python -m ageflax.wash
-Exit codes: 0 done, whatever was found, 1 a step failed, 2 bad input, 130 interrupted."""
+Exit codes: 0 done, with or without findings, 1 a step failed, 2 bad input, 130 interrupted."""
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m pipelines.prepare",
-        description=__doc__,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_line.parser("pipelines.prepare", __doc__, _EPILOG)
     parser.add_argument(
         "--data.name",
         dest="names",
         metavar="NAME,...",
         required=True,
-        help="builder[/config], such as adience/aligned; several with commas",
+        help="datasets, builder[/config], separated by commas, such as adience/aligned",
     )
     parser.add_argument(
-        "--data.dir", dest="directory", metavar="DIR", default="", help="where datasets lie"
+        "--data.dir", dest="directory", metavar="DIR", default="", help="folder of built datasets"
     )
     parser.add_argument(
-        "--data.manual_dir", dest="manual_dir", metavar="DIR", default="", help="the archives"
+        "--data.manual_dir",
+        dest="manual_dir",
+        metavar="DIR",
+        default="",
+        help="folder of downloaded archives",
     )
     parser.add_argument(
-        "--workdir", metavar="DIR", type=Path, required=True, help="where everything goes"
+        "--workdir", metavar="DIR", type=Path, required=True, help="folder of all results"
     )
     return parser
 
 
 def _run(words: argparse.Namespace, command: Sequence[str]) -> None:
     from ageflax.errors import InputError, RunError
-    from ageflax.runtime import command_line as ending
     from pipelines.local.state import FAILED
     from pipelines.plan import folders
     from pipelines.workflow import preparation, steps
@@ -68,7 +67,7 @@ def _run(words: argparse.Namespace, command: Sequence[str]) -> None:
         print(page)
     failed = {key: status for key, status in statuses.items() if status.state == FAILED}
     if failed:
-        bad = all(status.exit_code == ending.INPUT for status in failed.values())
+        bad = all(status.exit_code == command_line.INPUT for status in failed.values())
         raise (InputError if bad else RunError)(
             "; ".join(f"{key}: {status.reason}" for key, status in failed.items())
         )
@@ -76,14 +75,12 @@ def _run(words: argparse.Namespace, command: Sequence[str]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    from ageflax.runtime import command_line as command
-
     words = sys.argv[1:] if arguments is None else list(arguments)
     known = _parser().parse_args(words)
-    return command.run(
+    return command_line.run(
         "pipelines.prepare",
         lambda: _run(known, ["python", "-m", "pipelines.prepare", *words]),
-        interrupted="interrupted, nothing runs on; the same command goes on",
+        interrupted="interrupted, no process is left; the same command resumes",
     )
 
 

@@ -1,4 +1,4 @@
-"""The command: what it prints, what it writes, how it ends."""
+"""The command: its output, its files, its exit codes."""
 
 import json
 import subprocess
@@ -25,7 +25,7 @@ def leaky(tmp_path_factory):
     return folder.parent / "built"
 
 
-def test_what_it_prints_and_writes(leaky, tmp_path, capsys):
+def test_its_output_and_files(leaky, tmp_path, capsys):
     arguments = ["--data.name=labeled_faces", f"--data.dir={leaky}", f"--output={tmp_path / 'a/b'}"]
     assert wash.main(arguments) == 0
     captured = capsys.readouterr()
@@ -33,10 +33,10 @@ def test_what_it_prints_and_writes(leaky, tmp_path, capsys):
         "labeled_faces/default/1.0.0: 6 faces",
         "useless images: none",
         "pictures that occur more than once: 1",
-        "pairs across folds or persons:",
-        "  same file: 0 (0 across folds, 0 across persons, 0 with different labels)",
-        "  same pixels: 1 (1 across folds, 1 across persons, 1 with different labels)",
-        "  alike: 0 (0 across folds, 0 across persons, 0 with different labels)",
+        "pairs across folds or subjects:",
+        "  same file: 0 (0 across folds, 0 across subjects, 0 with different labels)",
+        "  same pixels: 1 (1 across folds, 1 across subjects, 1 with different labels)",
+        "  alike: 0 (0 across folds, 0 across subjects, 0 with different labels)",
     ]
     assert captured.err.splitlines()[-1] == f"lists: {tmp_path}/a/b"
     assert sorted(path.name for path in (tmp_path / "a/b").iterdir()) == [
@@ -83,7 +83,7 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, message, tmp_path, cap
 
 
 @pytest.mark.parametrize("arguments", [[], ["--data.nam=x"], ["--data.name=x", "--nope"]])
-def test_a_misspelt_flag_is_exit_code_2(arguments, capsys):
+def test_a_misspelt_option_is_exit_code_2(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         wash.main(arguments)
     assert caught.value.code == 2
@@ -100,7 +100,7 @@ def test_help_imports_nothing_that_takes_time():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "--data.name NAME" in done.stdout
-    # Written out there, since importing them would take time.
+    # Spelled out there, since importing them would take time.
     assert "0 to 15 (default: 4)" in done.stdout
     assert (near_duplicates.MAX_DISTANCE, near_duplicates.DISTANCE) == (15, 4)
 

@@ -1,4 +1,4 @@
-"""A page that says age and gender of faces: python -m ageflax.demo --model=runs/quickstart/fold_0."""
+"""Serves a page that predicts age and gender: python -m ageflax.demo --model=runs/quickstart/fold_0."""
 
 import argparse
 import importlib.util
@@ -6,15 +6,17 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 
+from ageflax.runtime import command_line
+
 _EPILOG = """\
 The page takes photographs, by file, drop, paste or camera, and a camera's stream; it shows each face
-with age, group and gender, the probabilities of all classes, and the model's card. POST /faces answers
-with the objects that python -m ageflax.predict prints; /openapi.json describes it:
+with age, group and gender, the probabilities of all classes, and the model card. POST /faces returns the
+objects that python -m ageflax.predict prints; /openapi.json describes it:
 
   curl --data-binary @photo.jpg http://127.0.0.1:7860/faces
 
-Pictures stay in memory, while they are looked at; nothing of them is written or logged. Only this
-machine can reach the page unless --host says otherwise. DETECTOR is as of python -m ageflax.predict.
+Pictures stay in memory while they are processed; nothing of them is written or logged. Only this machine
+can reach the page unless --host says otherwise. DETECTOR is that of python -m ageflax.predict.
 Needs the extra: pip install "ageflax[demo]"
 Exit codes: 2 bad arguments, 1 failed, 130 ended by Ctrl-C."""
 
@@ -22,7 +24,7 @@ _PACKAGES = ("markdown_it", "python_multipart", "starlette", "uvicorn")
 
 
 def _number(low: float, high: float) -> Callable[[str], float]:
-    """A type for argparse: a number within bounds."""
+    """Makes an argparse type: a number from `low` to `high`."""
 
     def number(text: str) -> float:
         value = float(text)
@@ -33,40 +35,27 @@ def _number(low: float, high: float) -> Callable[[str], float]:
     return number
 
 
-def _port(text: str) -> int:
-    value = int(text)
-    if not 0 <= value <= 65535:
-        raise argparse.ArgumentTypeError(f"{value}: expected 0 to 65535")
-    return value
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m ageflax.demo",
-        description=__doc__,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_line.parser("ageflax.demo", __doc__, _EPILOG)
     add = parser.add_argument
-    add("--model", metavar="MODEL", help="a bundle, fold or run, an .onnx, or hf://owner/name")
+    add("--model", metavar="MODEL", help="bundle, fold or run, .onnx file, or hf://owner/name")
     add("--detector", metavar="DETECTOR", default="auto", help="auto, yunet, haar, none or a file")
-    add("--host", metavar="ADDRESS", default="127.0.0.1", help="where to listen (127.0.0.1)")
-    add("--port", metavar="PORT", type=_port, default=7860, help="(7860); 0 is any free one")
+    add("--host", metavar="ADDRESS", default="127.0.0.1", help="address to listen on (127.0.0.1)")
+    add("--port", metavar="PORT", type=command_line.whole_number(0, 65535), default=7860,
+        help="port to listen on (default: 7860; 0 takes any free one)")  # fmt: skip
     add("--name", metavar="HOST", action="append", default=[],
-        help="a name to be known by, besides localhost and addresses; repeatable")  # fmt: skip
+        help="accepted host name, besides localhost and addresses; repeatable")  # fmt: skip
     add("--max_megabytes", metavar="MB", type=_number(0.001, 1000.0), default=16.0,
-        help="largest upload (16)")  # fmt: skip
+        help="largest upload (default: 16)")  # fmt: skip
     add("--max_megapixels", metavar="MP", type=_number(0.001, 64.0), default=50.0,
-        help="largest picture (50)")  # fmt: skip
+        help="largest picture (default: 50)")  # fmt: skip
     add("--rate", metavar="R", type=_number(0.1, 100_000.0), default=60.0,
-        help="requests a second of one address (60), twice as many at once")  # fmt: skip
+        help="requests per second from one address (default: 60), twice as many at once")  # fmt: skip
     return parser
 
 
 def _run(options: argparse.Namespace) -> None:
     from ageflax.errors import InputError
-    from ageflax.runtime import command_line
 
     missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
@@ -83,8 +72,6 @@ def _run(options: argparse.Namespace) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    from ageflax.runtime import command_line
-
     options = _parser().parse_args(arguments)
     return command_line.run("ageflax.demo", lambda: _run(options), interrupted="ended")
 

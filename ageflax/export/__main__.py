@@ -1,61 +1,62 @@
-"""Writes a model as a file for elsewhere: python -m ageflax.export --model=MODEL --output=age.onnx."""
+"""Exports a model to ONNX or StableHLO: python -m ageflax.export --model=MODEL --output=age.onnx."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ageflax.runtime import command_line
+
 _EPILOG = """\
 MODEL is a bundle, a run's fold_K, or a bundle on the Hugging Face hub, hf://OWNER/NAME[@REVISION].
 
 FILE.onnx       for onnxruntime and others (extra: uv run --extra onnx ...); OpenCV's DNN, which has no
-                uint8, reads those of --layout=nchw_bgr_float
+                uint8, needs --layout=nchw_bgr_float
 FILE.stablehlo  for JAX, TensorFlow and C++ on CPU, CUDA and TPU: jax.export.deserialize reads it;
                 FILE.stablehlo.json describes it
 
-Input `images`: uint8[batch, resize, resize, 3], RGB; mean, crop and order of channels are inside.
-Outputs: TASK_probabilities, and age, in years, of a model that tells it. Classes, crop margin, licence
-and source are in the metadata. The file is run and held against JAX before it gets its name.
+Input `images`: uint8[batch, resize, resize, 3], RGB; mean, crop and channel order are inside the model.
+Outputs: TASK_probabilities, and age in years if the model predicts it. Classes, crop margin, licence and
+source are in the metadata. The file is run and compared with JAX before it gets its name.
 
-Exit codes: 0 written, 2 bad input, 1 it failed or answers otherwise than JAX, 130 interrupted."""
+Exit codes: 0 written, 2 bad input, 1 failed or answers differ from JAX's, 130 interrupted."""
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m ageflax.export",
-        description=__doc__,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_line.parser("ageflax.export", __doc__, _EPILOG)
     parser.add_argument("--model", metavar="MODEL", required=True, help="runs/levi/fold_0, ...")
     parser.add_argument(
-        "--output", metavar="FILE", type=Path, required=True, help="ends in .onnx or .stablehlo"
+        "--output",
+        metavar="FILE",
+        type=Path,
+        required=True,
+        help="file to write, .onnx or .stablehlo",
     )
     parser.add_argument(
-        "--crops", default="center", help="views averaged: center, mirror or ten (default: center)"
+        "--crops", default="center", help="averaged views: center, mirror or ten (default: center)"
     )
     parser.add_argument(
         "--precision",
         default="float32",
-        help="of the stored weights: float32, float16 or int8; what is computed is float32 (default)",
+        help="type of the stored weights: float32, float16 or int8; computation is in float32"
+        " (default: float32)",
     )
     parser.add_argument(
         "--layout",
         default="nhwc_rgb_uint8",
-        help="of the input: nhwc_rgb_uint8, or nchw_bgr_float, the crop itself as floats of 0-255, which"
-        " the ONNX zoo's age and gender models take (default: nhwc_rgb_uint8)",
+        help="layout of the input: nhwc_rgb_uint8, or nchw_bgr_float, the crop as floats 0-255, as in"
+        " the ONNX zoo's age and gender models (default: nhwc_rgb_uint8)",
     )
     parser.add_argument(
-        "--opset", type=int, default=17, metavar="N", help="of ONNX, 13 to 23 (default: 17)"
+        "--opset", type=int, default=17, metavar="N", help="ONNX opset, 13 to 23 (default: 17)"
     )
     parser.add_argument(
         "--verify",
         nargs="?",
         const="",
         metavar="PATH",
-        help="print the largest difference from JAX in batches of 1, 7 and 64, of random images, or of a"
-        " photograph of a face or a folder of them: --verify=PATH",
+        help="largest difference from JAX, printed, in batches of 1, 7 and 64 of random images or of"
+        " PATH, a photograph of a face or a folder of them",
     )
     return parser
 
@@ -63,7 +64,6 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> None:
     # Imported late: --help should not wait for JAX.
     from ageflax.bundle import loading
-    from ageflax.bundle.model import Model
     from ageflax.errors import InputError
     from ageflax.export import write
     from ageflax.runtime import compilation_cache
@@ -78,11 +78,10 @@ def _run(options: argparse.Namespace) -> None:
             f"--model={options.model}: a run of {1 + len(others)} folds; export one, such as"
             f" {first.path}"
         )
-    model = first.model
-    if not isinstance(model, Model):
+    if opened.is_onnx:
         raise InputError(f"--model={options.model}: an .onnx file already; name its bundle")
     written = write.export(
-        model,
+        opened,
         options.output,
         crops=options.crops,
         layout=options.layout,
@@ -99,8 +98,6 @@ def _run(options: argparse.Namespace) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    from ageflax.runtime import command_line
-
     options = _parser().parse_args(arguments)
     return command_line.run("ageflax.export", lambda: _run(options))
 

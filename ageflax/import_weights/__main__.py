@@ -1,6 +1,6 @@
-"""Makes a bundle of somebody else's weights: python -m ageflax.import_weights --from=caffe ...
+"""Converts published weights into a bundle: python -m ageflax.import_weights --from=caffe ...
 
-For example, a network of Levi and Hassner as they published it:
+For example, a network that Levi and Hassner published:
 
   python -m ageflax.import_weights --from=caffe --arch=levi_hassner --known=levi_gender
     --input=gender_net.caffemodel --mean=mean.binaryproto --output=models/levi_gender
@@ -11,84 +11,101 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ageflax.runtime import command_line
+
 _EPILOG = """\
-FORMAT  caffe: a .caffemodel of V1 or V2; torch: .safetensors, .pth, .pt or .bin in the names of
-        torchvision, timm, CLIP or Caffe; onnx: its layers are told by the graph. Nothing in a file is
-        ever run: a pickle is read as data.
+FORMAT  caffe: a .caffemodel of V1 or V2; torch: .safetensors, .pth, .pt or .bin with the tensor names of
+        torchvision, timm, CLIP or Caffe; onnx: layers are identified from the graph. Nothing in a file
+        is ever executed: a pickle is read as data.
 ARCH    levi_hassner (caffe, onnx), vgg16 (all), resnet18, resnet34, resnet50 (torch, onnx), vit_b16
         (torch)
 
-What the file does not say must be said; nothing of it is guessed.
---known      a published model, of which this is known: levi_age, levi_gender, dex_age,
-             dex_apparent_age, dex_gender, vgg_face, fairface; what other flags say goes before it
---classes    the outputs in the file's order: Male,Female | 0-2,4-6,... | "years" for 0 to 100 | "-"
-             for an output that is no class of ours; "none" takes the trunk alone, as a start for
-             training. The bundle has them in this project's order: age groups from young to old,
-             female before male.
---channels   rgb or bgr; Caffe's are bgr unless said otherwise
---mean       a mean.binaryproto, three numbers of 0-255 in the order of --channels, imagenet, clip or
-             none
---deviation  three numbers, imagenet, clip or none (default: that of imagenet or clip where the mean
-             is, else none)
---resize     side the face is resized to (default 256 of levi_hassner, else the crop)
---crop       side of what the network sees (default 227 of levi_hassner, else 224)
+Facts that the file does not hold must be given; none is guessed. --known gives those of a published
+model; other options override it.
+--classes lists the outputs in the file's order: Male,Female | 0-2,4-6,... | "years" for 0 to 100 | "-"
+for an output to be dropped; "none" takes the trunk alone, as a start for training. In the bundle they
+are in the order of ageflax: age groups from young to old, female before male.
 
-An earlier bundle in the output's place is replaced.
+An earlier bundle at --output is replaced.
 Exit codes: 0 done, 2 bad input, 1 failed, 130 interrupted."""
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m ageflax.import_weights",
-        description=__doc__,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_line.parser("ageflax.import_weights", __doc__, _EPILOG)
     parser.add_argument(
         "--from",
         dest="framework",
         metavar="FORMAT",
         required=True,
         choices=("caffe", "torch", "onnx"),
-        help="caffe, torch or onnx",
+        help="format of the file: caffe, torch or onnx",
     )
-    parser.add_argument("--arch", metavar="ARCH", required=True, help="the network of ours")
-    parser.add_argument("--input", metavar="FILE", type=Path, required=True)
-    parser.add_argument("--output", metavar="BUNDLE", type=Path, required=True)
-    parser.add_argument("--known", metavar="MODEL")
-    parser.add_argument("--classes", metavar="NAMES")
-    parser.add_argument("--channels", metavar="ORDER")
-    parser.add_argument("--mean", metavar="MEAN")
-    parser.add_argument("--deviation", metavar="DEVIATION")
-    parser.add_argument("--resize", metavar="PIXELS", type=int)
-    parser.add_argument("--crop", metavar="PIXELS", type=int)
-    parser.add_argument("--interpolation", metavar="HOW", default="bilinear", help="bilinear, area")
-    parser.add_argument(
-        "--crop-margin",
+    add = parser.add_argument
+    add("--arch", metavar="ARCH", required=True, help="architecture, see below")
+    add("--input", metavar="FILE", type=Path, required=True, help="file of weights")
+    add(
+        "--output", metavar="BUNDLE", type=Path, required=True, help="folder of the bundle to write"
+    )
+    add(
+        "--known",
+        metavar="MODEL",
+        help="published model: levi_age, levi_gender, dex_age, dex_apparent_age, dex_gender, vgg_face or"
+        " fairface",
+    )
+    add("--classes", metavar="NAMES", help="classes of the outputs, see below")
+    add("--channels", metavar="ORDER", help="channel order, rgb or bgr (default of caffe: bgr)")
+    add(
+        "--mean",
+        metavar="MEAN",
+        help="mean.binaryproto, three numbers 0-255 in the order of --channels, imagenet, clip or none",
+    )
+    add(
+        "--deviation",
+        metavar="STD",
+        help="std: three numbers, imagenet, clip or none (default: as --mean if imagenet or clip, else"
+        " none)",
+    )
+    add(
+        "--resize",
+        metavar="PIXELS",
+        type=int,
+        help="side of the resized face (default: 256 for levi_hassner, else --crop)",
+    )
+    add(
+        "--crop",
+        metavar="PIXELS",
+        type=int,
+        help="side of the network's input (default: 227 for levi_hassner, else 224)",
+    )
+    add(
+        "--interpolation",
+        metavar="FILTER",
+        default="bilinear",
+        help="resizing filter, bilinear or area (default: bilinear)",
+    )
+    add(
+        "--crop_margin",
         metavar="SHARE",
         type=float,
-        help="of a detected face's side, added on each side (default 0, or the known model's)",
+        help="share of a detected face's side added on each side (default: 0, or the known model's)",
     )
-    parser.add_argument("--data", metavar="NAME", help="what the model was trained on")
-    parser.add_argument("--licence", metavar="TEXT", help="of the weights and of that data")
+    add("--data", metavar="NAME", help="name of the training data")
+    add("--licence", metavar="TEXT", help="licence of the weights and of the training data")
     return parser
 
 
-def _run(given: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace) -> None:
     # Imported late: --help should not wait for JAX.
     from ageflax.import_weights import make_bundle
     from ageflax.runtime.progress import say
 
-    make_bundle.run(make_bundle.Request(**vars(given)), say=say)
+    make_bundle.run(make_bundle.Request(**vars(options)), say=say)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    from ageflax.runtime import command_line
-
-    given = _parser().parse_args(arguments)
-    return command_line.run("ageflax.import_weights", lambda: _run(given))
+    options = _parser().parse_args(arguments)
+    return command_line.run("ageflax.import_weights", lambda: _run(options))
 
 
 if __name__ == "__main__":

@@ -1,36 +1,26 @@
-"""Says age and gender of every face: python -m ageflax.predict --model=runs/quickstart/fold_0 *.jpg."""
+"""Predicts age and gender of faces: python -m ageflax.predict --model=runs/quickstart/fold_0 *.jpg."""
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from ageflax.runtime import command_line
+
 _EPILOG = """\
-PATH is a photograph, a folder (with all below it), a glob, a video, or - for the bytes of one image on
-standard input. Prints a JSON object a face, a line each: source, frame (of a video, from 0), box [x, y,
+PATH is a photograph, a folder (and all below it), a glob, a video, or - for one image's bytes on
+standard input. Prints one JSON object per face and line: source, frame (in a video, from 0), box [x, y,
 width, height] in pixels of the upright image, detection_score, age_group and gender with the
-probabilities of every class, age in years; of a video also track, the number of the person, and
-smoothing, how answers are averaged along it.
+probabilities of every class, age in years; in a video also track, the person's number, and smoothing,
+how predictions are averaged along the track.
 
-DETECTOR: yunet, by its name on the Hugging Face hub and checked by its checksum, or AGEFLAX_YUNET=FILE;
-haar, which comes with OpenCV and sees frontal faces; none, where images are faces already; a file,
-YuNet's .onnx or a cascade's .xml; auto is yunet and, where that cannot be had, haar, which it says.
+DETECTOR is yunet, from the Hugging Face hub with its checksum verified or from AGEFLAX_YUNET=FILE; haar,
+included in OpenCV, for frontal faces; none, if the images are faces already; a file, YuNet's .onnx or a
+cascade's .xml; auto, yunet or, with a message, haar if yunet is unavailable.
 
-What cannot be read is named on standard error with the reason, and the rest goes on.
-Exit codes: 0 all was read, 1 something was not, or the run failed, 2 nothing was or bad arguments,
-130 interrupted."""
-
-
-def _whole(low: int, high: int) -> Callable[[str], int]:
-    """A type for argparse: a whole number within bounds."""
-
-    def number(text: str) -> int:
-        value = int(text)
-        if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"{value}: expected {low} to {high}")
-        return value
-
-    return number
+Each input that cannot be read is named on standard error with the reason; the others are processed.
+Exit codes: 0 everything was read, 1 something was not, or the run failed, 2 nothing was, or bad
+arguments, 130 interrupted."""
 
 
 def _share(text: str) -> float:
@@ -41,37 +31,35 @@ def _share(text: str) -> float:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m ageflax.predict",
-        description=__doc__,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_line.parser("ageflax.predict", __doc__, _EPILOG)
     add = parser.add_argument
     add("paths", metavar="PATH", nargs="*", help="photographs, folders, globs, videos, or -")
-    add("--model", metavar="MODEL", help="a bundle, fold or run, an .onnx, or hf://owner/name")
-    add("--webcam", metavar="INDEX", nargs="?", const=0, type=_whole(0, 99), help="a camera (0)")
+    add("--model", metavar="MODEL", help="bundle, fold or run, .onnx file, or hf://owner/name")
+    add("--webcam", metavar="INDEX", nargs="?", const=0, type=command_line.whole_number(0, 99),
+        help="number of a camera to read (default: 0)")  # fmt: skip
     add("--detector", metavar="DETECTOR", default="auto", help="auto, yunet, haar, none or a file")
-    add("--min_score", metavar="S", type=_share, default=0.7, help="least score of YuNet (0.7)")
-    add("--crops", choices=("center", "mirror", "ten"), help="views of a face (the model's own)")
-    add("--calibrated", action="store_true", help="probabilities by the model's own temperatures")
-    add("--every", metavar="N", type=_whole(1, 10**6), default=1, help="each N-th frame of videos")
-    add("--smooth", metavar="SHARE", type=_share, default=0.8,
-        help="along a track, what a look weighs of what the next one does (0.8; 0 is off)")  # fmt: skip
-    add("--annotate", metavar="DIR", type=Path, help="write copies with boxes and answers there")
-    add("--csv", metavar="FILE", type=Path, help="write a table of the faces, too")
+    add("--min_score", metavar="S", type=_share, default=0.7,
+        help="lowest score of YuNet's detections (default: 0.7)")  # fmt: skip
+    add("--crops", choices=("center", "mirror", "ten"),
+        help="views of a face, averaged (default: the model's)")  # fmt: skip
+    add("--calibrated", action="store_true",
+        help="probabilities scaled by the model's temperatures")  # fmt: skip
+    add("--every", metavar="N", type=command_line.whole_number(1, 10**6), default=1,
+        help="step between a video's frames that are read (default: 1)")  # fmt: skip
+    add("--smooth", metavar="ALPHA", type=_share, default=0.8,
+        help="exponential smoothing along a track, 0 to 1 (default: 0.8; 0 disables)")  # fmt: skip
+    add("--annotate", metavar="DIR", type=Path, help="folder for copies with boxes and predictions")
+    add("--csv", metavar="FILE", type=Path, help="table of the faces to write as well")
     return parser
 
 
 def _run(options: argparse.Namespace) -> None:
     from ageflax.errors import InputError
-    from ageflax.runtime import command_line
 
     if options.model is None:
         raise InputError(command_line.NO_MODEL)
     if bool(options.paths) == (options.webcam is not None):
-        raise InputError("name what to look at: PATH..., or --webcam and no PATH")
+        raise InputError("PATH: needed, or --webcam, and not both")
     # Imported late: --help should not wait for JAX.
     from ageflax.predict import command
 
@@ -80,10 +68,7 @@ def _run(options: argparse.Namespace) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    from ageflax.runtime import command_line
-
-    words = sys.argv[1:] if arguments is None else list(arguments)
-    options = _parser().parse_args(words)
+    options = _parser().parse_args(arguments)
     return command_line.run("ageflax.predict", lambda: _run(options))
 
 

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from ageflax.runtime import command_line
+
 _EPILOG = """\
 Prints medians over the faces that YuNet finds, and their spread (half of the 16th to 84th percentile).
 If the eyes spread by more than about 0.05, the images are not aligned: leave data.eyes=() unless faces
@@ -100,17 +102,17 @@ def measure(contents: Iterable[bytes], *, detector: str = "yunet") -> Measured:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m ageflax.predict.framing",
-        description=__doc__,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_line.parser("ageflax.predict.framing", __doc__, _EPILOG)
     add = parser.add_argument
-    add("--data.name", dest="name", metavar="NAME", required=True, help="builder[/config]")
-    add("--data.dir", dest="directory", metavar="DIR", default="", help="where datasets lie")
-    add("--faces", metavar="N", type=int, default=1000, help="images to look at (1000)")
+    add("--data.name", dest="name", metavar="NAME", required=True, help="dataset, builder[/config]")
+    add("--data.dir", dest="directory", metavar="DIR", default="", help="folder of built datasets")
+    add(
+        "--faces",
+        metavar="N",
+        type=int,
+        default=1000,
+        help="images to measure (default: 1000)",
+    )
     add("--detector", metavar="DETECTOR", default="yunet", help="yunet, or its .onnx file")
     return parser
 
@@ -143,8 +145,6 @@ def _run(options: argparse.Namespace) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    from ageflax.runtime import command_line
-
     options = _parser().parse_args(arguments)
     return command_line.run("ageflax.predict.framing", lambda: _run(options))
 

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from ageflax.errors import InputError, RunError
@@ -45,7 +45,7 @@ class Parser(argparse.ArgumentParser):
         return f"{ours}{equals}{value}" if known else word
 
 
-def parser(name: str, doc: str | None, epilog: str | Callable[[], str]) -> Parser:
+def parser(name: str, doc: str | None, epilog: str | Callable[[], str] | None = None) -> Parser:
     """Makes a command's parser.
 
     Args:
@@ -53,12 +53,11 @@ def parser(name: str, doc: str | None, epilog: str | Callable[[], str]) -> Parse
       doc: description, the module's docstring.
       epilog: text after the options, or a function that builds it when help is asked for.
     """
-    late = epilog if callable(epilog) else None
     return Parser(
         prog=f"python -m {name}",
         description=doc,
-        epilog=epilog if isinstance(epilog, str) else None,
-        late_epilog=late,
+        epilog=None if callable(epilog) else epilog,
+        late_epilog=epilog if callable(epilog) else None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
