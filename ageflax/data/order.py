@@ -1,4 +1,4 @@
-"""The order in which training visits faces: a function of the seed and the position alone."""
+"""Order in which training visits faces: a function of the seed and the position alone."""
 
 import numpy as np
 
@@ -6,11 +6,11 @@ import numpy as np
 class ShuffledRows:
     """Endless passes over some rows, each pass shuffled anew.
 
-    Position p of the run is face p mod n of pass p div n, whatever was asked before: a run that goes
-    on at step s needs nothing but s to see what it would have seen.
+    Position p of the run is face p mod n of pass p div n, whatever was asked before: a run resumed at
+    step s sees the same faces and needs nothing but s.
 
     Args:
-      rows: int[n], what is visited.
+      rows: int[n], rows to visit.
       seed: two integers below 2^64, such as (seed, fold).
     """
 
@@ -25,12 +25,12 @@ class ShuffledRows:
             key = np.array(self._seed, np.uint64)
             rng = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, number]))
             shuffled = self._rows[rng.permutation(len(self._rows))]
-            # One assignment, so that threads on either side of a pass's end cannot mix the two.
+            # One assignment: threads on either side of a pass's end must not mix the two.
             self._latest = (number, shuffled)
         return shuffled
 
     def batch(self, step: int, size: int) -> np.ndarray:
-        """int[size], the rows of one step's batch; a batch may span two passes."""
+        """Gives int[size], the rows of one step's batch; a batch may span two passes."""
         position, parts = step * size, []
         while size:
             number, offset = divmod(position, len(self._rows))

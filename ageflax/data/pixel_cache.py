@@ -1,10 +1,10 @@
-"""Decoded images and tables of labels, kept beside a dataset: the next start decodes nothing.
+"""Cache of decoded images and label tables beside a dataset: the next start decodes nothing.
 
-They lie in `prepared/` of the dataset's version folder, and go when that is removed or built anew. A
-file's name has a hash of all that its content depends on, so that none is ever out of date: the
-dataset's own files (names, sizes, times of change), and of pixels the decoding too (size,
-interpolation, the decoders' versions, the code). A file is there whole or not at all, and is checked,
-to the last byte of its pixels, before it is used.
+The files lie in `prepared/` of the dataset's version folder, and go when that is removed or rebuilt. A
+file's name has a hash of everything its content depends on, so none is ever out of date: the dataset's
+own files (names, sizes, times of change) and, for pixels, the decoding (size, interpolation, versions
+of the decoders, our code). Files are written whole or not at all, and checked to the last byte of
+their pixels before use.
 """
 
 import dataclasses
@@ -30,13 +30,11 @@ from ageflax.data.dataset import Faces, StoredDataset
 
 FOLDER = "prepared"
 _MAGIC = b"ageflax pixels 1"
-_PAGE = 4096  # pixels start on a page's edge, as memory mapping likes it
-_MOST_HEADER = 1 << 30  # of a damaged length, no more is read
-_PIECE = 1 << 24  # bytes under one checksum
-# Left free on the disk, beside what is written.
-_SPARE = 1 << 30
-# Not touched for so many seconds, a file in writing is one that a killed process left.
-_ABANDONED = 600
+_PAGE = 4096  # pixels start on a page's edge, which suits memory mapping
+_MOST_HEADER = 1 << 30  # bound on a damaged length
+_PIECE = 1 << 24  # bytes per checksum
+_SPARE = 1 << 30  # bytes to leave free on the disk
+_ABANDONED = 600  # seconds untouched after which a partial file is a killed process's
 
 Say = Callable[[str], None]
 _TEXT = ("keys", "subjects", "age_labels")
@@ -44,7 +42,7 @@ _NUMBERS = {"folds": np.int32, "ages": np.float32, "genders": np.int32, "scores"
 
 
 class _DamagedError(Exception):
-    """A kept file that cannot be used, and why."""
+    """A damaged file of the cache; the message says why."""
 
 
 def _short(*parts: object) -> str:
@@ -52,7 +50,7 @@ def _short(*parts: object) -> str:
 
 
 def _of_data(dataset: StoredDataset) -> str:
-    """Hash of what a dataset's files are, without reading their gigabytes."""
+    """Hash of a dataset's files, by name, size and time: reading gigabytes would take too long."""
     paths = sorted(path for path in dataset.path.iterdir() if path.is_file())
     found = [(path.name, path.stat()) for path in paths]
     of_files = [(name, status.st_size, status.st_mtime_ns) for name, status in found]
@@ -61,7 +59,7 @@ def _of_data(dataset: StoredDataset) -> str:
 
 
 def _of_decoding(decoding: reading.Decoding) -> str:
-    """Hash of what makes pixels of bytes: the same inputs give the same bits."""
+    """Hash of everything that decides the decoded bits: libraries, settings, our code."""
     libraries = [features.version(name) for name in ("jpg", "libjpeg_turbo", "webp", "zlib")]
     versions = Image.__version__, cv2.__version__, libraries, platform.machine()
     code = [Path(module.__file__ or "").read_bytes() for module in (images, reading)]
@@ -70,11 +68,11 @@ def _of_decoding(decoding: reading.Decoding) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class _Kept:
-    """Where a dataset's prepared files lie, for one decoding.
+    """Paths of a dataset's cached files, for one decoding.
 
     Attributes:
-      labels: the table.
-      pixels: None where only labels are wanted.
+      labels: label table.
+      pixels: decoded images; None if only labels are wanted.
     """
 
     labels: Path
@@ -90,7 +88,7 @@ class _Kept:
         return cls(labels, folder / f"pixels-{seen}-{data}-{_of_decoding(decoding)}.bin")
 
     def outdated(self) -> Iterator[Path]:
-        """Files of other data, or of the same decoding by other decoders."""
+        """Finds files of other data, or of the same decoding by other decoders."""
         folder, (_, data) = self.labels.parent, self.labels.stem.split("-")
         for path in folder.glob("labels-*.json"):
             if path != self.labels:
@@ -122,15 +120,15 @@ def _labels(faces: Faces) -> bytes:
 
 
 def _checksums(pixels: np.ndarray) -> list[int]:
-    """CRC-32 of each piece, on all cores."""
+    """CRC-32 of each piece, computed on all cores."""
     flat: Any = memoryview(pixels.reshape(-1))  # pyright: ignore[reportArgumentType]  arrays are buffers
     pieces = [flat[start : start + _PIECE] for start in range(0, len(flat), _PIECE)]
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(zlib.crc32, pieces))
 
 
 def _header(pixels: np.ndarray, unreadable: dict[int, str]) -> bytes:
-    """Magic, length of all before the pixels, and what they are; padded to whole pages."""
+    """Everything before the pixels: magic, its own length, a JSON description; padded to whole pages."""
     described = {
         "shape": list(pixels.shape),
         "unreadable": list(unreadable.items()),
@@ -142,7 +140,7 @@ def _header(pixels: np.ndarray, unreadable: dict[int, str]) -> bytes:
 
 
 def _read_pixels(path: Path, count: int, size: int) -> tuple[np.ndarray, dict[int, str]]:
-    """The pixels, memory-mapped, and the rows that did not decode."""
+    """Maps the pixels into memory; gives them and the rows that did not decode."""
     shape = (count, size, size, 3)
     with path.open("rb") as file:
         start = file.read(len(_MAGIC) + 8)
@@ -168,17 +166,17 @@ def _read_pixels(path: Path, count: int, size: int) -> tuple[np.ndarray, dict[in
 
 
 def _write(path: Path, parts: list[Any]) -> bool:
-    """Writes a file whole; False where another process is at it.
+    """Writes a file whole or not at all; False if another process is writing it.
 
     Raises:
-      OSError: the folder or the disk does not take it; nothing is left of it.
+      OSError: the folder or the disk refuses the file.
     """
     partial = path.with_name(f"{path.name}.partial")
     path.parent.mkdir(exist_ok=True)
     try:
         file = partial.open("xb")
     except FileExistsError:
-        # Of a future time where the clock was set back since.
+        # The time lies in the future if the clock was set back since.
         if abs(time.time() - partial.stat().st_mtime) < _ABANDONED:
             return False
         partial.unlink(missing_ok=True)
@@ -199,7 +197,7 @@ def _write(path: Path, parts: list[Any]) -> bool:
 
 
 def _keep(kept: _Kept, loaded: reading.LoadedFaces, say: Say) -> None:
-    """Writes what is not there yet; where that is not possible, says so and changes nothing else."""
+    """Writes missing files and removes outdated ones; a full or read-only disk is only reported."""
     try:
         if not kept.labels.exists():
             _write(kept.labels, [_labels(loaded.faces)])
@@ -208,9 +206,9 @@ def _keep(kept: _Kept, loaded: reading.LoadedFaces, say: Say) -> None:
             free = shutil.disk_usage(kept.pixels.parent).free
             if free < pixels.nbytes + _SPARE:
                 say(
-                    f"decoded images are not kept: they take {pixels.nbytes / 1e9:.1f} GB of the"
-                    f" {free / 1e9:.1f} GB free at {kept.pixels.parent}, where 1 GB is left; every"
-                    " start decodes them anew"
+                    f"decoded images are not kept: they need {pixels.nbytes / 1e9:.1f} GB and 1 GB to"
+                    f" spare, {free / 1e9:.1f} GB are free at {kept.pixels.parent}; every start decodes"
+                    " them again"
                 )
                 return
             parts = [_header(pixels, loaded.unreadable), pixels.reshape(-1)]
@@ -223,20 +221,20 @@ def _keep(kept: _Kept, loaded: reading.LoadedFaces, say: Say) -> None:
             path.unlink(missing_ok=True)
     except OSError as error:
         say(
-            f"{kept.labels.parent}: {error.strerror or error}: nothing is kept there, and every start"
-            " reads and decodes anew"
+            f"{kept.labels.parent}: {error.strerror or error}: nothing is kept there; every start reads"
+            " and decodes again"
         )
 
 
 def _try(read: Callable[[], Any], path: Path, say: Say) -> Any:
-    """What is read, or None: of no file, or of a damaged one, which is removed."""
+    """Result of `read`; None if the file is absent or damaged. A damaged one is removed."""
     try:
         return read()
     except FileNotFoundError:
         return None
     except (OSError, _DamagedError, MemoryError) as error:
         why = getattr(error, "strerror", None) or error
-        say(f"{path} is damaged ({why}) and is made anew")
+        say(f"{path} is damaged ({why}) and is made again")
         try:
             path.unlink(missing_ok=True)
         except OSError:
@@ -251,16 +249,16 @@ def load(
     progress: Callable[[int], None] = lambda done: None,
     say: Say = lambda line: None,
 ) -> reading.LoadedFaces:
-    """As pipeline.load, from the files of an earlier start where they are there; else they are made.
+    """Loads like reading.load, from the files of an earlier start if there are any, and else makes them.
 
-    Pixels are then memory-mapped and read-only, and processes that train at once share them. They are
-    the same, bit for bit, as those decoded anew.
+    Cached pixels are memory-mapped, read-only, shared by processes that train at once, and equal to
+    freshly decoded ones bit for bit.
 
     Args:
-      dataset: what to read.
+      dataset: dataset to read.
       decoding: None reads labels only.
-      progress: called with the number of faces each finished piece held.
-      say: takes lines for the user, of damage, a full disk, or a folder that cannot be written to.
+      progress: called with the number of faces in each finished chunk.
+      say: receives lines for the user about damage, a full disk, or a read-only folder.
     """
     kept, count = _Kept.of(dataset, decoding), len(dataset)
     faces = _try(lambda: _read_labels(kept.labels, count), kept.labels, say)

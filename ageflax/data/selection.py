@@ -76,7 +76,7 @@ def read(config: Config, mesh: Mesh, *, pixels: bool, say: Callable[[str], None]
         else:
             loaded = reading.load(stored, decoding, progress=progress.update)
     splits.check_counts(loaded.faces, stored.counts)
-    splits.check_persons(loaded.faces)
+    splits.check_subjects(loaded.faces)
     intervals = configuration.intervals(config)
     targets = {
         task: loaded.faces.target(task, policy=data.label_policy, intervals=intervals)

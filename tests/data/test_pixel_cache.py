@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ageflax.config import replaced
 from ageflax.data import images, pixel_cache, reading
 from ageflax.data.building import find
 from ageflax.data.dataset import StoredDataset
@@ -203,7 +204,7 @@ def test_a_folder_that_cannot_be_written_does_no_harm(dataset, decodes):
         loaded, said = _load(dataset)
         _assert_same(loaded, expected)
         assert len(said) >= 1
-        assert "every start reads and decodes anew" in said[-1]
+        assert "every start reads and decodes again" in said[-1]
     assert len(decodes) == 480
 
 
@@ -275,10 +276,8 @@ def test_a_run_prepares_unless_it_is_told_not_to(
     dataset, small_config, tmp_path, decodes, monkeypatch, keeps, decoded
 ):
     monkeypatch.setattr(find, "open_dataset", lambda *args, **kwargs: StoredDataset(dataset.path))
-    config = small_config.copy_and_resolve_references()
-    with config.unlocked():
-        config.data.prepared, config.data.placement = keeps, "host"
-        config.folds, config.steps = (0,), 2
+    values = {"data.prepared": keeps, "data.placement": "host", "folds": (0,), "steps": 2}
+    config = replaced(small_config, **values)
     for name in ("first", "second"):
         cross_validation.run(config, tmp_path / name, say=lambda line: None)
     assert len(decodes) == decoded

@@ -113,13 +113,13 @@ def test_absent_archives_are_told_with_the_way_to_get_them(tmp_path):
     with pytest.raises(InputError) as error:
         find.open_dataset("adience/aligned", directory=str(tmp_path), say=lambda line: None)
     text = str(error.value)
-    assert f"is not in {tmp_path}/downloads/manual" in text
+    assert f"are not in {tmp_path}/downloads/manual" in text
     assert "configs/quickstart.py" in text
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(
-        InputError, match=r"data.dir = .*/file/data: cannot be written: Not a directory"
+        InputError, match=r"data.dir=.*/file/data: cannot be written: Not a directory"
     ):
         find.open_dataset(SMALL_FACES, directory=str(tmp_path / "file/data"), say=lambda line: None)

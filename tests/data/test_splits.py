@@ -11,12 +11,12 @@ from ageflax.errors import InputError
 
 
 def faces_of(subjects: list[int]) -> Faces:
-    """One face a list entry; a person's fold is the person's number modulo five."""
+    """One face a list entry; a subject's fold is the subject's number modulo five."""
     numbers = np.array(subjects)
     count = len(subjects)
     return Faces(
         keys=np.array([f"face {k}" for k in range(count)], dtype=object),
-        subjects=np.array([f"person {s}" for s in subjects], dtype=object),
+        subjects=np.array([f"subject {s}" for s in subjects], dtype=object),
         folds=(numbers % 5).astype(np.int32),
         age_labels=np.full(count, "(0, 2)", dtype=object),
         ages=np.full(count, np.nan, np.float32),
@@ -47,20 +47,20 @@ MANY = faces_of([k // 4 for k in range(400)])
     fraction=st.floats(0.01, 0.5),
     seed=st.integers(0, 2**31 - 1),
 )
-def test_sides_are_disjoint_cover_everything_and_share_no_person(subjects, fold, fraction, seed):
+def test_sides_are_disjoint_cover_everything_and_share_no_subject(subjects, fold, fraction, seed):
     faces = faces_of([*range(10), *subjects])
     found = split(faces, test_fold=fold, fraction=fraction, seed=seed)
     everything = np.concatenate([found.train, found.validation, found.test])
     assert sorted(everything) == list(range(len(faces)))
-    persons = [set(faces.subjects[rows]) for rows in (found.train, found.validation, found.test)]
-    assert not persons[0] & persons[1]
-    assert not persons[0] & persons[2]
-    assert not persons[1] & persons[2]
+    sides = [set(faces.subjects[rows]) for rows in (found.train, found.validation, found.test)]
+    assert not sides[0] & sides[1]
+    assert not sides[0] & sides[2]
+    assert not sides[1] & sides[2]
     assert set(faces.folds[found.test]) == {fold}
     assert found.leaks == 0
 
 
-def test_validation_has_the_share_asked_for_to_within_one_person():
+def test_validation_has_the_share_asked_for_to_within_one_subject():
     found = split(MANY, fraction=0.25)
     assert 0 <= len(found.validation) - 0.25 * 320 < 4
 
@@ -105,13 +105,13 @@ def test_an_empty_side_is_refused():
         split(MANY, MANY.folds == 0)
 
 
-def test_a_person_in_two_folds_is_refused():
-    splits.check_persons(MANY)
+def test_a_subject_in_two_folds_is_refused():
+    splits.check_subjects(MANY)
     faces = faces_of([1, 2, 3])
-    faces.subjects[2] = "person 1"
-    with pytest.raises(InputError, match="subject 'person 1' is in folds 1 and 3"):
-        splits.check_persons(faces)
-    with pytest.raises(InputError, match="a person of test fold 1 is also in training"):
+    faces.subjects[2] = "subject 1"
+    with pytest.raises(InputError, match="subject 'subject 1' is in folds 1 and 3"):
+        splits.check_subjects(faces)
+    with pytest.raises(InputError, match="a subject of test fold 1 is also in training"):
         split(faces, test_fold=1, validation="none")
 
 
@@ -126,11 +126,11 @@ PAIRS = faces_of([k // 2 for k in range(50)])
         (lambda s, f: {"train": np.append(s.train, s.train[0])}, "on two sides of the split, or twice"),
         (lambda s, f: {"train": np.append(s.train, s.test[0])}, "on two sides of the split, or twice"),
         (lambda s, f: {"test": np.append(s.test[1:], s.train[0]), "train": s.train[1:]},
-         "a tested face is of another fold"),
+         "a tested face is in another fold"),
         (lambda s, f: {"test": s.test[1:], "train": np.append(s.train, s.test[0])},
-         r"person '.*' is also in train"),
+         r"subject '.*' is also in train"),
         (lambda s, f: {"test": s.test[1:], "validation": np.append(s.validation, s.test[0])},
-         r"person '.*' is also in validation"),
+         r"subject '.*' is also in validation"),
     ],
 )  # fmt: skip
 def test_a_split_that_lies_is_refused_where_training_starts(change, message):
@@ -162,5 +162,5 @@ def test_a_label_out_of_range_is_refused(classes, years, message):
 def test_folds_of_other_sizes_than_were_built_are_refused():
     faces = PAIRS
     splits.check_counts(faces, {f"fold_{k}": 10 for k in range(5)})
-    with pytest.raises(InputError, match="fold_3 holds 10 faces, and 11 were built: its files are"):
+    with pytest.raises(InputError, match="fold_3 holds 10 faces, but 11 were built: its files are"):
         splits.check_counts(faces, {f"fold_{k}": 10 + (k == 3) for k in range(5)})

@@ -170,9 +170,9 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes], str]] = {
         "tar_gz", lambda: _packed(_header("n", tarfile.GNUTYPE_LONGNAME, LARGE)), "a name",
     ),
     "tar.gz of a remark": (
-        "tar_gz", lambda: _packed(_header("n", tarfile.XHDTYPE, LARGE)), "a name or remark",
+        "tar_gz", lambda: _packed(_header("n", tarfile.XHDTYPE, LARGE)), "a name or extended header",
     ),
-    "tar.gz of many remarks": ("tar_gz", lambda: _global_remarks(3), "a name or remark"),
+    "tar.gz of many remarks": ("tar_gz", lambda: _global_remarks(3), "a name or extended header"),
     "tar.gz of a sparse member": ("tar_gz", _sparse, "sparse"),
     "tar of a member without end": (
         "tar", lambda: _repaired_tar(_patched(_header("x", tarfile.REGTYPE, 0), 124, ">Q", 1 << 63)) + bytes(1024),

@@ -203,7 +203,7 @@ def test_archives_that_are_not_there_are_asked_for(tmp_path, capsys):
     words = ["--data.name=adience/aligned", f"--workdir={tmp_path}", f"--data.dir={tmp_path / 'd'}"]
     assert prepare.main(words) == 2
     errors = capsys.readouterr().err
-    assert "dataset adience/aligned is not built, and what it is built from is not in" in errors
+    assert "dataset adience/aligned is not built, and its source files are not in" in errors
     assert "fold_0_data.txt" in errors  # how to get it
     assert errors.splitlines()[-1].startswith("pipelines.prepare: data adience/aligned: dataset")
     assert "Traceback" not in errors

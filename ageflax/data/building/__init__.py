@@ -1,1 +1,1 @@
-"""From archives to a built dataset."""
+"""Builds datasets from archives, and finds built ones."""

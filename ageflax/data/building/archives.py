@@ -1,4 +1,4 @@
-"""Images out of .tar and .tar.gz archives: one pass, and never extracted as tar would."""
+"""Reads images from .tar and .tar.gz archives in one pass, without extracting them as tar would."""
 
 import contextlib
 import dataclasses
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 _PIECE = 1 << 20
-_BLOCK = 512  # tar's; zeroed blocks end an archive
-# Of long names and other remarks on members, which tarfile reads into memory: of one, and of those that
-# hold for all members after them, together.
+_BLOCK = 512  # bytes of a tar block; zeroed blocks end an archive
+# Bytes of extended headers such as long names, which tarfile reads into memory: limit for one, and for
+# the sum of global ones.
 _MOST_REMARKS = 1_000_000
-# Of a member: tarfile goes to its end in steps of ten kilobytes, also where the file has long ended.
+# Bytes of a member: tarfile steps to its end by ten kilobytes, even past the end of the file.
 _LARGEST = 1 << 34
-# What a compressed archive may become: photographs hardly shrink, and a few may lie in much padding.
+# Limit of decompression, a factor beyond a free gigabyte: photographs hardly shrink, padding does.
 _MOST_TIMES, _FREE = 20, 1_000_000_000
 
 
@@ -35,11 +35,11 @@ class Archive:
     """The wanted members of an archive. Safe to read from several threads.
 
     Attributes:
-      file: holds the members' bytes: the archive itself, or the copy made of a compressed one.
-      places: name of each member found, to where its bytes begin in `file` and how many they are.
-      too_large: names of members that claim more than an image may have.
-      md5: of the whole archive.
-      refused: members passed over because they are links or devices, or would leave the folder.
+      file: file with the members' bytes: the archive, or the copy made of a compressed one.
+      places: name of each member found -> offset and size of its bytes in `file`.
+      too_large: names of members that claim more than images.MAX_BYTES.
+      md5: checksum of the whole archive.
+      refused: number of members skipped as links, devices or paths out of the folder.
     """
 
     file: Path
@@ -49,13 +49,13 @@ class Archive:
     refused: int
 
     def only(self, names: Iterable[str]) -> "Archive":
-        """The same archive as if it held no other members: small enough to send to a worker."""
+        """The same archive reduced to some members, small enough to send to a worker."""
         names = set(names)
         places = {name: self.places[name] for name in names & self.places.keys()}
         return dataclasses.replace(self, places=places, too_large=self.too_large & names)
 
     def read(self, name: str) -> bytes:
-        """A member's bytes.
+        """Reads a member's bytes.
 
         Raises:
           images.BadImageError: absent, unreadable, empty, too large or truncated.
@@ -73,38 +73,38 @@ class Archive:
                 content = file.read(size)
         except OSError as error:
             raise images.BadImageError("unreadable") from error
-        if len(content) < size:  # the file was whole when it was opened
+        if len(content) < size:  # the file has shrunk since the archive was read
             raise images.BadImageError("truncated")
         return content
 
 
 class _Member(tarfile.TarInfo):
-    """A header, of which no more is read than a name can take: tarfile's own has no bounds."""
+    """A member header of bounded size; tarfile's own has no bounds."""
 
-    def _proc_member(self, tarfile_: tarfile.TarFile) -> Any:  # tarfile's own place to extend it
+    def _proc_member(self, tarfile_: tarfile.TarFile) -> Any:  # tarfile's own hook
         if not 0 <= self.size <= _LARGEST:
             raise tarfile.ReadError(f"a member of {self.size} bytes")
         if self.type in (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.XGLTYPE,
                          tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK):  # fmt: skip
-            told = getattr(tarfile_, "told", 0) if self.type == tarfile.XGLTYPE else 0
-            if self.size < 0 or self.size + told > _MOST_REMARKS:
-                raise tarfile.ReadError("a name or remark of more than a megabyte")
+            before = getattr(tarfile_, "read_so_far", 0) if self.type == tarfile.XGLTYPE else 0
+            if self.size + before > _MOST_REMARKS:
+                raise tarfile.ReadError("a name or extended header of more than a megabyte")
             if self.type == tarfile.XGLTYPE:
-                tarfile_.told = told + self.size  # pyright: ignore[reportAttributeAccessIssue]
+                tarfile_.read_so_far = before + self.size  # pyright: ignore[reportAttributeAccessIssue]
         try:
             return super()._proc_member(tarfile_)  # pyright: ignore[reportAttributeAccessIssue]
-        except (OverflowError, ValueError) as error:  # lengths of remarks, which tarfile believes
-            raise tarfile.ReadError(f"a remark that cannot be read ({error})") from error
+        except (OverflowError, ValueError) as error:  # lengths in a header, which tarfile trusts
+            raise tarfile.ReadError(f"an extended header that cannot be read ({error})") from error
 
     def _refuse(self, *_: Any) -> Any:
         raise tarfile.ReadError("a sparse member")
 
-    # Their maps are read to whatever end they have, in time that grows with its square.
+    # tarfile reads sparse maps of any length, in time that grows with its square.
     _proc_sparse = _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse
 
 
 class _Inflated(gzip.GzipFile):
-    """A compressed file that does not become many times as large."""
+    """A compressed file whose content may be at most so many times as large."""
 
     def __init__(self, file: io.BufferedReader, size: int):
         super().__init__(fileobj=file, mode="rb")
@@ -114,12 +114,12 @@ class _Inflated(gzip.GzipFile):
         content = super().read(size)
         self._left -= len(content)
         if self._left < 0:
-            raise tarfile.ReadError(f"it becomes more than {_MOST_TIMES} times as large")
+            raise tarfile.ReadError(f"it inflates to more than {_MOST_TIMES} times its size")
         return content
 
 
 class _HashedFile(io.RawIOBase):
-    """A file that hashes what is read from it, so the archive need not be read twice."""
+    """A file that hashes the bytes read from it, which saves a second pass over the archive."""
 
     def __init__(self, file: io.BufferedReader, progress: tqdm):
         super().__init__()
@@ -139,7 +139,7 @@ class _HashedFile(io.RawIOBase):
 
 
 class _Copy:
-    """One file that the members of a compressed archive are written to, end to end."""
+    """One file for the members of a compressed archive, written one after the other."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -147,7 +147,7 @@ class _Copy:
         self._end = 0
 
     def append(self, source: Any) -> int:
-        """Copies one member; returns where it begins."""
+        """Copies one member; returns its offset."""
         start = self._end
         while piece := source.read(_PIECE):
             try:
@@ -160,7 +160,7 @@ class _Copy:
     def close(self) -> None:
         try:
             self._file.close()
-        except OSError as error:  # what was still in memory did not fit
+        except OSError as error:  # no room for the last buffered bytes
             raise self._full(error) from error
 
     def _full(self, error: OSError) -> RunError:
@@ -170,16 +170,16 @@ class _Copy:
 def _find(
     archive: tarfile.TarFile, wanted: Container[str], copy: _Copy | None
 ) -> tuple[dict[str, tuple[int, int]], frozenset[str], int]:
-    """Goes through an archive once; returns places, what is too large, how many are refused.
+    """Goes through an archive once; returns `places`, `too_large` and `refused` of Archive.
 
-    A member counts only under exactly the name expected, so none can choose where it is written,
+    A member counts only under exactly the expected name, so none can choose where it is written,
     and only as a regular file: links and devices are never followed.
     """
     places: dict[str, tuple[int, int]] = {}
     too_large: set[str] = set()
     refused = 0
     while (member := archive.next()) is not None:
-        # tarfile would keep all members, a kilobyte each. Not in its stubs.
+        # tarfile would keep all members, a kilobyte each. The attribute is not in its stubs.
         archive.members = []  # pyright: ignore[reportAttributeAccessIssue]
         name = member.name.removeprefix("./")
         if not member.isreg() or member.issparse():
@@ -189,7 +189,7 @@ def _find(
         elif member.size > images.MAX_BYTES:
             too_large.add(name)
         else:
-            # Of two members with one name the later counts, as when tar extracts them.
+            # The later of two members with one name counts, as when tar extracts them.
             too_large.discard(name)
             start = member.offset_data
             if copy and (source := archive.extractfile(member)):
@@ -200,7 +200,7 @@ def _find(
 
 @contextlib.contextmanager
 def _hashed(path: Path) -> Iterator[tuple[_HashedFile, io.BufferedReader]]:
-    """The file, hashed as it is read, with a progress bar on a terminal."""
+    """Opens a file, hashed as it is read, with a progress bar on a terminal."""
     with (
         path.open("rb") as file,
         tqdm(
@@ -222,7 +222,7 @@ def _read_to_the_end(file: io.BufferedReader | gzip.GzipFile) -> None:
 
 
 def _ends_as_tar_does(path: Path) -> bool:
-    """Whether the last block is zeroed, which it is not where an archive is cut between members."""
+    """True if the last block is zeroed; it is not in an archive cut between members."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - _BLOCK))
         return not file.read(_BLOCK).strip(b"\0")
@@ -243,7 +243,7 @@ def _read_compressed(path: Path, wanted: Container[str], folder: Path) -> Archiv
         copy = _Copy(folder / f"{path.name}.members")
     except OSError as error:
         raise RunError(f"cannot write to {folder}: {error.strerror}") from error
-    # gzip apart from tar: together ("r|gz") they take a truncated file for a short one.
+    # gzip apart from tar: together ("r|gz") they accept a truncated file as a short one.
     with (
         contextlib.closing(copy),
         _hashed(path) as (hashed, file),
@@ -251,21 +251,21 @@ def _read_compressed(path: Path, wanted: Container[str], folder: Path) -> Archiv
     ):
         with tarfile.open(fileobj=plain, mode="r|", tarinfo=_Member) as archive:
             places, too_large, refused = _find(archive, wanted, copy)
-        _read_to_the_end(plain)  # there stands the checksum
+        _read_to_the_end(plain)  # the checksum is there
     return Archive(copy.path, places, too_large, hashed.md5.hexdigest(), refused)
 
 
 def read(path: Path, wanted: Container[str], *, folder: Path) -> Archive:
-    """Finds members of an archive, in one pass.
+    """Finds members of an archive in one pass.
 
-    A plain .tar is read where it lies. The members of a compressed one are copied, since nothing
-    in it can be read without all that comes before.
+    A plain .tar is read in place. The members of a compressed one are copied, because nothing in it can
+    be read without everything before.
 
     Args:
-      path: ends in .gz or .tgz if it is compressed, and only then.
-      wanted: exact names, "./" before them aside, or anything that knows which names it contains;
-        every other member is passed over. It is asked for each member, so no list.
-      folder: for the copies; removing them is the caller's business.
+      path: archive; ends in .gz or .tgz if and only if it is compressed.
+      wanted: exact names, without a leading "./"; other members are skipped. Asked once per member, so
+        better a set than a list.
+      folder: folder for the copies, which the caller removes.
 
     Raises:
       InputError: not gzip, not tar, truncated or damaged.

@@ -1,7 +1,7 @@
-"""Writing a dataset's shards on Apache Beam instead of here: only where it is asked for.
+"""Writes a dataset's shards on Apache Beam, if asked to.
 
-For builders of TFDS's ShardBasedBuilder, whose shards can be pickled. Beam itself comes with the tfds
-extra and is imported by TFDS, not here.
+For builders of TFDS's ShardBasedBuilder, whose shards can be pickled. Beam comes with the tfds extra
+and is imported by TFDS alone.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,10 +10,10 @@ from typing import Any
 
 
 def take_runner_from_options(config: Any) -> None:
-    """Names the runner that the Beam options ask for, if any.
+    """Sets a config's runner from its Beam options, if they name one.
 
-    `tfds build --beam_pipeline_options=runner=...` sets the options alone, and TFDS's
-    ShardBasedBuilder looks at the runner alone.
+    `tfds build --beam_pipeline_options=runner=...` sets only the options, and TFDS's ShardBasedBuilder
+    reads only the runner.
 
     Args:
       config: tfds.download.DownloadConfig.
@@ -28,19 +28,19 @@ def write_splits(
     shards: Mapping[str, Sequence[Callable[[], Iterator[tuple[str, dict[str, Any]]]]]],
     config: Any,
 ) -> None:
-    """Writes the shards by Beam's workers, split after split, and tells the builder.
+    """Writes the shards on Beam's workers, split after split, and records the splits in the builder.
 
     Args:
-      builder: a tfds.core.ShardBasedBuilder, in the middle of its build.
-      shards: of each split, in order; called on the workers, which must see the same folders.
+      builder: a tfds.core.ShardBasedBuilder in the middle of its build.
+      shards: split name -> its shards in order; called on the workers, which must see the same folders.
       config: tfds.download.DownloadConfig with a beam_runner.
     """
     from tensorflow_datasets.core import split_builder, splits
 
     infos = []
     for name, callables in shards.items():
-        # One SplitBuilder for each: with one for all, as TFDS has it, the pipeline of a split
-        # contains those of the splits before, which are written again each time.
+        # One SplitBuilder per split: with one for all, as in TFDS, the pipeline of a split contains
+        # those of the splits before, which are then written again.
         writer = split_builder.SplitBuilder(
             split_dict=builder.info.splits,
             features=builder.info.features,
@@ -58,4 +58,4 @@ def write_splits(
         infos.append(future.result())
     builder.info.set_splits(splits.SplitDict(infos))
     for path in Path(builder.data_path).glob("*.shard_infos.json"):
-        path.unlink()  # TFDS's notes, of use only during the build
+        path.unlink()  # TFDS needs them only during the build

@@ -1,4 +1,4 @@
-"""A disk that is full or fails while a dataset is written, told in one line."""
+"""Reports a full or failing disk in one line while a dataset is written."""
 
 import contextlib
 import errno
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ageflax.errors import RunError
 
-# What a full or failing disk answers; other OSErrors have other causes.
+# Errors of a full or failing disk; other OSErrors have other causes.
 _ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG)
 # array_record's writer raises RuntimeError: "write() failed: No space left on device; writing ...".
 _WRITER = re.compile(r"(?:write|close|open|fsync)\(\) failed: ([^;\n]+)")
@@ -16,12 +16,12 @@ _WRITER = re.compile(r"(?:write|close|open|fsync)\(\) failed: ([^;\n]+)")
 
 @contextlib.contextmanager
 def failures_told(path: Path) -> Iterator[None]:
-    """Turns what writing below a folder raises on a full disk into a RunError that names the folder.
+    """Turns errors of a full disk, in TFDS or in array_record, into a RunError that names the folder.
 
     TFDS has removed the half-written dataset by then.
 
     Raises:
-      RunError: the disk is full or fails, in TFDS or in array_record.
+      RunError: the disk is full or fails.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Finding a dataset on disk, and building it where it is not there yet."""
+"""Finds a dataset on disk, and builds it if absent."""
 
 import contextlib
 import importlib
@@ -14,16 +14,17 @@ from typing import Any
 from ageflax.data.building import disk
 from ageflax.data.dataset import StoredDataset
 from ageflax.errors import InputError, first_line
+from ageflax.runtime.files import make_writable
 
 _ABSENT = """\
-dataset {name} is not built, and what it is built from is not in {manual}.
+dataset {name} is not built, and its source files are not in {manual}.
 {instructions}
-That folder is --config.data.manual_dir=FOLDER here; then run this command again. No images at hand?
---config=configs/quickstart.py trains on faces drawn on the spot."""
+--config.data.manual_dir=FOLDER names another folder; then run this command again. No images at hand?
+--config=configs/quickstart.py trains on drawn faces."""
 
 
 def builder_names() -> list[str]:
-    """Datasets this project can build."""
+    """Names of the datasets that this project can build."""
     if importlib.util.find_spec("tfds_builders") is None:
         return []
     package = importlib.import_module("tfds_builders")
@@ -32,18 +33,16 @@ def builder_names() -> list[str]:
 
 def _versions(data_dir: Path, name: str) -> list[Path]:
     """Version folders of a built dataset, oldest first."""
+
+    def version(path: Path) -> tuple[int, ...]:
+        return tuple(int(part) if part.isdigit() else -1 for part in path.name.split("."))
+
     found = (data_dir / name).glob("*.*.*/dataset_info.json")
-    return sorted(
-        (path.parent for path in found), key=lambda path: tuple(map(_number, path.name.split(".")))
-    )
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isdigit() else -1
+    return sorted((path.parent for path in found), key=version)
 
 
 def data_dir(configured: str) -> Path:
-    """The folder that datasets are built in."""
+    """Folder for built datasets: the configured one, else TFDS's default."""
     if configured:
         return Path(configured).expanduser()
     from tensorflow_datasets.core import constants
@@ -51,11 +50,11 @@ def data_dir(configured: str) -> Path:
     return Path(constants.DATA_DIR).expanduser()
 
 
-def _check_format(path: Path) -> None:
-    """Only array_record can be read at random and without TensorFlow."""
-    # TFDS converts in place and keeps the first format's name in dataset_info.json: the files tell.
+def _opened(path: Path) -> StoredDataset:
+    """Opens a version; only array_record can be read at random and without TensorFlow."""
+    # TFDS converts in place and keeps the first format's name in dataset_info.json: look at the files.
     if any(path.glob("*.array_record*")):
-        return
+        return StoredDataset(path)
     file_format = json.loads((path / "dataset_info.json").read_text()).get("fileFormat")
     raise InputError(
         f"{path} is built as {file_format}, which training cannot read; convert it once (the command"
@@ -77,31 +76,27 @@ def _find_builder(name: str) -> Any:
 
 
 def _prepare(name: str, directory: Path, manual_dir: Path, say: Callable[[str], None]) -> Path:
-    """Builds a dataset by TFDS's Python API, which needs no TensorFlow."""
+    """Builds a dataset with TFDS's Python API, which needs no TensorFlow."""
     import tensorflow_datasets as tfds
 
     builder_class = _find_builder(name)
     config = name.partition("/")[2]
-    # A builder from downloaded files says what to get, and by which file they are recognised.
+    # A builder from downloaded files has instructions to get them, and a pattern that recognises one.
     instructions = builder_class.MANUAL_DOWNLOAD_INSTRUCTIONS
     if instructions and not any(manual_dir.glob(builder_class.MANUAL_FILE)):
         text = inspect.cleandoc(instructions)
         raise InputError(_ABSENT.format(name=name, manual=manual_dir, instructions=text))
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"data.dir = {directory}: cannot be written: {error.strerror}") from error
+    make_writable(directory, "data.dir")
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
     try:
         builder = builder_class(data_dir=directory, config=config or None)
     except ValueError as error:
-        first = first_line(error)
-        raise InputError(f"data.name = {name!r}: {first}") from error
+        raise InputError(f"data.name = {name!r}: {first_line(error)}") from error
     say(f"building {builder.info.full_name} in {directory}")
     download_config = tfds.download.DownloadConfig(manual_dir=manual_dir)
     try:
-        # TFDS prints what it does; standard output is for results.
+        # TFDS prints its progress; standard output is for results.
         with (
             contextlib.redirect_stdout(sys.stderr),
             disk.failures_told(Path(builder.data_path)),
@@ -110,12 +105,12 @@ def _prepare(name: str, directory: Path, manual_dir: Path, say: Callable[[str], 
                 download_config=download_config, file_format="array_record"
             )
     except PermissionError as error:
-        raise InputError(f"data.dir = {directory}: cannot be written: {error.strerror}") from error
+        raise InputError(f"data.dir={directory}: cannot be written: {error.strerror}") from error
     return Path(builder.data_path)
 
 
 def _with_config(name: str) -> str:
-    """A builder alone means its default config."""
+    """Completes a builder's name with its default config."""
     if "/" in name:
         return name
     default = _find_builder(name).BUILDER_CONFIGS
@@ -123,46 +118,40 @@ def _with_config(name: str) -> str:
 
 
 def open_built(name: str, *, directory: str = "") -> StoredDataset:
-    """Opens a dataset that is there, newest version; builds nothing.
+    """Opens the newest version of a built dataset.
 
     Args:
       name: builder[/config], as for `open_dataset`.
-      directory: where datasets lie; "" is TFDS's default.
+      directory: folder of datasets; "" is TFDS's default.
 
     Raises:
       InputError: unknown name, not built, or built in a format that training cannot read.
     """
-    root = data_dir(directory)
-    name = _with_config(name)
+    root, name = data_dir(directory), _with_config(name)
     found = _versions(root, name)
     if not found:
-        _find_builder(name)  # a misspelt name is told as such
+        _find_builder(name)  # raises if the name is unknown
         raise InputError(f"dataset {name} is not built in {root}; training on it builds it")
-    _check_format(found[-1])
-    return StoredDataset(found[-1])
+    return _opened(found[-1])
 
 
 def open_dataset(
     name: str, *, directory: str = "", manual_dir: str = "", say: Callable[[str], None]
 ) -> StoredDataset:
-    """Opens a dataset, newest version; builds it first where it is not there.
+    """Opens the newest version of a dataset; builds it first if absent.
 
     Args:
       name: builder[/config], such as "adience/aligned"; a builder alone means its default config.
-      directory: where datasets lie; "" is TFDS's default.
-      manual_dir: where downloaded archives lie; "" is `directory`/downloads/manual.
-      say: takes lines for the user.
+      directory: folder of datasets; "" is TFDS's default.
+      manual_dir: folder of downloaded archives; "" is `directory`/downloads/manual.
+      say: receives lines for the user.
 
     Raises:
       InputError: unknown name, archives absent, or built in a format that training cannot read.
     """
-    root = data_dir(directory)
-    name = _with_config(name)
+    root, name = data_dir(directory), _with_config(name)
     found = _versions(root, name)
     if found:
-        path = found[-1]
-    else:
-        manual = Path(manual_dir).expanduser() if manual_dir else root / "downloads" / "manual"
-        path = _prepare(name, root, manual, say)
-    _check_format(path)
-    return StoredDataset(path)
+        return _opened(found[-1])
+    manual = Path(manual_dir).expanduser() if manual_dir else root / "downloads" / "manual"
+    return _opened(_prepare(name, root, manual, say))

@@ -1,4 +1,4 @@
-"""How the examples of a split are divided over files."""
+"""Divides the examples of a split over files."""
 
 import hashlib
 from collections.abc import Callable, Iterable
@@ -6,8 +6,7 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 
-# TFDS holds the examples of a shard in memory while it writes it, so this bounds what a build
-# takes, however many images there are.
+# TFDS holds a shard in memory while it writes it: this bounds the memory of a build of any size.
 SHARD_BYTES = 64_000_000
 
 
@@ -19,16 +18,15 @@ def divide(
 ) -> list[list[Item]]:
     """Shuffles items and cuts them into shards.
 
-    The order is that of the hashes of their keys: mixed, so that neighbours in a shard are not of
-    one album, and the same in every build.
+    The order follows the hashes of their keys: it mixes albums, and is the same in every build.
 
     Args:
-      items: each with the size of its image in bytes.
-      key: an item's own name in the dataset.
-      shard_bytes: a shard is closed before it would grow larger; a single image may.
+      items: pairs of an item and the size of its image in bytes.
+      key: item -> its unique name in the dataset.
+      shard_bytes: largest size of a shard; only a single image may exceed it.
 
     Returns:
-      The shards in order; none for no items.
+      Shards in order; none for no items.
     """
     mixed = sorted(items, key=lambda sized: hashlib.md5(key(sized[0]).encode()).digest())
     shards: list[list[Item]] = []

@@ -1,1 +1,1 @@
-"""What is wrong with the images and people of a dataset."""
+"""Finds faults in the images and subjects of a dataset."""

@@ -1,4 +1,4 @@
-"""What is wrong with a built dataset's images: useless ones, and one picture in two folds or persons.
+"""Finds useless images in a built dataset, and pictures that occur in two folds or under two subjects.
 
 A test face that was also trained on, under whatever name, makes a figure too good to be true.
 """
@@ -16,7 +16,7 @@ import numpy as np
 from ageflax.data import images
 from ageflax.data.dataset import Faces, StoredDataset, joined, table
 from ageflax.data.washing import near_duplicates
-from ageflax.data.washing.inspection import FAULTS, Inspection, inspect
+from ageflax.data.washing.inspection import FAULTS, Inspection, by_pixels, inspect
 from ageflax.data.washing.near_duplicates import DISTANCE, SIMILARITY
 from ageflax.data.washing.report import REJECTED, REPORT, count_by_reason, write_csv
 from ageflax.runtime.files import write_json
@@ -25,19 +25,18 @@ PAIRS = "pairs.csv"
 SAME_FILE, SAME_PIXELS, ALIKE = KINDS = ("same file", "same pixels", "alike")
 
 _SMALLEST_SIDE, _FLATNESS = 2, 1.0
-# Rows that a thread reads at once: what bounds the images in memory.
-_ROWS = 32
+_ROWS = 32  # read at once per thread; bounds the images in memory
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Pair:
-    """Two faces that show one picture, in two folds or under the names of two persons.
+    """Two faces that show one picture, in two folds or under two subjects.
 
     Attributes:
-      kind: one of KINDS: equal files; equal once decoded; nearly so.
+      kind: one of KINDS: equal files, equal pixels, or nearly equal pixels.
       first: row of the dataset.
       second: row of the dataset, above `first`.
-      distance: bits in which the perceptual hashes differ.
+      distance: number of differing bits of the perceptual hashes.
       similarity: correlation of the thumbnails, 1 for equal pictures.
     """
 
@@ -50,15 +49,15 @@ class Pair:
 
 @dataclasses.dataclass(frozen=True)
 class Leaks:
-    """What `find` found.
+    """Findings of `find`.
 
     Attributes:
-      dataset: its full name.
+      dataset: full name of the dataset.
       faces: labels of every row.
-      unusable: row to one of inspection.FAULTS, ascending.
-      identical_images: groups of rows with equal pixels, wherever they are.
-      pairs: those that cross folds or persons; of identical images each with the first of them.
-      distance: that was asked for.
+      unusable: row -> one of inspection.FAULTS, rows ascending.
+      identical_images: number of groups of rows with equal pixels, in any folds.
+      pairs: pairs across folds or subjects; identical images are each paired with the first of them.
+      distance: largest distance that was asked for.
     """
 
     dataset: str
@@ -69,15 +68,15 @@ class Leaks:
     distance: int
 
     def crosses_folds(self, pair: Pair) -> bool:
-        """Whether a face would be trained on and tested."""
+        """True if a picture would be trained on and tested."""
         return bool(self.faces.folds[pair.first] != self.faces.folds[pair.second])
 
     def crosses_subjects(self, pair: Pair) -> bool:
-        """Whether a picture has two names."""
+        """True if a picture has two subjects."""
         return bool(self.faces.subjects[pair.first] != self.faces.subjects[pair.second])
 
     def labels_differ(self, pair: Pair) -> bool:
-        """Whether the two have another age, age label or gender."""
+        """True if age, age label or gender differ."""
         return any(
             not np.array_equal(values[pair.first], values[pair.second], equal_nan=numeric)
             for values, numeric in (
@@ -88,7 +87,7 @@ class Leaks:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """Counts, JSON values only."""
+        """Counts as JSON values."""
         pairs = {}
         for kind in KINDS:
             of_kind = [pair for pair in self.pairs if pair.kind == kind]
@@ -109,7 +108,7 @@ class Leaks:
         }
 
     def write(self, folder: Path) -> None:
-        """Writes wash_report.json, rejected.csv (unusable images) and pairs.csv into a folder."""
+        """Writes wash_report.json, rejected.csv (unusable images) and pairs.csv to a folder."""
         write_json(folder / REPORT, self.as_json())
         faces = self.faces
         write_csv(
@@ -138,7 +137,7 @@ class Leaks:
 def _survey(
     dataset: StoredDataset, pool: Executor, progress: Callable[[int], object]
 ) -> tuple[Faces, list[Inspection]]:
-    """The labels of every row, and what is to be kept of its image."""
+    """Labels and inspection of every row."""
 
     def look(rows: range) -> tuple[Faces, list[Inspection]]:
         examples = dataset.examples(rows)
@@ -160,19 +159,10 @@ def _survey(
     return joined(parts), inspections
 
 
-def _identical(inspections: Sequence[Inspection]) -> list[list[int]]:
-    """Rows by their pixels, each list ascending; good images only."""
-    rows_of: dict[bytes, list[int]] = {}
-    for row, inspection in enumerate(inspections):
-        if not inspection.fault:
-            rows_of.setdefault(inspection.pixel_digest, []).append(row)
-    return list(rows_of.values())
-
-
 def _exact_pairs(
     groups: Sequence[Sequence[int]], inspections: Sequence[Inspection]
 ) -> Iterator[Pair]:
-    """Each further copy of a picture with the first one: all with all would be too many to read."""
+    """Pairs each further copy of a picture with the first: all with all would be too many to read."""
     for first, *others in groups:
         for row in others:
             same = inspections[first].file_digest == inspections[row].file_digest
@@ -185,23 +175,23 @@ def find(
     distance: int = DISTANCE,
     progress: Callable[[int], object] = lambda done: None,
 ) -> Leaks:
-    """Looks at every image of a dataset, on all cores, and compares those that may be alike.
+    """Inspects every image of a dataset, on all cores, and compares those that may be alike.
 
-    Of identical pictures only the first is compared with others, so what is like any of them is found
-    through it. Mirrored, rotated and newly cropped copies are not found.
+    Only the first of identical pictures is compared with others and stands for them all. Mirrored,
+    rotated and newly cropped copies are not found.
 
     Args:
-      dataset: built by any builder.
-      distance: bits in which perceptual hashes may differ, 0 to near_duplicates.MAX_DISTANCE.
-      progress: called with the number of faces of each finished piece.
+      dataset: dataset from any builder.
+      distance: most differing bits of two perceptual hashes, 0 to near_duplicates.MAX_DISTANCE.
+      progress: called with the number of faces in each finished chunk.
 
     Raises:
-      InputError: so many pairs are that near that they are no finding.
+      InputError: too many pairs are within `distance` to mean anything.
     """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         faces, inspections = _survey(dataset, pool, progress)
-    groups = _identical(inspections)
-    _, people = np.unique(faces.subjects.astype(str), return_inverse=True)
+    groups = by_pixels(enumerate(inspections))
+    _, subjects = np.unique(faces.subjects.astype(str), return_inverse=True)
     rows = np.array([group[0] for group in groups], np.int64)
 
     def picture(k: int) -> np.ndarray:
@@ -213,7 +203,7 @@ def find(
         for pair in near_duplicates.alike(
             np.array([inspections[row].perceptual_hash for row in rows], np.uint64),
             picture,
-            groups=[faces.folds[rows], people[rows]],
+            groups=[faces.folds[rows], subjects[rows]],
             distance=distance,
         )
     ]
@@ -221,7 +211,7 @@ def find(
         pair
         for pair in _exact_pairs(groups, inspections)
         if faces.folds[pair.first] != faces.folds[pair.second]
-        or people[pair.first] != people[pair.second]
+        or subjects[pair.first] != subjects[pair.second]
     ]
     return Leaks(
         dataset=dataset.name,

@@ -1,4 +1,4 @@
-"""What washing found: which records are kept, why the others are not, and the books balanced."""
+"""Report of washing: the records kept, and the reason for each other one."""
 
 import collections
 import csv
@@ -21,22 +21,22 @@ RECORD_REASONS = (
     "age out of range",
 )
 DUPLICATE, CONFLICT = "duplicate", "conflicting labels"
-# All reasons, in the order of the checks: a record is rejected for the first that applies.
+# All reasons in the order of the checks; a record is rejected for the first that applies.
 REASONS = (*RECORD_REASONS, *FAULTS, CONFLICT, DUPLICATE)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Record:
-    """What washing knows of an image before it looks at it.
+    """Facts about an image known before it is inspected.
 
     Attributes:
-      key: names the image in the report.
-      subject: the person, "" if unknown.
-      age_label: the source's text, "" if none.
+      key: name of the image in the report.
+      subject: name of the subject, "" if unknown.
+      age_label: text in the source, "" if none.
       age: years, NaN if unknown.
       gender: 0 female, 1 male, -1 unknown.
-      face_score: the detector's, not finite where it found no face; None where no detector ran.
-      second_face_score: of another face in the picture; NaN or None where there is none.
+      face_score: detector's score, not finite if it found no face; None if no detector ran.
+      second_face_score: score of another face in the picture; NaN or None if there is none.
     """
 
     key: str
@@ -49,19 +49,19 @@ class Record:
 
     @property
     def labels(self) -> tuple[str, float | None, int]:
-        """What identical images must agree on. No NaN, which would differ from itself."""
+        """Labels that identical images must share. No NaN, which would differ from itself."""
         return self.age_label, None if math.isnan(self.age) else self.age, self.gender
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Rejection:
-    """A record that is left out.
+    """A rejected record.
 
     Attributes:
-      row: its index among the records.
-      key: its name.
+      row: index of the record.
+      key: name of the record.
       reason: one of REASONS.
-      detail: the offending value, where there is one.
+      detail: offending value, if any.
     """
 
     row: int
@@ -75,9 +75,9 @@ class Identical:
     """Records whose images are the same, pixel for pixel.
 
     Attributes:
-      records: two or more, in their order.
-      same_file: whether the files are equal too, byte for byte.
-      conflicting: whether their labels differ.
+      records: two or more records, in their order.
+      same_file: True if the files are equal too, byte for byte.
+      conflicting: True if their labels differ.
     """
 
     records: tuple[Record, ...]
@@ -87,16 +87,16 @@ class Identical:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """The outcome of washing. Kept and rejected records add up to the input.
+    """Outcome of washing. Kept and rejected records add up to the input.
 
     Attributes:
-      records: how many there were.
-      kept: rows of the good ones, ascending.
+      records: number of records.
+      kept: rows of the kept records, ascending.
       sizes: bytes of each kept image's file.
       hashes: perceptual hash of each kept image.
-      rejected: the others, by row.
+      rejected: the other records, by row.
       identical: groups of the same image, whether its records are kept or not.
-      thresholds: what was asked for.
+      thresholds: values of Thresholds.
     """
 
     records: int
@@ -114,11 +114,11 @@ class Report:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Rejected records by reason, in the order of REASONS; only reasons that occur."""
+        """Number of rejected records by reason, in the order of REASONS; only reasons that occur."""
         return count_by_reason(rejection.reason for rejection in self.rejected)
 
     def as_json(self) -> dict[str, Any]:
-        """Counts and thresholds, JSON values only; the counts add up to `records`."""
+        """Counts and thresholds as JSON values; the counts add up to `records`."""
         conflicts = [group for group in self.identical if group.conflicting]
         return {
             "records": self.records,
@@ -133,7 +133,7 @@ class Report:
         }
 
     def write(self, folder: Path) -> None:
-        """Writes wash_report.json, rejected.csv and identical_images.csv into a folder."""
+        """Writes wash_report.json, rejected.csv and identical_images.csv to a folder."""
         write_json(folder / REPORT, self.as_json())
         rows = ((r.row, r.key, r.reason, r.detail) for r in self.rejected)
         write_csv(folder / REJECTED, ("row", "key", "reason", "detail"), rows)
@@ -154,13 +154,13 @@ def _cells(record: Record) -> tuple[str | float | int, ...]:
 
 
 def count_by_reason(reasons: Iterable[str], order: Sequence[str] = REASONS) -> dict[str, int]:
-    """How often each reason occurs, in the given order; those that do not occur are left out."""
+    """Counts each reason, in the given order; reasons that do not occur are left out."""
     found = collections.Counter(reasons)
     return {reason: found[reason] for reason in order if found[reason]}
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table as CSV in UTF-8; with no rows, the header stands alone."""
+    """Writes a table as CSV in UTF-8; without rows, the header alone."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)

@@ -1,8 +1,8 @@
-"""Washing: which records of a source are fit to learn from, and why each other one is not.
+"""Washes records: keeps those fit to learn from, and names the reason for each other one.
 
-The usual rule for crawled faces, as public code applies it to IMDB-WIKI, is the default: a face found
-with a score of 1 or more, no second face, the gender known, an age of 0 to 100. To it come checks of
-the image itself, which that code leaves to luck.
+The default is the usual rule for crawled faces, as public code applies it to IMDB-WIKI: a face score of
+1 or more, no second face, a known gender, an age of 0 to 100. Checks of the image itself, which that
+code lacks, are added.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from ageflax.data.washing.inspection import Inspection, inspect
+from ageflax.data.washing.inspection import Inspection, by_pixels, inspect
 from ageflax.data.washing.report import (
     CONFLICT,
     DUPLICATE,
@@ -23,30 +23,29 @@ from ageflax.data.washing.report import (
 )
 from ageflax.errors import InputError
 
-# Images in flight. Hashes and rows are all that is kept, so memory does not grow with the images.
+# Images in flight. Only hashes and rows are kept, so memory does not grow with the images.
 _BATCH = 256
 
 
 @dataclasses.dataclass(frozen=True)
 class Thresholds:
-    """What a record must be like to be kept; the defaults are the usual rule.
+    """Conditions for keeping a record; the defaults are the usual rule.
 
     Attributes:
-      min_age: youngest, in years.
-      max_age: oldest, in years.
-      age_needed: whether a record without an age (and without an age label) is rejected.
-      gender_needed: whether a record without a gender is rejected.
-      min_face_score: least score of the face detector, where the source has one; None looks at no score.
-      second_face_allowed: whether the picture may show another face.
-      smallest_side: of an image, in pixels; 2 rejects the 1x1 images of crawls.
-      flatness: standard deviation in grey levels (of 255) below which an image is flat; 0 looks for
-        all-zero images only.
-      duplicates_allowed: whether an image may occur again; if not, its first record is kept.
-      conflicts_allowed: whether identical images may have different labels; if not, none is kept, since
-        nobody knows which is right.
+      min_age: lowest age in years.
+      max_age: highest age in years.
+      age_needed: True rejects records with neither age nor age label.
+      gender_needed: True rejects records without a gender.
+      min_face_score: lowest score of the face detector, if the source has one; None ignores scores.
+      second_face_allowed: True allows another face in the picture.
+      smallest_side: shortest allowed side in pixels; 2 rejects the 1x1 images of crawls.
+      flatness: std in grey levels (of 255) below which an image is flat; 0 rejects only all-zero images.
+      duplicates_allowed: True allows an image to occur again; False keeps its first record.
+      conflicts_allowed: True allows identical images with different labels; False keeps none of them,
+        because the right label is unknown.
 
     Raises:
-      InputError: bounds that no record can meet, or a value that is no number.
+      InputError: no record can meet the bounds, or a value is not a number.
     """
 
     min_age: float = 0.0
@@ -62,16 +61,16 @@ class Thresholds:
 
     def __post_init__(self):
         if not self.min_age <= self.max_age:
-            raise InputError(f"washing: min_age {self.min_age} is above max_age {self.max_age}")
+            raise InputError(f"washing: min_age={self.min_age} is above max_age={self.max_age}")
         if self.min_face_score is not None and math.isnan(self.min_face_score):
             raise InputError("washing: min_face_score is not a number")
         if self.smallest_side < 1:
-            raise InputError(f"washing: smallest_side {self.smallest_side} is below 1 pixel")
+            raise InputError(f"washing: smallest_side={self.smallest_side} is below 1 pixel")
         if not 0.0 <= self.flatness <= 127.5:
-            raise InputError(f"washing: flatness {self.flatness} is not in 0 to 127.5 grey levels")
+            raise InputError(f"washing: flatness={self.flatness} is not in 0 to 127.5 grey levels")
 
     def as_json(self) -> dict[str, float | bool | None]:
-        """All thresholds; infinite ones, which JSON has no word for, become None."""
+        """All thresholds; infinite ones, which JSON cannot express, become None."""
         return {
             name: None if isinstance(value, float) and math.isinf(value) else value
             for name, value in dataclasses.asdict(self).items()
@@ -79,7 +78,7 @@ class Thresholds:
 
 
 USUAL = Thresholds()
-# Every record whose image can be read and shows something.
+# Keeps every record whose image can be read and shows something.
 READABLE = Thresholds(
     min_age=-math.inf,
     max_age=math.inf,
@@ -91,10 +90,10 @@ READABLE = Thresholds(
 
 
 def check_record(record: Record, thresholds: Thresholds) -> tuple[str, str]:
-    """Why a record is rejected before its image is looked at, and the offending value.
+    """Checks a record before its image is read.
 
     Returns:
-      One of RECORD_REASONS and a detail; two empty texts for a good record.
+      One of RECORD_REASONS and the offending value; two empty texts for a good record.
     """
     score, second = record.face_score, record.second_face_score
     if score is not None and thresholds.min_face_score is not None:
@@ -120,7 +119,7 @@ def _inspections(
     thresholds: Thresholds,
     progress: Callable[[int], object],
 ) -> Iterator[Inspection]:
-    """Looks at the images of some rows, in their order, on all cores (decoding releases the GIL)."""
+    """Inspects the images of some rows, in order, on all cores (decoding releases the GIL)."""
 
     def look(row: int) -> Inspection:
         return inspect(
@@ -139,12 +138,9 @@ def _inspections(
 def _identical(
     records: Sequence[Record], inspections: dict[int, Inspection]
 ) -> list[tuple[list[int], Identical]]:
-    """Groups of rows with the same pixels, each with what the report says of it."""
-    rows_of: dict[bytes, list[int]] = {}
-    for row, inspection in inspections.items():
-        rows_of.setdefault(inspection.pixel_digest, []).append(row)
+    """Groups of two or more rows with the same pixels, each with its entry in the report."""
     groups = []
-    for rows in rows_of.values():
+    for rows in by_pixels(inspections.items()):
         if len(rows) > 1:
             members = tuple(records[row] for row in rows)
             files = {inspections[row].file_digest for row in rows}
@@ -156,7 +152,7 @@ def _identical(
 def _rejected_groups(
     groups: Sequence[tuple[list[int], Identical]], thresholds: Thresholds
 ) -> Iterator[tuple[int, str, str]]:
-    """Row, reason and detail of the records that identical images cost."""
+    """Yields row, reason and detail of the records rejected for identical images."""
     for rows, group in groups:
         if group.conflicting and not thresholds.conflicts_allowed:
             for k, row in enumerate(rows):
@@ -173,14 +169,14 @@ def wash(
     *,
     progress: Callable[[int], object] = lambda done: None,
 ) -> Report:
-    """Checks every record, then every image of those that passed, in threads.
+    """Checks every record, then the images of those that passed, in threads.
 
     Args:
-      records: the source's rows.
-      read: bytes of the image of a row of `records`; called from several threads, and raises
-        images.BadImageError where there is none to be had.
-      thresholds: what is asked of a record.
-      progress: called with 1 for each image that was looked at.
+      records: rows of the source.
+      read: row -> bytes of its image; called from several threads; raises images.BadImageError if there
+        are none.
+      thresholds: conditions for keeping a record.
+      progress: called with 1 for each inspected image.
 
     Returns:
       Rows kept and rejected, each once. A record is rejected for the first reason that applies.

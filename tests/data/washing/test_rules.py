@@ -9,7 +9,6 @@ import threading
 
 import numpy as np
 import pytest
-from ageflax.data.washing.rules import READABLE, Thresholds, wash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -18,6 +17,7 @@ from ageflax.data import images
 from ageflax.data.washing import rules
 from ageflax.data.washing.near_duplicates import perceptual_hash
 from ageflax.data.washing.report import REASONS, Record
+from ageflax.data.washing.rules import READABLE, Thresholds, wash
 from ageflax.errors import InputError
 
 
@@ -300,12 +300,12 @@ def test_images_in_flight_are_few_and_progress_counts_them():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"min_age": 50.0, "max_age": 40.0}, "washing: min_age 50.0 is above max_age 40.0"),
-        ({"min_age": math.nan}, "washing: min_age nan is above max_age 100.0"),
+        ({"min_age": 50.0, "max_age": 40.0}, "washing: min_age=50.0 is above max_age=40.0"),
+        ({"min_age": math.nan}, "washing: min_age=nan is above max_age=100.0"),
         ({"min_face_score": math.nan}, "washing: min_face_score is not a number"),
-        ({"smallest_side": 0}, "washing: smallest_side 0 is below 1 pixel"),
-        ({"flatness": -1.0}, "washing: flatness -1.0 is not in 0 to 127.5 grey levels"),
-        ({"flatness": math.nan}, "washing: flatness nan is not in 0 to 127.5 grey levels"),
+        ({"smallest_side": 0}, "washing: smallest_side=0 is below 1 pixel"),
+        ({"flatness": -1.0}, "washing: flatness=-1.0 is not in 0 to 127.5 grey levels"),
+        ({"flatness": math.nan}, "washing: flatness=nan is not in 0 to 127.5 grey levels"),
     ],
 )
 def test_thresholds_that_make_no_sense(values, message):
