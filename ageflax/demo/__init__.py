@@ -1,10 +1,10 @@
-"""The page: a photograph or the camera in a browser, and a REST endpoint that answers the same.
+"""The web page for photographs and the camera, and its REST endpoint.
 
-`python -m ageflax.demo --model=MODEL` serves it; `application` is the ASGI application, for a server of
-one's own.
+`python -m ageflax.demo --model=MODEL` serves it; `application` makes the ASGI application, for a server
+of your own.
 
-What is named here is imported when it is first used: `python -m ageflax.demo --help`, which runs this
-file, should not wait for JAX.
+Public names are imported at first use: `python -m ageflax.demo --help` runs this file and should not
+wait for JAX.
 """
 
 from typing import TYPE_CHECKING

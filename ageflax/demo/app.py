@@ -1,4 +1,4 @@
-"""The ASGI application: the page, its files, the examples, the endpoint and its schema."""
+"""The ASGI application: the page and its files, the examples, the endpoint and its schema."""
 
 import logging
 import math
@@ -25,15 +25,23 @@ from ageflax.runtime.progress import say
 _LOGGER = logging.getLogger("ageflax")
 _STATIC = {"demo.css": "text/css", "demo.js": "text/javascript", "icon.svg": "image/svg+xml"}
 
-_FAILED = "The model failed; whoever runs the server is told why."
+_FAILED = "The model failed; the reason is in the server's log."
 
 
 def _refused(error: RefusedError) -> Response:
-    # The rest of what is being sent is not waited for.
+    # The rest of the upload is not awaited.
     headers = {"connection": "close"} if error.status in (408, 413) else {}
     if error.retry_after is not None:
         headers["retry-after"] = str(max(math.ceil(error.retry_after), 1))
-    return JSONResponse({"error": error.message}, status_code=error.status, headers=headers)
+    return JSONResponse({"error": error.message}, error.status, headers)
+
+
+def _stream(request: Request) -> str | None:
+    """Name of the stream that a picture belongs to, if any."""
+    given = request.query_params.get("stream")
+    if given is not None and not re.fullmatch(schema.STREAM_NAME, given):
+        raise RefusedError(400, f"stream: expected a name that matches {schema.STREAM_NAME}")
+    return given
 
 
 class _Endpoint:
@@ -45,39 +53,31 @@ class _Endpoint:
         self.places = Places(limits, workers=workers_here())
         self._look = Looker(predictor, limits)
 
-    async def __call__(self, request: Request) -> Response:
+    async def answer(self, request: Request) -> Response:
         who = visitor(request.client.host if request.client else "")
         try:
             self._rate.take(who)
             with self.places.place(who):
-                stream = self._stream(request)
+                stream = _stream(request)
                 content = await picture(request, self._limits)
-                said = await self.places.work(partial(self._look, content, stream=stream))
-            return JSONResponse(said)
+                found = await self.places.work(partial(self._look, content, stream=stream))
+            return JSONResponse(found)
         except RefusedError as error:
             return _refused(error)
         except ClientDisconnect:
             return Response(status_code=400)  # nobody reads it
         except MemoryError:
-            return _refused(
-                RefusedError(503, "Not enough memory for such a picture at the moment.")
-            )
+            return _refused(RefusedError(503, "Not enough memory for this picture right now."))
         except RunError as error:
             say(f"ageflax.demo: {error}")
             return _refused(RefusedError(500, _FAILED))
-        except Exception:  # a mistake of ours: its traceback is worth having, and has no picture
+        except Exception:  # a bug; its traceback contains nothing of the picture
             _LOGGER.exception("ageflax.demo: a picture was not answered")
             return _refused(RefusedError(500, _FAILED))
 
-    def _stream(self, request: Request) -> str | None:
-        given = request.query_params.get("stream")
-        if given is not None and not re.fullmatch(schema.STREAM_NAME, given):
-            raise RefusedError(400, f"stream: expected a name such as {schema.STREAM_NAME}")
-        return given
-
 
 async def _failed(request: Request, error: Exception) -> Response:
-    """Statuses of the framework's own, such as 404 and 405, as the endpoint says its own."""
+    """The framework's own refusals, such as 404 and 405, in the endpoint's form."""
     assert isinstance(error, HTTPException)
     return JSONResponse({"error": error.detail}, error.status_code, error.headers)
 
@@ -93,40 +93,30 @@ async def _example(request: Request) -> Response:
 def application(
     predictor: Predictor, limits: Limits | None = None, *, hosts: Iterable[str] = ()
 ) -> Starlette:
-    """The application, for any ASGI server.
+    """Makes the application, for any ASGI server.
 
-    Limits that concern connections (header_seconds, connections) are the server's to keep.
+    The server enforces the limits on connections (header_seconds, connections, connections_each).
 
     Args:
-      predictor: finds and judges faces.
-      limits: the usual ones by default.
+      predictor: finds faces and predicts their age and gender.
+      limits: limits to enforce; the defaults if None.
       hosts: see guard.Guard.
     """
     limits = limits or Limits()
     endpoint = _Endpoint(predictor, limits)
-    # Every visitor gets the same, so it is made once.
+    # Every visitor gets the same files, so they are made once.
     text = page.render(predictor.config, limits, detector=predictor.detector.name)
     files = {
         "/": Response(text, media_type="text/html"),
-        **{
-            f"/{name}": Response(page.static(name), media_type=kind)
-            for name, kind in _STATIC.items()
-        },
         "/openapi.json": JSONResponse(schema.document(predictor.config, limits)),
     }
-
-    async def file(request: Request) -> Response:
-        made = files[request.url.path]
-        return Response(made.body, media_type=made.media_type)
-
-    async def faces(request: Request) -> Response:
-        return await endpoint(request)
-
+    for name, kind in _STATIC.items():
+        files[f"/{name}"] = Response(page.static(name), media_type=kind)
     made = Starlette(
         routes=[
-            *(Route(path, file) for path in files),
+            *(Route(path, file, methods=["GET"]) for path, file in files.items()),
             Route("/examples/{name}.jpg", _example),
-            Route(schema.ENDPOINT, faces, methods=["POST"]),
+            Route(schema.ENDPOINT, endpoint.answer, methods=["POST"]),
         ],
         exception_handlers={HTTPException: _failed},
     )

@@ -1,4 +1,4 @@
-"""Drawn people to try the page with, made in memory when they are asked for."""
+"""Drawn faces to try the page with, rendered in memory on request."""
 
 import dataclasses
 import functools
@@ -12,9 +12,9 @@ from ageflax.data import images
 if TYPE_CHECKING:
     from tfds_builders.synthetic_faces.population import Citizen
 
-# No configuration trains on this seed's people.
+# No config trains on the people of this seed.
 _SEED, _PEOPLE, _SIDE = 2026, 80, 320
-# One of each age group, women and men in turn, whom both detectors find.
+# One per age group, women and men in turn, all found by both detectors.
 PORTRAITS = (28, 19, 45, 16, 26, 40, 46, 23)
 # Four people in one picture.
 _GROUP = (30, 37, 21, 12)
@@ -25,8 +25,8 @@ class Example:
     """A picture to try.
 
     Attributes:
-      name: in its address.
-      caption: who it shows, as drawn.
+      name: name in its address.
+      caption: gender and age as drawn.
     """
 
     name: str
@@ -47,20 +47,20 @@ def _drawn(number: int) -> bytes:
 
 
 def examples() -> list[Example]:
-    """All of them: portraits from the youngest to the oldest, then a group."""
-    drawn = ((number, _people()[number]) for number in PORTRAITS)
+    """Lists all examples: portraits from the youngest to the oldest, then a group."""
+    people = ((number, _people()[number]) for number in PORTRAITS)
     portraits = [
-        Example(str(number), f"{person.gender}, {person.age:.0f}") for number, person in drawn
+        Example(str(number), f"{person.gender}, {person.age:.0f}") for number, person in people
     ]
     return [*portraits, Example("group", "four people")]
 
 
 @functools.cache
 def picture(name: str) -> bytes:
-    """JPEG bytes of an example.
+    """Renders an example as JPEG.
 
     Raises:
-      KeyError: there is none of that name.
+      KeyError: no example has that name.
     """
     if name == "group":
         tiles = [images.decode(_drawn(number)) for number in _GROUP]

@@ -1,4 +1,4 @@
-"""How much one visitor, and all of them together, may ask for."""
+"""Limits on requests, per visitor and in total, and the error for a refused request."""
 
 import asyncio
 import collections
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-# Visitors whose pace is remembered; of more, those that were longest silent are forgotten.
+# Number of visitors whose rate is tracked; beyond it the longest silent are dropped.
 _VISITORS = 4096
 
 T = TypeVar("T")
@@ -18,18 +18,18 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """What is refused.
+    """Limits on requests and connections; an address is a visitor, see `visitor`.
 
     Attributes:
-      max_bytes: of an upload.
-      max_pixels: of a picture, told before it is decoded.
-      rate: requests a second of one address, over time; twice as many at once.
-      upload_seconds: in which a picture must have arrived.
-      places: requests with a picture that are held at once, those that arrive and those that wait.
-      places_each: of them, of one address.
-      header_seconds: in which a connection must have asked for something.
-      connections: open at once.
-      connections_each: of them, of one address.
+      max_bytes: largest upload.
+      max_pixels: largest picture, checked before it is decoded.
+      rate: sustained requests per second from one address; bursts may have twice as many.
+      upload_seconds: time for a picture to arrive.
+      places: concurrent requests with a picture, uploading or waiting.
+      places_each: concurrent requests with a picture from one address.
+      header_seconds: time for a connection to send its request.
+      connections: open connections.
+      connections_each: open connections from one address.
     """
 
     max_bytes: int = 16_000_000
@@ -44,12 +44,12 @@ class Limits:
 
 
 class RefusedError(Exception):
-    """A request that is not answered with faces.
+    """A refused request.
 
     Args:
-      status: of HTTP.
-      message: one sentence, for people.
-      retry_after: seconds after which it may be asked again.
+      status: HTTP status.
+      message: reason in one sentence, for people.
+      retry_after: seconds to wait before another try.
     """
 
     def __init__(self, status: int, message: str, *, retry_after: float | None = None):
@@ -58,7 +58,7 @@ class RefusedError(Exception):
 
 
 def visitor(address: str) -> str:
-    """Who an address is counted as: itself; of IPv6, the network of a household."""
+    """The visitor of an address: the address itself, or the /64 network (a household) for IPv6."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:  # a Unix socket has none
@@ -69,11 +69,11 @@ def visitor(address: str) -> str:
 
 
 class Rate:
-    """A bucket of tokens for each visitor.
+    """Rate limit: a token bucket per visitor.
 
     Args:
-      per_second: tokens that come.
-      clock: in seconds.
+      per_second: tokens added per second.
+      clock: current time in seconds.
     """
 
     def __init__(self, per_second: float, *, clock: Callable[[], float] = time.monotonic):
@@ -82,10 +82,10 @@ class Rate:
         self._buckets: collections.OrderedDict[str, tuple[float, float]] = collections.OrderedDict()
 
     def take(self, who: str) -> None:
-        """Takes one token.
+        """Takes one token from a visitor's bucket.
 
         Raises:
-          RefusedError: 429, there is none.
+          RefusedError: 429, the bucket is empty.
         """
         now = self._clock()
         left, since = self._buckets.pop(who, (self._most, now))
@@ -97,17 +97,17 @@ class Rate:
         if not granted:
             raise RefusedError(
                 429,
-                f"Too many requests: {self._per_second:g} a second are answered.",
+                f"Too many requests: at most {self._per_second:g} per second.",
                 retry_after=(1.0 - left) / self._per_second,
             )
 
 
 class Places:
-    """Requests that are held, and the threads that work on them, first come first served.
+    """Concurrent requests, and the threads that process them in order of arrival.
 
     Args:
-      limits: how many there may be.
-      workers: threads.
+      limits: limits on their number.
+      workers: number of threads.
     """
 
     def __init__(self, limits: Limits, *, workers: int):
@@ -120,16 +120,16 @@ class Places:
         """Holds a place while a request is read and answered.
 
         Raises:
-          RefusedError: 429 where the visitor holds too many, 503 where all are taken.
+          RefusedError: 429, the visitor holds too many; 503, all are taken.
         """
         if self._taken[who] >= self._limits.places_each:
             raise RefusedError(
                 429,
-                f"Too many requests at once: {self._limits.places_each} are taken from one address.",
+                f"Too many requests at once: at most {self._limits.places_each} from one address.",
                 retry_after=1.0,
             )
         if self._taken.total() >= self._limits.places:
-            raise RefusedError(503, "Busy: too many pictures wait already.", retry_after=2.0)
+            raise RefusedError(503, "Busy: too many pictures are waiting.", retry_after=2.0)
         self._taken[who] += 1
         try:
             yield
@@ -139,9 +139,9 @@ class Places:
                 del self._taken[who]
 
     async def work(self, function: Callable[[], T]) -> T:
-        """The result of a function, by one of the threads."""
+        """Runs a function in one of the threads and returns its result."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, function)
 
     def close(self) -> None:
-        """Takes no more work; what has begun ends by itself."""
+        """Accepts no more work; work in progress finishes."""
         self._pool.shutdown(wait=False, cancel_futures=True)

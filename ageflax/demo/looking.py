@@ -1,22 +1,24 @@
-"""From the bytes of a picture to what the endpoint says of it."""
+"""Looker: from the bytes of a picture to the endpoint's answer."""
 
 import collections
 import threading
 import time
 from typing import Any
 
+import numpy as np
+
 from ageflax.data import images
 from ageflax.demo.limits import Limits, RefusedError
-from ageflax.predict import Frame, Predictor, Tracker
+from ageflax.predict import Face, Frame, Predictor, Tracker
 
-# Streams that are followed at once; of more, the one that was longest silent is forgotten.
+# Number of streams followed at once; beyond it the longest silent is dropped.
 _STREAMS = 64
-# As `python -m ageflax.predict --smooth` has it for videos.
+# The default of `python -m ageflax.predict --smooth`.
 SMOOTHING = 0.8
 
 
 class _Stream:
-    """One camera: its people so far. Of the pictures nothing is kept but one of 16x9 pixels."""
+    """A camera and the faces tracked in it. Of its pictures only one of 16x9 pixels is kept."""
 
     def __init__(self) -> None:
         self.tracker = Tracker(SMOOTHING)
@@ -25,15 +27,15 @@ class _Stream:
 
 
 class Looker:
-    """Looks at pictures, by any number of threads.
+    """Decodes pictures and predicts their faces; safe to call from several threads at once.
 
     Args:
-      predictor: finds and judges faces.
-      limits: of which max_pixels is meant.
+      predictor: finds faces and predicts their age and gender.
+      limits: only max_pixels is used.
     """
 
     def __init__(self, predictor: Predictor, limits: Limits):
-        self._predictor, self._limits = predictor, limits
+        self._predictor, self._max_pixels = predictor, limits.max_pixels
         self._streams: collections.OrderedDict[str, _Stream] = collections.OrderedDict()
         self._lock = threading.Lock()
 
@@ -45,38 +47,33 @@ class Looker:
                 self._streams.popitem(last=False)
         return stream
 
-    def _decoded(self, content: bytes) -> Any:
-        try:
-            return images.decode(content, max_pixels=self._limits.max_pixels)
-        except images.BadImageError as error:
-            raise self._refused(error.reason) from error
-
     def _refused(self, reason: str) -> RefusedError:
         if reason == "empty":
-            return RefusedError(400, "No picture: send its bytes as the body, or as a form's file.")
+            return RefusedError(400, "No picture: send its bytes as the body or as a form's file.")
         if reason == "too large":
-            most = self._limits.max_pixels / 1e6
+            most = self._max_pixels / 1e6
             return RefusedError(413, f"Too large: a picture may have {most:g} megapixels.")
         if reason == "truncated":
-            return RefusedError(422, "The picture is damaged, or a part of it is missing.")
-        return RefusedError(
-            415, "Not a picture, whatever its name says: JPEG, PNG, WebP, GIF, BMP, TIFF or PPM."
-        )
+            return RefusedError(422, "The picture is damaged or incomplete.")
+        return RefusedError(415, "Not a picture: expected JPEG, PNG, WebP, GIF, BMP, TIFF or PPM.")
 
     def __call__(self, content: bytes, *, stream: str | None = None) -> dict[str, Any]:
-        """The endpoint's answer.
+        """Makes the endpoint's answer for a picture.
 
         Args:
-          content: of a picture.
-          stream: the name of a camera, whose frames come one after another: each is looked at once and
-            coarsely, and its faces have tracks.
+          content: bytes of the picture.
+          stream: name of the camera whose frames arrive one after another. They are searched for faces
+            once, at a coarse scale, and the faces are tracked.
 
         Raises:
-          RefusedError: it is no picture that can be used.
+          RefusedError: the picture is unusable.
           ageflax.errors.RunError: the model fails.
         """
         started = time.perf_counter()
-        pixels = self._decoded(content)
+        try:
+            pixels = images.decode(content, max_pixels=self._max_pixels)
+        except images.BadImageError as error:
+            raise self._refused(error.reason) from error
         if stream is None:
             faces = self._predictor.faces(pixels)
         else:
@@ -88,7 +85,7 @@ class Looker:
             "seconds": round(time.perf_counter() - started, 4),
         }
 
-    def _followed(self, pixels: Any, stream: _Stream) -> list[Any]:
+    def _followed(self, pixels: np.ndarray, stream: _Stream) -> list[Face]:
         with stream.lock:
             number = stream.frames
             stream.frames += 1

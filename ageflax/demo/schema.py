@@ -1,4 +1,4 @@
-"""The endpoint's own description, OpenAPI 3.1, with the classes of the model that answers."""
+"""The OpenAPI 3.1 document of the endpoint, with the classes of its model."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import ageflax
 from ageflax import labels
 from ageflax.demo.limits import Limits
 
-# What a stream may be called.
+# Pattern of a stream's name.
 STREAM_NAME = "[A-Za-z0-9_-]{8,64}"
 ENDPOINT = "/faces"
 _NUMBER = {"type": "number"}
@@ -38,11 +38,13 @@ def _face(config: dict[str, Any]) -> dict[str, Any]:
     smoothing = _object(
         {"kind": {"const": "exponential"}, "share": _SHARE, "frames": {"type": "integer"}}
     )
-    score = "YuNet's, 0 to 1; Haar's has no upper bound; null where the picture is the face"
+    score = "YuNet's, 0 to 1; Haar's, unbounded; null if the whole picture is the face"
     return _object(
         {
             "source": {"type": "string"},
-            "frame": _or_null({"type": "integer"}, "of a stream, from 0"),
+            "frame": _or_null(
+                {"type": "integer"}, "index of the frame in a stream, from 0; null without a stream"
+            ),
             "box": {
                 "type": "array",
                 "items": _NUMBER,
@@ -51,46 +53,52 @@ def _face(config: dict[str, Any]) -> dict[str, Any]:
                 "description": "x, y, width, height in pixels of the upright picture",
             },
             "detection_score": _or_null(_NUMBER, score),
-            "age_group": _or_null(_answer(groups), "null of a model that knows no ages"),
-            "age": _or_null(_NUMBER, "years; null of a model that knows no ages"),
-            "age_deviation": _or_null(_NUMBER, "standard deviation of the age, years"),
-            "gender": _or_null(_answer(list(genders)), "null of a model that knows none"),
-            "track": {"type": "integer", "description": "of a stream, who is who, from 1"},
-            "smoothing": {**smoothing, "description": "how answers are averaged along a track"},
-            "calibrated": {"const": True, "description": "scaled by the model's temperatures"},
+            "age_group": _or_null(_answer(groups), "null if the model predicts no ages"),
+            "age": _or_null(_NUMBER, "expected age in years; null if the model predicts no ages"),
+            "age_deviation": _or_null(_NUMBER, "standard deviation of the age in years"),
+            "gender": _or_null(_answer(list(genders)), "null if the model predicts none"),
+            "track": {
+                "type": "integer",
+                "description": "ID of the face followed through a stream, from 1",
+            },
+            "smoothing": {**smoothing, "description": "averaging along the track"},
+            "calibrated": {
+                "const": True,
+                "description": "probabilities are scaled by the model's temperatures",
+            },
         },
         optional=("track", "smoothing", "calibrated"),
     )
 
 
 def _refusals(limits: Limits) -> dict[str, str]:
-    """Each status that is not 200, and when it comes."""
+    """Each status other than 200, with its meaning."""
     return {
-        "400": "no picture, or a damaged form",
-        "403": "from a page of another site",
+        "400": "no picture, a damaged form, a bad name of a stream, or two Host headers",
+        "403": "request from a page of another site",
         "408": f"the picture did not arrive within {limits.upload_seconds:g} seconds",
         "413": f"more than {limits.max_bytes / 1e6:g} megabytes or {limits.max_pixels / 1e6:g}"
         " megapixels",
         "415": "not a picture",
-        "421": "a Host that this server is not known by",
+        "421": "unknown host name",
         "422": "a damaged picture",
-        "429": f"more than {limits.rate:g} requests a second, or {limits.places_each} at once, from"
+        "429": f"more than {limits.rate:g} requests per second, or {limits.places_each} at once, from"
         " one address; see Retry-After",
         "500": "the model failed",
-        "503": "too many requests wait; see Retry-After",
+        "503": "too many requests are waiting; see Retry-After",
     }
 
 
-def _said(schema: dict[str, Any], description: str) -> dict[str, Any]:
+def _response(schema: dict[str, Any], description: str) -> dict[str, Any]:
     return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
 def document(config: dict[str, Any], limits: Limits) -> dict[str, Any]:
-    """The OpenAPI document.
+    """Makes the OpenAPI document.
 
     Args:
-      config: of the model.
-      limits: that are kept.
+      config: the model's config.json.
+      limits: limits in force.
     """
     reference = {"$ref": "#/components/schemas/Refusal"}
     binary = {"schema": {"type": "string", "contentMediaType": "application/octet-stream"}}
@@ -99,27 +107,27 @@ def document(config: dict[str, Any], limits: Limits) -> dict[str, Any]:
         "name": "stream",
         "in": "query",
         "schema": {"type": "string", "pattern": f"^{STREAM_NAME}$"},
-        "description": "a name of the caller's choice for a camera or video whose frames come one after"
-        " another: they are looked at once and coarsely, faces have tracks, and answers are averaged"
-        " along them",
+        "description": "name, chosen by the caller, of a camera or video whose frames are sent one after"
+        " another: faces are detected at one coarse scale and tracked, and predictions are averaged"
+        " along each track",
     }
     post = {
-        "summary": "The faces of a picture, from the left to the right",
+        "summary": "Faces of a picture, from left to right",
         "operationId": "faces",
         "parameters": [stream],
         "requestBody": {
             "required": True,
             "description": "JPEG, PNG, WebP, GIF, BMP, TIFF or PPM, as the body or in a form; kept in"
-            " memory only, and only while it is looked at",
+            " memory only, and only until it is answered",
             "content": {"application/octet-stream": binary, "image/*": binary}
             | {"multipart/form-data": form},
         },
         "responses": {
-            "200": _said({"$ref": "#/components/schemas/Faces"}, "none, one or many faces"),
-            **{status: _said(reference, why) for status, why in _refusals(limits).items()},
+            "200": _response({"$ref": "#/components/schemas/Faces"}, "any number of faces"),
+            **{status: _response(reference, why) for status, why in _refusals(limits).items()},
         },
     }
-    size = {"type": "integer", "minimum": 1, "description": "of the upright picture"}
+    size = {"type": "integer", "minimum": 1, "description": "pixels of the upright picture"}
     faces = {"type": "array", "items": {"$ref": "#/components/schemas/Face"}}
     return {
         "openapi": "3.1.0",
@@ -139,12 +147,14 @@ def document(config: dict[str, Any], limits: Limits) -> dict[str, Any]:
                         "faces": faces,
                         "seconds": {
                             **_NUMBER,
-                            "description": "that the answer took, without waiting",
+                            "description": "processing time, without waiting",
                         },
                     }
                 ),
                 "Face": _face(config),
-                "Refusal": _object({"error": {"type": "string", "description": "for people"}}),
+                "Refusal": _object(
+                    {"error": {"type": "string", "description": "one sentence, for people"}}
+                ),
             }
         },
     }

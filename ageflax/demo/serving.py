@@ -1,4 +1,4 @@
-"""Serves the page: the socket, the server and its patience with connections."""
+"""Serves the page: the socket, the server and its timeouts of connections."""
 
 import argparse
 import asyncio
@@ -6,6 +6,7 @@ import collections
 import ipaddress
 import socket
 
+import cv2
 import numpy as np
 import uvicorn
 from starlette.types import ASGIApp
@@ -20,12 +21,15 @@ from ageflax.predict.frames import workers_here
 from ageflax.runtime import compilation_cache
 from ageflax.runtime.progress import say
 
-_SHUTDOWN = 2  # seconds in which requests that have begun may end
+_SHUTDOWN = 2  # seconds for running requests to finish
 _KEEP_ALIVE = 15
 
 
 def _patient(limits: Limits) -> type[H11Protocol]:
-    """The protocol of uvicorn, which by itself waits without end for a request's first lines."""
+    """Makes a protocol with a timeout for request headers and a limit on connections per visitor.
+
+    uvicorn's own waits for a request's header without end.
+    """
     connected: collections.Counter[str] = collections.Counter()
 
     class Patient(H11Protocol):
@@ -49,7 +53,7 @@ def _patient(limits: Limits) -> type[H11Protocol]:
             super().connection_lost(exc)
 
         def handle_events(self) -> None:
-            # A connection that is used again has as long for the next request as for the first.
+            # A connection that is kept alive has as long for the next request as for the first.
             if self._idle():
                 self._wait()
             super().handle_events()
@@ -77,14 +81,14 @@ def _patient(limits: Limits) -> type[H11Protocol]:
 
 
 def server(app: ASGIApp, limits: Limits) -> uvicorn.Server:
-    """A server that keeps the limits of connections, not yet started, for a socket of the caller's."""
+    """Makes a server that enforces the limits on connections, to run on a socket of the caller's."""
     config = uvicorn.Config(
         app,
         http=_patient(limits),
         ws="none",
         loop="asyncio",
         lifespan="off",
-        # Addresses of visitors are nobody's business, and X-Forwarded-For is anybody's invention.
+        # Visitors' addresses are private, and X-Forwarded-For can be forged.
         access_log=False,
         log_level="critical",
         proxy_headers=False,
@@ -97,10 +101,10 @@ def server(app: ASGIApp, limits: Limits) -> uvicorn.Server:
 
 
 def _socket(host: str, port: int) -> socket.socket:
-    """A socket that listens.
+    """Opens a listening socket.
 
     Raises:
-      InputError: there is no such address here, or the port is taken.
+      InputError: this machine has no such address, or the port is taken.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -115,7 +119,7 @@ def _socket(host: str, port: int) -> socket.socket:
     except OSError as error:
         made.close()
         raise InputError(
-            f"--host={host} --port={port}: {error.strerror or error}; --port=0 takes any that is free"
+            f"--host={host} --port={port}: {error.strerror or error}; --port=0 takes any free port"
         ) from error
     return made
 
@@ -133,7 +137,7 @@ def run(options: argparse.Namespace) -> None:
     """Serves until Ctrl-C; see the command's help.
 
     Raises:
-      InputError: bad arguments, model or detector, or the port is taken.
+      InputError: arguments, model or detector are bad, or the port is taken.
       KeyboardInterrupt: Ctrl-C.
     """
     limits = Limits(
@@ -141,24 +145,22 @@ def run(options: argparse.Namespace) -> None:
         max_pixels=round(options.max_megapixels * 1e6),
         rate=options.rate,
     )
-    # Before the model is read, which takes seconds.
+    # Before the model is loaded, which takes seconds.
     with _socket(options.host, options.port) as listening:
         if workers_here() > 1:
-            import cv2
-
-            # Pictures are looked at side by side, so each need not be split over the cores.
+            # Pictures are processed in parallel, so OpenCV need not split each over the cores.
             cv2.setNumThreads(1)
         compilation_cache.enable()
         predictor = Predictor(options.model, detector=options.detector)
         size = predictor.framing.size
-        for count in BATCHES:  # compiled before anybody waits for it
+        for count in BATCHES:  # compiled before the first visitor waits for it
             predictor.estimator(np.zeros((count, size, size, 3), np.uint8))
         hosts = (socket.gethostname(), options.host, *options.name)
         app = application(predictor, limits, hosts=hosts)
         if not _is_loopback(listening):
             say(
-                f"--host={options.host}: whoever reaches this machine can use the page, without a"
-                " password and unencrypted; browsers give their camera to localhost and HTTPS only"
+                f"--host={options.host}: the page is open to anyone who reaches this machine, without a"
+                " password and unencrypted; browsers allow the camera on localhost and HTTPS only"
             )
         say(f"{_address(listening)}  (Ctrl-C ends it)")
         try:

@@ -1,7 +1,7 @@
-"""A picture out of a request, in memory alone and no more of it than is allowed.
+"""Reads the picture of a request into memory, within the limits.
 
-The forms of web frameworks put uploads of more than a megabyte into a temporary file; pictures of people
-should be nowhere on a disk, so this one has no file at all.
+Form parsers of web frameworks write uploads of more than a megabyte to a temporary file. Pictures of
+people should never be on a disk, so this one uses no file.
 """
 
 import asyncio
@@ -14,10 +14,10 @@ from starlette.requests import Request
 
 from ageflax.demo.limits import Limits, RefusedError
 
-# What is too large is read a little further and thrown away: who sends sees the refusal, where a
-# connection closed at once would show a broken one.
-_PATIENCE, _MORE = 2.0, 4
-_FRAME = 65_536  # of a form around its picture
+# After a refusal the rest of an upload is read for at most so many seconds, up to so many times the
+# limit, and discarded: the client then sees the refusal instead of a broken connection.
+_DRAIN_SECONDS, _DRAIN_FACTOR = 2.0, 4
+_FRAME = 65_536  # bytes of a form around its picture
 
 
 def _size(count: int) -> str:
@@ -31,14 +31,14 @@ def _too_large(limits: Limits) -> RefusedError:
 
 
 def _claimed(request: Request) -> int:
-    """Content-Length; 0 where it is not told."""
+    """Content-Length; 0 if absent or malformed."""
     given = request.headers.get("content-length", "0")
     return int(given) if given.isascii() and given.isdigit() else 0
 
 
 async def _drain(chunks: AsyncIterator[bytes], most: int) -> None:
     try:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_DRAIN_SECONDS):
             async for chunk in chunks:
                 most -= len(chunk)
                 if most < 0:
@@ -48,18 +48,18 @@ async def _drain(chunks: AsyncIterator[bytes], most: int) -> None:
 
 
 async def body(request: Request, limits: Limits) -> bytes:
-    """All of a request's body.
+    """Reads a request's body.
 
     Raises:
-      RefusedError: 413 it is too large, 408 it takes too long.
-      starlette.requests.ClientDisconnect: nobody is there any more.
+      RefusedError: 413, it is too large; 408, it takes too long.
+      starlette.requests.ClientDisconnect: the client is gone.
     """
     most, held = limits.max_bytes + _FRAME, bytearray()
     chunks = aiter(request.stream())
     if _claimed(request) > most:
-        # Many clients wait for leave to send so much, and are told at once.
+        # A client that waits for "100 Continue" is refused before it sends anything.
         if "expect" not in request.headers:
-            await _drain(chunks, _MORE * limits.max_bytes)
+            await _drain(chunks, _DRAIN_FACTOR * limits.max_bytes)
         raise _too_large(limits)
     try:
         async with asyncio.timeout(limits.upload_seconds):
@@ -73,13 +73,13 @@ async def body(request: Request, limits: Limits) -> bytes:
         ) from error
     if len(held) > most:
         held.clear()
-        await _drain(chunks, _MORE * limits.max_bytes)
+        await _drain(chunks, _DRAIN_FACTOR * limits.max_bytes)
         raise _too_large(limits)
     return bytes(held)
 
 
 class _Form:
-    """The first part of a form that is a file, or else its first part named `image`."""
+    """Extracts the first part of a form that is a file or is named `image`."""
 
     def __init__(self) -> None:
         self.file: bytearray | None = None
@@ -91,7 +91,7 @@ class _Form:
         return {
             "on_part_begin": self._begin,
             "on_header_field": self._field,
-            "on_header_value": self._of_field,
+            "on_header_value": self._field_value,
             "on_header_end": self._header,
             "on_part_data": self._data,
             "on_part_end": self._end,
@@ -103,7 +103,7 @@ class _Form:
     def _field(self, data: bytes, start: int, end: int) -> None:
         self._name += data[start:end]
 
-    def _of_field(self, data: bytes, start: int, end: int) -> None:
+    def _field_value(self, data: bytes, start: int, end: int) -> None:
         self._value += data[start:end]
 
     def _header(self) -> None:
@@ -130,16 +130,16 @@ def _from_form(content: bytes, kind: str) -> bytes:
     except (KeyError, ValueError, FormParserError) as error:
         raise RefusedError(400, "The form (multipart/form-data) is damaged.") from error
     if form.file is None:
-        raise RefusedError(400, "The form has no file: name the picture's part `image`.")
+        raise RefusedError(400, "The form has no picture: send it as a part named `image`.")
     return bytes(form.file)
 
 
 async def picture(request: Request, limits: Limits) -> bytes:
-    """The bytes of the picture that a request brings, as its body or in a form.
+    """Reads the bytes of the picture in a request, from its body or a form.
 
     Raises:
-      RefusedError: 400, 408 or 413.
-      starlette.requests.ClientDisconnect: nobody is there any more.
+      RefusedError: 400, a damaged form; 408, too slow; 413, too large.
+      starlette.requests.ClientDisconnect: the client is gone.
     """
     content = await body(request, limits)
     kind = request.headers.get("content-type", "")

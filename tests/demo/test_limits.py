@@ -1,4 +1,4 @@
-"""Uploads, their pace and their number are bounded, and whoever asks for more is told so."""
+"""Size, speed and number of uploads are bounded, and a refusal says so."""
 
 import threading
 import time
@@ -17,7 +17,7 @@ def test_a_bucket_fills_with_time():
     rate = Rate(2.0, clock=lambda: now[0])
     for _ in range(4):
         rate.take("one")
-    with pytest.raises(RefusedError, match="2 a second") as refused:
+    with pytest.raises(RefusedError, match="at most 2 per second") as refused:
         rate.take("one")
     assert (refused.value.status, refused.value.retry_after) == (429, 0.5)
     rate.take("another")
@@ -66,7 +66,7 @@ def test_an_ipv6_household_is_one_visitor(address, who):
 def test_places_are_given_back():
     places = Places(Limits(places=3, places_each=2), workers=1)
     with places.place("a"), places.place("a"):
-        with pytest.raises(RefusedError, match="at once: 2") as each, places.place("a"):
+        with pytest.raises(RefusedError, match="at once: at most 2") as each, places.place("a"):
             pass
         assert each.value.status == 429
         with places.place("b"):
@@ -85,7 +85,7 @@ def test_too_many_requests_are_told_when_to_come_back(predictor):
     with serve(predictor, Limits(rate=0.5)) as server:
         answers = [server.ask(body=b"x") for _ in range(3)]
         assert [answer.status for answer in answers] == [415, 429, 429]
-        assert "0.5 a second" in answers[1].said["error"]
+        assert "at most 0.5 per second" in answers[1].said["error"]
         assert 1 <= int(answers[1].headers["retry-after"]) <= 2
         assert server.ask("/").status == 200  # the page itself is no load
 
@@ -104,7 +104,7 @@ def test_a_busy_server_says_so_and_recovers(gated, gate, portrait):
         while (answer := server.ask(body=portrait)).status == 200 and time.monotonic() < until:
             time.sleep(0.01)
         assert answer.status == 429
-        assert "at once: 3" in answer.said["error"]
+        assert "at once: at most 3" in answer.said["error"]
         assert answer.headers["retry-after"] == "1"
         assert server.ask("/").status == 200  # while all work waits
         gate.opened.set()

@@ -106,7 +106,7 @@ def test_words_of_a_model_are_words_alone(predictor):
 def test_limits_are_stated_as_they_are(predictor):
     text = page.render(predictor.config, Limits(max_bytes=3_000_000, rate=7.0), detector="haar")
     assert 'data-most-bytes="3000000"' in text
-    assert "more than 7 requests a second" in text
+    assert "more than 7 requests per second" in text
     assert "more than 3 megabytes" in text
 
 

@@ -1,5 +1,5 @@
 "use strict";
-// The page: a picture or the camera goes to the endpoint, and the faces that come back are drawn over it.
+// Sends a picture or the camera's frames to the endpoint and draws the faces that come back over them.
 
 const byId = (id) => document.getElementById(id);
 const endpoint = document.body.dataset.endpoint;
@@ -8,11 +8,11 @@ const picture = byId("picture");
 const video = byId("video");
 const frame = byId("frame");
 
-let faces = []; // of the picture that is shown
-let seen = { width: 1, height: 1 }; // in whose pixels their boxes are
-let chosen = null; // the key of a face
-let asked = 0; // how many pictures were, so that a late answer to an earlier one is dropped
-let camera = null; // the stream, while it runs
+let faces = []; // faces of the picture on display
+let seen = { width: 1, height: 1 }; // size of the picture, in whose pixels their boxes are
+let chosen = null; // key of the selected face
+let asked = 0; // number of pictures sent; a late answer to an earlier one is dropped
+let camera = null; // camera's stream while it runs
 
 const percent = (share) => `${(100 * share).toFixed(share > 0.0995 ? 0 : 1)} %`;
 const keyOf = (face, place) => face.track ?? place + 1;
@@ -33,7 +33,7 @@ function report(message) {
   byId("status").textContent = message;
 }
 
-/** The endpoint's answer, or an Error with what it says; `later` are seconds after which to ask again. */
+/** Returns the endpoint's answer; throws an Error with its message, `later` being seconds to wait before a retry. */
 async function ask(blob, query = "") {
   let response;
   try {
@@ -48,7 +48,7 @@ async function ask(blob, query = "") {
   throw error;
 }
 
-// ---- what is said of faces
+// ---- the prediction for a face
 
 function words(face) {
   const parts = [];
@@ -79,7 +79,7 @@ function bars(title, answer, gender) {
   return table;
 }
 
-/** The chosen face, larger; of a TIFF, say, the browser has no pixels to show. */
+/** Draws the selected face enlarged; nothing if the browser cannot decode the picture, as with TIFF. */
 function drawPortrait([x, y, width, height]) {
   const source = camera ? video : picture;
   const canvas = byId("portrait");
@@ -125,7 +125,7 @@ function choose(key) {
   showChosen();
 }
 
-/** Boxes stay the same elements from frame to frame, so that they can be clicked and keep the focus. */
+/** Draws the boxes; each stays the same element from frame to frame, which keeps it clickable and focused. */
 function drawBoxes() {
   const old = new Map([...byId("boxes").children].map((box) => [Number(box.dataset.key), box]));
   const shown = frame.getBoundingClientRect();
@@ -153,7 +153,7 @@ function drawBoxes() {
     const [short, long] = box.querySelectorAll("b");
     short.textContent = shortWords(face);
     long.textContent = words(face);
-    // Below the box, where there is room; else above; else inside.
+    // Below the box if there is room, else above, else inside.
     const room = 24 / shown.height;
     const below = (y + height) / seen.height + room < 1;
     const above = y / seen.height > room;
@@ -227,7 +227,7 @@ async function look(blob) {
     complain(`Too large: a picture may have ${mostBytes / 1e6} megabytes; this one has ${(blob.size / 1e6).toFixed(1)}.`);
     return;
   }
-  report("Looking …");
+  report("Analysing …");
   try {
     const [answer, visible] = await Promise.all([ask(blob), displayed(blob)]);
     if (number !== asked) return;
@@ -237,7 +237,7 @@ async function look(blob) {
     show(answer);
     listFaces();
     const count = faces.length === 1 ? "1 face" : `${faces.length} faces`;
-    report(faces.length ? `${count}, ${answer.seconds.toFixed(2)} s. Choose one for its probabilities.` : "");
+    report(faces.length ? `${count}, ${answer.seconds.toFixed(2)} s. Select one to see its probabilities.` : "");
     if (!faces.length) complain("No face was found in this picture.");
   } catch (error) {
     if (number !== asked) return;
@@ -248,7 +248,7 @@ async function look(blob) {
 
 // ---- the camera
 
-/** A frame of the video as a JPEG, at most so many pixels wide and high. */
+/** Returns a frame of the video as a JPEG, at most so many pixels wide and high. */
 function snapshot(canvas, most, quality) {
   const scale = Math.min(1, most / Math.max(video.videoWidth, video.videoHeight));
   canvas.width = Math.round(scale * video.videoWidth);
@@ -257,7 +257,7 @@ function snapshot(canvas, most, quality) {
   return new Promise((done) => canvas.toBlob(done, "image/jpeg", quality));
 }
 
-/** Frames one after another, while the camera runs; two of these take turns, so that none is idle. */
+/** Sends frames one after another while the camera runs; two of these alternate to keep the server busy. */
 async function follow(stream, name, rate) {
   const canvas = document.createElement("canvas");
   while (camera === stream) {
@@ -275,7 +275,7 @@ async function follow(stream, name, rate) {
       const answer = await ask(blob, `?stream=${name}`);
       if (camera !== stream) return;
       rate.answered.push(performance.now());
-      // The other one's frame may be newer, and answered already.
+      // The other loop's newer frame may have been answered already.
       if (number < rate.shown) continue;
       rate.shown = number;
       complain(null);
@@ -293,7 +293,7 @@ function tellRate(stream, rate) {
     if (camera !== stream) return clearInterval(timer);
     const now = performance.now();
     rate.answered = rate.answered.filter((when) => now - when < 2000);
-    report(`${(rate.answered.length / 2).toFixed(0)} frames a second, ${faces.length} face${faces.length === 1 ? "" : "s"}`);
+    report(`${(rate.answered.length / 2).toFixed(0)} frames per second, ${faces.length} face${faces.length === 1 ? "" : "s"}`);
     listFaces();
     showChosen();
   }, 1000);
@@ -302,14 +302,14 @@ function tellRate(stream, rate) {
 async function startCamera() {
   complain(null);
   if (!navigator.mediaDevices) {
-    complain("Browsers give their camera to pages of localhost and of HTTPS addresses only.");
+    complain("Browsers allow the camera on localhost and HTTPS pages only.");
     return;
   }
   let stream;
   try {
     stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 1280 }, facingMode: "user" } });
   } catch (error) {
-    complain(error.name === "NotAllowedError" ? "The camera was not allowed." : "No camera can be used.");
+    complain(error.name === "NotAllowedError" ? "Permission to use the camera was denied." : "No camera is available.");
     return;
   }
   asked += 1;
@@ -343,12 +343,12 @@ async function shoot() {
   if (blob) await look(blob);
 }
 
-// ---- what the visitor does
+// ---- controls
 
 byId("choose").onclick = () => byId("file").click();
 byId("file").onchange = (event) => {
   const [file] = event.target.files;
-  event.target.value = ""; // so that the same file can be chosen again
+  event.target.value = ""; // allows the same file to be chosen again
   if (file) look(file);
 };
 byId("camera").onclick = startCamera;
