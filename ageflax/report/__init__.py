@@ -1,4 +1,4 @@
-"""report.html, what a run found, and a page that compares runs: each needs nothing else."""
+"""Self-contained HTML pages: report.html of one run, and comparisons of several."""
 
 from ageflax.report.comparison.page import write as write_comparison
 from ageflax.report.run_page import write

@@ -1,65 +1,79 @@
-"""Figures by gender, age class and age band, and what years add: within k years, and at 18."""
+"""Figures by gender, age group and age band; errors within k years; confusions of minors and adults."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ageflax.report import svg as svg
-from ageflax.report import wording as wording
+from ageflax.report import svg, wording
+from ageflax.report.figures import CS5, EXACT, MAE, ONE_OFF, Figure
 
-# key, heading, scale, decimals, and whether its bar is drawn against the largest of the column
-# (a share's is drawn against 1)
-_COLUMNS = (
-    ("exact", "exact %", 100, 1, False),
-    ("one_off", "one-off %", 100, 1, False),
-    ("mae", "MAE, years", 1, 2, True),
-    ("cs5", "CS@5 %", 100, 1, False),
-    ("bias", "bias, years", 1, 2, None),
-)
-# Bands are joined into these to say what befalls the young and the old.
+Groups = Mapping[str, Mapping[str, Any]]  # figures by group
+
+_BIAS = Figure("bias", "Bias", "bias", "years")
+_COLUMNS = (EXACT, ONE_OFF, MAE, CS5, _BIAS)
+# Bands are joined into these to sum up the young and the old.
 _LIVES = (("under 18", 0, 17), ("18 to 59", 18, 59), ("60 and over", 60, 200))
 
 
-def table(name: str, groups: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Rows of bars, one a group; None where no group has a face.
+def table(name: str, columns: Sequence[tuple[str, Figure, Groups]]) -> dict[str, Any] | None:
+    """A table with a row per group and a bar beside each share and error; None if nothing is known.
+
+    A full bar is 1 for a share and the largest value of the figure for an error.
 
     Args:
-      name: of the grouping, such as "gender".
-      groups: figures by group; those that no group has are left out.
+      name: grouping, such as "gender".
+      columns: heading, figure, and groups with that figure; dropped if no group of any column has it.
     """
-    if not any(g["faces"] for g in groups.values()):
+    largest: dict[Figure, float] = {}
+    for _, figure, groups in columns:
+        for group in groups.values():
+            if (value := group.get(figure.key)) is not None:
+                largest[figure] = max(abs(value), largest.get(figure, 1e-9))
+    columns = [column for column in columns if column[1] in largest]
+    if not columns:
         return None
-    columns = [c for c in _COLUMNS if any(g.get(c[0]) is not None for g in groups.values())]
+
+    def cell(figure: Figure, value: float | None) -> tuple[str, float | None]:
+        """Text, and the bar's share of its full length; None for no bar."""
+        if figure is _BIAS:
+            return figure.signed(value), None
+        return figure.show(value), abs(value or 0.0) / (1 if figure.is_share else largest[figure])
+
     rows = []
-    for label, group in groups.items():
-        cells = []
-        for key, _, scale, decimals, against_largest in columns:
-            value = group.get(key)
-            signed = key == "bias" and value is not None and value > 0
-            text = ("+" if signed else "") + wording.number(value, scale, decimals)
-            bar = None
-            if against_largest is not None:
-                values = [abs(g.get(key) or 0.0) for g in groups.values()]
-                whole = max(max(values), 1e-9) if against_largest else 1.0
-                bar = f"{100 * abs(value or 0.0) / whole:.1f}"
-            cells.append({"text": text, "bar": bar})
-        rows.append({"label": label, "faces": wording.number(group["faces"]), "cells": cells})
-    return {"name": name, "columns": [c[1] for c in columns], "rows": rows}
+    for label in dict.fromkeys(label for _, _, groups in columns for label in groups):
+        faces = [groups[label]["faces"] for _, _, groups in columns if label in groups]
+        cells = [
+            cell(figure, groups.get(label, {}).get(figure.key)) for _, figure, groups in columns
+        ]
+        rows.append({"label": label, "faces": max(faces), "cells": cells})
+    headings = [(heading, figure is not _BIAS) for heading, figure, _ in columns]
+    return {"name": name, "columns": headings, "rows": rows}
 
 
-def band_name(band: str) -> str:
+def tables(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A task's tables by gender or age group, and by age band."""
+    grouped = {
+        "age group" if name == "age" else name: groups
+        for name, groups in (figures.get("groups") or {}).items()
+    }
+    grouped["age in years"] = bands(figures)
+    found = [table(name, [(f.heading, f, g) for f in _COLUMNS]) for name, g in grouped.items()]
+    return [one for one in found if one]
+
+
+def _band_name(band: str) -> str:
     """Such as "75 and over" for "75-130"."""
     low, _, high = band.partition("-")
     return f"{low} and over" if high.isdigit() and int(high) > 100 else f"{low} to {high}"
 
 
-def bands(years: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The same table by age band."""
-    named = {band_name(band): figures for band, figures in years.get("bands", {}).items()}
-    return table("age in years", named) if named else None
+def bands(figures: Mapping[str, Any]) -> Groups:
+    """A task's figures by age band, under the bands' names."""
+    found = (figures.get("years") or {}).get("bands") or {}
+    return {_band_name(band): held for band, held in found.items()}
 
 
 def lives(years: Mapping[str, Any]) -> str:
-    """How far off the estimates of children, adults and the old are, in a sentence."""
+    """Mean absolute errors of minors, adults and the old, in a sentence."""
     found = []
     for name, low, high in _LIVES:
         held = [
@@ -70,68 +84,57 @@ def lives(years: Mapping[str, Any]) -> str:
         faces = sum(figures["faces"] for figures in held)
         if faces:
             mae = sum(figures["faces"] * figures["mae"] for figures in held) / faces
-            found.append(f"{mae:.1f} for {faces:,} {'faces' if faces > 1 else 'face'} {name}")
-    return f"Years off on average: {', '.join(found)}." if found else ""
+            found.append(f"{mae:.1f} for {wording.counted(faces, 'face')} {name}")
+    return f"Mean error in years: {', '.join(found)}." if found else ""
 
 
-def cumulative(years: Mapping[str, Any], *, name: str, title: str) -> svg.Drawing | None:
-    """Share of faces within k years, k from 0 to 10; None where it is not known."""
+def within(years: Mapping[str, Any]) -> list[tuple[int, float | None]]:
+    """Shares of faces with an error of at most k years, by k."""
+    return sorted((int(k), share) for k, share in years.get("cs", {}).items())
+
+
+def cumulative(years: Mapping[str, Any], *, name: str) -> svg.Drawing | None:
+    """A drawing of `within`; None if no share is known."""
     from matplotlib.ticker import PercentFormatter
 
-    shares = [(int(k), share) for k, share in years.get("cs", {}).items() if share is not None]
+    shares = [(k, share) for k, share in within(years) if share is not None]
     if not shares:
         return None
     with svg.figure(4.6, 2.7) as figure:
         axes = figure.subplots()
-        within, share = zip(*sorted(shares), strict=True)
+        most, share = zip(*shares, strict=True)
         axes.plot(
-            within, share, color=svg.COLOURS[0], linewidth=1.6, marker="o", markersize=4,
+            most, share, color=svg.COLOURS[0], linewidth=1.6, marker="o", markersize=4,
             clip_on=False,
         )  # fmt: skip
         axes.set_ylim(0, 1)
-        axes.set_xlim(0, max(within))
-        axes.set_xticks(within)
+        axes.set_xlim(0, max(most))
+        axes.set_xticks(most)
         axes.grid(axis="y")
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        axes.set_xlabel("within so many years")
-        axes.set_ylabel("of the faces")
-        return svg.element(figure, name=name, title=title)
+        axes.set_xlabel("k, years")
+        axes.set_ylabel("share of faces")
+        return svg.element(figure, name=name, title="Share of faces within k years of the true age")
 
 
-def within(years: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The same as text: years and percent."""
-    shares = sorted((int(k), share) for k, share in years.get("cs", {}).items())
-    return [(str(k), wording.number(share, 100, 1)) for k, share in shares]
-
-
-def adulthood(years: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Who is taken for an adult and who for a child, as rows; nothing where it is not known."""
+def adulthood(years: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Minors predicted as adults and adults predicted as minors, as rows; none if not known."""
     found = years.get("adulthood")
     if not found or not (found["minors"] or found["adults"]):
         return []
     age = found["age"]
-    sides: Sequence[tuple[str, str, str, str]] = (
-        ("false adult", f"under {age}", f"estimated at {age} or above", "adult"),
-        ("false minor", f"{age} or above", f"estimated below {age}", "minor"),
-    )
     rows = []
-    for name, who, outcome, side in sides:
-        faces = found["adults" if side == "minor" else "minors"]
+    for side, who, outcome, faces in (
+        ("adult", f"under {age}", f"estimated at {age} or above", found["minors"]),
+        ("minor", f"{age} or above", f"estimated below {age}", found["adults"]),
+    ):
         share = found[f"false_{side}"]
         said = f"No face {who} was tested."
         if share is not None:
-            said = (
-                f"{round(share * faces):,} of {wording.counted(faces, 'face')} {who}"
-                f" {'was' if round(share * faces) == 1 else 'were'} {outcome}."
-            )
+            count = round(share * faces)
+            were = "was" if count == 1 else "were"
+            said = f"{count:,} of {wording.counted(faces, 'face')} {who} {were} {outcome}."
         rows.append(
-            {
-                "name": name,
-                "who": who,
-                "faces": wording.number(faces),
-                "share": wording.number(share, 100, 1),
-                "bar": f"{100 * (share or 0.0):.1f}",
-                "said": said,
-            }
+            {"name": f"false {side}", "who": who, "faces": faces, "share": share, "said": said}
         )
     return rows

@@ -1,4 +1,4 @@
-"""Learning curves: of every fold of a run, or of several runs."""
+"""Learning curves of every fold of one run or of several."""
 
 import dataclasses
 import json
@@ -7,25 +7,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ageflax.report import svg as svg
+from ageflax.report import svg
 
-# Points drawn of one curve at most; more become means of neighbours, which a page this wide cannot
-# tell apart, and which calm the training loss.
+# Most points per curve. Longer curves become means of neighbours, which smooths the training loss and
+# looks the same at this width.
 _POINTS = 200
-# Of shapes along a curve; few, so that they tell curves apart and do not hide them.
+# Markers per curve; few, to tell curves apart without hiding them.
 _SHAPES = 6
 
 
 @dataclasses.dataclass(frozen=True)
 class Log:
-    """One fold's metrics.jsonl, and the place in the legend that its curve is drawn by."""
+    """One fold's metrics.jsonl and the place of its curve in the legend."""
 
     place: int
     records: list[dict[str, Any]]
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics.jsonl that are whole; one cut short by a kill is left out."""
+    """Reads a metrics.jsonl; skips lines that are cut short, as after a kill. [] if it is absent."""
     if not path.is_file():
         return []
     records = []
@@ -40,7 +40,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def _points(log: Sequence[dict[str, Any]], key: str) -> tuple[list[float], list[float]]:
-    """Steps and values of one column, thinned to _POINTS means."""
+    """Steps and finite values of one column, thinned to _POINTS means."""
     found = [
         (float(record["step"]), float(record[key]))
         for record in log
@@ -60,7 +60,7 @@ def _draw(
     share: bool,
     floor: float | None,
 ) -> svg.Drawing:
-    """One panel; `lines` are places in the legend, steps and values; shares of one where `share`."""
+    """One panel. `lines` are places in the legend, steps and values; `share` formats as percent."""
     from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
     with svg.figure(4.6, 2.7) as figure:
@@ -68,7 +68,7 @@ def _draw(
         for number, (place, (steps, values)) in enumerate(lines):
             colour, shape = svg.mark(place)
             few = len(steps) <= _SHAPES
-            # Shapes of neighbouring curves stand apart.
+            # Markers of neighbouring curves stand apart.
             every = 1 if few else ((number % 5) * len(steps) // 30, -(-len(steps) // _SHAPES))
             axes.plot(
                 steps, values, color=colour, linewidth=1.4, marker=shape, markersize=4.5,
@@ -90,14 +90,14 @@ def _draw(
 def learning_curves(
     logs: Sequence[Log], floors: Mapping[str, float | None], *, loss: bool = True
 ) -> list[svg.Drawing]:
-    """Training loss, then per task the exact accuracy on validation faces where it was measured.
+    """Draws the training loss and, per task, the exact accuracy on validation faces if measured.
 
-    Of years also the mean absolute error.
+    For years also the mean absolute error.
 
     Args:
-      logs: what read_log gives, of each fold.
+      logs: one log per fold.
       floors: per task, exact accuracy of the best constant answer, drawn as a dashed line.
-      loss: whether the training loss is shown, which only runs of one recipe have in common.
+      loss: True to draw the training loss, which is comparable between runs of one recipe only.
     """
     panels: list[tuple[str, str, str, float | None]] = []
     if loss:

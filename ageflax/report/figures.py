@@ -1,101 +1,99 @@
-"""A task's tables: figures with their intervals, published ones, and the confusion matrix."""
+"""The figures of summary.json that pages and tables show, and a task's confusion matrix."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-from ageflax.report import published
-from ageflax.report import wording as wording
-
-# key in summary.json, its name, scale, decimals and unit, the key of its floor
-FIGURES = (
-    ("exact", "Exact accuracy", 100, 1, "%", "majority_floor"),
-    ("one_off", "One-off accuracy", 100, 1, "%", "one_off_floor"),
-    ("mae", "Mean absolute error", 1, 2, "years", "mae_floor"),
-    ("cs5", "CS@5, within five years", 100, 1, "%", "cs5_floor"),
-    ("mae_classes", "Mean distance", 1, 2, "groups", None),
-)
+from ageflax.report import wording
 
 
-def headline(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Rows of a task's table: mean, deviation, interval, floor, and each fold."""
+class Figure(NamedTuple):
+    """A figure of summary.json and its presentation.
+
+    Attributes:
+      key: its key in summary.json.
+      name: row heading.
+      short: start of a column heading.
+      unit: "%" for shares, which summary.json has from 0 to 1; "years" or "groups" for errors.
+      floor: key of the best constant answer's figure; None if there is none.
+    """
+
+    key: str
+    name: str
+    short: str
+    unit: str
+    floor: str | None = None
+
+    @property
+    def is_share(self) -> bool:
+        """True if it is a share, where more is better; otherwise it is an error."""
+        return self.unit == "%"
+
+    @property
+    def heading(self) -> str:
+        """Column heading, such as "exact %" or "MAE, years"."""
+        return f"{self.short}{'' if self.is_share else ','} {self.unit}"
+
+    @property
+    def scale(self) -> int:
+        """Factor from summary.json to the unit."""
+        return 100 if self.is_share else 1
+
+    @property
+    def decimals(self) -> int:
+        """Digits shown after the point."""
+        return 1 if self.is_share else 2
+
+    def show(self, value: float | None) -> str:
+        """A value as text; a dash for None."""
+        return wording.number(value, self.scale, self.decimals)
+
+    def signed(self, value: float | None) -> str:
+        """A difference as text with its sign; a dash for None."""
+        return wording.signed(value, self.scale, self.decimals)
+
+    def interval(self, ends: Sequence[float | None] | None) -> str:
+        """An interval as text; a dash for None."""
+        return wording.interval(ends, self.scale, self.decimals)
+
+
+EXACT = Figure("exact", "Exact accuracy", "exact", "%", "majority_floor")
+ONE_OFF = Figure("one_off", "One-off accuracy", "one-off", "%", "one_off_floor")
+MAE = Figure("mae", "Mean absolute error", "MAE", "years", "mae_floor")
+CS5 = Figure("cs5", "CS@5, within five years", "CS@5", "%", "cs5_floor")
+DISTANCE = Figure("mae_classes", "Mean distance", "distance", "groups")
+FIGURES = (EXACT, ONE_OFF, MAE, CS5, DISTANCE)
+
+
+def known(*tasks: Mapping[str, Any]) -> list[Figure]:
+    """Those of FIGURES that any of these tasks' figures have."""
+    return [figure for figure in FIGURES if any(figure.key in task for task in tasks)]
+
+
+def interval_words(intervals: Mapping[str, Any]) -> str:
+    """How a task's intervals were made, in a sentence."""
+    subjects = wording.counted(intervals["persons"], "subject")
+    if intervals["persons"] < 2:
+        return f"No interval can be computed from {subjects}."
+    return (
+        f"The interval is for the figure over all faces together, by bootstrap: {subjects}, each with"
+        f" all of their faces, are drawn with replacement {intervals['resamples']:,} times."
+    )
+
+
+def matrix(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The pooled confusion matrix: a row per true class, with recall and precision."""
+    counts = figures["confusion"]
     rows = []
-    intervals = figures.get("intervals") or {}
-    for key, name, scale, decimals, unit, floor in FIGURES:
-        if key not in figures:
-            continue
-        figure = figures[key]
-        mean_floor = figures.get(floor, {}).get("mean") if floor else None
-        deviation = "" if figure["std"] is None else wording.number(figure["std"], scale, decimals)
+    for k, name in enumerate(figures["per_class"]):
+        faces, predicted = sum(counts[k]), sum(row[k] for row in counts)
         rows.append(
             {
                 "name": name,
-                "short": key.replace("_", "-"),
-                "unit": unit,
-                "mean": wording.number(figure["mean"], scale, decimals),
-                "deviation": deviation,
-                "interval": wording.interval(intervals.get(key), scale, decimals),
-                "floor": wording.number(mean_floor, scale, decimals),
-                "folds": [wording.number(value, scale, decimals) for value in figure["folds"]],
-            }
-        )
-    return rows
-
-
-def interval_note(figures: Mapping[str, Any]) -> dict[str, str] | None:
-    """Level and meaning of the intervals; None of a summary that has none."""
-    intervals = figures.get("intervals")
-    if not intervals:
-        return None
-    level = f"{100 * intervals['level']:g} %"
-    persons = wording.counted(intervals["persons"], "person")
-    if intervals["persons"] < 2:
-        return {"level": level, "words": f"No interval can be told from {persons}."}
-    return {
-        "level": level,
-        "words": f"The interval is of the figure over all faces together, by bootstrap: {persons}, each"
-        f" with all of their faces, are drawn with replacement {intervals['resamples']:,} times.",
-    }
-
-
-def published_rows(task: str) -> list[dict[str, Any]]:
-    """Other people's figures for Adience, each share a (mean, deviation) pair of texts.
-
-    Those of age stand beside the age groups that years add up to, too.
-    """
-
-    def pair(share: published.Share | None) -> tuple[str, str]:
-        if share is None:
-            return wording.number(None), ""
-        deviation = "" if share.deviation is None else f"{share.deviation:.1f}"
-        return f"{share.mean:.1f}", deviation
-
-    return [
-        {
-            "method": entry.method,
-            "shares": [pair(entry.exact), *([pair(entry.one_off)] if task != "gender" else [])],
-            "source": entry.source,
-        }
-        for entry in published.of_task("gender" if task == "gender" else "age")
-    ]
-
-
-def matrix(figures: Mapping[str, Any]) -> dict[str, Any]:
-    """The pooled confusion matrix, and recall and precision per class."""
-    counts, names = figures["confusion"], list(figures["per_class"])
-    classes = []
-    for k, name in enumerate(names):
-        faces, predicted = sum(counts[k]), sum(row[k] for row in counts)
-        classes.append(
-            {
-                "name": name,
+                "counts": counts[k],
                 "faces": faces,
                 "predicted": predicted,
                 "recall": counts[k][k] / faces if faces else None,
                 "precision": counts[k][k] / predicted if predicted else None,
-                "cells": [
-                    {"count": count, "share": count / faces if faces else 0.0}
-                    for count in counts[k]
-                ],
             }
         )
-    return {"names": names, "classes": classes}
+    return rows

@@ -1,4 +1,4 @@
-"""The test faces that a run got most wrong, and small pictures of them."""
+"""The test faces that a run got most wrong, and thumbnails of them."""
 
 import base64
 import csv
@@ -9,30 +9,28 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ageflax.data import images
-from ageflax.report import wording as wording
+from ageflax.report import wording
 
-_SIDE = 96  # pixels of a picture's longer side
+_SIDE = 96  # pixels of a thumbnail's longer side
 
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Mistake:
-    """A test face; the more wrong, the earlier it sorts.
+    """A misclassified test face; the more wrong, the earlier it sorts.
 
     Attributes:
-      order: probability of the true class; of years, the error, negative.
-      fold: it was tested in.
-      key: of the face.
-      subject: the person.
+      order: probability of the true class; for years, the negative absolute error.
+      fold: test fold.
+      key: key of the face.
       true: class, or years.
       predicted: class, or years.
-      truth: what the model thought of the true class, in words.
-      guess: what it thought of the predicted one.
+      truth: probability of the true class as text; empty for years.
+      guess: probability of the predicted class as text; for years, the error.
     """
 
     order: float
     fold: int
     key: str
-    subject: str
     true: str
     predicted: str
     truth: str
@@ -40,7 +38,7 @@ class Mistake:
 
 
 def _faces(path: Path, fold: int, task: str) -> Iterator[Mistake]:
-    """The labelled faces of a predictions.csv that were taken for something else."""
+    """The labelled faces of a predictions.csv that were predicted wrongly."""
     if not path.is_file():
         return
     with path.open(newline="") as file:
@@ -50,31 +48,27 @@ def _faces(path: Path, fold: int, task: str) -> Iterator[Mistake]:
                 continue
             if task == "years":
                 error = abs(float(predicted) - float(true))
-                yield Mistake(
-                    -error, fold, row["key"], row["subject"], f"{float(true):.0f}",
-                    f"{float(predicted):.0f}", "", f"({error:.0f} years off)",
-                )  # fmt: skip
+                words = (f"{float(true):.0f}", f"{float(predicted):.0f}", "")
+                yield Mistake(-error, fold, row["key"], *words, f"({error:.0f} years off)")
                 continue
             probability = row.get(f"{task}_probability_{true}")
             confidence = row.get(f"{task}_probability_{predicted}")
             if not probability or not confidence:
                 continue
-            yield Mistake(
-                float(probability), fold, row["key"], row["subject"], true, predicted,
-                wording.probability(float(probability)), wording.probability(float(confidence)),
-            )  # fmt: skip
+            truth, guess = (wording.probability(float(p)) for p in (probability, confidence))
+            yield Mistake(float(probability), fold, row["key"], true, predicted, truth, guess)
 
 
 def worst(workdir: Path, folds: list[int], task: str, *, count: int) -> list[Mistake]:
-    """The misclassified test faces whose true class got the lowest probability, worst first.
+    """The misclassified test faces with the lowest probability of the true class, worst first.
 
-    Of years, the faces furthest off.
+    For years, the faces with the largest error.
 
     Args:
-      workdir: of a run; predictions are read from its fold folders.
-      folds: which.
+      workdir: a run's workdir; predictions are read from its fold folders.
+      folds: finished folds.
       task: "age", "years" or "gender".
-      count: how many at most.
+      count: maximum number of faces.
     """
     found = (
         mistake
@@ -84,10 +78,12 @@ def worst(workdir: Path, folds: list[int], task: str, *, count: int) -> list[Mis
     return heapq.nsmallest(count, found)
 
 
-def picture(content: bytes) -> str | None:
-    """A small JPEG as a data: address, or None where the bytes are no image any more."""
+def picture(content: bytes | None) -> str | None:
+    """A thumbnail as a data: address; None if there is no content or it is not an image."""
     from PIL import Image
 
+    if content is None:
+        return None
     try:
         image = Image.fromarray(images.decode(content))
     except images.BadImageError:

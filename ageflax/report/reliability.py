@@ -1,73 +1,57 @@
-"""How far a run's stated probabilities can be believed: diagram, table and words."""
+"""Calibration of a run's probabilities: diagram and sentences."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ageflax.report import svg as svg
-from ageflax.report import wording as wording
+from ageflax.report import svg
 
 
 def _mean(bins: Sequence[dict[str, Any]], key: str) -> float | None:
-    """Over the faces of all bins."""
+    """Mean over the faces of all bins."""
     known = [b for b in bins if b["faces"] and b[key] is not None]
     faces = sum(b["faces"] for b in known)
     return sum(b["faces"] * b[key] for b in known) / faces if faces else None
 
 
-def words(calibration: dict[str, Any], folds: Sequence[dict[str, Any]]) -> list[str]:
-    """What the figures say, a sentence each.
+def words(calibration: Mapping[str, Any], folds: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The calibration's figures in sentences.
 
     Args:
-      calibration: of the pooled faces.
-      folds: calibration of each fold, which knows the temperature; those without one are passed over.
+      calibration: calibration of the pooled faces.
+      folds: calibration of each fold, with its temperature; folds without one are skipped.
     """
     bins, ece = calibration["bins"], calibration["ece"]
     stated, right = _mean(bins, "confidence"), _mean(bins, "accuracy")
     if ece is None or stated is None or right is None:
-        return ["No labelled face has a probability, so nothing can be said."]
-    sides = {True: "too sure of itself", False: "not sure enough of itself"}
+        return ["No labelled face has a probability, so calibration cannot be measured."]
+    confident = "overconfident" if stated > right else "underconfident"
     said = [
-        f"Expected calibration error {100 * ece:.1f} points: so far apart are, on average, the"
-        " probability of the guess and the share of such guesses that is right.",
-        f"The guesses' mean probability is {100 * stated:.1f} % and {100 * right:.1f} % of them are"
-        f" right: the model is {sides[stated > right]}."
+        f"Expected calibration error {100 * ece:.1f} points: the mean gap between the probability of a"
+        " prediction and the share of such predictions that are right.",
+        f"Predictions have a mean probability of {100 * stated:.1f} % and {100 * right:.1f} % of them"
+        f" are right: the model is {confident}."
         if abs(stated - right) >= 0.005
-        else f"The guesses' mean probability, {100 * stated:.1f} %, is the share that is right,"
-        f" {100 * right:.1f} %.",
+        else f"Predictions have a mean probability of {100 * stated:.1f} %, in line with the"
+        f" {100 * right:.1f} % that are right.",
     ]
     if calibration.get("nll") is not None:
-        said.append(f"Negative log likelihood {calibration['nll']:.3f} a face.")
-    scaled = [f for f in folds if f.get("temperature") is not None]
-    if scaled:
-        low, high = min(f["temperature"] for f in scaled), max(f["temperature"] for f in scaled)
-        between = f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to {high:.2f}"
-        text = f"Temperature fitted on validation faces: {between}"
+        said.append(f"Negative log likelihood {calibration['nll']:.3f} per face.")
+    fitted = [f["temperature"] for f in folds if f.get("temperature") is not None]
+    if fitted:
+        ends = dict.fromkeys(f"{end:.2f}" for end in (min(fitted), max(fitted)))
+        text = f"Temperature fitted on validation faces: {' to '.join(ends)}"
         if calibration.get("ece_scaled") is not None:
-            text += f"; at it the error is {100 * calibration['ece_scaled']:.1f} points"
+            text += f"; with it, the error is {100 * calibration['ece_scaled']:.1f} points"
         said.append(text + ".")
     return said
-
-
-def rows(calibration: dict[str, Any]) -> list[dict[str, str]]:
-    """The bins that hold faces, as text."""
-    return [
-        {
-            "range": f"{100 * b['low']:.0f} to {100 * b['high']:.0f}",
-            "faces": wording.number(b["faces"]),
-            "confidence": wording.number(b["confidence"], 100, 1),
-            "accuracy": wording.number(b["accuracy"], 100, 1),
-        }
-        for b in calibration["bins"]
-        if b["faces"]
-    ]
 
 
 def _short(count: int) -> str:
     return f"{count:,}" if count < 10_000 else f"{count / 1000:.0f}k"
 
 
-def diagram(calibration: dict[str, Any], *, name: str, title: str) -> svg.Drawing | None:
-    """Share right by stated probability, above the number of faces; None of nothing."""
+def diagram(calibration: Mapping[str, Any], *, name: str, title: str) -> svg.Drawing | None:
+    """Accuracy by probability, above the number of faces; None without such faces."""
     from matplotlib.ticker import PercentFormatter
 
     bins = [b for b in calibration["bins"] if b["faces"] and b["accuracy"] is not None]
@@ -90,7 +74,7 @@ def diagram(calibration: dict[str, Any], *, name: str, title: str) -> svg.Drawin
         upper.plot((0, 1), (0, 1), color=svg.INK, linewidth=1, linestyle=(0, (4, 3)))
         upper.set_ylim(0, 1)
         upper.set_xlim(0, 1)
-        upper.set_ylabel("of them right")
+        upper.set_ylabel("share right")
         upper.grid(axis="y")
         upper.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         lower.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
@@ -98,5 +82,5 @@ def diagram(calibration: dict[str, Any], *, name: str, title: str) -> svg.Drawin
         lower.set_yticks([])
         lower.spines["left"].set_visible(False)
         lower.set_ylabel("faces")
-        lower.set_xlabel("probability of the guess")
+        lower.set_xlabel("probability of the prediction")
         return svg.element(figure, name=name, title=title)

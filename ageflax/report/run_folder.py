@@ -1,8 +1,8 @@
-"""What a run left in its workdir."""
+"""The files of a run's workdir that pages are made from."""
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from ageflax.runtime import files
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What lies in a workdir; `results` are in the order of summary["folds"]."""
+    """Parsed files of a workdir; `results` are in the order of `folds`."""
 
     workdir: Path
     config: dict[str, Any]
@@ -21,47 +21,47 @@ class Run:
 
     @property
     def folds(self) -> list[int]:
-        """The finished ones, in order."""
+        """Finished folds, in order."""
         return self.summary["folds"]
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The resolved config; empty where config.json is gone."""
+        """The resolved config; empty if config.json is absent."""
         return self.config.get("config", {})
 
     @property
     def hold_out(self) -> bool:
-        """Whether fold 4 alone is tested."""
+        """True if only fold 4 is tested."""
         return self.summary["protocol"]["name"] == "hold_out"
 
 
 @contextlib.contextmanager
-def believed(where: object) -> Iterator[None]:
-    """Around whatever looks into a record, which anybody may have written or an editor damaged.
+def damage_reported(where: object) -> Iterator[None]:
+    """Turns any error in the block, which reads untrusted or damaged files of a run, into InputError.
 
     Args:
       where: the run or runs, for the message.
 
     Raises:
-      InputError: the record was of another shape than was believed, wherever that came up.
+      InputError: a file of the run has an unexpected shape.
     """
     try:
         yield
     except (InputError, RunError, OSError, MemoryError):
         raise
     except Exception as error:
-        what = one_line(f"{type(error).__name__}: {error}", 200)
+        why = one_line(f"{type(error).__name__}: {error}", 200)
         raise InputError(
             f"{where}: config.json, summary.json, or a fold's result.json or metrics.jsonl is damaged or"
-            f" of another version ({what})"
+            f" from another version ({why})"
         ) from error
 
 
 def read(workdir: Path) -> Run:
-    """Reads the record of a run.
+    """Reads the files of a run.
 
     Raises:
-      InputError: no fold is finished.
+      InputError: no fold is finished, or a file is damaged.
     """
     summary = files.read_json(workdir / "summary.json")
     if summary is None or not summary["folds"]:
@@ -75,3 +75,13 @@ def read(workdir: Path) -> Run:
         summary=summary,
         results=[result for result in results if result is not None],
     )
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Values of nested settings by dotted key, as on the command line."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= (
+            flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        )
+    return found

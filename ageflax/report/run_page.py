@@ -1,165 +1,120 @@
-"""report.html: what a run found, on one page that needs nothing else."""
+"""report.html: one run's figures on one self-contained page."""
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
-from ageflax.report import breakdown as breakdown
-from ageflax.report import curves as curves
+from ageflax.report import (
+    breakdown,
+    curves,
+    mistakes,
+    provenance,
+    published,
+    reliability,
+    run_folder,
+    wording,
+)
 from ageflax.report import figures as tables
-from ageflax.report import mistakes as mistakes
-from ageflax.report import provenance as provenance
-from ageflax.report import published, run_folder
-from ageflax.report import reliability as reliability
-from ageflax.report import svg as svg
-from ageflax.report import wording as wording
+from ageflax.report.rendering import render
 from ageflax.report.run_folder import Run
-from ageflax.runtime import files
 
 _WALL = 24  # faces shown per task
 
 Thumbnails = Callable[[Sequence[str]], dict[str, bytes]]
 
 
-def panel(drawing: svg.Drawing | None) -> dict[str, Any] | None:
-    """A drawing for a template: drawn from numbers, so that it needs no escaping."""
-    return drawing and {"title": drawing.title, "svg": Markup(drawing.svg)}  # noqa: S704
-
-
-def mark(place: int, name: str) -> dict[str, Any]:
-    """An entry of the legend."""
-    return {"name": name, "sample": Markup(svg.sample(place))}  # noqa: S704 - as a panel
-
-
-def _wall(run: Run, task: str, thumbnails: Thumbnails | None) -> list[dict[str, Any]]:
-    found = mistakes.worst(run.workdir, run.folds, task, count=_WALL)
-    contents = thumbnails([mistake.key for mistake in found]) if thumbnails and found else {}
-    wall = []
-    for mistake in found:
-        content = contents.get(mistake.key)
-        wall.append(
-            {
-                **dataclasses.asdict(mistake),
-                "picture": mistakes.picture(content) if content else None,
-            }
-        )
-    return wall
-
-
-def _reliability(run: Run, task: str, figures: dict[str, Any]) -> dict[str, Any] | None:
-    calibration = figures.get("calibration")
+def _reliability(run: Run, task: str, calibration: dict[str, Any] | None) -> dict[str, Any] | None:
     if not calibration:
         return None
     folds = [result["tasks"].get(task, {}).get("calibration") or {} for result in run.results]
-    title = f"Reliability of {task}: share of guesses that is right, by their probability"
+    title = f"Reliability of {task}: share of right predictions by probability"
     return {
-        "diagram": panel(reliability.diagram(calibration, name=f"bins-{task}", title=title)),
+        "diagram": reliability.diagram(calibration, name=f"bins-{task}", title=title),
         "words": reliability.words(calibration, folds),
-        "rows": reliability.rows(calibration),
+        "bins": [held for held in calibration["bins"] if held["faces"]],
     }
 
 
-def _task(run: Run, task: str, thumbnails: Thumbnails | None, *, comparable: bool) -> dict:
-    """One task's sections."""
+def _task(
+    run: Run, task: str, thumbnails: Thumbnails | None, *, comparable: bool
+) -> dict[str, Any]:
+    """Contents of one task's sections."""
     figures = run.summary["tasks"][task]
-    years, rows = figures.get("years") or {}, tables.headline(figures)
-    groups = [
-        breakdown.table("age group" if name == "age" else name, grouped)
-        for name, grouped in (figures.get("groups") or {}).items()
-    ]
-    shown = [table for table in [*groups, breakdown.bands(years)] if table]
-    published_rows = tables.published_rows(task) if comparable else []
-    title = "Share of faces whose estimate is within so many years"
-    predictions = any((run.workdir / f"fold_{k}" / "predictions.csv").is_file() for k in run.folds)
+    years = figures.get("years") or {}
+    wall = mistakes.worst(run.workdir, run.folds, task, count=_WALL)
+    contents = thumbnails([face.key for face in wall]) if thumbnails and wall else {}
     return {
-        "faces": figures["faces"],
-        "rows": rows,
-        "interval": tables.interval_note(figures),
-        "own": [(row["mean"], row["deviation"]) for row in rows[: 1 if task == "gender" else 2]],
-        "published": published_rows,
+        "figures": figures,
+        "columns": tables.known(figures),
+        "intervals": figures.get("intervals") or {},
+        "published": published.of_task(task) if comparable else (),
         "matrix": tables.matrix(figures),
-        "reliability": _reliability(run, task, figures),
-        "breakdowns": shown,
+        "reliability": _reliability(run, task, figures.get("calibration")),
+        "breakdowns": breakdown.tables(figures),
         "lives": breakdown.lives(years),
-        "cumulative": panel(breakdown.cumulative(years, name=f"within-{task}", title=title)),
+        "cumulative": breakdown.cumulative(years, name=f"within-{task}"),
         "within": breakdown.within(years),
         "adulthood": breakdown.adulthood(years),
-        "wall": _wall(run, task, thumbnails),
-        "right": "every labelled test face was classified right"
-        if predictions
-        else "the run left no predictions.csv",
+        "wall": [(face, mistakes.picture(contents.get(face.key))) for face in wall],
     }
 
 
 def _page(run: Run, thumbnails: Thumbnails | None) -> dict[str, Any]:
-    """What the template shows, all of it text or numbers but for what is drawn."""
-    summary = run.summary
+    """Values of the template."""
+    data, rules = run.summary["data"], run.summary["protocol"]
+    folders = [run.workdir / f"fold_{fold}" for fold in run.folds]
     logs = [
-        curves.Log(fold, curves.read_log(run.workdir / f"fold_{fold}" / "metrics.jsonl"))
-        for fold in run.folds
+        curves.Log(fold, curves.read_log(folder / "metrics.jsonl"))
+        for fold, folder in zip(run.folds, folders, strict=True)
     ]
-    floors = {task: f["majority_floor"]["mean"] for task, f in summary["tasks"].items()}
-    data = summary["data"]
-    name, policy = data["name"], summary["protocol"]["label_policy"]
-    comparable = published.comparable(name, data["edition"], policy)
-    tasks = {task: _task(run, task, thumbnails, comparable=comparable) for task in summary["tasks"]}
+    floors = {task: f["majority_floor"]["mean"] for task, f in run.summary["tasks"].items()}
+    comparable = published.comparable(data["name"], data["edition"], rules["label_policy"])
+    tasks = {
+        task: _task(run, task, thumbnails, comparable=comparable) for task in run.summary["tasks"]
+    }
     return {
-        "title": f"{wording.listed(summary['tasks']).capitalize()} on {name}",
+        "title": f"{wording.listed(tasks).capitalize()} on {data['name']}",
         "folds": run.folds,
-        "marks": [mark(fold, f"fold {fold}") for fold in run.folds],
+        "marks": [(fold, f"fold {fold}") for fold in run.folds],
+        "results": run.results,
         "protocol_name": provenance.protocol_name(run),
         "model": run.settings.get("model", {}).get("name", ""),
         "notices": provenance.notices(run),
         "comparable": comparable,
-        # Of the same persons they are the same words.
-        "interval_words": list(
-            dict.fromkeys(part["interval"]["words"] for part in tasks.values() if part["interval"])
+        # The same for tasks with the same subjects.
+        "interval_words": dict.fromkeys(
+            tables.interval_words(part["intervals"]) for part in tasks.values() if part["intervals"]
         ),
-        "drawn_faces": name.split("/")[0] == "synthetic_faces",
+        "drawn_faces": data["name"].split("/")[0] == "synthetic_faces",
         "tasks": tasks,
         "crops": {"ten": "over-sample", "mirror": "centre crop and mirror"}.get(
-            summary["protocol"]["crops"], "centre crop"
+            rules["crops"], "centre crop"
         ),
-        "pictures": any(face["picture"] for part in tasks.values() for face in part["wall"]),
-        "curves": [panel(drawing) for drawing in curves.learning_curves(logs, floors)],
+        "predictions": any((folder / "predictions.csv").is_file() for folder in folders),
+        "pictures": any(picture for part in tasks.values() for _, picture in part["wall"]),
+        "curves": curves.learning_curves(logs, floors),
         "validated": any(result["faces"]["validation"] for result in run.results),
         "protocol": provenance.protocol(run),
-        "fold_rows": provenance.fold_rows(run),
         "command": provenance.command(run),
-        "config": provenance.settings(run.settings),
-        "licence": summary["data"]["licence"],
+        "config": run_folder.flat(run.settings),
+        "licence": data["licence"],
         "version": run.config.get("versions", {}).get("ageflax", ""),
     }
 
 
-def render(template: str, path: Path, values: dict[str, Any]) -> None:
-    """Writes a page so that it is there whole or not at all."""
-    environment = Environment(
-        loader=PackageLoader("ageflax.report"), undefined=StrictUndefined, autoescape=True,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    page = environment.get_template(template).render(values)
-    with files.replacing(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-
-
 def write(workdir: Path, *, thumbnails: Thumbnails | None = None) -> None:
-    """Writes report.html from what a run left.
+    """Writes report.html into a run's workdir.
 
-    Sections whose figures summary.json lacks, being of an older version, are left out.
+    Sections without figures, as in a summary.json from an older version, are left out.
 
     Args:
-      workdir: holds config.json, summary.json and the folders of the finished folds.
-      thumbnails: maps keys of faces to their encoded images; without it, the faces most wrong are
-        listed without pictures.
+      workdir: folder with config.json, summary.json and the folders of the finished folds.
+      thumbnails: maps keys of faces to their encoded images; None lists the worst mistakes without
+        pictures.
 
     Raises:
-      InputError: no fold is finished, or the record is damaged.
+      InputError: no fold is finished, or a file of the run is damaged.
     """
-    with run_folder.believed(workdir):
+    with run_folder.damage_reported(workdir):
         run = run_folder.read(workdir)
         render("report.html.jinja", workdir / "report.html", _page(run, thumbnails))

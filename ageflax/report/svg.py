@@ -1,4 +1,4 @@
-"""Drawings that sit in a page as SVG: their ink is the page's, light or dark."""
+"""Drawings as inline SVG; their ink follows the page's, light or dark."""
 
 import contextlib
 import dataclasses
@@ -6,14 +6,16 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-# Colours and shapes of folds and runs: each colour stands out on white as on near-black, and the
-# shape tells them apart where colours do not.
+from markupsafe import Markup
+
+# Colours and shapes of folds and runs. Each colour stands out on white and on near-black; shapes tell
+# curves apart where colours do not.
 COLOURS = (
     "#3b82d6", "#c9731f", "#2f9e68", "#a66bd4", "#d9534f", "#7d8a1f", "#1f97a5", "#c2589b",
 )  # fmt: skip
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
-# Matplotlib knows no currentColor; a colour that nothing else has stands for it.
+# A stand-in for currentColor, which matplotlib does not know; no other colour is equal to it.
 INK = "#010203"
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none", "svg.hashsalt": "ageflax", "font.family": "sans-serif",
@@ -27,21 +29,21 @@ _STYLE: dict[Any, Any] = {
 
 @dataclasses.dataclass(frozen=True)
 class Drawing:
-    """One panel: `svg` is an <svg> element."""
+    """One panel: `svg` is an <svg> element, drawn from numbers."""
 
     title: str
-    svg: str
+    svg: Markup
 
 
 def mark(place: int) -> tuple[str, str]:
-    """Colour and shape of the fold or run at this place."""
+    """Colour and marker of the fold or run at this place."""
     return COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
 
 
 @contextlib.contextmanager
 def figure(width: float, height: float) -> Iterator[Any]:
-    """A matplotlib figure of so many inches, in the page's style, without a ground of its own."""
-    # Half a second to import, and only these pages draw.
+    """Yields a matplotlib figure in the page's style, transparent; sizes are in inches."""
+    # Imported late: it takes half a second.
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -52,12 +54,12 @@ def figure(width: float, height: float) -> Iterator[Any]:
 
 
 def element(drawn: Any, *, name: str, title: str) -> Drawing:
-    """A figure as an element of a page.
+    """Converts a figure to an element of a page.
 
     Args:
-      drawn: matplotlib's figure, still in its style.
-      name: of the drawing on its page; stands before its ids, which are unique so.
-      title: what it shows, also for those who do not see it.
+      drawn: matplotlib's figure, within the `figure` block.
+      name: prefix of the element's ids, unique on its page.
+      title: caption, read out by screen readers.
     """
     import io
 
@@ -76,11 +78,11 @@ def element(drawn: Any, *, name: str, title: str) -> Drawing:
     text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", text)
     label = title.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
     text = text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
-    return Drawing(title, text.replace(INK, "currentColor"))
+    return Drawing(title, Markup(text.replace(INK, "currentColor")))  # noqa: S704
 
 
-def sample(place: int) -> str:
-    """The line and shape of a fold or run, small, for a legend."""
+def sample(place: int) -> Markup:
+    """The line and marker of a fold or run, small, for a legend."""
     colour, shape = mark(place)
     points = {
         "s": "8.5,2.5 15.5,2.5 15.5,9.5 8.5,9.5",
@@ -98,7 +100,7 @@ def sample(place: int) -> str:
         if shape == "o"
         else f'<polygon points="{points[shape]}"/>'
     )
-    return (
+    return Markup(  # noqa: S704
         f'<svg class="sample" viewBox="0 0 24 12" aria-hidden="true" fill="{colour}">'
         f'<path d="M0 6H24" stroke="{colour}" stroke-width="2"/>{drawn}</svg>'
     )

@@ -1,29 +1,44 @@
-"""Numbers, lists and paths as a reader wants them."""
+"""Numbers, lists and paths as text; most functions are filters of the templates."""
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 
 def number(value: float | int | None, scale: int = 1, decimals: int = 0) -> str:
-    """With thousands apart; a dash where there is none, or no finite one."""
+    """A scaled number with thousands separators; a dash for None and for non-finite numbers."""
     if value is None or not math.isfinite(value):
         return "–"
     return f"{scale * value:,.{decimals}f}"
 
 
+def signed(value: float | None, scale: int = 1, decimals: int = 0) -> str:
+    """A number with its sign, zero with a plus."""
+    text = number(value, scale, decimals)
+    if text == "–" or (text.startswith("-") and text.strip("-0.")):
+        return text
+    return "+" + text.removeprefix("-")
+
+
 def probability(value: float) -> str:
-    """In percent, with a digit that tells even where it is tiny."""
+    """A probability in percent, with more digits for small ones."""
     if value < 0.0001:
         return "<\N{NO-BREAK SPACE}0.01\N{NO-BREAK SPACE}%"
     digits = 0 if value >= 0.1 else 1 if value >= 0.01 else 2
     return f"{100 * value:.{digits}f}\N{NO-BREAK SPACE}%"
 
 
+def p_value(value: float | None) -> str:
+    """A p-value with as many digits as matter; a dash for None."""
+    if value is None:
+        return "–"
+    return "< 0.0001" if value < 0.0001 else f"{value:.4f}" if value < 0.1 else f"{value:.2f}"
+
+
 def duration(seconds: float | int | None) -> str:
-    """In the two units that matter."""
+    """Seconds in the two largest units."""
     if seconds is None:
         return "–"
     minutes, rest = divmod(round(seconds), 60)
@@ -34,26 +49,32 @@ def duration(seconds: float | int | None) -> str:
 
 
 def listed(items: Iterable[Any]) -> str:
-    """A, B and C."""
+    """A list as "A, B and C"."""
     *first, last = [str(item) for item in items]
     return f"{', '.join(first)} and {last}" if first else last
 
 
 def counted(count: int, noun: str) -> str:
-    """1 fold, 2 folds."""
+    """A count with its noun, such as "1 fold" and "2 folds"."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def devices(counts: Mapping[str, int], absent: str) -> str:
+    """Devices by count and kind; `absent` if there are none."""
+    return listed(f"{count} × {kind}" for kind, count in counts.items()) if counts else absent
+
+
 def interval(ends: Sequence[float | None] | None, scale: int = 1, decimals: int = 0) -> str:
-    """Both ends; a dash where there is none."""
+    """Both ends of an interval; a dash if it or an end is None."""
     if ends is None or None in ends:
         return "–"
     low, high = ends
     return f"{number(low, scale, decimals)} to {number(high, scale, decimals)}"
 
 
-def without_folders(text: str) -> str:
-    """Absolute paths cut to their last component: a page gets shared, home folders should not."""
+def without_folders(text: object) -> str:
+    """Text whose absolute paths are cut to their last component: shared pages hide home folders."""
+    text = str(text)
     key, sign, value = text.partition("=") if text.startswith("-") else ("", "", text)
     for kind in (PurePosixPath, PureWindowsPath):
         path = kind(value)

@@ -1,4 +1,4 @@
-"""Intervals, reliability, groups and years: what summary.json of this version adds to the page."""
+"""Intervals, reliability, groups and years on the page, each if summary.json has it."""
 
 import json
 from pathlib import Path
@@ -29,7 +29,7 @@ def bins(*held: tuple[int, int, float, float]) -> list[dict[str, Any]]:
 
 
 def add(workdir: Path, task: str, **keys: Any) -> None:
-    """More of a task's figures in summary.json."""
+    """Adds figures of a task to summary.json."""
     path = workdir / "summary.json"
     summary = json.loads(path.read_text())
     summary["tasks"][task] |= keys
@@ -45,7 +45,7 @@ def test_a_summary_of_an_older_version_lacks_only_what_it_lacks(tmp_path):
     small(tmp_path)
     shown = page(tmp_path)
     assert "95 % interval" not in shown.text
-    for heading in ("Reliability", "By gender and age", "Within so many years"):
+    for heading in ("Reliability", "By gender and age", "Faces within k years"):
         assert heading not in shown.texts["h2"]
     assert {"figures", "matrix", "recall", "folds"} == set(shown.tables)
 
@@ -57,25 +57,28 @@ def test_intervals_stand_beside_mean_and_deviation(tmp_path):
     shown = page(tmp_path)
     table = shown.tables["figures"][0]
     assert [row[3] for row in table] == ["95 % interval", "41.2 to 58.8", "–", "–"]
-    assert "1,234 persons, each with all of their faces" in shown.text
+    assert "1,234 subjects, each with all of their faces" in shown.text
 
 
-def test_one_person_has_no_interval(tmp_path):
+def test_one_subject_has_no_interval(tmp_path):
     small(tmp_path)
     intervals = {"level": 0.95, "persons": 1, "resamples": 2000, "seed": 0, "exact": [None, None]}
     add(tmp_path, "age", intervals=intervals)
-    assert "No interval can be told from 1 person." in page(tmp_path).text
+    assert "No interval can be computed from 1 subject." in page(tmp_path).text
 
 
 @pytest.mark.parametrize(
     ("confidence", "words"),
     [
-        (0.9, "mean probability is 90.0 % and 75.0 % of them are right: the model is too sure"),
+        (
+            0.9,
+            "mean probability of 90.0 % and 75.0 % of them are right: the model is overconfident.",
+        ),
         (
             0.6,
-            "mean probability is 60.0 % and 75.0 % of them are right: the model is not sure enough",
+            "mean probability of 60.0 % and 75.0 % of them are right: the model is underconfident.",
         ),
-        (0.752, "mean probability, 75.2 %, is the share that is right, 75.0 %"),
+        (0.752, "mean probability of 75.2 %, in line with the 75.0 % that are right."),
     ],
 )
 def test_reliability_in_words_and_bars(tmp_path, confidence, words):
@@ -92,16 +95,16 @@ def test_reliability_in_words_and_bars(tmp_path, confidence, words):
     assert "Temperature" not in shown.text
 
 
-def test_temperatures_of_the_folds_and_what_they_mend(tmp_path):
+def test_temperatures_of_the_folds_and_the_error_with_them(tmp_path):
     write_run(tmp_path, tasks=("gender",), folds=(0, 1))
     add(tmp_path, "gender", calibration={
         "ece": 0.1, "nll": None, "bins": bins((9, 4, 0.8, 0.7)), "ece_scaled": 0.0123,
     })  # fmt: skip
     text = page(tmp_path).text
-    assert (
-        "Temperature fitted on validation faces: 1.10 to 1.15; at it the error is 1.2 points."
-        in text
+    words = (
+        "Temperature fitted on validation faces: 1.10 to 1.15; with it, the error is 1.2 points."
     )
+    assert words in text
     assert "Negative log likelihood" not in text
 
 
@@ -128,7 +131,7 @@ def test_groups_have_a_bar_each_and_empty_ones_dashes(tmp_path):
     assert widths == ["66.7", "100.0", "100.0", "50.0"]
 
 
-def test_children_and_the_old_are_in_view(tmp_path):
+def test_errors_of_children_and_the_old(tmp_path):
     small(tmp_path)
     band = {"mae": None, "cs5": None, "bias": None, "faces": 0}
     bands = {
@@ -145,19 +148,18 @@ def test_children_and_the_old_are_in_view(tmp_path):
         "age in years", "0 to 5", "6 to 12", "13 to 17", "18 to 29", "75 and over",
     ]  # fmt: skip
     assert table[1] == ["0 to 5", "1", "1.00", "", "100.0", "", "+1.00"]
-    assert (
-        "Years off on average: 2.5 for 4 faces under 18, 12.0 for 1 face 60 and over." in shown.text
-    )
+    words = "Mean error in years: 2.5 for 4 faces under 18, 12.0 for 1 face 60 and over."
+    assert words in shown.text
 
 
-def test_share_within_so_many_years(tmp_path):
+def test_shares_within_k_years(tmp_path):
     small(tmp_path)
     add(tmp_path, "age", years={"cs": {str(k): k / 10 for k in range(11)}})
     shown = page(tmp_path)
     header, shares = shown.tables["within"][0]
-    assert header == ["years", *map(str, range(11))]
+    assert header == ["k, years", *map(str, range(11))]
     assert shares == ["faces %", *(f"{10 * k:.1f}" for k in range(11))]
-    assert "Share of faces whose estimate is within so many years" in shown.drawings
+    assert "Share of faces within k years of the true age" in shown.drawings
 
 
 def test_false_adults_and_false_minors(tmp_path):
@@ -192,8 +194,8 @@ def test_a_whole_run_has_every_section(tmp_path, tasks):
     shown = Page(tmp_path / "report.html")
     sections = ["Figures", "Learning curves", "Confusion", "Reliability", "By gender and age"]
     if tasks != ("gender",):
-        sections += ["Within so many years", "Taken for an adult, taken for a child"]
-    assert shown.texts["h2"] == [*sections, "Faces most wrong", "Protocol"]
+        sections += ["Faces within k years", "Minors taken for adults, adults for minors"]
+    assert shown.texts["h2"] == [*sections, "Worst mistakes", "Protocol"]
     assert len(shown.tables["published"]) == len(tasks)
     assert shown.unnamed == []
     shown.assert_needs_nothing_else()

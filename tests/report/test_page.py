@@ -15,20 +15,20 @@ def test_headline_of_two_folds(tmp_path):
     finish(tmp_path)
     (table,) = page(tmp_path).tables["figures"]
     assert table == [
-        ["figure", "mean", "± sd", "floor", "fold 0", "fold 2"],
+        ["figure", "mean", "± std", "floor", "fold 0", "fold 2"],
         ["Exact accuracy %", "50.0", "35.4", "62.5", "75.0", "25.0"],
         ["One-off accuracy %", "75.0", "35.4", "87.5", "100.0", "50.0"],
         ["Mean distance groups", "1.12", "1.24", "–", "0.25", "2.00"],
     ]
 
 
-def test_one_fold_has_no_deviation_and_missing_folds_are_said(tmp_path):
+def test_one_fold_has_no_std_and_missing_folds_are_named(tmp_path):
     write_fold(tmp_path, 3, {"gender": [0, 1]}, gender(0.9, 0.2))
     finish(tmp_path)
     shown = page(tmp_path)
     assert shown.tables["figures"][0][1][1:4] == ["100.0", "–", "50.0"]
     assert any(
-        text.startswith("Fold 3 of 5 is done, 0, 1, 2 and 4 are not")
+        text.startswith("1 of 5 folds finished: 3 (missing: 0, 1, 2 and 4)")
         for text in shown.texts["p.notice"]
     )
 
@@ -43,7 +43,7 @@ def test_all_folds_and_a_hold_out_lack_nothing(tmp_path):
     assert "hold-out: folds 0 to 2 train" in page(tmp_path / "one").text
 
 
-def test_confusion_is_pooled_and_a_class_never_guessed_is_said(tmp_path):
+def test_confusion_is_pooled_and_a_class_never_predicted_is_named(tmp_path):
     write_fold(tmp_path, 0, {"gender": [0, 0, 1]}, gender(0.9, 0.8, 0.7))
     write_fold(tmp_path, 1, {"gender": [0, 1, None]}, gender(0.9, 0.6, 0.1))
     finish(tmp_path)
@@ -65,7 +65,7 @@ def test_no_labelled_face_shows_dashes(tmp_path):
     shown = page(tmp_path)
     assert shown.tables["figures"][0][1] == ["Exact accuracy %", "–", "–", "–", "–"]
     assert shown.tables["recall"][0][1] == ["female", "0", "–", "", "never", "–"]
-    assert "every labelled test face was classified right" in shown.text
+    assert "every labelled test face was classified correctly" in shown.text
 
 
 def test_hostile_names_stay_text(tmp_path):
@@ -103,10 +103,10 @@ def test_a_leak_is_a_warning_in_words(tmp_path):
     finish(tmp_path)
     (notice,) = [text for text in page(tmp_path).texts["p.notice"] if "leaks" in text]
     assert "(12 in fold 0)" in notice
-    assert "chose the checkpoint" in notice
+    assert "they also chose the tested checkpoint" in notice
 
 
-def test_a_model_no_better_than_the_floor_is_said_to_be_so(tmp_path):
+def test_a_model_no_better_than_the_floor_is_reported(tmp_path):
     write_fold(tmp_path, 0, {"gender": [0, 0, 1]}, gender(0.9, 0.9, 0.9))
     finish(tmp_path)
     assert any("has not learned" in text for text in page(tmp_path).texts["p.notice"])
@@ -134,7 +134,7 @@ def test_published_figures_stand_beside_adience_alone(tmp_path):
     assert "Levi & Hassner" not in shown.text
 
 
-def test_no_folder_of_the_user_is_told(tmp_path):
+def test_no_folder_of_the_user_is_shown(tmp_path):
     command = [
         "main.py", "--config=configs/levi.py", "--workdir=/home/jane doe/runs/q0",
         "--config.data.dir=~/secret/tfds", "--config.x=('/srv/jane/a', 1)",
@@ -161,8 +161,8 @@ def test_protocol_and_terms(tmp_path):
     said = dict(zip(shown.texts["dt"], shown.texts["dd"], strict=True))
     assert said["Dataset"] == "synthetic_faces/default/1.0.0, 40 faces"
     assert said["Faces left out"] == "3 without a usable label, 1 unreadable"
-    assert said["Crops tested"].startswith("ten crops")
-    assert said["Checkpoint tested"] == "the last one; step 8"
+    assert said["Test crops"].startswith("ten crops")
+    assert said["Tested checkpoint"] == "last; step 8"
     assert said["Devices"] == "4 × cpu"
     assert said["Wall time"] == "1 h 02 min for 1 fold"
     assert ["0", "1,234", "5", "1", "8", "–", "1 h 02 min"] in shown.tables["folds"][0]

@@ -3,8 +3,8 @@ import copy
 from ageflax.report import table
 
 
-def figure(mean: float | None, deviation: float | None = 0.0123) -> dict:
-    return {"mean": mean, "std": deviation, "folds": [mean]}
+def figure(mean: float | None, std: float | None = 0.0123) -> dict:
+    return {"mean": mean, "std": std, "folds": [mean]}
 
 
 def summary() -> dict:
@@ -30,7 +30,7 @@ def test_figures_stand_with_their_intervals_and_floors():
     lines = table.text(summary()).splitlines()
     assert lines[0] == (
         "labeled_faces/ours/1.0.0, cross_validation, test folds 0, 3; labels nearest, crops ten;"
-        " 95 % intervals by person"
+        " 95 % intervals by subject"
     )
     rows = [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in lines[1:]]
     assert rows == [
@@ -48,7 +48,7 @@ def test_the_widest_table_fits_120_columns():
     assert len({line.index("[") for line in lines[2:]}) == 1  # columns stand under each other
 
 
-def test_what_one_fold_or_one_person_does_not_have_is_a_dash():
+def test_figures_that_one_fold_or_one_subject_lacks_are_dashes():
     short = copy.deepcopy(summary())
     del short["tasks"]["years"]
     short["tasks"]["gender"] |= {"exact": figure(0.5, None), "intervals": {"exact": [None, None]}}

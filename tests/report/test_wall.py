@@ -39,5 +39,5 @@ def test_thumbnails_are_small_and_only_of_the_faces_shown(tmp_path):
     assert head == "data:image/jpeg;base64"
     image = Image.open(io.BytesIO(base64.b64decode(body)))
     assert (image.format, image.size) == ("JPEG", (96, 48))
-    assert "the same terms hold for it" in shown.text
-    assert "the same terms hold for it" not in page(tmp_path).text
+    assert "the same terms apply to it" in shown.text
+    assert "the same terms apply to it" not in page(tmp_path).text

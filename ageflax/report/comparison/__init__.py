@@ -1,4 +1,4 @@
-"""Several runs over the same faces: their figures side by side, and whether one is better."""
+"""Comparisons of several runs over the same faces."""
 
 from ageflax.report.comparison.differences import compare
 from ageflax.report.comparison.pairs import holm

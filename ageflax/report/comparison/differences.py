@@ -1,4 +1,4 @@
-"""Figures of several runs side by side, pairs of them, and what sets their recipes apart."""
+"""Compares runs: figures, pairs, and differences between the recipes."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from ageflax.errors import InputError
-from ageflax.report import published
-from ageflax.report import run_folder as record
-from ageflax.report.comparison import pairs as pairs
-from ageflax.report.comparison import runs as runs
+from ageflax.report import published, run_folder
+from ageflax.report.comparison import pairs, runs
 from ageflax.report.comparison.runs import Compared
 
-# Settings that change where or how fast a run computes, and not what.
+# Settings without influence on a run's figures.
 _NO_RECIPE = ("data.dir", "data.manual_dir", "data.placement", "data.workers", "data.memory_share",
               "fold", "folds")  # fmt: skip
 
@@ -22,29 +20,29 @@ def compare(
 ) -> dict[str, Any]:
     """Compares runs over the same test faces.
 
-    A run whose folds are not all finished is compared over those it has; one without any is listed
-    with the reason.
+    A run with unfinished folds is compared over its finished ones; a run without any is listed with the
+    reason.
 
     Args:
-      workdirs: of two or more runs.
-      names: how they are called; without, as their folders.
-      common: runs over other faces, or under another label policy, are compared over the faces that
-        both have under the same label; without, they are refused.
+      workdirs: workdirs of two or more runs.
+      names: names of the runs; None names them by their folders.
+      common: True compares runs that differ in faces or label policy over the faces that both have with
+        the same label; False refuses them.
 
     Returns:
-      JSON: `dataset`, `label_policy` and `comparable` (whether published figures may stand beside
-      these); `runs` (name, model, folds, `missing` with why, parameters, speed, and summary.json's
-      figures per task); `differences` (config key to its value in each run); and `questions` ("age",
-      "years", "gender"; an "age" may be answered by one run's groups and another's years): `tasks` (run
-      to its task), `published`, and `pairs` (see metrics.paired, with `holm_p`, p-values corrected
-      over the pairs, and `statements`, each with whether a difference is `claimed`).
+      JSON: `dataset`, `label_policy` and `comparable` (with published figures); `runs` (name, model,
+      folds, `missing` with reasons, parameters, speed, and summary.json's figures per task);
+      `differences` (config key to its value in each run); and `questions` ("age", "years", "gender"; an
+      "age" may be answered by one run's groups and another's years): `tasks` (run to its task),
+      `published`, and `pairs` (see metrics.paired, with `holm_p`, p-values corrected over the pairs, and
+      `statements`, each with `claimed`, true if the difference is significant).
 
     Raises:
-      InputError: a folder holds no run, or a damaged record; or runs differ in faces, labels or label
+      InputError: a folder holds no run or a damaged file; or runs differ in faces, labels or label
         policy.
       RunError: a predictions.csv is damaged.
     """
-    with record.believed("one of the runs"):
+    with run_folder.damage_reported("one of the runs"):
         return _compared(workdirs, names, common=common)
 
 
@@ -58,21 +56,15 @@ def _compared(
     assert run is not None  # of the finished ones
     data, policy = run.summary["data"], run.summary["protocol"]["label_policy"]
     comparable = all(_is_comparable(entry) for entry in finished)
-    questions = []
-    for name, tasks in _questions(entries).items():
-        questions.append(
-            {
-                "name": name,
-                "tasks": {entries[place].name: task for place, task in tasks.items()},
-                "pairs": pairs.compare(entries, tasks, common=common),
-                "published": [
-                    dataclasses.asdict(figure)
-                    for figure in published.of_task("gender" if name == "gender" else "age")
-                ]
-                if comparable
-                else [],
-            }
-        )
+    questions = [
+        {
+            "name": name,
+            "tasks": {entries[place].name: task for place, task in tasks.items()},
+            "pairs": pairs.compare(entries, tasks, common=common),
+            "published": [dataclasses.asdict(f) for f in published.of_task(name) if comparable],
+        }
+        for name, tasks in _questions(entries).items()
+    ]
     return {
         "dataset": data,
         "label_policy": policy,
@@ -91,37 +83,37 @@ def _is_comparable(entry: Compared) -> bool:
 
 
 def _check_data(finished: Sequence[Compared], *, common: bool) -> None:
-    """Raises InputError where datasets, label policies or classes differ."""
+    """Raises InputError if datasets, label policies or classes differ."""
 
-    def told(values: Sequence[str], what: str, way_out: str) -> None:
+    def check_same(what: str, values: Sequence[str], remedy: str) -> None:
         if len(set(values)) > 1:
             each = ", ".join(
                 f"{entry.name} {value}" for entry, value in zip(finished, values, strict=True)
             )
-            raise InputError(f"runs over different {what} do not compare: {each}{way_out}")
+            raise InputError(f"the runs have different {what}: {each}{remedy}")
 
-    records = [entry.run.summary for entry in finished if entry.run]
-    names = [record["data"]["name"] for record in records]
-    policies = [record["protocol"]["label_policy"] for record in records]
+    summaries = [entry.run.summary for entry in finished if entry.run]
+    names = [summary["data"]["name"] for summary in summaries]
     if common:
-        told([name.split("/")[0] for name in names], "datasets", "")
+        check_same("datasets", [name.split("/")[0] for name in names], "")
     else:
-        way_out = "; --common compares the faces that all have"
-        told(names, "datasets", way_out)
-        told(policies, "label policies", way_out)
+        remedy = "; --common compares the faces that all have"
+        check_same("datasets", names, remedy)
+        policies = [summary["protocol"]["label_policy"] for summary in summaries]
+        check_same("label policies", policies, remedy)
     for task in ("age", "years"):
         classes = [list(e.tasks[task]["per_class"]) for e in finished if task in e.tasks]
         if any(one != classes[0] for one in classes):
             raise InputError(
-                f"the runs' classes of {task} differ, so their accuracies do not compare:"
+                f"the runs have different classes of {task}, so their accuracies cannot be compared:"
                 f" {' and '.join(sorted({', '.join(names) for names in classes}))}"
             )
 
 
 def _questions(entries: Sequence[Compared]) -> dict[str, dict[int, str]]:
-    """What at least two runs were asked, and which task of each run (by place) answers it.
+    """Maps each question to the task of each run (by place) that answers it.
 
-    Where some runs have age groups and others years alone, both answer "age": years add up to groups.
+    If some runs have age groups and others only years, both answer "age": years add up to groups.
     """
     having = {
         task: {place: task for place, entry in enumerate(entries) if task in entry.tasks}
@@ -135,22 +127,12 @@ def _questions(entries: Sequence[Compared]) -> dict[str, dict[int, str]]:
     return asked
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            found |= _flat(value, f"{prefix}{key}.")
-        else:
-            found[prefix + key] = value
-    return found
-
-
 def differences(settings: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Keys of the config that are not the same in all runs, and their values; null where not set.
+    """Config keys that differ between the runs, with each run's value; None if not set.
 
-    A run that was never begun has no config, and differs in nothing.
+    A run that never started has no config and no differences.
     """
-    flat = [_flat(values) for values in settings]
+    flat = [run_folder.flat(values) for values in settings]
     keys = dict.fromkeys(key for values in flat for key in values if key not in _NO_RECIPE)
     known = [values for values in flat if values]
     return {

@@ -1,157 +1,69 @@
-"""A comparison's page: several runs over the same faces, side by side."""
+"""The page of a comparison: several runs over the same faces, side by side."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ageflax.report import curves as curves
+from ageflax.report import breakdown, curves, provenance, svg, wording
 from ageflax.report import figures as tables
-from ageflax.report import provenance as provenance
-from ageflax.report import run_page as pages
-from ageflax.report import wording as wording
-from ageflax.report.comparison import side_by_side as side_by_side
+from ageflax.report.figures import EXACT, MAE, ONE_OFF, Figure
+from ageflax.report.rendering import render
 
-# Headings of columns, by key in summary.json.
-_SHORT = {"exact": "exact %", "one_off": "one-off %", "mae": "MAE, years", "cs5": "CS@5 %",
-          "mae_classes": "distance, groups"}  # fmt: skip
+_TITLES = {"age": "Age groups", "years": "Age in years", "gender": "Gender"}
+_RECALL = Figure("recall", "Recall", "recall", "%")
 
 Comparison = Mapping[str, Any]
+Row = Mapping[str, Any]  # a run in the comparison's JSON
 
 
-def _figure(run: Mapping[str, Any], task: str, key: str, scale: int, decimals: int) -> dict:
-    """One cell: mean, deviation and interval as text."""
-    figures = run["tasks"].get(task, {})
-    figure = figures.get(key, {})
-    intervals = figures.get("intervals") or {}
-    return {
-        "mean": wording.number(figure.get("mean"), scale, decimals),
-        "deviation": wording.number(figure.get("std"), scale, decimals),
-        "interval": wording.interval(intervals.get(key), scale, decimals),
-    }
+def _forest(pairs: Sequence[Mapping[str, Any]]) -> list[dict[str, float] | None]:
+    """Each pair's interval of exact accuracy in percent of a shared axis; None if unknown."""
+    entries = [pair.get("exact") for pair in pairs]
+    values = [
+        None if entry is None or entry["interval"][0] is None
+        else (*entry["interval"], entry["difference"])
+        for entry in entries
+    ]  # fmt: skip
+    reach = max((abs(value) for drawn in values if drawn for value in drawn), default=0.0) or 1.0
+
+    def places(drawn: tuple[float, ...]) -> dict[str, float]:
+        low, high, point = (50 + 48 * value / reach for value in drawn)
+        return {"left": low, "width": high - low, "point": point}
+
+    return [drawn and places(drawn) for drawn in values]
 
 
-def _columns(runs: Sequence[Mapping[str, Any]], tasks: Mapping[str, str]) -> list[tuple]:
-    """Of tables.FIGURES, those that a run has."""
-    return [
-        column
-        for column in tables.FIGURES
-        if any(column[0] in run["tasks"].get(tasks.get(run["name"], ""), {}) for run in runs)
+def _groups(runs: Sequence[Row], tasks: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Tables of one question by gender, age group and age in years, a bar for each run."""
+    asked = [
+        (run["name"], run["tasks"][tasks[run["name"]]]) for run in runs if run["name"] in tasks
     ]
 
+    def by(grouping: str) -> list[breakdown.Groups]:
+        return [(figures.get("groups") or {}).get(grouping) or {} for _, figures in asked]
 
-def _rows(runs: Sequence[Mapping[str, Any]], tasks: Mapping[str, str]) -> list[dict[str, Any]]:
-    """A row a run; one without the task has dashes."""
-    columns = _columns(runs, tasks)
-    rows = []
-    for run in runs:
-        task = tasks.get(run["name"], "")
-        faces = run["tasks"].get(task, {}).get("faces")
-        rows.append(
-            {
-                "name": run["name"],
-                "task": task,
-                "faces": wording.number(faces),
-                "folds": str(len(run["folds"])) if task else "–",
-                "cells": [_figure(run, task, c[0], c[2], c[3]) for c in columns],
-            }
-        )
-    return rows
-
-
-def _difference(entry: Mapping[str, Any] | None, scale: int, decimals: int) -> dict[str, str]:
-    """One pair's difference in one figure as text."""
-    if entry is None or entry["difference"] is None:
-        return {"difference": "–", "interval": "–", "p": "–", "holm": "–"}
-    value = round(scale * entry["difference"], decimals) + 0.0
-    return {
-        "difference": f"{value:+.{decimals}f}",
-        "interval": wording.interval(entry["interval"], scale, decimals),
-        "p": _p(entry.get("mcnemar_p")),
-        "holm": _p(entry.get("holm_p")),
-    }
-
-
-def _p(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return "< 0.0001" if value < 0.0001 else f"{value:.4f}" if value < 0.1 else f"{value:.2f}"
-
-
-def _forest(pairs: Sequence[Mapping[str, Any]]) -> list[dict[str, str] | None]:
-    """Each pair's interval in exact accuracy as places on an axis that they share, in percent."""
-    found = [pair.get("exact") for pair in pairs]
-    ends = [
-        abs(end)
-        for entry in found
-        if entry and entry["interval"][0] is not None
-        for end in (*entry["interval"], entry["difference"])
-    ]
-    reach = max(ends, default=0.0) or 1.0
-
-    def place(value: float) -> float:
-        return 50 + 48 * value / reach
-
-    drawn: list[dict[str, str] | None] = []
-    for entry in found:
-        if entry is None or entry["interval"][0] is None:
-            drawn.append(None)
-            continue
-        low, high = entry["interval"]
-        drawn.append(
-            {
-                "left": f"{place(low):.1f}",
-                "width": f"{place(high) - place(low):.1f}",
-                "point": f"{place(entry['difference']):.1f}",
-            }
-        )
-    return drawn
-
-
-def _pairs(question: Mapping[str, Any]) -> list[dict[str, Any]]:
-    rows = []
-    for pair, drawn in zip(question["pairs"], _forest(question["pairs"]), strict=True):
-        exact = pair.get("exact", {})
-        rows.append(
-            {
-                "first": pair["first"],
-                "second": pair["second"],
-                "faces": wording.number(pair["faces"]),
-                "exact": _difference(pair.get("exact"), 100, 1),
-                "one_off": _difference(pair.get("one_off"), 100, 1),
-                "mae": _difference(pair.get("mae"), 1, 2),
-                "only_first": wording.number(exact.get("only_first")),
-                "only_second": wording.number(exact.get("only_second")),
-                "forest": drawn,
-            }
-        )
-    return rows
-
-
-def _left_out(question: Mapping[str, Any]) -> list[str]:
-    """Of a comparison over common faces, what each pair leaves out."""
-    said = []
-    for pair in question["pairs"]:
-        counts = pair.get("left_out")
-        if counts and any(counts.values()):
-            said.append(
-                f"{pair['first']} and {pair['second']}: left out are"
-                f" {wording.counted(counts['only_in_first'], 'face')} that only the first has,"
-                f" {counts['only_in_second']:,} that only the second has, and"
-                f" {counts['labelled_differently']:,} labelled differently."
-            )
-    return said
+    own = "age group" if any("one_off" in figures for _, figures in asked) else "gender"
+    found = []
+    for name, figure, groups in (
+        ("gender", EXACT, by("gender")),
+        ("gender", MAE, by("gender")),
+        ("age group", EXACT, by("age")),
+        (own, _RECALL, [figures["per_class"] for _, figures in asked]),
+        ("age in years", MAE, [breakdown.bands(figures) for _, figures in asked]),
+    ):
+        columns = [(run, figure, held) for (run, _), held in zip(asked, groups, strict=True)]
+        found.append(breakdown.table(f"{name}, {figure.heading}", columns))
+    return [table for table in found if table]
 
 
 def _logs(
-    runs: Sequence[Mapping[str, Any]], workdirs: Sequence[Path], tasks: Mapping[str, str], name: str
+    runs: Sequence[Row], workdirs: Sequence[Path], tasks: Mapping[str, str], name: str
 ) -> list[curves.Log]:
-    """All folds' logs, a task that answers under another name renamed to the question."""
+    """Logs of all folds; keys of a run's task are renamed to the question's."""
     logs = []
     for place, (run, workdir) in enumerate(zip(runs, workdirs, strict=True)):
         task = tasks.get(run["name"])
-        if task is None:
-            continue
-        for fold in run["folds"]:
+        for fold in run["folds"] if task is not None else []:
             records = curves.read_log(workdir / f"fold_{fold}" / "metrics.jsonl")
             renamed = [
                 {k.replace(f"validation_{task}_", f"validation_{name}_"): v for k, v in r.items()}
@@ -161,71 +73,53 @@ def _logs(
     return logs
 
 
-def _curves(comparison: Comparison, workdirs: Sequence[Path]) -> list[Any]:
-    """Validation figures of every question, then the training loss where all learn by one."""
-    runs = comparison["runs"]
-    found = []
+def _curves(comparison: Comparison, workdirs: Sequence[Path]) -> list[svg.Drawing]:
+    """Validation figures of every question, then the training loss if all runs share it."""
+    runs, found = comparison["runs"], []
     for question in comparison["questions"]:
         name, tasks = question["name"], question["tasks"]
-        floors = [
-            run["tasks"][tasks[run["name"]]]["majority_floor"]["mean"]
-            for run in runs
-            if run["name"] in tasks
-        ]
-        logs = _logs(runs, workdirs, tasks, name)
-        found += curves.learning_curves(logs, {name: floors[0]}, loss=False)
-    same_loss = not any(
-        key == "task" or key.startswith("loss.") for key in comparison["differences"]
-    )
-    if same_loss:
+        first = next(run["tasks"][tasks[run["name"]]] for run in runs if run["name"] in tasks)
+        floors = {name: first["majority_floor"]["mean"]}
+        found += curves.learning_curves(_logs(runs, workdirs, tasks, name), floors, loss=False)
+    if not any(key == "task" or key.startswith("loss.") for key in comparison["differences"]):
         everything = _logs(runs, workdirs, {run["name"]: "" for run in runs}, "")
         found += curves.learning_curves(everything, {}, loss=True)
-    return [pages.panel(drawing) for drawing in found]
+    return found
 
 
 def _question(comparison: Comparison, question: Mapping[str, Any]) -> dict[str, Any]:
-    runs, name, tasks = comparison["runs"], question["name"], question["tasks"]
-    columns = _columns(runs, tasks)
-    rows = _rows(runs, tasks)
-    shares = [k for k, column in enumerate(columns) if column[0] in ("exact", "one_off")]
-    own = [
-        {
-            "method": f"{row['name']}, {wording.counted(int(row['folds']), 'fold')}",
-            "shares": [
-                (row["cells"][k]["mean"], row["cells"][k]["deviation"].replace("–", ""))
-                for k in shares
-            ],
-        }
-        for row in rows
-        if row["task"]
-    ]
+    runs, tasks, pairs = comparison["runs"], question["tasks"], question["pairs"]
+    answering = [(run, run["tasks"][tasks[run["name"]]]) for run in runs if run["name"] in tasks]
+    columns = tables.known(*(figures for _, figures in answering))
     return {
-        "title": {"age": "Age groups", "years": "Age in years", "gender": "Gender"}[name],
+        "title": _TITLES[question["name"]],
+        "tasks": tasks,
         "mixed": len(set(tasks.values())) > 1,
-        "columns": [_SHORT[c[0]] for c in columns],
-        "rows": rows,
-        "published": tables.published_rows(name) if question["published"] else [],
-        "own": own,
-        "share_names": [columns[k][0].replace("_", "-") for k in shares],
-        "pairs": _pairs(question),
-        "has": {
-            key: any(pair.get(key, {}).get("difference") is not None for pair in question["pairs"])
-            for key in ("exact", "one_off", "mae")
-        },
-        # One-off stands in the table: two sentences a pair are enough.
-        "statements": [
-            said
-            for pair in question["pairs"]
-            for said in pair["statements"]
-            if said["figure"] != "one_off"
+        "columns": columns,
+        "published": question["published"],
+        "shares": [figure for figure in columns if figure in (EXACT, ONE_OFF)],
+        "own": [
+            {
+                "method": f"{run['name']}, {wording.counted(len(run['folds']), 'fold')}",
+                "figures": figures,
+            }
+            for run, figures in answering
         ],
-        "left_out": _left_out(question),
-        "groups": side_by_side.tables(runs, tasks),
-    }
+        "pairs": list(zip(pairs, _forest(pairs), strict=True)),
+        "has": [
+            figure for figure in (EXACT, ONE_OFF, MAE)
+            if any(pair.get(figure.key, {}).get("difference") is not None for pair in pairs)
+        ],
+        # One-off stands in the table: two sentences per pair are enough.
+        "statements": [
+            said for pair in pairs for said in pair["statements"] if said["figure"] != "one_off"
+        ],
+        "groups": _groups(runs, tasks),
+    }  # fmt: skip
 
 
 def _notices(comparison: Comparison) -> list[str]:
-    """What a reader must know before the figures: missing folds and why, leaks, other crops."""
+    """Warnings to read before the figures: missing folds with reasons, leaks, differing crops."""
     said = []
     for run in comparison["runs"]:
         reasons: dict[str, list[str]] = {}
@@ -239,80 +133,39 @@ def _notices(comparison: Comparison) -> list[str]:
         if run.get("leaks"):
             chosen = run["protocol"]["checkpoint"] == "best"
             said.append(
-                f"{run['name']}: validation leaks, its faces show persons of the training set"
-                f"{', and it chose the checkpoint that was tested' if chosen else ''}."
+                f"{run['name']}: validation leaks: some of its subjects are in the training set too"
+                f"{', and it chose the tested checkpoint' if chosen else ''}."
             )
     crops = {run["name"]: run["protocol"]["crops"] for run in comparison["runs"] if run["folds"]}
     if len(set(crops.values())) > 1:
         each = wording.listed(f"{name} {word}" for name, word in crops.items())
-        said.append(f"The runs average over other test crops: {each}.")
+        said.append(f"The runs average over different test crops: {each}.")
     return said
-
-
-def _run_rows(comparison: Comparison) -> list[dict[str, str]]:
-    rows = []
-    for run in comparison["runs"]:
-        devices = [f"{count} × {kind}" for kind, count in run["devices"].items()]
-        count = run["parameters"]
-        rows.append(
-            {
-                "name": run["name"],
-                "model": run["model"] or "–",
-                "parameters": "–" if count is None else _millions(count),
-                "weights": wording.without_folders(run["weights"] or "drawn at random")
-                if run["model"]
-                else "–",
-                "folds": f"{len(run['folds'])} of {len(run['folds']) + len(run['missing'])}",
-                "steps": wording.listed(f"{n:,}" for n in run["steps"]) if run["folds"] else "–",
-                "rate": wording.number(run.get("images_per_second")),
-                "time": wording.duration(run.get("seconds")),
-                "devices": wording.listed(devices) if devices else "–",
-            }
-        )
-    return rows
-
-
-def _millions(count: int) -> str:
-    return f"{count / 1e6:.1f} M" if count >= 100_000 else f"{count:,}"
-
-
-def _setting(value: Any) -> str:
-    return "–" if value is None else wording.without_folders(str(value)) or '""'
 
 
 def write(comparison: Comparison, workdirs: Sequence[Path], path: Path) -> None:
     """Writes a comparison as one self-contained page.
 
     Args:
-      comparison: what ageflax.report.comparison.compare gives.
-      workdirs: of its runs, in the same order; their logs are drawn.
-      path: of the page.
+      comparison: result of ageflax.report.comparison.compare.
+      workdirs: the runs' workdirs, in the same order; their logs are drawn.
+      path: page to write.
     """
-    names = [run["name"] for run in comparison["runs"]]
-    finished = [run for run in comparison["runs"] if run["folds"]]
-    pairs = max((len(question["pairs"]) for question in comparison["questions"]), default=0)
+    runs, dataset = comparison["runs"], comparison["dataset"]
+    finished = [(place, run) for place, run in enumerate(runs) if run["folds"]]
     values = {
-        "title": f"{wording.listed(names)} on {comparison['dataset']['name']}",
-        "names": names,
+        "title": f"{wording.listed(run['name'] for run in runs)} on {dataset['name']}",
         "protocol": provenance.policy_name(comparison["label_policy"]),
         "notices": _notices(comparison),
-        "runs": _run_rows(comparison),
+        "runs": runs,
         "questions": [_question(comparison, question) for question in comparison["questions"]],
         "comparable": comparison["comparable"],
         "common": comparison["common"],
-        "several": pairs > 1,
-        "marks": [
-            pages.mark(place, run["name"])
-            for place, run in enumerate(comparison["runs"])
-            if run["folds"]
-        ],
+        "several": any(len(question["pairs"]) > 1 for question in comparison["questions"]),
+        "marks": [(place, run["name"]) for place, run in finished],
         "curves": _curves(comparison, workdirs),
-        "differences": [
-            (key, [_setting(value) for value in row])
-            for key, row in comparison["differences"].items()
-        ],
-        "licence": comparison["dataset"]["licence"],
-        "pictures": False,
-        "version": finished[0]["versions"].get("ageflax", ""),
+        "differences": comparison["differences"],
+        "licence": dataset["licence"],
+        "version": finished[0][1]["versions"].get("ageflax", ""),
     }
-    pages.render("comparison.html.jinja", path, values)
+    render("comparison.html.jinja", path, values)

@@ -1,4 +1,4 @@
-"""Two runs over the same faces, and what their difference allows one to say."""
+"""Compares pairs of runs over the same faces and states which run is better."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -8,21 +8,22 @@ import numpy as np
 
 from ageflax import metrics
 from ageflax.errors import InputError
+from ageflax.report import wording
 from ageflax.report.comparison.runs import Compared
+from ageflax.report.figures import EXACT, MAE, ONE_OFF
 
 _LEVEL = 0.95
-_ALL_PAIRS = 5  # runs up to which all pairs are compared; of more, the first against each other
+_ALL_PAIRS = 5  # most runs of which all pairs are compared; of more, the first with every other
 
-# key, unit after the difference, scale, decimals, and whether more is better
-_FIGURES = (
-    ("exact", "points exact", 100, 1, True),
-    ("one_off", "points one-off", 100, 1, True),
-    ("mae", "years mean absolute error", 1, 2, False),
+_UNITS = (
+    (EXACT, "points exact"),
+    (ONE_OFF, "points one-off"),
+    (MAE, "years mean absolute error"),
 )
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Holm's correction of several p-values; a null is no test and does not count.
+    """Corrects p-values by Holm's method; None is no test and does not count.
 
     References: Holm, Scandinavian Journal of Statistics 1979.
     """
@@ -36,7 +37,7 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def chosen(count: int) -> list[tuple[int, int]]:
-    """Which runs are compared with which, by place."""
+    """Pairs of runs to compare, by place."""
     if count <= _ALL_PAIRS:
         return list(itertools.combinations(range(count), 2))
     return [(0, place) for place in range(1, count)]
@@ -45,24 +46,24 @@ def chosen(count: int) -> list[tuple[int, int]]:
 def compare(
     runs: Sequence[Compared], tasks: Mapping[int, str], *, common: bool
 ) -> list[dict[str, Any]]:
-    """Every pair of one question, as the comparison's JSON has it.
+    """Compares every pair for one question; returns the pairs' part of the comparison's JSON.
 
     Args:
-      runs: all of them.
-      tasks: by place of a run, its task that answers the question.
-      common: compare the faces that both have, whatever else they have.
+      runs: all runs.
+      tasks: task that answers the question, by place of the run.
+      common: True compares the faces that both have with the same label.
 
     Raises:
-      InputError: a pair has other faces or labels (without `common`), or no face in common.
+      InputError: a pair differs in faces or labels (without `common`), or has no face in common.
       RunError: a predictions.csv is damaged.
     """
-    places = sorted(tasks)
+    answering = [(runs[place], tasks[place]) for place in sorted(tasks)]
     pairs = []
-    for one, other in chosen(len(places)):
-        one, other = places[one], places[other]
+    for one, other in chosen(len(answering)):
+        (first, task), (second, other_task) = answering[one], answering[other]
         pairs.append(
-            {"first": runs[one].name, "second": runs[other].name}
-            | _pair(runs[one], tasks[one], runs[other], tasks[other], common=common)
+            {"first": first.name, "second": second.name}
+            | _pair(first, task, second, other_task, common=common)
         )
     for figure in ("exact", "one_off"):
         held = [pair[figure] for pair in pairs if figure in pair]
@@ -81,13 +82,13 @@ def _pair(
     if not folds and not common:
         return {"folds": [], "faces": 0}
     if common:
-        # Folds of other data, or dealt anew, need not be the same: all that both were tested on.
+        # Folds of other data may be other folds: compare all faces that both were tested on.
         one = first.answers_of(task, first.comparable_folds)
         other = second.answers_of(other_task, second.comparable_folds)
         one, other, left_out = _shared(one, other)
         if not len(one):
             raise InputError(
-                f"{first.name} and {second.name} have no face with the same label in common"
+                f"--common: {first.name} and {second.name} have no face with the same label in common"
             )
     else:
         one, other = first.answers_of(task, folds), second.answers_of(other_task, folds)
@@ -105,13 +106,13 @@ def _pair(
 def _shared(
     one: metrics.Answers, other: metrics.Answers
 ) -> tuple[metrics.Answers, metrics.Answers, dict[str, Any]]:
-    """Both over the faces that both have, alike labelled, and how many were left out."""
+    """Both runs' answers on the faces that both have with the same label, and counts of the rest."""
     both, mine, theirs = np.intersect1d(
         np.asarray(one.keys).astype(str), np.asarray(other.keys).astype(str), return_indices=True
     )
     one_shared, other_shared = one.at(mine), other.at(theirs)
     same = np.asarray(one_shared.true) == np.asarray(other_shared.true)
-    same &= np.asarray(one_shared.persons).astype(str) == np.asarray(other_shared.persons).astype(
+    same &= np.asarray(one_shared.subjects).astype(str) == np.asarray(other_shared.subjects).astype(
         str
     )
     counts = {
@@ -123,15 +124,15 @@ def _shared(
 
 
 def _p_words(entry: Mapping[str, Any], pairs: int) -> str:
-    p = entry["holm_p"]
-    if p is None:
+    if entry.get("holm_p") is None:
         return ""
-    text = "p < 0.0001" if p < 0.0001 else f"p = {p:.4f}" if p < 0.1 else f"p = {p:.2f}"
-    return f", {text}" + (f" (Holm, {pairs} pairs)" if pairs > 1 else "")
+    text = wording.p_value(entry["holm_p"])
+    correction = f" (Holm, {pairs} pairs)" if pairs > 1 else ""
+    return f", p {text if text.startswith('<') else f'= {text}'}{correction}"
 
 
 def claimed(entry: Mapping[str, Any]) -> bool:
-    """Whether a difference is shown: its interval holds no zero, nor does its p-value allow chance."""
+    """True if a difference is significant: by its interval and, if it has one, its p-value."""
     low, high = entry["interval"]
     if low is None or high is None or low <= 0 <= high:
         return False
@@ -141,42 +142,37 @@ def claimed(entry: Mapping[str, Any]) -> bool:
 
 
 def statements(pair: Mapping[str, Any], *, pairs: int) -> list[dict[str, Any]]:
-    """What a pair's figures support: sentences, each with the figure that it is about.
+    """States in sentences which run of a pair is better, one sentence per figure.
 
     Args:
-      pair: see `compare`.
-      pairs: how many are compared for the same question.
+      pair: pair with its figures; see `compare`.
+      pairs: number of pairs compared for the same question.
+
+    Returns:
+      JSON: `figure`, `claimed` and `text` of each sentence.
     """
     first, second = pair["first"], pair["second"]
     if not pair["faces"]:
-        return [
-            {"figure": None, "claimed": False,
-             "text": f"{first} and {second}: no face that both have answered, so nothing to compare."}
-        ]  # fmt: skip
+        text = f"{first} and {second}: no face that both have answered, so nothing to compare."
+        return [{"figure": None, "claimed": False, "text": text}]
     found = []
-    for key, unit, scale, decimals, more in _FIGURES:
-        if key not in pair or pair[key]["difference"] is None:
+    for figure, unit in _UNITS:
+        entry = pair.get(figure.key)
+        if entry is None or entry["difference"] is None:
             continue
-        entry = pair[key]
-        shown = claimed(entry)
-        sign = 1
+        shown, sign = claimed(entry), 1
+        opening = f"{second} vs. {first}: no significant difference"
         if shown:
-            second_better = (entry["difference"] > 0) == more
+            second_better = (entry["difference"] > 0) == figure.is_share
             better, worse = (second, first) if second_better else (first, second)
             sign = 1 if second_better else -1
             opening = f"{better} is better than {worse}"
-        else:
-            opening = f"{second} against {first}: no difference can be claimed"
-        ends = [end for end in entry["interval"] if end is not None]
-        ends = sorted(sign * scale * end for end in ends)
-        # No zero of either sign: -0.0 is 0.0.
-        text = f"{opening}: {sign * scale * entry['difference'] + 0.0:+.{decimals}f} {unit}"
+        text = f"{opening}: {figure.signed(sign * entry['difference'])} {unit}"
+        ends = sorted(sign * end for end in entry["interval"] if end is not None)
         if ends:
-            text += (
-                f", {100 * _LEVEL:g} % interval {ends[0]:.{decimals}f} to {ends[1]:.{decimals}f}"
-            )
+            text += f", {100 * _LEVEL:g} % interval {figure.interval(ends)}"
         else:
-            text += ", of too few persons for an interval"
-        text += _p_words(entry, pairs) if "mcnemar_p" in entry else ""
-        found.append({"figure": key, "claimed": shown, "text": text + "."})
+            text += ", too few subjects for an interval"
+        text += f"{_p_words(entry, pairs)}."
+        found.append({"figure": figure.key, "claimed": shown, "text": text})
     return found

@@ -1,4 +1,4 @@
-"""What is compared: the record of each run, what it lacks, and its answers."""
+"""The compared runs: their files, missing folds and answers."""
 
 import dataclasses
 import math
@@ -8,7 +8,7 @@ from typing import Any
 
 from ageflax import metrics
 from ageflax.errors import InputError
-from ageflax.evaluation.predictions_csv_read import read_predictions
+from ageflax.evaluation.predictions_csv import read_predictions
 from ageflax.report import run_folder
 from ageflax.report.run_folder import Run
 from ageflax.runtime import files
@@ -21,11 +21,12 @@ class Compared:
     """One of the runs.
 
     Attributes:
-      name: how it is called here.
-      run: its record; None where no fold is finished.
-      config: config.json, or as much as there is.
-      missing: why, by fold, for each that should be there and is not.
-      answers: per task and fold, as far as they were needed.
+      name: its name in the comparison.
+      workdir: its folder.
+      run: its parsed files; None if no fold is finished.
+      config: config.json; {} if absent.
+      missing: reason by fold, for each fold that is missing.
+      answers: cache of `answers_of`, by task and fold.
     """
 
     name: str
@@ -37,16 +38,16 @@ class Compared:
 
     @property
     def tasks(self) -> dict[str, Any]:
-        """Figures per task; none where no fold is finished."""
+        """Figures per task; {} if no fold is finished."""
         return self.run.summary["tasks"] if self.run else {}
 
     @property
     def comparable_folds(self) -> list[int]:
-        """Finished, and with their predictions."""
+        """Finished folds with predictions."""
         return [k for k in self.run.folds if k not in self.missing] if self.run else []
 
     def answers_of(self, task: str, folds: Sequence[int]) -> metrics.Answers:
-        """One task's answers on the test faces of these folds.
+        """Reads one task's answers on the test faces of these folds.
 
         Raises:
           RunError: a predictions.csv is damaged.
@@ -59,29 +60,31 @@ class Compared:
 
 
 def read(workdirs: Sequence[Path], names: Sequence[str] | None) -> list[Compared]:
-    """Reads the runs' records.
+    """Reads the runs' files.
 
     Raises:
-      InputError: a folder holds no run, or the names do not fit.
+      InputError: a folder holds no run, a file is damaged, or the names do not match the runs.
     """
     if len(workdirs) < 2:
-        raise InputError("one run compares with nothing: name two or more")
+        raise InputError("RUN: need at least two runs to compare")
     names = list(names) if names else _names(workdirs)
     if len(names) != len(workdirs):
-        raise InputError(f"--names has {len(names)} names for {len(workdirs)} runs")
+        raise InputError(f"--names: {len(names)} names for {len(workdirs)} runs; give one per run")
     for name in names:
         if not name or names.count(name) > 1:
-            raise InputError(f"--names: every run needs a name of its own, not {name!r}")
+            raise InputError(
+                f"--names: {name!r}: expected a different, non-empty name for each run"
+            )
     found = [_read(path, name) for path, name in zip(workdirs, names, strict=True)]
     if not any(entry.run for entry in found):
-        raise InputError(f"no fold is finished in any of {', '.join(map(str, workdirs))}")
+        raise InputError(f"no finished fold in any of {', '.join(map(str, workdirs))}")
     return found
 
 
 def _names(workdirs: Sequence[Path]) -> list[str]:
-    """The folders' last components, with as many before them as tell them apart."""
+    """The folders' last components, as many as tell them apart."""
     if len({path.resolve() for path in workdirs}) < len(workdirs):
-        raise InputError("the same run is named twice")
+        raise InputError("RUN: the same run is given twice")
     parts = [path.resolve().parts for path in workdirs]
     for depth in range(1, max(map(len, parts)) + 1):
         names = ["/".join(part[-depth:]) for part in parts]
@@ -96,8 +99,8 @@ def _read(workdir: Path, name: str) -> Compared:
     summary = files.read_json(workdir / "summary.json")
     if config is None and summary is None and not failures:
         raise InputError(
-            f"{workdir}: no run lies here; a workdir of ageflax.main holds config.json, and"
-            " summary.json once a fold is finished"
+            f"{workdir}: not a run; a workdir of ageflax.main holds config.json, and summary.json once"
+            " a fold is finished"
         )
     run = run_folder.read(workdir) if summary and summary["folds"] else None
     config = config or {}
@@ -114,23 +117,23 @@ def _missing(workdir: Path, run: Run | None, config: dict[str, Any]) -> dict[int
         directory = workdir / f"fold_{fold}"
         if fold in finished:
             if not (directory / "predictions.csv").is_file():
-                missing[fold] = "finished, but its predictions.csv is gone"
+                missing[fold] = "finished, but predictions.csv is missing"
             continue
         failure = files.read_json_or(directory / "failure.json", None)
         if isinstance(failure, dict) and failure.get("error"):
             missing[fold] = str(failure["error"]).strip().splitlines()[0]
         elif fold not in due:
             if not hold_out:
-                missing[fold] = "not asked for by this run's config"
+                missing[fold] = "not among the folds of this run's config"
         elif directory.is_dir():
-            missing[fold] = "begun and not finished"
+            missing[fold] = "started but not finished"
         else:
-            missing[fold] = "not begun"
+            missing[fold] = "not started"
     return missing
 
 
 def parameters(entry: Compared) -> int | None:
-    """Of the network, as its bundle has them; None without a bundle."""
+    """Number of parameters in the run's first readable bundle; None without one."""
     from safetensors import SafetensorError, safe_open
 
     for fold in entry.run.folds if entry.run else []:
@@ -145,7 +148,7 @@ def parameters(entry: Compared) -> int | None:
 
 
 def described(entry: Compared) -> dict[str, Any]:
-    """A run as the comparison's JSON has it."""
+    """A run's part of the comparison's JSON."""
     found: dict[str, Any] = {
         "name": entry.name,
         "model": entry.config.get("config", {}).get("model", {}).get("name"),

@@ -1,61 +1,48 @@
-"""A comparison as lines of text."""
+"""A comparison as lines of text for a terminal."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# key in summary.json, title, what it is multiplied with, and key of its floor
-_COLUMNS = (
-    ("exact", "exact, %", 100, "majority_floor"),
-    ("one_off", "one-off, %", 100, "one_off_floor"),
-    ("mae", "MAE, years", 1, "mae_floor"),
-    ("cs5", "CS@5, %", 100, "cs5_floor"),
-)
+from ageflax.report import table
+from ageflax.report.figures import Figure
 
 
-def _cell(figures: Mapping[str, Any], key: str, scale: int) -> str:
-    """Mean, deviation and interval, as far as they are there."""
-    figure = figures.get(key)
-    if figure is None or figure["mean"] is None:
-        return "-"
-    text = f"{scale * figure['mean']:.1f}"
-    if figure["std"] is not None:
-        text += f" +- {scale * figure['std']:.1f}"
-    low, high = (figures.get("intervals") or {}).get(key) or (None, None)
-    if low is not None and high is not None:
-        text += f" [{scale * low:.1f}, {scale * high:.1f}]"
-    return text
+def _cell(figures: Mapping[str, Any], figure: Figure) -> str:
+    """Mean, std and interval, as far as known."""
+    mean = table.mean(figures.get(figure.key), figure.scale)
+    ends = (figures.get("intervals") or {}).get(figure.key)
+    interval = "-" if mean == "-" else table.interval(ends, figure.scale)
+    return mean if interval == "-" else f"{mean} {interval}"
 
 
 def _question(question: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The runs' figures, what the best constant answer scores, and what may be said of pairs."""
+    """The runs' figures, the best constant answer's, and statements about pairs."""
     tasks = question["tasks"]
     asked = [run for run in runs if run["name"] in tasks]
     answers = [run["tasks"][tasks[run["name"]]] for run in asked]
-    shown = [c for c in _COLUMNS if any(c[0] in figures for figures in answers)]
-    rows = [[question["name"], "folds", "faces", *(title for _, title, _, _ in shown)]]
+    shown = table.columns(*answers)
+    rows = [[question["name"], "folds", "faces", *map(table.heading, shown)]]
     for run, figures in zip(asked, answers, strict=True):
-        cells = [_cell(figures, key, scale) for key, _, scale, _ in shown]
+        cells = [_cell(figures, figure) for figure in shown]
         rows.append([run["name"], str(len(run["folds"])), str(figures["faces"]), *cells])
-    floors = [_cell(answers[0], floor, scale) for _, _, scale, floor in shown]
+    floors = [_cell({f.key: answers[0].get(f.floor or "")}, f) for f in shown]
     rows.append(["best constant answer", "", "", *floors])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
     said = [said for pair in question["pairs"] for said in pair["statements"]]
-    return [*lines, *(sentence["text"] for sentence in said if sentence["figure"] != "one_off")]
+    return [
+        *table.aligned(rows),
+        *(sentence["text"] for sentence in said if sentence["figure"] != "one_off"),
+    ]
 
 
 def text(comparison: Mapping[str, Any]) -> str:
-    """What `compare` gives as text.
+    """Formats the result of `compare`.
 
-    Per question the runs' figures (mean and deviation over folds, 95 % interval by person), a sentence
-    or two a pair, and at last the folds that are missing, with why.
+    Shows per question the runs' figures (mean and std over folds, 95 % interval by subject) and a
+    sentence or two per pair; last come missing folds with their reasons.
     """
     lines = [
         f"{comparison['dataset']['name']}, labels {comparison['label_policy']};"
-        " +- deviation over folds, [95 % interval by person]"
+        " +- std over folds, [95 % interval by subject]"
     ]
     for question in comparison["questions"]:
         lines += ["", *_question(question, comparison["runs"])]

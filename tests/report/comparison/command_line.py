@@ -1,4 +1,4 @@
-"""The command as its tests give it."""
+"""Helpers that run the command."""
 
 import json
 from pathlib import Path
@@ -11,14 +11,14 @@ from tests.support.html_page import Page
 
 
 def compared(tmp_path: Path, *words: Any) -> tuple[Page, dict[str, Any]]:
-    """The page and the JSON that a command line gives."""
+    """Runs the command; returns its page and its JSON."""
     output = tmp_path / "out" / "page.html"
     assert compare.main([*map(str, words), f"--output={output}"]) == 0
     return Page(output), json.loads(output.with_suffix(".json").read_text())
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: Any) -> str:
-    """What is said of a command line that cannot be followed."""
+    """Runs a command line that is refused; returns its one line."""
     assert compare.main([*map(str, words)]) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1

@@ -1,4 +1,4 @@
-"""Runs that no test changes, and the pages that compare them."""
+"""Runs that no test changes, and pages that compare them."""
 
 import functools
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from tests.support.html_page import Page
 
 @pytest.fixture(scope="package")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Finished once, for tests that only read: a weak, a strong one of years, and the weak one anew."""
+    """Three finished runs to read: a weak one, a strong one on years, and the weak one with another seed."""
     root = tmp_path_factory.mktemp("runs")
     write_run(root / "weak", tasks=("age", "gender"), skill=0.5)
     write_run(root / "strong", tasks=("years", "gender"), skill=3.0, config={
@@ -28,7 +28,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def beside(
     runs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., tuple[Page, dict[str, Any]]]:
-    """The same of runs that no test changes, made once."""
+    """Makes the page and JSON of some of `runs`, once for each choice."""
 
     @functools.cache
     def made(*names: str) -> tuple[Page, dict[str, Any]]:

@@ -17,10 +17,10 @@ def test_missing_folds_are_named_with_their_reason(tmp_path, runs, capsys):
     (tmp_path / "part" / "fold_4" / "predictions.csv").unlink()
     shown, found = compared(tmp_path, runs["weak"], tmp_path / "part")
     assert found["runs"][1]["missing"] == {
-        "1": "begun and not finished",
+        "1": "started but not finished",
         "2": "killed by SIGKILL (out of memory?)",
-        "3": "not begun",
-        "4": "finished, but its predictions.csv is gone",
+        "3": "not started",
+        "4": "finished, but predictions.csv is missing",
     }
     assert "part: fold 2 missing: killed by SIGKILL (out of memory?)" in shown.texts["p.notice"]
     assert "part: fold 2 missing: killed by SIGKILL (out of memory?)" in capsys.readouterr().out
@@ -30,10 +30,10 @@ def test_missing_folds_are_named_with_their_reason(tmp_path, runs, capsys):
     assert found["questions"][0]["pairs"][0]["faces"] == count
 
 
-def test_folds_that_were_not_asked_for(tmp_path, runs):
+def test_folds_outside_the_config(tmp_path, runs):
     write_run(tmp_path / "one", tasks=("age", "gender"), folds=(3,), config={"folds": [3]})
     _, found = compared(tmp_path, runs["weak"], tmp_path / "one")
-    assert set(found["runs"][1]["missing"].values()) == {"not asked for by this run's config"}
+    assert set(found["runs"][1]["missing"].values()) == {"not among the folds of this run's config"}
 
 
 def test_a_run_without_a_finished_fold_is_a_row_of_dashes(tmp_path, runs):
@@ -46,7 +46,7 @@ def test_a_run_without_a_finished_fold_is_a_row_of_dashes(tmp_path, runs):
     assert [(p["first"], p["second"]) for p in found["questions"][0]["pairs"]] == [
         ("weak", "again")
     ]
-    # What was never begun has no recipe to differ in.
+    # A run that never started has no recipe to differ in.
     assert list(found["differences"]) == ["seed"]
 
 

@@ -10,7 +10,7 @@ from tests.report.comparison.command_line import compared, edit
 from tests.support.finished_runs import write_run
 
 
-def test_a_better_run_is_said_to_be_so(beside):
+def test_a_better_run_is_claimed(beside):
     shown, found = beside("weak", "strong", "again")
     age, gender = found["questions"]
     assert (age["name"], age["tasks"]) == (
@@ -53,7 +53,7 @@ def test_size_speed_and_recipe(runs, beside):
     shown, found = beside("weak", "strong")
     assert found["runs"][0]["parameters"] == 12  # batch statistics are none
     assert shown.tables["speed"][0][1] == [
-        "weak", "resnet18", "12", "drawn at random", "5 of 5", "1,000", "480", "15 min 10 s", "1 × cpu",
+        "weak", "resnet18", "12", "random", "5 of 5", "1,000", "480", "15 min 10 s", "1 × cpu",
     ]  # fmt: skip
     rows = {row[0]: row[1:] for row in shown.tables["differences"][0]}
     assert rows == {

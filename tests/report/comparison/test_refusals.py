@@ -1,4 +1,4 @@
-"""Runs that do not compare, and those that do over the faces they share."""
+"""Runs that cannot be compared, and runs compared over their common faces."""
 
 import shutil
 from typing import Any
@@ -40,7 +40,7 @@ def test_other_label_policies_are_refused_or_compared_where_labels_agree(tmp_pat
     edit(tmp_path / "strict" / "summary.json", lambda s: s["protocol"].update(rules))
     output = f"--output={tmp_path / 'page.html'}"
     line = refused(capsys, runs["weak"], tmp_path / "strict", output)
-    assert "runs over different label policies do not compare: weak nearest, strict strict" in line
+    assert "the runs have different label policies: weak nearest, strict strict" in line
     _, found = compared(tmp_path, runs["weak"], tmp_path / "strict", "--common")
     assert found["questions"][0]["pairs"][0]["faces"] == 240
 
@@ -50,7 +50,7 @@ def test_other_datasets_are_refused_even_so(tmp_path, runs, capsys):
     output = f"--output={tmp_path / 'page.html'}"
     for words in ((), ("--common",)):
         line = refused(capsys, runs["weak"], tmp_path / "other", output, *words)
-        assert "runs over different datasets do not compare: weak labeled_faces" in line
+        assert "the runs have different datasets: weak labeled_faces" in line
 
 
 def test_other_classes_are_refused(tmp_path, runs, capsys):
@@ -62,22 +62,22 @@ def test_other_classes_are_refused(tmp_path, runs, capsys):
 
     edit(tmp_path / "other" / "summary.json", rename)
     line = refused(capsys, runs["weak"], tmp_path / "other", f"--output={tmp_path / 'p.html'}")
-    assert "the runs' classes of age differ" in line
+    assert "the runs have different classes of age" in line
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["weak"], "one run compares with nothing"),
-        (["weak", "weak"], "the same run is named twice"),
-        (["weak", "nowhere"], "no run lies here"),
-        (["weak", "again", "--names=a"], "--names has 1 names for 2 runs"),
-        (["weak", "again", "--names=a,a"], "every run needs a name of its own, not 'a'"),
-        (["weak", "again", "--names=a,"], "every run needs a name of its own, not ''"),
+        (["weak"], "need at least two runs to compare"),
+        (["weak", "weak"], "the same run is given twice"),
+        (["weak", "nowhere"], "not a run"),
+        (["weak", "again", "--names=a"], "--names: 1 names for 2 runs"),
+        (["weak", "again", "--names=a,a"], "'a': expected a different, non-empty name"),
+        (["weak", "again", "--names=a,"], "'': expected a different, non-empty name"),
         (["weak", "again", "--output=page.pdf"], "expected a name that ends in .html"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(tmp_path, runs, capsys, words, said):
+def test_refusals(tmp_path, runs, capsys, words, said):
     (tmp_path / "nowhere").mkdir()
     folders = runs | {"nowhere": tmp_path / "nowhere"}
     given = [folders.get(word, word) for word in words]
@@ -91,7 +91,7 @@ def test_nothing_finished_anywhere_is_refused(tmp_path, capsys):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text("{}")
     line = refused(capsys, tmp_path / "a", tmp_path / "b", f"--output={tmp_path / 'p.html'}")
-    assert "no fold is finished in any of" in line
+    assert "no finished fold in any of" in line
 
 
 def test_damaged_predictions_fail_with_their_place(tmp_path, runs, capsys):

@@ -1,11 +1,11 @@
-"""What a pair's figures allow one to say."""
+"""Statements about a pair."""
 
 from typing import Any
 
 import pytest
 
 from ageflax.report import comparison
-from ageflax.report.comparison import pairs as pairs
+from ageflax.report.comparison import pairs
 
 
 def pair(first: float, second: float, ends: list[float | None], p: float | None) -> dict[str, Any]:
@@ -23,22 +23,22 @@ def pair(first: float, second: float, ends: list[float | None], p: float | None)
         (pair(0.531, 0.5, [-0.05, -0.012], 0.00001), True,
          "A is better than B: +3.1 points exact, 95 % interval 1.2 to 5.0, p < 0.0001."),
         (pair(0.5, 0.51, [-0.01, 0.03], 0.2), False,
-         "B against A: no difference can be claimed: +1.0 points exact, 95 % interval -1.0 to 3.0,"
+         "B vs. A: no significant difference: +1.0 points exact, 95 % interval -1.0 to 3.0,"
          " p = 0.20."),
         (pair(0.5, 0.53, [0.01, 0.05], 0.051), False,
-         "B against A: no difference can be claimed: +3.0 points exact, 95 % interval 1.0 to 5.0,"
+         "B vs. A: no significant difference: +3.0 points exact, 95 % interval 1.0 to 5.0,"
          " p = 0.0510."),
         (pair(0.5, 0.53, [-0.01, 0.05], 0.01), False,
-         "B against A: no difference can be claimed: +3.0 points exact, 95 % interval -1.0 to 5.0,"
+         "B vs. A: no significant difference: +3.0 points exact, 95 % interval -1.0 to 5.0,"
          " p = 0.0100."),
         (pair(0.5, 0.5, [0.0, 0.0], None), False,
-         "B against A: no difference can be claimed: +0.0 points exact, 95 % interval 0.0 to 0.0."),
+         "B vs. A: no significant difference: +0.0 points exact, 95 % interval 0.0 to 0.0."),
         (pair(0.5, 1.0, [None, None], 0.5), False,
-         "B against A: no difference can be claimed: +50.0 points exact, of too few persons for an"
+         "B vs. A: no significant difference: +50.0 points exact, too few subjects for an"
          " interval, p = 0.50."),
     ],
 )  # fmt: skip
-def test_what_a_pair_allows_one_to_say(given, claimed, text):
+def test_statements(given, claimed, text):
     assert pairs.statements(given, pairs=1) == [
         {"figure": "exact", "claimed": claimed, "text": text}
     ]
