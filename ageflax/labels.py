@@ -4,6 +4,7 @@ A dataset keeps what its source says ("(25, 32)", "35", "None"). Which class tha
 protocol one reproduces, so the decision is taken when labels are read, by a named policy.
 """
 
+import dataclasses
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -11,6 +12,8 @@ from collections.abc import Callable, Sequence
 # Adience's eight groups, in order. Papers print the third as 8-13; the files say (8, 12).
 AGE_GROUPS = ("0-2", "4-6", "8-12", "15-20", "25-32", "38-43", "48-53", "60-100")
 GENDERS = ("female", "male")
+# What a head can answer: age groups, years, gender; in this order.
+TASKS = ("age", "years", "gender")
 UNKNOWN = -1
 # First and last whole year of each class, both within it.
 Intervals = tuple[tuple[int, int], ...]
@@ -146,3 +149,26 @@ def centres(intervals: Intervals = ADIENCE) -> tuple[float, ...]:
     last class such as 60-100 has most of its faces at the young end.
     """
     return tuple(min((low + high + 1) / 2, low + 10.0) for low, high in intervals)
+
+
+@dataclasses.dataclass(frozen=True)
+class Classes:
+    """Meaning of a head's outputs, apart from the labels of any face.
+
+    Attributes:
+      names: class names; for a "years" head those of the age groups its figures are also given in.
+      centres: years that stand for each of these; empty for gender.
+      year_groups: age group of each year from 0 to 100 for a "years" head; else empty.
+    """
+
+    names: tuple[str, ...]
+    centres: tuple[float, ...]
+    year_groups: tuple[int, ...]
+
+    @classmethod
+    def of(cls, task: str, intervals: Intervals = ADIENCE) -> "Classes":
+        """Classes of the head for "age", "years" or "gender"."""
+        if task == "gender":
+            return Classes(GENDERS, (), ())
+        groups = groups_of_years(intervals) if task == "years" else ()
+        return Classes(group_names(intervals), centres(intervals), groups)

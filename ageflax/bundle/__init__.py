@@ -1,27 +1,12 @@
-"""The deployable model: weights, labels and preprocessing in one folder, never pickled."""
+"""The deployable model: weights, labels and preprocessing in one folder, never pickled.
 
-from ageflax.bundle.model import (
-    Ensemble,
-    Model,
-    check_alike,
-    describe,
-    ensemble,
-    licence_notice,
-    load,
-    load_all,
-    save,
-    write,
-)
+config.json (architecture, heads with class names, input, provenance), model.safetensors and README.md,
+the model card.
+"""
 
-__all__ = [
-    "Ensemble",
-    "Model",
-    "check_alike",
-    "describe",
-    "ensemble",
-    "licence_notice",
-    "load",
-    "load_all",
-    "save",
-    "write",
-]
+from ageflax.bundle.description import Description
+from ageflax.bundle.files import write
+from ageflax.bundle.loading import ensemble, load, open_model
+from ageflax.bundle.model import Model
+
+__all__ = ["Description", "Model", "ensemble", "load", "open_model", "write"]

@@ -3,6 +3,7 @@
 An .onnx file carries the same description in its metadata.
 """
 
+import dataclasses
 import json
 import math
 from collections.abc import Mapping
@@ -11,29 +12,195 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from ageflax import __version__, labels
 from ageflax import config as configuration
-from ageflax import labels
+from ageflax.augment.views import Preprocessing
 from ageflax.config import Config
 from ageflax.errors import InputError, one_line, shown
 
 # 1 had neither losses, nor age groups, nor a deviation.
 FORMAT, FORMATS = 2, (1, 2)
-TASKS = ("age", "years", "gender")
 MOST_BYTES = 16_000_000  # figures of a hundred classes have a hundredth of it
 _MOST_GROUPS, _MOST_YEARS = 1000, 9999
-_LONGEST = 100  # of a word or list among the options
-_INPUT = ("resize", "crop", "interpolation", "channels")
+_LONGEST = 100  # characters of a word, or entries of a list, among the options
+
+# Objects that are passed on as they are: provenance and figures.
+Json = dict[str, Any]
+Eyes = tuple[tuple[float, float], tuple[float, float]]
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """How faces are given to the network.
+
+    Attributes:
+      resize: side in pixels of the decoded square image.
+      crop: side in pixels of the network's input.
+      interpolation: see data.images.
+      channels: "bgr", "rgb" or "grey".
+    """
+
+    resize: int
+    crop: int
+    interpolation: str
+    channels: str
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """Crop and channel order at test."""
+        return Preprocessing(crop=self.crop, mirror=False, channels=self.channels)
+
+    def to_json(self) -> Json:
+        """The `input` object of config.json, with the meaning of the tensors in words."""
+        return vars(self) | {
+            "range": [0, 255],
+            "mean": "subtracted after resizing and before cropping; tensor `mean`, RGB",
+            "deviation": "divided by after that; tensor `deviation`, RGB",
+        }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Description:
+    """config.json of a bundle: everything needed to use the weights, and where they come from.
+
+    Attributes:
+      architecture: the config's `model` group, without what the trunk has not.
+      heads: class names per task, in the order of the probabilities.
+      loss: the config's `loss` group, which decides the meaning of the scores.
+      intervals: the age groups.
+      input: how faces are given to the network.
+      crop_margin: share of a detected box's side that is added on each side.
+      eyes: fractions of width and height at which the eyes lie in aligned faces; None if not aligned.
+      data: the training data: name, edition, licence, fingerprint.
+      source: fold, step, seed and the weights that training started from.
+      protocol: how the figures were measured.
+      calibration: temperature per task, by which logarithms of probabilities are divided; None where
+        it could not be fitted.
+      figures: figures of the test fold per task.
+      cross_validation: figures of the whole run; see card.add_summary.
+      parameters: number of the network's weights; None if not counted.
+      format: 1 or 2.
+    """
+
+    architecture: Mapping[str, Any]
+    heads: Mapping[str, tuple[str, ...]]
+    loss: Any
+    intervals: labels.Intervals
+    input: Input
+    crop_margin: float = 0.0
+    eyes: Eyes | None = None
+    data: Json = dataclasses.field(default_factory=dict)
+    source: Json = dataclasses.field(default_factory=dict)
+    protocol: Json = dataclasses.field(default_factory=dict)
+    calibration: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
+    figures: Json = dataclasses.field(default_factory=dict)
+    cross_validation: Json | None = None
+    parameters: int | None = None
+    format: int = FORMAT
+
+    @classmethod
+    def of_run(cls, config: Config, result: Json) -> "Description":
+        """The description of a trained fold.
+
+        Args:
+          config: resolved.
+          result: content of the fold's result.json.
+        """
+        return cls(
+            architecture={k: v for k, v in config.model.to_dict().items() if v is not None},
+            heads=configuration.class_names(config),
+            loss=config.loss,
+            intervals=configuration.intervals(config),
+            input=Input(**{key: getattr(config.data, key) for key in Input.__dataclass_fields__}),
+            crop_margin=config.data.crop_margin,
+            eyes=config.data.eyes or None,
+            data=result["data"],
+            source={
+                "ageflax": __version__,
+                "fold": result["fold"],
+                "step": result["tested_step"],
+                "task": config.task,
+                "seed": config.seed,
+                "weights": result.get("weights"),
+            },
+            protocol=result["protocol"],
+            calibration={
+                task: figures.get("calibration", {}).get("temperature")
+                for task, figures in result["tasks"].items()
+            },
+            figures=result["tasks"],
+        )
+
+    @classmethod
+    def from_json(cls, content: Json, origin: object) -> "Description":
+        """Checks a description of either format; what an older one lacks gets its default.
+
+        Args:
+          content: content of config.json.
+          origin: where it comes from, for messages.
+
+        Raises:
+          InputError: classes, network, losses, input or provenance are not such as this project writes.
+        """
+        try:
+            intervals = _intervals(content.get("age_groups", labels.ADIENCE))
+            heads = _heads(content.get("heads"), intervals)
+            resolved = _resolved(content, heads, intervals)
+            provenance = _provenance(content)
+            return cls(
+                architecture={k: v for k, v in resolved.model.to_dict().items() if v is not None},
+                heads=heads,
+                loss=resolved.loss,
+                intervals=intervals,
+                input=Input(
+                    **{key: getattr(resolved.data, key) for key in Input.__dataclass_fields__}
+                ),
+                crop_margin=_crop_margin(content.get("crop_margin")),
+                eyes=_eyes(content.get("eyes")),
+                cross_validation=content.get("cross_validation"),
+                parameters=content.get("parameters"),
+                format=content.get("format", FORMAT),
+                **provenance,
+            )
+        # Another type than was expected, in whatever place.
+        except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+            why = one_line(str(error), 300)
+            raise InputError(f"{origin}: its config is damaged: {why}") from error
+
+    def to_json(self) -> Json:
+        """The content of config.json."""
+        found = {
+            "format": self.format,
+            "architecture": dict(self.architecture),
+            "heads": {task: list(names) for task, names in self.heads.items()},
+            "loss": self.loss.to_dict(),
+            "age_groups": [list(pair) for pair in self.intervals],
+            "input": self.input.to_json(),
+            "crop_margin": self.crop_margin,
+            "eyes": self.eyes and [list(place) for place in self.eyes],
+            "data": self.data,
+            "source": self.source,
+            "protocol": self.protocol,
+            "calibration": self.calibration,
+            "figures": self.figures,
+            "cross_validation": self.cross_validation,
+        }
+        return found if self.parameters is None else found | {"parameters": self.parameters}
+
+    def classes(self, task: str) -> labels.Classes:
+        """Meaning of a task's probabilities."""
+        return labels.Classes.of(task, self.intervals)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> Json:
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("a key is given twice")
     return found
 
 
-def read(path: Path) -> dict[str, Any]:
-    """A description as it is written.
+def read(path: Path) -> Json:
+    """The content of a config.json, unchecked.
 
     Raises:
       InputError: the file is absent, too large, or holds no JSON object.
@@ -42,19 +209,21 @@ def read(path: Path) -> dict[str, Any]:
         size = path.stat().st_size
         if size > MOST_BYTES:
             raise InputError(f"{path}: {size} bytes, more than the {MOST_BYTES} it may have")
-        config = json.loads(path.read_bytes(), object_pairs_hook=_once)
+        content = json.loads(path.read_bytes(), object_pairs_hook=_once)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
     except RecursionError as error:
         raise InputError(f"{path}: not readable JSON: brackets without end") from error
     except ValueError as error:  # of JSON, of its encoding, or of a number's digits
         raise InputError(f"{path}: not readable JSON: {one_line(str(error), 120)}") from error
-    if not isinstance(config, dict):
+    if not isinstance(content, dict):
         raise InputError(f"{path}: no JSON object")
-    return config
+    return content
 
 
-def _groups(groups: Any) -> labels.Intervals:
+def _intervals(groups: Any) -> labels.Intervals:
+    if groups is labels.ADIENCE:
+        return groups
     if not isinstance(groups, list) or not 1 <= len(groups) <= _MOST_GROUPS:
         raise ValueError(f"age_groups: expected [low, high] pairs, at most {_MOST_GROUPS}")
     previous = -1
@@ -66,7 +235,7 @@ def _groups(groups: Any) -> labels.Intervals:
     return tuple((low, high) for low, high in groups)
 
 
-def _check_heads(heads: Any, intervals: labels.Intervals) -> None:
+def _heads(heads: Any, intervals: labels.Intervals) -> dict[str, tuple[str, ...]]:
     if heads == {}:
         raise ValueError(
             "a trunk without heads, which answers nothing: it is a start for training,"
@@ -75,16 +244,17 @@ def _check_heads(heads: Any, intervals: labels.Intervals) -> None:
     if not isinstance(heads, dict):
         raise ValueError("heads: expected the class names of each task")
     for task, names in heads.items():
-        if task not in TASKS:
-            raise ValueError(f"heads: {task!r} is none of {', '.join(TASKS)}")
+        if task not in labels.TASKS:
+            raise ValueError(f"heads: {task!r} is none of {', '.join(labels.TASKS)}")
         # In this order, since it is that of the probabilities.
         if names != list(wanted := labels.class_names(task, intervals)):
-            shown = ", ".join(wanted[:4]) + ", ..." * (len(wanted) > 4)
-            raise ValueError(f"heads: {task}: expected the {len(wanted)} classes {shown}")
+            first = ", ".join(wanted[:4]) + ", ..." * (len(wanted) > 4)
+            raise ValueError(f"heads: {task}: expected the {len(wanted)} classes {first}")
+    return {task: tuple(names) for task, names in heads.items()}
 
 
 def _value(value: Any) -> Any:
-    """An option's value, as a config has it: lists are tuples there."""
+    """An option's value as a config has it, with tuples for lists."""
     if isinstance(value, list) and len(value) <= _LONGEST:
         return tuple(_value(part) for part in value)
     if isinstance(value, str) and len(value) <= _LONGEST:
@@ -94,29 +264,26 @@ def _value(value: Any) -> Any:
     raise ValueError(f"an option is no number, short word or short list: {shown(value, 60)}")
 
 
-def _options(group: Any, name: str) -> dict[str, Any]:
+def _options(group: Any, name: str) -> Json:
     if not isinstance(group, dict) or len(group) > _LONGEST:
         raise ValueError(f"{name}: expected options by name")
     return {_value(key): _value(value) for key, value in group.items()}
 
 
-def _options_of(config: Mapping[str, Any], intervals: labels.Intervals) -> Config:
-    """A bundle's network, losses and input are those that a config may ask for."""
-    spec = config.get("input")
-    if not isinstance(spec, dict) or not set(_INPUT) <= spec.keys():
-        raise ValueError(f"input: expected {', '.join(_INPUT)}")
-    values: dict[str, Any] = {
-        "task": "+".join(config["heads"]),
-        "data": {key: _value(spec[key]) for key in _INPUT},
-    }
+def _resolved(content: Json, heads: Mapping[str, Any], intervals: labels.Intervals) -> Config:
+    """A bundle's network, losses and input, checked as a config that asks for them."""
+    spec, keys = content.get("input"), tuple(Input.__dataclass_fields__)
+    if not isinstance(spec, dict) or not set(keys) <= spec.keys():
+        raise ValueError(f"input: expected {', '.join(keys)}")
+    values: Json = {"task": "+".join(heads), "data": {key: _value(spec[key]) for key in keys}}
     if intervals != labels.ADIENCE:
         values["data"] |= {"label_policy": "intervals", "intervals": intervals}
-    if "architecture" in config:
-        values["model"] = _options(config["architecture"], "architecture")
+    if "architecture" in content:
+        values["model"] = _options(content["architecture"], "architecture")
         if len(values["model"].get("head_hidden") or ()) > 16:
             raise ValueError("architecture: more than 16 hidden layers of a head")
-    if config.get("loss") is not None:
-        values["loss"] = _options(config["loss"], "loss")
+    if content.get("loss") is not None:
+        values["loss"] = _options(content["loss"], "loss")
     try:
         return configuration.resolve(ConfigDict(values), origin="its description")
     except InputError as error:
@@ -127,56 +294,37 @@ def _number(value: Any, low: float, high: float) -> bool:
     return type(value) in (int, float) and low <= value <= high  # of NaN nothing is true
 
 
-def _check_framing(config: dict[str, Any]) -> None:
-    """Margin of the crop and places of the eyes; without any, the face as it is detected."""
-    if config.get("crop_margin") is None:
-        config["crop_margin"] = 0.0
-    if not _number(config["crop_margin"], -0.5, 10.0):
+def _crop_margin(margin: Any) -> float:
+    if margin is None:
+        return 0.0
+    if not _number(margin, -0.5, 10.0):
         raise ValueError("crop_margin: expected a share of the face's side, -0.5 to 10")
-    eyes = config.setdefault("eyes", None)
+    return margin
+
+
+def _eyes(eyes: Any) -> Eyes | None:
     if eyes is None:
-        return
+        return None
     points = isinstance(eyes, list) and [type(point) for point in eyes] == [list, list]
     if not points or not all(
         len(point) == 2 and all(_number(part, -1.0, 2.0) for part in point) for point in eyes
     ):
         raise ValueError("eyes: expected [[x, y], [x, y]] as fractions of the image")
+    (a, b), (c, d) = eyes
+    return (a, b), (c, d)
 
 
-def _check_provenance(config: dict[str, Any]) -> None:
-    """What a description may lack is an empty object afterwards."""
-    for key in ("data", "source", "protocol", "calibration", "figures"):
-        config[key] = config.get(key) or {}
-        if not isinstance(config[key], dict):
+def _provenance(content: Json) -> Json:
+    """The objects that may be absent, as after an import."""
+    found = {
+        k: content.get(k) or {} for k in ("data", "source", "protocol", "calibration", "figures")
+    }
+    for key, value in found.items():
+        if not isinstance(value, dict):
             raise ValueError(f"{key}: expected an object")
-    if type(config["protocol"].get("most_frontal") or 0) is not int:
+    if type(found["protocol"].get("most_frontal") or 0) is not int:
         raise ValueError("protocol: most_frontal is no whole number")
-    for task, temperature in config["calibration"].items():
+    for task, temperature in found["calibration"].items():
         if temperature is not None and not _number(temperature, math.ulp(0.0), 1e30):
             raise ValueError(f"calibration: {task}: {temperature!r} is no temperature")
-
-
-def check(config: dict[str, Any], origin: object) -> Config:
-    """Completes a description, of whatever format, and sees to it that it can be used.
-
-    Args:
-      config: changed in place: what an older one lacks is added.
-      origin: where it comes from, for messages.
-
-    Returns:
-      A config of whose `model` and `loss` the network is.
-
-    Raises:
-      InputError: classes, network, losses, input or provenance are not such as this project writes.
-    """
-    try:
-        config.setdefault("age_groups", [list(pair) for pair in labels.ADIENCE])
-        intervals = _groups(config["age_groups"])
-        _check_heads(config.get("heads"), intervals)
-        resolved = _options_of(config, intervals)
-        _check_framing(config)
-        _check_provenance(config)
-    # Another type than was expected, in whatever place.
-    except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
-        raise InputError(f"{origin}: its config is damaged: {one_line(str(error), 300)}") from error
-    return resolved
+    return found

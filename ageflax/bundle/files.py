@@ -6,15 +6,22 @@ kind, and nothing of its content is ever shown.
 
 import contextlib
 import dataclasses
+import errno
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
+from flax.traverse_util import flatten_dict
+from safetensors import SafetensorError
+from safetensors.numpy import save_file
 
-from ageflax.bundle.description import FORMATS, MOST_BYTES, read
+from ageflax.bundle import card
+from ageflax.bundle.description import FORMATS, MOST_BYTES, Description, Json, read
 from ageflax.errors import InputError
+from ageflax.runtime.files import replacing
 from ageflax.weights import hub
 from ageflax.weights.formats import safetensors
 
@@ -38,9 +45,9 @@ class Files:
     name: str
     directory: Path
     get: Callable[[str, int], Path]
-    origin: dict[str, Any] | None = None
+    origin: Json | None = None
 
-    def description(self) -> dict[str, Any]:
+    def description(self) -> Json:
         """config.json, of a known format.
 
         Raises:
@@ -83,13 +90,45 @@ class Files:
             )
         for name, values in tensors.items():
             if values.dtype != np.float32:
-                raise InputError(f"{path}: {name} is of {values.dtype}, of which weights are not")
+                raise InputError(f"{path}: {name}: dtype {values.dtype}, expected float32")
             spread = name == "deviation" or name.endswith("/var")
             if spread and (values < 0).any():
                 raise InputError(f"{path}: {name} has negative values, which no variance has")
         if not tensors["deviation"].all():
             raise InputError(f"{path}: deviation is zero, and is divided by")
         return tensors
+
+
+def write(
+    directory: Path, description: Description, variables: Mapping[str, Any], *, mean: Any, std: Any
+) -> None:
+    """Writes a bundle of any weights, trained here or not.
+
+    Args:
+      directory: created if absent; a bundle in it is replaced.
+      description: content of its config.json, but for the number of parameters.
+      variables: "params" of the network, and "batch_stats" where it has some.
+      mean: float32[h, w, 3], RGB, of the decoded size or 1x1.
+      std: float32[1, 1, 3], RGB.
+
+    Raises:
+      OSError: the disk does not take it; the bundle that was there is as it was.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        path: np.ascontiguousarray(jax.device_get(value))
+        for path, value in flatten_dict(
+            {**variables, "mean": mean, "deviation": std}, sep="/"
+        ).items()
+    }
+    parameters = sum(v.size for k, v in tensors.items() if k.startswith("params/"))
+    # The weights become those of the description last, when all of it is on disk.
+    with replacing(directory / WEIGHTS) as temporary:
+        try:
+            save_file(tensors, temporary, metadata={"format": "ageflax"})
+        except SafetensorError as error:  # "...: No space left on device (os error 28)"
+            raise OSError(errno.EIO, str(error).rpartition(": ")[2]) from error
+        card.write(directory, dataclasses.replace(description, parameters=parameters).to_json())
 
 
 def _bundle_in(directory: Path) -> Path:

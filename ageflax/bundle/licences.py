@@ -1,10 +1,11 @@
-"""What a model's training data ask of whoever uses its weights."""
+"""Terms of a model's training data, which bind whoever uses its weights."""
 
 import logging
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ageflax.bundle.description import Description
 from ageflax.errors import one_line
 
 _LOGGER = logging.getLogger("ageflax")
@@ -40,17 +41,18 @@ def _terms(whose: object, of: str, licence: object) -> str | None:
     return f"{of}{named}, under terms that bind them too: {one_line(str(licence))}"
 
 
-def notice(config: Mapping[str, Any]) -> str | None:
-    """What the terms of a model's data, or of the weights it started from, say; None of free ones.
+def notice(data: Mapping[str, Any], source: Mapping[str, Any]) -> str | None:
+    """The terms of a model's data, and of the weights it started from; None if they are free.
 
     The terms are shown as they are stated, and not interpreted: whatever is no well-known free licence
     may bind.
 
     Args:
-      config: of a bundle.
+      data: the `data` object of a bundle's description.
+      source: its `source` object.
     """
-    data, source = (_group(config, name) for name in ("data", "source"))
-    weights = _group(source, "weights")
+    weights = source.get("weights")
+    weights = weights if isinstance(weights, dict) else {}
     stated = (
         _terms(data.get("name"), "weights trained on", data.get("licence")),
         _terms(weights.get("source"), "training started from", weights.get("licence")),
@@ -58,13 +60,8 @@ def notice(config: Mapping[str, Any]) -> str | None:
     return "; ".join(line for line in stated if line) or None
 
 
-def _group(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = config.get(name)
-    return value if isinstance(value, Mapping) else {}
-
-
-def tell(configs: Iterable[Mapping[str, Any]]) -> None:
+def tell(descriptions: Iterable[Description]) -> None:
     """Logs the notices of models that answer together, each once, as warnings of "ageflax"."""
-    for line in dict.fromkeys(map(notice, configs)):
+    for line in dict.fromkeys(notice(each.data, each.source) for each in descriptions):
         if line:
             _LOGGER.warning("%s", line)

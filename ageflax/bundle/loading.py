@@ -1,109 +1,113 @@
-"""What --model names: a bundle, here or on the hub, a run's fold, a whole run, or an .onnx file."""
+"""From a name or a path to a model: a bundle, here or on the hub, a run's fold, a run, an .onnx file."""
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.sharding import Mesh
+from flax.traverse_util import flatten_dict, unflatten_dict
 
-from ageflax.arrays import Batch, TrainState
-from ageflax.augment.views import Preprocessing
-from ageflax.bundle import description, files, licences
-from ageflax.bundle.model import Model, check_alike, load_all
+from ageflax.bundle import files, licences
+from ageflax.bundle.description import Description
+from ageflax.bundle.inference import Variables
+from ageflax.bundle.model import Member, Model, Network
 from ageflax.bundle.onnx import OnnxModel
-from ageflax.errors import InputError
-from ageflax.runtime.mesh import replicated
-from ageflax.training.loss import Recipe
-from ageflax.training.step import EvalStep, make_eval_step
-from ageflax.weights import hub as weights_hub
-from ageflax.weights.formats.safetensors import sha256
+from ageflax.errors import InputError, one_line
+from ageflax.weights import hub
 
 
-@dataclasses.dataclass(frozen=True)
-class Member:
-    """One model.
-
-    Attributes:
-      path: of its bundle, or of the .onnx file.
-      sha256: of its weights file, which is the .onnx file itself.
-      config: config.json of its bundle.
-      model: what computes.
-    """
-
-    path: Path
-    sha256: str
-    config: dict[str, Any]
-    model: Model | OnnxModel
-
-    def described(self) -> dict[str, Any]:
-        """For result.json; of the hub, with the repository and its commit."""
-        hub = self.config["source"].get("hub")
-        return {
-            "path": str(self.path),
-            "sha256": self.sha256,
-            "fold": self.config["source"].get("fold"),
-            "trained_on": self.config["data"].get("name"),
-            **({"hub": hub} if hub else {}),
-        }
-
-
-@dataclasses.dataclass(frozen=True)
-class Opened:
-    """One model, or those of a run's folds, which have the same heads, age groups and input.
-
-    Attributes:
-      name: as it was given.
-      members: one; of a run, one a fold that is finished.
-    """
-
-    name: str
-    members: tuple[Member, ...]
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """Of the first: what all have in common."""
-        return self.members[0].config
-
-    @property
-    def is_onnx(self) -> bool:
-        """Whether it has its crop inside."""
-        return isinstance(self.members[0].model, OnnxModel)
-
-    @property
-    def crops(self) -> str:
-        """Of an .onnx file, the views that it has inside; of a bundle, which has none, "center"."""
-        model = self.members[0].model
-        return model.crops if isinstance(model, OnnxModel) else "center"
-
-    def described(self) -> dict[str, Any]:
-        """For result.json; `sha256` is null of several."""
-        members = [member.described() for member in self.members]
-        kind = "run" if len(members) > 1 else "onnx" if self.is_onnx else "bundle"
-        digest = members[0]["sha256"] if len(members) == 1 else None
-        return {"path": self.name, "kind": kind, "sha256": digest, "members": members}
-
-
-def _members(sources: Sequence[Path | str]) -> tuple[Member, ...]:
-    models = load_all(sources)
-    weights = [model.directory / files.WEIGHTS for model in models]
-    return tuple(
-        Member(model.directory, sha256(path), model.config, model)
-        for path, model in zip(weights, models, strict=True)
+def shapes_of(network: Network) -> dict[str, tuple[int, ...]]:
+    """Shapes of everything in a bundle's weights file, by name; nothing is computed or allocated."""
+    spec = network.description.input
+    drawn: Any = jax.eval_shape(
+        lambda: network.module.init(
+            jax.random.key(0), jnp.zeros(spec.preprocessing.shape, jnp.float32)
+        )
     )
+    leaves: dict[str, Any] = flatten_dict(drawn, sep="/")
+    shapes = {path: leaf.shape for path, leaf in leaves.items()}
+    return shapes | {"mean": (spec.resize, spec.resize, 3), "deviation": (1, 1, 3)}
 
 
-def _onnx(path: Path) -> Member:
+def _member(source: Path | str) -> Member:
+    found = files.of(source)
+    description = Description.from_json(found.description(), found.name)
+    if found.origin is not None:
+        source_with_hub = description.source | {"hub": found.origin}
+        description = dataclasses.replace(description, source=source_with_hub)
+    network = Network(description)
+    try:
+        shapes = shapes_of(network)
+    except InputError as error:
+        raise InputError(f"{found.name}: {error}") from error
+    # Whatever JAX or Flax raises for sizes that are possible each, and together make no network.
+    except Exception as error:
+        first = one_line(str(error) or type(error).__name__, 200)
+        raise InputError(f"{found.name}: no network can be made of it: {first}") from error
+    tensors = found.tensors(shapes)
+    tree = unflatten_dict({tuple(path.split("/")): value for path, value in tensors.items()})
+    variables = Variables(
+        tree["params"], tree.get("batch_stats", {}), tree["mean"], tree["deviation"]
+    )
+    return Member(description, network, variables, found.directory)
+
+
+def _check_alike(members: Sequence[Member]) -> None:
+    """Raises InputError if bundles differ in what must be one for them to answer together."""
+    first = members[0]
+    for member in members:
+        for key in ("heads", "input", "intervals"):
+            if getattr(member.description, key) != getattr(first.description, key):
+                name = "age_groups" if key == "intervals" else key
+                raise InputError(f"{member.path}: its {name} differ from those of {first.path}")
+
+
+def _model(sources: Sequence[Path | str], name: str) -> Model:
+    members = [_member(source) for source in sources]
+    licences.tell(member.description for member in members)
+    _check_alike(members)
+    return Model(members, name)
+
+
+def load(source: Path | str) -> Model:
+    """Loads a bundle, from here or from the Hugging Face hub.
+
+    If the terms of its data may bind its user, they are logged, as a warning of "ageflax".
+
+    Args:
+      source: a bundle's folder, a run's fold, or "hf://owner/name[@revision]", which is downloaded once
+        and has its commit in description.source["hub"].
+
+    Raises:
+      InputError: there is none, or it is damaged, or not such as this project writes. No file can make
+        this take much more memory than the network that it describes.
+    """
+    return _model([source], str(source))
+
+
+def ensemble(run: Path | str | Sequence[Path]) -> Model:
+    """Loads the models of a run's folds, or several bundles, as one.
+
+    Args:
+      run: a run's folder, or the bundles.
+
+    Raises:
+      InputError: there is none, one cannot be read, or they differ in heads or input.
+    """
+    if not isinstance(run, str | Path):
+        return _model(list(run), ", ".join(map(str, run)))
+    directories = sorted(Path(run).glob("fold_*/bundle"))
+    if not directories:
+        raise InputError(f"{run}: no run, or no fold of it is finished: no fold_K/bundle")
+    return _model(directories, str(run))
+
+
+def _onnx(path: Path) -> Model:
     model = OnnxModel(path)
-    description.check(model.config, path)
-    classes = {task: len(names) for task, names in model.config["heads"].items()}
-    model.check(model.config["input"]["resize"], classes)
-    licences.tell([model.config])
-    return Member(path, sha256(path), model.config, model)
+    licences.tell([model.description])
+    return Model([model], str(path))
 
 
 def _bundles(path: Path) -> list[Path]:
@@ -115,7 +119,7 @@ def _bundles(path: Path) -> list[Path]:
     if folds := sorted(path.glob("fold_*")):
         if found := [fold / "bundle" for fold in folds if (fold / "bundle").is_dir()]:
             return found
-        raise InputError(f"--model={path}: a run of which no fold is finished: no fold_K/bundle")
+        raise InputError(f"--model={path}: a run without a finished fold: no fold_K/bundle")
     if (path / "checkpoints").is_dir():
         raise InputError(
             f"--model={path}: a fold that is not finished; the run's own command finishes it"
@@ -125,10 +129,8 @@ def _bundles(path: Path) -> list[Path]:
     )
 
 
-def open_model(source: Path | str) -> Opened:
-    """Reads the model or models that a name or path stands for.
-
-    What the terms of their data ask is logged; see bundle.load.
+def open_model(source: Path | str) -> Model:
+    """Loads the model or models that a name or path stands for; terms are logged as by `load`.
 
     Args:
       source: a bundle, a run's fold_K, a run, an .onnx file, or hf://owner/name[@revision].
@@ -136,9 +138,9 @@ def open_model(source: Path | str) -> Opened:
     Raises:
       InputError: there is none, or it cannot be read; or a run's folds differ in heads or input.
     """
-    if weights_hub.is_name(str(source)):
-        repository = str(weights_hub.repository(str(source)))
-        return Opened(repository, _members([repository]))
+    if hub.is_name(str(source)):
+        repository = str(hub.repository(str(source)))
+        return _model([repository], repository)
     path = Path(source)
     try:
         is_file, is_folder = path.is_file(), path.is_dir()
@@ -146,75 +148,8 @@ def open_model(source: Path | str) -> Opened:
         raise InputError(f"--model={str(path)[:200]}: {error.strerror or error}") from error
     if is_file:
         if path.suffix != ".onnx":
-            raise InputError(
-                f"--model={path}: not an .onnx file; of a bundle, name the folder it is"
-            )
-        return Opened(str(path), (_onnx(path),))
+            raise InputError(f"--model={path}: not an .onnx file; for a bundle, name its folder")
+        return _onnx(path)
     if not is_folder:
         raise InputError(f"--model={path}: no such file or folder")
-    members = _members(_bundles(path))
-    check_alike([member.path for member in members], [member.config for member in members])
-    return Opened(str(path), members)
-
-
-def _state(model: Model, mesh: Mesh) -> TrainState:
-    """A bundle as the state of training that it was written from; what does not test is empty."""
-    state = TrainState(
-        step=jnp.zeros((), jnp.int32),
-        params=model.variables["params"],
-        batch_stats=model.variables.get("batch_stats", {}),
-        opt_state=(),
-        key=jax.random.key(0),
-        mean=jnp.asarray(model.mean, jnp.float32),
-        deviation=jnp.asarray(model.deviation, jnp.float32),
-        class_weights={},
-        average={},
-    )
-    return jax.device_put(state, replicated(mesh))
-
-
-def _bundle_step(model: Model, mesh: Mesh, crops: str) -> EvalStep:
-    spec = model.config["input"]
-    recipe = Recipe(
-        preprocessing=Preprocessing(crop=spec["crop"], mirror=False, channels=spec["channels"]),
-        objectives=model.objectives,
-        weights={},
-    )
-    return make_eval_step(model.network, recipe, mesh, crops=crops)
-
-
-class Answers:
-    """Members as one: (states, batch) -> probabilities per task, averaged over the members.
-
-    Compiled once for all that have one architecture. The states are those of `state`.
-
-    Args:
-      opened: the models.
-      mesh: the devices; an .onnx file is run by onnxruntime, wherever that runs.
-      crops: views a face; of an .onnx file, its own.
-    """
-
-    def __init__(self, opened: Opened, mesh: Mesh, *, crops: str):
-        self._opened, self._mesh, self._crops = opened, mesh, crops
-        self._compiled: dict[str, EvalStep] = {}
-
-    def _step(self, model: Model) -> EvalStep:
-        key = json.dumps([model.config["architecture"], model.config.get("loss")], sort_keys=True)
-        if key not in self._compiled:
-            self._compiled[key] = _bundle_step(model, self._mesh, self._crops)
-        return self._compiled[key]
-
-    def of(self, members: Sequence[int]) -> tuple[Any, Any]:
-        """A step and its state, for evaluate.predict, of some of the members, by their places."""
-        models = [self._opened.members[k].model for k in members]
-        onnx = models[0]
-        if isinstance(onnx, OnnxModel):
-            return lambda _, batch: onnx(np.asarray(batch.images)), None
-        bundles = [model for model in models if isinstance(model, Model)]
-        each = [self._step(model) for model in bundles]
-
-        def step(states: Sequence[TrainState], batch: Batch) -> dict[str, jax.Array]:
-            found = [one(state, batch) for one, state in zip(each, states, strict=True)]
-            return jax.tree.map(lambda *parts: sum(parts) / len(parts), *found)
-
-        return step, [_state(model, self._mesh) for model in bundles]
+    return _model(_bundles(path), str(path))

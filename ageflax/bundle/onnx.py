@@ -15,6 +15,7 @@
 onnx and onnxruntime are an optional extra, imported when a file is opened.
 """
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,7 +23,9 @@ from typing import Any
 
 import numpy as np
 
+from ageflax.bundle.description import Description
 from ageflax.errors import InputError, RunError, one_line
+from ageflax.weights.formats.safetensors import sha256
 
 METADATA_KEY = "ageflax.config"
 _CROPS_KEY, _LAYOUT_KEY, _LAYOUT = "ageflax.crops", "ageflax.layout", "nhwc_rgb_uint8"
@@ -102,7 +105,7 @@ def _said(error: Exception) -> str:
     return one_line((str(error).splitlines() or [type(error).__name__])[0])
 
 
-def _config(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+def _description(path: Path, metadata: Mapping[str, str]) -> Description:
     text = metadata.get(METADATA_KEY)
     if text is None:
         raise InputError(
@@ -115,25 +118,26 @@ def _config(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
         raise InputError(f"{path}: {METADATA_KEY} of its metadata is no JSON: {error}") from error
     if not isinstance(config, dict):
         raise InputError(f"{path}: {METADATA_KEY} of its metadata is no JSON object")
-    return config
+    return Description.from_json(config, path)
 
 
 class OnnxModel:
     """An exported model, run by onnxruntime.
 
     Args:
-      path: of the file.
+      path: the file.
 
     Attributes:
-      config: of the bundle that it was made from; what it holds is for the caller to check.
-      crops: views that are inside.
+      path: the file.
+      description: config.json of the bundle that it was made from.
+      crops: views inside.
 
     Raises:
       InputError: onnxruntime is absent, or the file is damaged or of another contract.
     """
 
     def __init__(self, path: Path):
-        self._path, self._session = path, _session(path)
+        self.path, self._session = path, _session(path)
         try:
             metadata = self._session.get_modelmeta().custom_metadata_map
             self._inputs, self._found = self._session.get_inputs(), self._session.get_outputs()
@@ -141,22 +145,29 @@ class OnnxModel:
             raise InputError(
                 f"{path}: not a readable ONNX file: a name in it is no text"
             ) from error
-        self.config = _config(path, metadata)
+        self.description = _description(path, metadata)
         self.crops = metadata.get(_CROPS_KEY, "center")
         self._layout = metadata.get(_LAYOUT_KEY, _LAYOUT)
+        self._check()
 
-    def check(self, resize: int, classes: Mapping[str, int]) -> None:
-        """Raises InputError where inputs or outputs are not those that the config speaks of."""
+    @functools.cached_property
+    def sha256(self) -> str:
+        """Digest of the file."""
+        return sha256(self.path)
+
+    def _check(self) -> None:
+        """Raises InputError if inputs or outputs are not those of the description."""
+        resize = self.description.input.resize
         if self._layout != _LAYOUT:
             raise InputError(
-                f"{self._path}: exported with --layout={one_line(self._layout, 40)}, for programs that"
+                f"{self.path}: exported with --layout={one_line(self._layout, 40)}, for programs that"
                 f" crop faces themselves; export it with --layout={_LAYOUT} to use it here"
             )
         inputs = {found.name: found for found in self._inputs}
         if set(inputs) != {INPUT} or inputs[INPUT].type != "tensor(uint8)":
             listed = ", ".join(f"{name} {found.type}" for name, found in inputs.items())
             raise InputError(
-                f"{self._path}: expected one input, {INPUT} tensor(uint8); has {one_line(listed)}"
+                f"{self.path}: expected one input, {INPUT} tensor(uint8); has {one_line(listed)}"
             )
         shape = inputs[INPUT].shape
         # A dimension without a fixed size is a name, or None.
@@ -166,23 +177,23 @@ class OnnxModel:
         )
         if not fits or isinstance(shape[0], int):
             raise InputError(
-                f"{self._path}: {INPUT} is of shape {one_line(str(shape))}; expected [batch,"
+                f"{self.path}: {INPUT} is of shape {one_line(str(shape))}; expected [batch,"
                 f" {resize}, {resize}, 3] with a dynamic batch"
             )
         self._outputs: dict[str, tuple[str, int]] = {}
         there = {found.name for found in self._found}
-        for task, columns in classes.items():
-            name = output_name(task)
+        for task, classes in self.description.heads.items():
+            name, columns = output_name(task), len(classes)
             if name not in there and task == "years":
                 name, columns = AGE, 1
             if name not in there:
-                raise InputError(f"{self._path}: no output {name}, though it has a head for {task}")
+                raise InputError(f"{self.path}: no output {name}, though it has a head for {task}")
             self._outputs[task] = name, columns
 
     def __call__(self, faces: np.ndarray) -> dict[str, np.ndarray]:
         """Probabilities float32[b, classes] per task of uint8[b, resize, resize, 3] faces, RGB.
 
-        A years' head without a distribution gives one column, the age itself. After `check`.
+        A years' head without a distribution gives one column, the age itself.
 
         Raises:
           RunError: onnxruntime fails.
@@ -191,13 +202,13 @@ class OnnxModel:
         try:
             values = self._session.run(names, {INPUT: faces})
         except Exception as error:
-            raise RunError(f"{self._path}: onnxruntime failed: {_said(error)}") from error
+            raise RunError(f"{self.path}: onnxruntime failed: {_said(error)}") from error
         found = {}
         for (task, (name, columns)), value in zip(self._outputs.items(), values, strict=True):
             scores = np.asarray(value, np.float32)
             if scores.size != len(faces) * columns:
                 raise RunError(
-                    f"{self._path}: output {name} of {len(faces)} faces is of shape {scores.shape},"
+                    f"{self.path}: output {name} of {len(faces)} faces is of shape {scores.shape},"
                     f" and {columns} columns were expected"
                 )
             found[task] = scores.reshape(len(faces), columns)

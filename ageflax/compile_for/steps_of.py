@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from ageflax import config as configuration
-from ageflax.arrays import Batch, TrainState
+from ageflax.data.batches import Batch
+from ageflax.training.state import TrainState, variables_of
 from ageflax.compile_for import hlo
 from ageflax.compile_for.chips import Slice
 from ageflax.config import Config
@@ -179,11 +180,11 @@ class Recipe:
         built, config = self._built, self.config
         batch = _batch(config, self.images(step) * self._mesh.devices.size)
         if step == "evaluate":
-            return built.eval_step, (self._state, batch)
+            return built.eval_step, (variables_of(self._state), batch.images)
         phase = built.phases[-1]  # the one in which most learns
         if step == "train":
             if built.recipe.cached:
-                features = jax.eval_shape(built.feature_step, self._state, batch)
+                features = jax.eval_shape(built.feature_step, variables_of(self._state), batch.images)
                 batch = batch.replace(images=features)  # type: ignore[attr-defined]
             return phase.train_step, (self._state, batch)
         if built.recipe.cached:

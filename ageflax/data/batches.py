@@ -9,23 +9,42 @@ memory, "device" on each device; "stream" reads from the disk what it needs.
 
 import abc
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from flax import struct
 from jax.sharding import Mesh
+from jaxtyping import Array, Bool, Float, Int, Num, UInt8
 
-from ageflax.arrays import Batch
+from ageflax.arrays import AnyArray
 from ageflax.data.order import ShuffledRows
 from ageflax.data.reading import StoredPixels
 from ageflax.data.stream import stream
 from ageflax.errors import InputError
 from ageflax.runtime import hosts
 from ageflax.runtime.mesh import batched, own_share, put, replicated, shard_batch
-from ageflax.training.step import make_gather, make_pixel_sum
 
 Labels = dict[str, np.ndarray]
+
+
+@struct.dataclass
+class Batch:
+    """Faces at the decoded size, with their labels. Augmentation happens inside the step.
+
+    Attributes:
+      images: RGB as decoded, before crop and mean; or a frozen trunk's features of each of a face's
+        views.
+      labels: class index per task, UNKNOWN (-1) where a face has none; of "years" the age itself, NaN
+        where unknown.
+      mask: False for padding and for images that could not be decoded; such rows count for nothing.
+    """
+
+    images: UInt8[AnyArray, "b h w 3"] | Float[AnyArray, "b views features"]
+    labels: Mapping[str, Num[AnyArray, " b"]]
+    mask: Bool[AnyArray, " b"]
 
 
 class Placement(abc.ABC):
@@ -168,6 +187,29 @@ class OnHost(Placement):
 
     def _images(self, rows: np.ndarray) -> Iterator[np.ndarray]:
         return (self._pixels[rows[k : k + 256]] for k in range(0, len(rows), 256))
+
+
+def make_gather(mesh: Mesh) -> Callable[[Batch, AnyArray, AnyArray], Batch]:
+    """(faces, rows, mask) -> the batch of some rows, from faces that lie on the devices."""
+
+    def gather(faces: Batch, rows: Int[Array, " b"], mask: Bool[Array, " b"]) -> Batch:
+        return jax.tree.map(lambda leaf: leaf[rows], faces).replace(mask=mask)
+
+    split = batched(mesh)
+    return jax.jit(gather, in_shardings=(replicated(mesh), split, split), out_shardings=split)
+
+
+def make_pixel_sum(mesh: Mesh) -> Callable[[AnyArray, AnyArray, AnyArray], jax.Array]:
+    """(images, rows, mask) -> uint32[h, w, 3], the sum of some rows of images on the devices."""
+
+    def pixel_sum(
+        images: UInt8[Array, "n h w 3"], rows: Int[Array, " b"], mask: Bool[Array, " b"]
+    ) -> jax.Array:
+        counted = jnp.where(mask[:, None, None, None], images[rows], jnp.uint8(0))
+        return counted.sum(0, dtype=jnp.uint32)
+
+    whole = replicated(mesh)
+    return jax.jit(pixel_sum, in_shardings=whole, out_shardings=whole)
 
 
 # Images whose pixels are summed at once on a device: of so many, sums stay below 2^32.

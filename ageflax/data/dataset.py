@@ -17,22 +17,16 @@ FOLDS = tuple(f"fold_{k}" for k in range(5))
 
 
 @dataclasses.dataclass(frozen=True)
-class Target:
-    """What one head learns.
+class Target(labels.Classes):
+    """Classes of one head, and every face's label for it.
 
     Attributes:
-      names: of the classes; of "years", those of the age groups its figures are also given in.
-      classes: int32[n], class per face; -1 where a face has none.
-      centres: years that stand for each class; empty where classes are no ages.
-      years: of "years", float32[n], age per face, NaN where unknown; else None.
-      groups: of "years", the class of each year from 0 to 100; else empty.
+      classes: int32[n], class per face; -1 where unknown.
+      years: float32[n], age per face for a "years" head, NaN where unknown; else None.
     """
 
-    names: tuple[str, ...]
     classes: np.ndarray
-    centres: tuple[float, ...]
     years: np.ndarray | None = None
-    groups: tuple[int, ...] = ()
 
     @property
     def labels(self) -> np.ndarray:
@@ -85,18 +79,16 @@ class Faces:
     def target(
         self, task: str, *, policy: str, intervals: labels.Intervals = labels.ADIENCE
     ) -> "Target":
-        """Classes for "age" (by a label policy) or "gender"; for "years" the ages, and those classes."""
+        """Labels for "age" (by a label policy) or "gender"; for "years" the ages, and those groups."""
+        meaning = labels.Classes.of(task, intervals)
         if task == "gender":
-            return Target(labels.GENDERS, self.genders.astype(np.int32), ())
+            return Target(**vars(meaning), classes=self.genders.astype(np.int32))
         groups = [
             labels.age_group(label, age, policy=policy, intervals=intervals)
             for label, age in zip(self.age_labels, self.ages.tolist(), strict=True)
         ]
-        names, centres = labels.group_names(intervals), labels.centres(intervals)
-        classes = np.array(groups, np.int32)
-        if task == "age":
-            return Target(names, classes, centres)
-        return Target(names, classes, centres, self.ages, labels.groups_of_years(intervals))
+        years = self.ages if task == "years" else None
+        return Target(**vars(meaning), classes=np.array(groups, np.int32), years=years)
 
 
 class StoredDataset:

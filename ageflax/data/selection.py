@@ -1,134 +1,66 @@
-"""A run's dataset: read, checked, given its classes, and placed."""
+"""Which faces count, in which classes: one answer, for training and for evaluation."""
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Collection, Iterable
 
 import numpy as np
-from jax.sharding import Mesh
 
-from ageflax import config as configuration
-from ageflax.config import Config
-from ageflax.data import batches, pixel_cache, reading, splits
-from ageflax.data.building import find
-from ageflax.data.dataset import Faces, StoredDataset, Target
+from ageflax import labels
+from ageflax.data.dataset import Faces, Target
 from ageflax.data.frontal import most_frontal
-from ageflax.errors import InputError
-from ageflax.runtime import hosts
-from ageflax.runtime.progress import Progress
-
-PLACEMENTS = ("device", "host", "stream")
 
 
 @dataclasses.dataclass(frozen=True)
-class Data:
-    """A dataset, read and given its classes."""
+class Selection:
+    """Faces that count, and their labels.
 
-    stored: StoredDataset
-    loaded: reading.LoadedFaces
-    placed: str
+    Attributes:
+      targets: labels per task.
+      usable: bool[n], faces that count.
+      left_out: number of the others by reason.
+    """
+
     targets: dict[str, Target]
     usable: np.ndarray
     left_out: dict[str, int]
 
-    @property
-    def faces(self) -> Faces:
-        """The labels."""
-        return self.loaded.faces
 
-    def source(self) -> dict[str, Any]:
-        """What results and bundles say of the data."""
-        metadata = self.stored.metadata
-        return {
-            "name": self.stored.name,
-            "faces": len(self.faces),
-            **self.left_out,
-            "edition": metadata.get("edition"),
-            "licence": metadata.get("licence"),
-            "fingerprint": self.faces.fingerprint,
-        }
+def measurable(target: Target) -> np.ndarray:
+    """bool[n], faces by which a head can be measured.
+
+    If no face's age in years is known, a head for years is measured by the age groups its years add up
+    to; if some are, by those, as in training.
+    """
+    return target.known if target.known.any() else target.classes >= 0
 
 
-def read(config: Config, mesh: Mesh, *, pixels: bool, say: Callable[[str], None]) -> Data:
-    """Opens (or builds) the dataset, and with `pixels` decodes it where it is to be kept."""
-    data = config.data
-    # Process 0 builds what is not there. Where the others' disk is another, each builds its own.
-    if not hosts.writer():
-        hosts.meet("dataset built")
-    stored = find.open_dataset(data.name, directory=data.dir, manual_dir=data.manual_dir, say=say)
-    if hosts.writer():
-        hosts.meet("dataset built")
-    chosen = batches.choose(
-        data.placement,
-        pixel_bytes=len(stored) * data.resize**2 * 3,
-        share=data.memory_share,
-        mesh=mesh,
-    )
-    # Hosts may differ in memory, and must not in what they run.
-    placed = PLACEMENTS[int(hosts.from_writer(np.array(PLACEMENTS.index(chosen), np.int32)))]
-    decoding = None
-    if pixels and placed != "stream":
-        decoding = reading.Decoding(data.resize, data.interpolation)
-    label = f"reading {stored.name}"
-    with Progress(len(stored), unit="face", label=label) as progress:
-        if data.prepared:
-            loaded = pixel_cache.load(stored, decoding, progress=progress.update, say=say)
-        else:
-            loaded = reading.load(stored, decoding, progress=progress.update)
-    splits.check_counts(loaded.faces, stored.counts)
-    splits.check_subjects(loaded.faces)
-    intervals = configuration.intervals(config)
-    targets = {
-        task: loaded.faces.target(task, policy=data.label_policy, intervals=intervals)
-        for task in configuration.tasks(config)
-    }
-    for task, target in targets.items():
-        if not target.known.any():
-            raise InputError(
-                f"task {task}: no face of {stored.name} has a label for it"
-                + (f" under data.label_policy={data.label_policy}" if task == "age" else "")
-            )
-    usable = np.any([target.known for target in targets.values()], axis=0)
-    left_out = {"without_label": int((~usable).sum()), "unreadable": len(loaded.unreadable)}
-    usable[list(loaded.unreadable)] = False
-    if data.most_frontal:
-        keys, scores = loaded.faces.keys, np.where(usable, loaded.faces.scores, np.nan)
-        frontal = most_frontal(keys, scores, data.most_frontal)
-        left_out["not_frontal"] = int((usable & ~frontal).sum())
-        usable &= frontal
-    if loaded.unreadable:
-        row, reason = next(iter(loaded.unreadable.items()))
-        say(
-            f"{len(loaded.unreadable)} images of {stored.name} no longer decode and are left out;"
-            f" the first: {loaded.faces.keys[row]} ({reason})"
-        )
-    return Data(stored, loaded, placed, targets, usable, left_out)
+def select(
+    faces: Faces,
+    tasks: Iterable[str],
+    *,
+    policy: str,
+    intervals: labels.Intervals,
+    frontal: int = 0,
+    unreadable: Collection[int] | None = None,
+) -> Selection:
+    """Selects the faces that have a label for any task.
 
-
-def check_classes(split: splits.Split, data: Data) -> None:
-    """A class that is never seen in training cannot be learned, and its recall would lie."""
-    for task, target in data.targets.items():
-        if target.years is not None:  # years no face has are learned from their neighbours
-            if not target.known[split.train].any():
-                raise InputError(
-                    f"testing fold {split.test_fold}: no training face has an age in years"
-                )
-            continue
-        seen = set(target.classes[split.train].tolist())
-        absent = [name for k, name in enumerate(target.names) if k not in seen]
-        if absent:
-            raise InputError(
-                f"testing fold {split.test_fold}: no training face is of {task}"
-                f" {', '.join(absent)}; use more faces or another data.label_policy"
-            )
-
-
-def place(config: Config, data: Data, mesh: Mesh) -> batches.Placement:
-    """The source of batches that `Data.placed` names."""
-    classes = {task: target.labels for task, target in data.targets.items()}
-    if data.loaded.pixels is None:
-        decoding = reading.Decoding(config.data.resize, config.data.interpolation)
-        pixels = reading.StoredPixels(data.stored, decoding)
-        return batches.Streamed(pixels, classes, mesh, workers=config.data.workers)
-    kind = batches.OnDevice if data.placed == "device" else batches.OnHost
-    return kind(data.loaded.pixels, classes, mesh)
+    Args:
+      faces: labels of the dataset, as the source has them.
+      tasks: of "age", "years", "gender".
+      policy: label policy, see labels.age_group.
+      intervals: the age groups.
+      frontal: number of faces to keep, those of the highest face_score; 0 keeps all.
+      unreadable: rows whose image does not decode; None if that is not known yet.
+    """
+    targets = {task: faces.target(task, policy=policy, intervals=intervals) for task in tasks}
+    usable = np.any([measurable(target) for target in targets.values()], axis=0)
+    left_out = {"without_label": int((~usable).sum())}
+    if unreadable is not None:
+        left_out["unreadable"] = len(unreadable)
+        usable[list(unreadable)] = False
+    if frontal:
+        kept = most_frontal(faces.keys, np.where(usable, faces.scores, np.nan), frontal)
+        left_out["not_frontal"] = int((usable & ~kept).sum())
+        usable &= kept
+    return Selection(targets, usable, left_out)

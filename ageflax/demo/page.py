@@ -1,4 +1,4 @@
-"""The page's text: controls, examples, the model's card and its limits, and how to ask by REST."""
+"""Renders the page: controls, examples, the model's card and limits, and the REST endpoint."""
 
 import re
 from importlib import resources
@@ -15,12 +15,12 @@ from ageflax.demo.examples import examples
 from ageflax.demo.limits import Limits
 from ageflax.errors import one_line
 
-# What is said below the picture already, and stands in the card of every bundle.
-_LIMITS = "Limits"
+# A section of every card, shown beside the picture instead.
+_LIMITS = "## Limits"
 
 
 def _lowered(tokens: list[Token]) -> list[Token]:
-    """Headings two levels down: the card is a part of the page."""
+    """Moves headings two levels down, since the card is part of the page."""
     for token in tokens:
         if token.type in ("heading_open", "heading_close"):
             token.tag = f"h{min(int(token.tag[1]) + 2, 6)}"
@@ -28,19 +28,20 @@ def _lowered(tokens: list[Token]) -> list[Token]:
 
 
 def card(config: dict[str, Any]) -> tuple[str, str]:
-    """(the model card, its section on limits) as HTML.
+    """Renders (the model card, its section on limits) as HTML.
 
-    It is made of the description anew, so an .onnx file has one, too. Words in it may be anybody's: they
-    are escaped, and neither raw HTML nor images or links are let through.
+    The card is rendered from the description, so an .onnx file has one, too. Its text is untrusted: it
+    is escaped, and raw HTML, images and links are dropped.
     """
     text = re.sub(r"\A---\n.*?\n---\n", "", model_card.render(config), flags=re.DOTALL)
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     markdown.disable(["image", "link", "autolink"])
     sections = re.split(r"^(?=## )", text, flags=re.MULTILINE)
-    # Its last lines are for Python, not for visitors.
-    limits = [part for part in sections if part.startswith(f"## {_LIMITS}")]
-    limits = [part.partition("\n")[2].partition("```")[0] for part in limits]
-    rest = "".join(part for part in sections if not part.startswith(f"## {_LIMITS}"))
+    # The section's last lines are for Python users, not for visitors.
+    limits = [
+        part.partition("\n")[2].partition("```")[0] for part in sections if part.startswith(_LIMITS)
+    ]
+    rest = "".join(part for part in sections if not part.startswith(_LIMITS))
 
     def html(part: str) -> str:
         return markdown.renderer.render(_lowered(markdown.parse(part)), markdown.options, {})
@@ -49,21 +50,21 @@ def card(config: dict[str, Any]) -> tuple[str, str]:
 
 
 def _model_line(config: dict[str, Any]) -> str:
-    """What answers, in a few words."""
+    """The model in a few words."""
     data = config["data"].get("name")
-    said = {"age": "age groups", "years": "years", "gender": "gender"}
-    heads = " and ".join(said[head] for head in config["heads"])
+    names = {"age": "age groups", "years": "years", "gender": "gender"}
+    heads = " and ".join(names[head] for head in config["heads"])
     trained = f", trained on {one_line(data, 100)}" if isinstance(data, str) else ""
     return f"{config['architecture']['name']} for {heads}{trained}"
 
 
 def render(config: dict[str, Any], limits: Limits, *, detector: str) -> str:
-    """The page, which is the same for every visitor.
+    """Renders the page, the same for every visitor.
 
     Args:
-      config: of the model.
-      limits: that are kept.
-      detector: its name.
+      config: the model's config.json.
+      limits: limits in force.
+      detector: name of the detector.
     """
     text, cautions = card(config)
     document = schema.document(config, limits)
@@ -77,7 +78,7 @@ def render(config: dict[str, Any], limits: Limits, *, detector: str) -> str:
     return environment.get_template("demo.html.jinja").render(
         model=_model_line(config),
         detector=detector,
-        notice=licences.notice(config),
+        notice=licences.notice(config["data"], config["source"]),
         examples=examples(),
         card=text,
         cautions=cautions,
@@ -88,7 +89,7 @@ def render(config: dict[str, Any], limits: Limits, *, detector: str) -> str:
 
 
 def static(name: str) -> str:
-    """A file of the page as it is sent; its style sheet begins with that of the reports."""
+    """Reads a file of the page; its style sheet is preceded by that of the reports."""
     text = (resources.files("ageflax.demo") / "static" / name).read_text(encoding="utf-8")
     if name.endswith(".css"):
         shared = resources.files("ageflax.report") / "templates" / "page.css"

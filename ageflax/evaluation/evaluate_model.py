@@ -12,10 +12,10 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from ageflax.arrays import Batch
-from ageflax.bundle import loading
+from ageflax.bundle.loading import open_model
+from ageflax.bundle.model import Model
 from ageflax.data import images, reading
-from ageflax.data.batches import OnHost, Placement, Streamed
+from ageflax.data.batches import Batch, OnHost, Placement, Streamed
 from ageflax.errors import InputError, RunError, first_line
 from ageflax.evaluation import summary, unseen
 from ageflax.evaluation.figures import measure, scores
@@ -81,7 +81,6 @@ def _predict(trial: Trial, given: Settings, mesh: Mesh) -> tuple[list[Prediction
     size = -(-given.batch_size // devices) * devices
     rows = trial.rows(trial.plan.folds)
     source, unreadable = _placed(trial, rows, given, mesh)
-    answers = loading.Answers(trial.opened, mesh, crops=trial.crops)
     found = []
     with Progress(len(rows), unit="face", label=f"testing on {trial.stored.name}") as progress:
         for part in trial.plan.parts:
@@ -89,10 +88,10 @@ def _predict(trial: Trial, given: Settings, mesh: Mesh) -> tuple[list[Prediction
             of_part = of_part[~np.isin(of_part, list(unreadable))]
             if not len(of_part):
                 continue
-            step, state = answers.of(part.members)
+            answer = trial.model.answer(mesh, crops=trial.crops, members=part.members)
             batches = source.eval_batches(of_part, size)
             counted = _counted(batches, progress, len(of_part), size)
-            found.append(predict(step, state, counted, of_part))
+            found.append(predict(answer, counted, of_part))
     late = [row for predictions in found for row in predictions.unreadable.tolist()]
     unreadable |= _reasons(trial, late)
     if not any(len(predictions.rows) for predictions in found):
@@ -114,12 +113,12 @@ def _joined(parts: Sequence[Predictions]) -> Predictions:
     )
 
 
-def _temperatures(trial: Trial) -> dict[str, float | None]:
+def _temperatures(trial: Trial) -> Mapping[str, float | None]:
     """Those that the model's own validation faces gave it; of several models as one there are none."""
     members = {member for part in trial.plan.parts for member in part.members}
     if len(members) > 1:
         return {}
-    return trial.opened.members[members.pop()].config["calibration"]
+    return trial.model.members[members.pop()].description.calibration
 
 
 def _check_finite(predictions: Predictions, trial: Trial) -> None:
@@ -137,11 +136,11 @@ def _described(
     trial: Trial, predictions: Predictions, unreadable: Mapping[int, str]
 ) -> dict[str, Any]:
     """result.json but for the figures; keys are those of a fold's, as far as they have a meaning."""
-    metadata, own, plan = trial.stored.metadata, trial.opened.config["protocol"], trial.plan
-    config = trial.opened.config
+    metadata, plan, described = trial.stored.metadata, trial.plan, trial.model.description
+    own, spec = described.protocol, described.input
     kept = ("validation", "validation_persons_in_training", "checkpoint", "train_share")
     return {
-        "model": trial.opened.described(),
+        "model": trial.model.described(),
         "fold": plan.folds[0] if len(plan.folds) == 1 else None,
         "folds": list(plan.folds),
         "protocol": {
@@ -149,8 +148,8 @@ def _described(
             "name": own.get("name") if plan.own else "external",
             "label_policy": trial.policy,
             "most_frontal": trial.most_frontal,
-            "resize": config["input"]["resize"],
-            "crop": config["input"]["crop"],
+            "resize": spec.resize,
+            "crop": spec.crop,
             "crops": trial.crops,
             **{key: own.get(key) for key in kept},
         },
@@ -164,7 +163,7 @@ def _described(
             "licence": metadata.get("licence"),
             "fingerprint": trial.faces.fingerprint,
         },
-        "weights": config["source"].get("weights"),
+        "weights": described.source.get("weights"),
         "faces": {
             "train": None,
             "validation": None,
@@ -172,7 +171,7 @@ def _described(
             "test_unreadable": len(unreadable),
         },
         "unreadable": dict(sorted(collections.Counter(unreadable.values()).items())),
-        "tested_step": config["source"].get("step"),
+        "tested_step": described.source.get("step"),
     }
 
 
@@ -190,12 +189,12 @@ def _summary(result: Mapping[str, Any], per_part: Sequence[Mapping[str, Any]]) -
     }
 
 
-def _default_output(opened: loading.Opened, dataset: str) -> Path:
+def _default_output(model: Model, dataset: str) -> Path:
     """Such as runs/evaluate/levi_fold_0_on_adience_aligned."""
     # A folder's name may be in the working directory alone; of the hub's, owner and name are enough.
-    of_hub = opened.members[0].config["source"].get("hub") is not None
-    path = Path(opened.name.removeprefix("hf://")) if of_hub else Path(opened.name).resolve()
-    path = path.with_suffix("") if opened.is_onnx else path
+    of_hub = model.members[0].description.source.get("hub") is not None
+    path = Path(model.name.removeprefix("hf://")) if of_hub else Path(model.name).resolve()
+    path = path.with_suffix("") if model.is_onnx else path
     words = [part for part in path.parts if part not in ("/", "runs", "bundle")][-2:]
     name = "_".join([*words, "on", *unseen.without_version(dataset).split("/")])
     return Path("runs") / "evaluate" / re.sub(r"[^\w.-]", "_", name)
@@ -241,11 +240,11 @@ def run(
       RunError: the model's answers are not finite, or the device fails.
     """
     started = time.monotonic()
-    opened = loading.open_model(source)
+    model = open_model(source)
     if output is not None:
         _claim(output)  # before anything long, should it not be possible
-    trial = prepare(opened, given, say)
-    directory = output or _default_output(opened, trial.stored.name)
+    trial = prepare(model, given, say)
+    directory = output or _default_output(model, trial.stored.name)
     _claim(directory)
     tell(trial, say)
     since = time.monotonic()

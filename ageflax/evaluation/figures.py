@@ -9,7 +9,6 @@ from ageflax import labels, metrics
 from ageflax.data.dataset import Faces, Target
 from ageflax.errors import RunError
 from ageflax.evaluation.predictions import Predictions
-from ageflax.metrics.ages import ages_of
 
 # Figures of every result that get an interval, where the task has them.
 INTERVALS_OF = ("exact", "one_off", "mae_classes", "mae", "cs5")
@@ -42,18 +41,18 @@ def answers_of(
         )
     given: dict[str, Any] = {
         "keys": faces.keys[rows],
-        "persons": faces.subjects[rows],
+        "subjects": faces.subjects[rows],
         "true": target.classes[rows],
         "ordered": bool(target.centres),
     }
     if not target.centres:
         return metrics.Answers(predicted=scores.argmax(-1), probabilities=scores, **given)
-    aged = ages_of(scores, target)
+    aged = metrics.ages(scores, target)
     if not np.isnan(faces.ages[rows]).all():
         given |= {"years_true": faces.ages[rows], "years_predicted": aged.years}
     return metrics.Answers(
         predicted=aged.groups.argmax(-1),
-        probabilities=None if aged.deviation is None else aged.groups,
+        probabilities=None if aged.std is None else aged.groups,
         **given,
     )
 
@@ -73,7 +72,7 @@ def scores(predictions: Predictions, faces: Faces, targets: Mapping[str, Target]
 
     Faces without a label for a task are left out. Where years of age are known, "age" and "years" also
     have `years`: errors of the expected age. Accuracies of "years" are those of the age groups that its
-    years add up to. See metrics.classification and metrics.years.
+    years add up to. See metrics.accuracies and metrics.years.
 
     Args:
       predictions: of the evaluated faces.
@@ -139,7 +138,7 @@ def measure(
 
     * `groups`: the same for the faces of one gender, of one age class; see metrics.groups.
     * `calibration`, of heads with a distribution; see metrics.calibration. With `temperature`.
-    * `intervals`, by person; see metrics.intervals.
+    * `intervals`, by subject; see metrics.intervals.
 
     Args:
       predictions: of the evaluated faces.
@@ -169,6 +168,6 @@ def measure(
                 **metrics.calibration(true, shares, scaled),
             }
         measured = {name: values[name] for name in INTERVALS_OF if name in values}
-        found["intervals"] = metrics.intervals(given.persons, measured)
+        found["intervals"] = metrics.intervals(given.subjects, measured)
         result[task] = found
     return result

@@ -8,7 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from ageflax.arrays import AnyArray, Batch
+from ageflax.arrays import AnyArray
+from ageflax.data.batches import Batch
 from ageflax.runtime.mesh import whole
 
 # Batches dispatched before the first one's result is waited for.
@@ -31,24 +32,22 @@ class Predictions:
 
 
 def predict(
-    eval_step: Callable[[Any, Batch], Mapping[str, AnyArray]],
-    state: Any,
+    answer: Callable[[Any], Mapping[str, AnyArray]],
     batches: Iterable[Batch],
     rows: np.ndarray,
 ) -> Predictions:
     """Runs every batch; padding and unreadable images are dropped by their mask.
 
     Args:
-      eval_step: see steps.make_eval_step; or whatever else makes probabilities of a batch.
-      state: its first argument, whose weights and mean are used.
+      answer: maps a batch's images to probabilities per task.
       batches: the faces of `rows` in order, the last batch padded.
-      rows: int[n], what the batches hold.
+      rows: int[n], rows of the dataset.
     """
     waiting, fetched = collections.deque(), []
     for batch in batches:
         # The device computes while the next batch is made; a few in flight, so that batches do not
         # pile up in its memory.
-        output = eval_step(state, batch)
+        output = answer(batch.images)
         waiting.append((output, batch.mask))
         if len(waiting) > _IN_FLIGHT:
             fetched.append(jax.tree.map(whole, waiting.popleft()))

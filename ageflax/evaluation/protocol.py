@@ -1,16 +1,16 @@
 """What a model is tested on, and how: which faces, in which classes, seen in which way."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from ageflax import labels
-from ageflax.bundle.loading import Opened
+from ageflax.bundle.model import Model
 from ageflax.data import pixel_cache, reading
 from ageflax.data.building import find
 from ageflax.data.dataset import Faces, StoredDataset, Target
-from ageflax.data.frontal import most_frontal
+from ageflax.data.selection import measurable, select
 from ageflax.errors import InputError
 from ageflax.evaluation import unseen
 from ageflax.evaluation.settings import Settings
@@ -24,7 +24,7 @@ class Trial:
     """What is tested, and how.
 
     Attributes:
-      opened: the model or models.
+      model: the model or models.
       stored: the dataset.
       faces: its labels.
       plan: who is tested on which folds.
@@ -37,7 +37,7 @@ class Trial:
       left_out: how many do not, by reason.
     """
 
-    opened: Opened
+    model: Model
     stored: StoredDataset
     faces: Faces
     plan: unseen.Plan
@@ -52,8 +52,8 @@ class Trial:
     @property
     def decoding(self) -> reading.Decoding:
         """The model's own."""
-        spec = self.opened.config["input"]
-        return reading.Decoding(spec["resize"], spec["interpolation"])
+        spec = self.model.description.input
+        return reading.Decoding(spec.resize, spec.interpolation)
 
     def rows(self, folds: Sequence[int]) -> np.ndarray:
         """Those of some folds that count, ascending."""
@@ -63,30 +63,19 @@ class Trial:
     def labelled(self) -> dict[str, Target]:
         """Heads for which some tested face has a label: those that can be measured."""
         rows = self.rows(self.plan.folds)
-        return {task: target for task, target in self.targets.items() if _known(target)[rows].any()}
+        return {
+            task: target for task, target in self.targets.items() if measurable(target)[rows].any()
+        }
 
 
-def _known(target: Target) -> np.ndarray:
-    """bool[n], faces by which a head can be measured.
-
-    Where no face has its age in years, a head for years is measured by the age groups its years add up
-    to; where some have, by those, as in training.
-    """
-    return target.known if target.known.any() else target.classes >= 0
-
-
-def _intervals(opened: Opened) -> labels.Intervals:
-    return tuple((low, high) for low, high in opened.config["age_groups"])
-
-
-def _policy(opened: Opened, given: str | None) -> str:
+def _policy(model: Model, given: str | None) -> str:
     """The label policy: as given, else that of the model's training."""
-    own = _intervals(opened) != labels.ADIENCE
-    policy = given or opened.config["protocol"].get("label_policy")
+    own = model.description.intervals != labels.ADIENCE
+    policy = given or model.description.protocol.get("label_policy")
     if policy not in labels.LABEL_POLICIES:
         policy = "intervals" if own else "strict"
     if own and policy in ("strict", "mivolo"):
-        names = ", ".join(labels.group_names(_intervals(opened)))
+        names = ", ".join(labels.group_names(model.description.intervals))
         raise InputError(
             f"data.label_policy = {policy!r} is of Adience's eight groups, and the model's are {names};"
             " set it to nearest or intervals"
@@ -94,19 +83,19 @@ def _policy(opened: Opened, given: str | None) -> str:
     return policy
 
 
-def _crops(opened: Opened, given: str | None, say: Say) -> str:
+def _crops(model: Model, given: str | None, say: Say) -> str:
     """Views a face: as given, else those of the model's own test."""
-    if not opened.is_onnx:
-        own = opened.config["protocol"].get("crops")
+    if not model.is_onnx:
+        own = model.description.protocol.get("crops")
         return given or (own if own in ("center", "mirror", "ten") else "center")
-    inside = opened.crops
+    inside = model.crops
     named = "its centre crop" if inside == "center" else f"its {inside} crops"
     if given not in (None, inside):
         raise InputError(
             f"eval.crops = {given!r}: an .onnx file has {named} inside; test the bundle, or export it"
             f" with --crops={given}"
         )
-    own = opened.config["protocol"].get("crops")
+    own = model.description.protocol.get("crops")
     if own not in (None, inside):
         say(f"an .onnx file has {named} inside; its bundle was tested with crops={own}")
     return inside
@@ -119,9 +108,9 @@ def _labels(stored: StoredDataset, given: Settings, say: Say) -> Faces:
         return reading.load(stored, None, progress=progress.update).faces
 
 
-def _dataset_name(opened: Opened, given: str | None) -> str:
+def _dataset_name(model: Model, given: str | None) -> str:
     """As given, else of the data that the model was trained on."""
-    name = given or opened.config["data"].get("name")
+    name = given or model.description.data.get("name")
     if not isinstance(name, str) or not name:
         raise InputError(
             "the model does not say what it was trained on: name a dataset, --config.data.name=NAME"
@@ -129,29 +118,11 @@ def _dataset_name(opened: Opened, given: str | None) -> str:
     return name if given else unseen.without_version(name)
 
 
-def _usable(
-    targets: Mapping[str, Target], faces: Faces, frontal: int, policy: str, name: str
-) -> tuple[np.ndarray, dict[str, int]]:
-    """bool[n], faces that count; and how many do not, by reason."""
-    usable = np.any([_known(target) for target in targets.values()], axis=0)
-    if not usable.any():
-        heads = " or ".join(targets)
-        aged = set(targets) - {"gender"}
-        by = f" under data.label_policy={policy}; nearest takes any age or range" if aged else ""
-        raise InputError(f"no face of {name} has a label for {heads}{by}")
-    left_out = {"without_label": int((~usable).sum())}
-    if frontal:
-        kept = most_frontal(faces.keys, np.where(usable, faces.scores, np.nan), frontal)
-        left_out["not_frontal"] = int((usable & ~kept).sum())
-        usable &= kept
-    return usable, left_out
-
-
-def prepare(opened: Opened, given: Settings, say: Say) -> Trial:
+def prepare(model: Model, given: Settings, say: Say) -> Trial:
     """Opens (or builds) the dataset, and settles what of it is tested and how.
 
     Args:
-      opened: the model or models.
+      model: the model or models.
       given: dataset and protocol, where they are not to be the model's own.
       say: takes lines for the user.
 
@@ -159,42 +130,42 @@ def prepare(opened: Opened, given: Settings, say: Say) -> Trial:
       InputError: the dataset cannot be opened, the model has seen what is asked for, a setting does not
         fit the model, or there is no label to test by.
     """
-    policy, crops = _policy(opened, given.label_policy), _crops(opened, given.crops, say)
+    policy, crops = _policy(model, given.label_policy), _crops(model, given.crops, say)
     stored = find.open_dataset(
-        _dataset_name(opened, given.name),
+        _dataset_name(model, given.name),
         directory=given.directory,
         manual_dir=given.manual_dir,
         say=say,
     )
     faces = _labels(stored, given, say)
-    configs = [member.config for member in opened.members]
-    plan = unseen.plan(configs, stored.name, faces.fingerprint, given.folds)
+    descriptions = [member.description for member in model.members]
+    plan = unseen.plan(descriptions, stored.name, faces.fingerprint, given.folds)
     frontal = given.most_frontal
     if frontal is None:
-        frontal = opened.config["protocol"].get("most_frontal") or 0 if plan.own else 0
-    heads = opened.config["heads"]
-    classes = {
-        task: faces.target(task, policy=policy, intervals=_intervals(opened))
-        for task in {"age", *heads}
-    }
-    targets = {task: classes[task] for task in heads}
-    usable, left_out = _usable(targets, faces, frontal, policy, stored.name)
+        frontal = model.description.protocol.get("most_frontal") or 0 if plan.own else 0
+    heads, intervals = model.heads, model.description.intervals
+    selected = select(faces, heads, policy=policy, intervals=intervals, frontal=frontal)
+    if not selected.usable.any():
+        named = " or ".join(heads)
+        by = f" under data.label_policy={policy}; nearest takes any age or range"
+        raise InputError(
+            f"no face of {stored.name} has a label for {named}{by if set(heads) - {'gender'} else ''}"
+        )
+    usable = selected.usable
     counts = {fold: int((usable & (faces.folds == fold)).sum()) for fold in plan.folds}
     empty = [fold for fold, count in counts.items() if not count]
     if len(empty) == len(counts) or (given.folds and empty):
         raise InputError(f"fold {empty[0]} of {stored.name} has no face with a label to test")
     return Trial(
-        opened,
+        model,
         stored,
         faces,
         plan,
         policy,
         frontal,
         crops,
-        targets,
-        classes["age"],
-        usable,
-        left_out,
+        age_groups=faces.target("age", policy=policy, intervals=intervals),
+        **vars(selected),
     )
 
 

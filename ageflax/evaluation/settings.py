@@ -83,7 +83,7 @@ def of_words(words: Sequence[str]) -> Settings:
     Raises:
       InputError: a key is unknown or not for this command, or a value is not one that it takes.
     """
-    known = [key for key, _ in configuration.flatten(configuration.defaults())]
+    known = list(configuration.KEYS)
     given = set()
     values = ConfigDict()
     for word in words:

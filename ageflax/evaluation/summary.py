@@ -9,7 +9,7 @@ import numpy as np
 from ageflax import metrics
 from ageflax.errors import RunError
 from ageflax.evaluation.figures import INTERVALS_OF
-from ageflax.evaluation.predictions_csv_read import read_predictions
+from ageflax.evaluation.predictions_csv import read_predictions
 from ageflax.runtime import files
 
 
@@ -17,35 +17,23 @@ def means_over_folds(per_fold: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Mean and deviation over folds of every figure that each of them has."""
     shares = ("exact", "majority_floor", "one_off", "one_off_floor", "mae_classes")
     found = {
-        name: metrics.mean_and_deviation([figures[name] for figures in per_fold])
+        name: metrics.mean_and_std([figures[name] for figures in per_fold])
         for name in shares
         if name in per_fold[0]
     }
     if all("years" in figures for figures in per_fold):
         for name in ("mae", "mae_floor", "cs5", "cs5_floor"):
-            found[name] = metrics.mean_and_deviation(
-                [figures["years"][name] for figures in per_fold]
-            )
+            found[name] = metrics.mean_and_std([figures["years"][name] for figures in per_fold])
     return found
 
 
 def _counts(per_fold: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The confusion matrices added up, and what they say of each class."""
     pooled = np.sum([figures["confusion"] for figures in per_fold], axis=0)
-    true, predicted, correct = pooled.sum(1), pooled.sum(0), np.diag(pooled)
     return {
         "faces": int(pooled.sum()),
         "confusion": pooled.tolist(),
-        "per_class": {
-            name: {
-                "faces": int(true[k]),
-                "predicted": int(predicted[k]),
-                "correct": int(correct[k]),
-                "recall": metrics.ratio(correct[k], true[k]),
-                "precision": metrics.ratio(correct[k], predicted[k]),
-            }
-            for k, name in enumerate(per_fold[0]["per_class"])
-        },
+        "per_class": metrics.per_class(pooled, list(per_fold[0]["per_class"])),
     }
 
 
@@ -77,7 +65,7 @@ def _pooled(
     measured = {name: values[name] for name in INTERVALS_OF if name in values}
     found: dict[str, Any] = {
         "groups": metrics.pooled_groups([figures.get("groups", {}) for figures in per_fold]),
-        "intervals": metrics.intervals(everyone.persons, measured),
+        "intervals": metrics.intervals(everyone.subjects, measured),
     }
     if (calibration := _calibration(answers, per_fold)) is not None:
         found["calibration"] = calibration

@@ -2,9 +2,10 @@
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ageflax.bundle.description import Description
 from ageflax.data.dataset import FOLDS
 from ageflax.errors import InputError
 
@@ -42,28 +43,22 @@ class Plan:
         return tuple(sorted(fold for part in self.parts for fold in part.folds))
 
 
-def _group(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """One of a description's groups; empty where somebody else's has none."""
-    value = config.get(name)
-    return value if isinstance(value, dict) else {}
-
-
-def _lineage(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _lineage(model: Description) -> Iterator[tuple[str, Any]]:
     """(fingerprint, fold kept for testing) of a model's data, then of those its weights come from."""
-    data, source = _group(config, "data"), _group(config, "source")
-    if isinstance(data.get("fingerprint"), str):
-        yield data["fingerprint"], source.get("fold")
-    before = _group(_group(source, "weights"), "trained_on")
-    while before:
+    if isinstance(model.data.get("fingerprint"), str):
+        yield model.data["fingerprint"], model.source.get("fold")
+    weights = model.source.get("weights")
+    before = weights.get("trained_on") if isinstance(weights, dict) else None
+    while isinstance(before, dict):
         if isinstance(before.get("fingerprint"), str):
             yield before["fingerprint"], before.get("fold")
-        before = _group(before, "before")
+        before = before.get("before")
 
 
-def _allowed(config: Mapping[str, Any], fingerprint: str) -> set[int]:
+def _allowed(model: Description, fingerprint: str) -> set[int]:
     """Folds of a dataset that this model has not seen."""
     folds = set(range(len(FOLDS)))
-    for trained_on, kept in _lineage(config):
+    for trained_on, kept in _lineage(model):
         if trained_on == fingerprint:
             folds &= {kept}
     return folds
@@ -74,9 +69,9 @@ def without_version(name: str) -> str:
     return re.sub(r"/\d+\.\d+\.\d+$", "", name)
 
 
-def _kinship(config: Mapping[str, Any], name: str) -> str:
+def _kinship(model: Description, name: str) -> str:
     """What is to be said where a model's data are not these, but may share faces with them."""
-    trained = _group(config, "data").get("name")
+    trained = model.data.get("name")
     if not isinstance(trained, str):
         return "the model does not say what it was trained on: it may have seen these faces"
     if without_version(trained) == without_version(name):
@@ -99,7 +94,7 @@ def _seen(name: str, *, own: bool) -> str:
 
 
 def plan(
-    configs: Sequence[Mapping[str, Any]], name: str, fingerprint: str, asked: Sequence[int] | None
+    models: Sequence[Description], name: str, fingerprint: str, asked: Sequence[int] | None
 ) -> Plan:
     """Each fold is answered for by all the models that have not seen it, together.
 
@@ -107,7 +102,7 @@ def plan(
     transferred from, by all, but one fold alone.
 
     Args:
-      configs: config.json of each model.
+      models: description of each model.
       name: of the dataset.
       fingerprint: of its labels, see Faces.fingerprint.
       asked: folds to test; None is each that some model has not seen.
@@ -115,9 +110,9 @@ def plan(
     Raises:
       InputError: a fold that is asked for, or every one, was trained on.
     """
-    allowed = [_allowed(config, fingerprint) for config in configs]
+    allowed = [_allowed(model, fingerprint) for model in models]
     testable = set().union(*allowed)
-    own = any(_group(config, "data").get("fingerprint") == fingerprint for config in configs)
+    own = any(model.data.get("fingerprint") == fingerprint for model in models)
     refused = [fold for fold in asked or () if fold not in testable]
     if refused or not testable:
         which = f"fold {refused[0]}" if refused else "all of its folds"
@@ -140,7 +135,7 @@ def plan(
             which = f"folds {numbers}, each by the model that it was kept from"
         notices.append(f"{_seen(name, own=own)}: tested on {which}")
     else:
-        notices += sorted({_kinship(config, name) for config in configs} - {""})
+        notices += sorted({_kinship(model, name) for model in models} - {""})
     if (most := max(len(part.members) for part in parts)) > 1:
         notices.append(
             f"the models of {most} folds answer as one: their probabilities are averaged"

@@ -60,7 +60,7 @@ def describe(
             {"images": differences.faces, "largest": differences.overall}
         ),
     }
-    if notice := licences.notice(config):
+    if notice := licences.notice(data, source):
         described["ageflax.terms"] = notice
     for task, names in serving.model.heads.items():
         described[f"ageflax.classes.{task}"] = ", ".join(names)

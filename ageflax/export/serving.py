@@ -1,4 +1,4 @@
-"""What an exported model computes: from pixels to probabilities and years, in one function."""
+"""The computation of an exported model: from pixels to probabilities and years, in one function."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -7,154 +7,143 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
 
-from ageflax import labels, losses
+from ageflax import losses
 from ageflax.augment import photometric
-from ageflax.augment.views import Preprocessing, eval_views
 from ageflax.bundle import onnx
-from ageflax.bundle.model import Model
+from ageflax.bundle.description import Input
+from ageflax.bundle.inference import Variables, network_variables
+from ageflax.bundle.model import Member, Model
 from ageflax.errors import InputError
-from ageflax.training import program
 
 LAYOUTS = ("nhwc_rgb_uint8", "nchw_bgr_float")
-CROPS = ("center", "mirror", "ten")
 
 
 @dataclasses.dataclass(frozen=True)
 class Serving:
-    """A model as it is to be served.
+    """A model in the form that it is exported in.
 
     Attributes:
-      model: the bundle; its network computes in float32, whatever it was trained in.
-      layout: of the input, one of LAYOUTS: decoded faces as the model's dataset has them, from which
-        the crop is taken inside; or the crop itself, N, C, H, W, BGR, 0-255, as the ONNX zoo's age and
-        gender models take it.
+      member: the bundle, computing in float32 whatever it was trained in.
+      layout: layout of the input, one of LAYOUTS: decoded faces as the model's dataset has them, from
+        which the crop is taken inside; or the crop itself, N, C, H, W, BGR, 0-255, as the ONNX zoo's
+        age and gender models take it.
       crops: views whose probabilities are averaged.
     """
 
-    model: Model
+    member: Member
     layout: str
     crops: str
 
     @property
-    def _network(self) -> nn.Module:
-        described = {**self.model.config["architecture"], "dtype": "float32"}
-        return program.network_of(described, self.model.objectives)
+    def model(self) -> Model:
+        """The bundle as a model that answers: the reference for exported files."""
+        return Model([self.member], str(self.member.path))
 
     @property
-    def _preprocessing(self) -> Preprocessing:
-        spec = self.model.config["input"]
-        return Preprocessing(crop=spec["crop"], mirror=False, channels=spec["channels"])
+    def variables(self) -> dict[str, Any]:
+        """Collections of the network."""
+        return network_variables(self.member.variables.params, self.member.variables.batch_stats)
+
+    @property
+    def _input(self) -> Input:
+        return self.member.description.input
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of one face as it is given."""
-        spec = self.model.config["input"]
+        """Shape of one face of the input."""
+        spec = self._input
         if self.layout == "nchw_bgr_float":
-            return 3, spec["crop"], spec["crop"]
-        return spec["resize"], spec["resize"], 3
+            return 3, spec.crop, spec.crop
+        return spec.resize, spec.resize, 3
 
     @property
     def dtype(self) -> np.dtype:
-        """Of a face as it is given."""
+        """Type of the input."""
         return np.dtype(np.float32 if self.layout == "nchw_bgr_float" else np.uint8)
 
     @property
-    def outputs(self) -> dict[str, tuple[int, ...]]:
-        """Names of what is computed, each with its shape a face."""
-        found: dict[str, tuple[int, ...]] = {
-            onnx.output_name(task): (objective.classes,)
-            for task, objective in self.model.objectives.items()
-            if objective.distribution
-        }
-        if {"years", "age"} & self.model.objectives.keys():
-            found[onnx.AGE] = ()
-        return found
+    def _distributions(self) -> list[str]:
+        objectives = self.member.network.objectives
+        return [task for task, objective in objectives.items() if objective.distribution]
 
-    def _views(self, images: jax.Array) -> jax.Array:
-        """float32[b, views, crop, crop, c] of faces as they are given."""
-        mean, deviation = self.model.mean, self.model.deviation
-        if self.layout == "nhwc_rgb_uint8":
-            return eval_views(
-                images, mean, self._preprocessing, crops=self.crops, deviation=deviation
-            )
-        crop, channels = self._preprocessing.crop, self._preprocessing.channels
+    @property
+    def outputs(self) -> dict[str, tuple[int, ...]]:
+        """Names of the outputs, each with its shape per face."""
+        heads = self.member.description.heads
+        found: dict[str, tuple[int, ...]] = {
+            onnx.output_name(task): (len(heads[task]),) for task in self._distributions
+        }
+        return found | ({onnx.AGE: ()} if {"years", "age"} & heads.keys() else {})
+
+    def _bgr_views(self, variables: Variables, images: jax.Array) -> jax.Array:
+        """float32[b, 1, crop, crop, c] of crops N, C, H, W, BGR."""
+        mean, std = variables.mean, variables.std
+        crop, channels = self._input.crop, self._input.channels
         if mean.shape[0] != 1:  # the part of it that lies under the crop
             top, left = ((size - crop) // 2 for size in mean.shape[:2])
             mean = mean[top : top + crop, left : left + crop]
         bgr = jnp.transpose(images, (0, 2, 3, 1))
         if channels == "bgr":
-            return ((bgr - mean[..., ::-1].copy()) / deviation[..., ::-1].copy())[:, None]
-        rgb = (bgr[..., ::-1] - mean) / deviation
+            return ((bgr - mean[..., ::-1].copy()) / std[..., ::-1].copy())[:, None]
+        rgb = (bgr[..., ::-1] - mean) / std
         return (photometric.luma(rgb) if channels == "grey" else rgb)[:, None]
 
     def __call__(self, variables: Mapping[str, Any], images: jax.Array) -> tuple[jax.Array, ...]:
-        """What `outputs` names, in its order.
+        """Values of `outputs`, in its order.
 
         Args:
-          variables: the network's.
+          variables: collections of the network.
           images: faces, of `shape` and `dtype`.
         """
-        views = self._views(images)
-        faces, count = views.shape[:2]
-        flat = views.reshape(-1, *views.shape[2:])
-        scores: Any = self._network.apply(dict(variables), flat, train=False)
-        probabilities = {}
-        for task, values in scores.items():
-            each = self.model.objectives[task].probabilities(values)
-            if count > 1:
-                each = each.reshape(faces, count, -1).mean(1)
-            probabilities[task] = each
-        found = {
-            onnx.output_name(task): values
-            for task, values in probabilities.items()
-            if self.model.objectives[task].distribution
-        }
+        views = self._bgr_views if self.layout == "nchw_bgr_float" else None
+        predict = self.member.network.predict(crops=self.crops, views=views)
+        own, batch_stats = self.member.variables, variables.get("batch_stats", {})
+        probabilities = predict(
+            Variables(variables["params"], batch_stats, own.mean, own.std), images
+        )
+        found = {onnx.output_name(task): probabilities[task] for task in self._distributions}
         if "years" in probabilities:
             found[onnx.AGE] = losses.expected(probabilities["years"])
         elif "age" in probabilities:
-            intervals = tuple((low, high) for low, high in self.model.config["age_groups"])
-            centres = jnp.array(labels.centres(intervals), jnp.float32)
-            found[onnx.AGE] = probabilities["age"] @ centres
+            centres = self.member.description.classes("age").centres
+            found[onnx.AGE] = probabilities["age"] @ jnp.array(centres, jnp.float32)
         return tuple(found.values())
 
     def given(self, faces: np.ndarray) -> np.ndarray:
-        """Faces in the layout of the input, of uint8[b, resize, resize, 3], RGB."""
+        """Faces uint8[b, resize, resize, 3], RGB, in the layout of the input."""
         if self.layout == "nhwc_rgb_uint8":
             return faces
-        crop = self._preprocessing.crop
+        crop = self._input.crop
         top, left = ((size - crop) // 2 for size in faces.shape[1:3])
         part = faces[:, top : top + crop, left : left + crop, ::-1]
         return np.ascontiguousarray(part.transpose(0, 3, 1, 2), np.float32)
 
-    def expected(self, probabilities: dict[str, Any]) -> dict[str, np.ndarray]:
-        """What `outputs` names, of the probabilities per task that the bundle itself gives."""
+    def expected(self, probabilities: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Values of `outputs`, from the probabilities per task that the bundle itself gives."""
         found = {
-            onnx.output_name(task): np.asarray(values)
-            for task, values in probabilities.items()
-            if self.model.objectives[task].distribution
+            onnx.output_name(task): np.asarray(probabilities[task]) for task in self._distributions
         }
         if onnx.AGE in self.outputs:
             found[onnx.AGE] = self.model.ages(probabilities).years
         return found
 
-    @property
-    def reference(self) -> Model:
-        """The bundle, computing in float32."""
-        return dataclasses.replace(self.model, network=self._network)
-
 
 def serving(model: Model, *, layout: str, crops: str) -> Serving:
-    """A model as it is to be served.
+    """The form of a model that is exported.
 
     Raises:
-      InputError: the layout takes one crop alone, or a weight is no number.
+      InputError: the model is not one bundle, the layout takes one crop alone, or a weight is not
+        finite.
     """
-    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(model.variables)):
-        raise InputError("the model is damaged: it has weights that are no numbers")
+    member = model.members[0]
+    if len(model.members) > 1 or not isinstance(member, Member):
+        raise InputError(f"--model={model.name}: expected one bundle; name a run's fold_K")
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(member.variables)):
+        raise InputError("the model is damaged: it has weights that are not finite")
     if layout == "nchw_bgr_float" and crops != "center":
         raise InputError(
-            f"--crops={crops}: --layout={layout} is given the crop itself, so that there is no other"
+            f"--crops={crops}: --layout={layout} takes the crop itself; use --crops=center"
         )
-    return Serving(model, layout, crops)
+    in_float32 = dataclasses.replace(member.network, dtype="float32")
+    return Serving(dataclasses.replace(member, network=in_float32), layout, crops)

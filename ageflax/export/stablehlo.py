@@ -11,7 +11,6 @@ from ageflax.bundle import onnx
 from ageflax.export.onnx.graph import BATCH
 from ageflax.export.onnx.precision import compressed, restored
 from ageflax.export.serving import Serving
-from ageflax.training import step
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -30,7 +29,7 @@ class StableHloFile:
     """
 
     def __init__(self, serving: Serving, *, precision: str):
-        variables = compressed(serving.model.variables, precision)
+        variables = compressed(serving.variables, precision)
         (batch,) = jax.export.symbolic_shape(BATCH)
         given = jax.ShapeDtypeStruct((batch, *serving.shape), serving.dtype)
         names = list(serving.outputs)
@@ -38,7 +37,7 @@ class StableHloFile:
         def answer(images: jax.Array) -> dict[str, jax.Array]:
             return dict(zip(names, serving(restored(variables), images), strict=True))
 
-        exported = jax.export.export(step.compiled(answer), platforms=PLATFORMS)(given)
+        exported = jax.export.export(jax.jit(answer), platforms=PLATFORMS)(given)
         self._content = exported.serialize()
         self._specification = {
             "input": {onnx.INPUT: [str(serving.dtype), [BATCH, *serving.shape]]},

@@ -10,7 +10,6 @@ from ageflax.bundle import onnx
 from ageflax.data.images import BadImageError
 from ageflax.errors import InputError, RunError
 from ageflax.export.serving import Serving
-from ageflax.training import step
 
 QUICK, THOROUGH = (1, 7), (1, 7, 64)
 # Largest difference of float32, as a share of what is above 1: of probabilities, and of years.
@@ -105,15 +104,14 @@ class Differences:
 
 def _references(serving: Serving, faces: np.ndarray) -> dict[str, np.ndarray]:
     """The bundle's own answers, by parts of one size, for which it is compiled once."""
-    model, crops = serving.reference, serving.crops
-    answer = step.compiled(lambda images: model(images, crops=crops))
+    model = serving.model
     size = min(len(faces), 8)
     found = []
     for start in range(0, len(faces), size):
         part = faces[start : start + size]
         missing = size - len(part)
         padded = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)])
-        found.append(serving.expected(answer(padded)))
+        found.append(serving.expected(model(padded, crops=serving.crops)))
     names = found[0]
     return {name: np.concatenate([each[name] for each in found])[: len(faces)] for name in names}
 

@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ageflax.bundle.inference import CROPS
 from ageflax.bundle.model import Model
 from ageflax.errors import InputError, RunError
 from ageflax.export import stablehlo, verification
 from ageflax.export.description import describe
 from ageflax.export.onnx.file import OPSET, OPSETS, OnnxFile
 from ageflax.export.onnx.precision import PRECISIONS
-from ageflax.export.serving import CROPS, LAYOUTS, serving
+from ageflax.export.serving import LAYOUTS, serving
 from ageflax.export.verification import Differences
 from ageflax.runtime import files
 
@@ -109,7 +110,7 @@ def export(
     if faces is not None:
         tried = verification.read_faces(served, faces, max(sizes))
     else:
-        tried = verification.random_faces(model.config["input"]["resize"], max(sizes))
+        tried = verification.random_faces(model.description.input.resize, max(sizes))
     if path.suffix == ".onnx":
         file = OnnxFile(served, opset=opset, precision=precision)
     else:

@@ -6,22 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from flax.traverse_util import flatten_dict, unflatten_dict
+from flax.traverse_util import unflatten_dict
 
-from ageflax import __version__, losses
+from ageflax import __version__
 from ageflax import config as configuration
-from ageflax.augment.views import Preprocessing
-from ageflax.bundle.description import FORMAT
-from ageflax.bundle.model import write
+from ageflax.bundle.description import Description, Input
+from ageflax.bundle.files import write
+from ageflax.bundle.loading import shapes_of
+from ageflax.bundle.model import Network
 from ageflax.data.images import INTERPOLATIONS
 from ageflax.errors import InputError, first_line
 from ageflax.import_weights import classes, preprocessing, read
 from ageflax.import_weights.known import KNOWN
 from ageflax.import_weights.read import Foreign
-from ageflax.training import program
 from ageflax.weights.formats.safetensors import sha256
 
 # The kernel that sees the image, and the outputs that it has at width 1.
@@ -115,7 +113,7 @@ def _completed(request: Request) -> Request:
     if not 16 <= crop <= resize <= 4096:
         raise InputError(f"--crop={crop} --resize={resize}: expected 16 <= crop <= resize <= 4096")
     if not 0.0 <= (request.crop_margin or 0.0) <= 4.0:
-        raise InputError(f"--crop-margin={request.crop_margin}: expected a share from 0 to 4")
+        raise InputError(f"--crop_margin={request.crop_margin}: expected a share from 0 to 4")
     if request.interpolation not in INTERPOLATIONS:
         raise InputError(
             f"--interpolation={request.interpolation}: expected one of {', '.join(INTERPOLATIONS)}"
@@ -130,8 +128,7 @@ def _architecture(request: Request, found: Foreign) -> dict[str, Any]:
     kernel = found.trunk.get(f"params/trunk/{layer}/kernel")
     if kernel is None or kernel.ndim != 4:
         raise InputError(f"{request.input}: {layer}, the layer that sees the image, is not in it")
-    model = configuration.defaults().model
-    model.name = name
+    model = configuration.replaced(configuration.Config(), **{"model.name": name}).model
     architecture = {key: value for key, value in model.to_dict().items() if value is not None}
     architecture["width"] = kernel.shape[-1] / outputs
     if name == "vit_b16":
@@ -150,27 +147,19 @@ def _heads(found: Foreign, heads: classes.Heads) -> dict[str, np.ndarray]:
     return tensors
 
 
-def _check_shapes(request: Request, description: dict[str, Any], tensors: dict[str, Any]) -> None:
+def _check_shapes(request: Request, description: Description, tensors: dict[str, Any]) -> None:
     """Raises InputError where the weights are not those of the architecture at this crop."""
-    loss = configuration.defaults().loss
-    objectives = {
-        task: losses.build(task, loss, len(names)) for task, names in description["heads"].items()
-    }
-    network = program.network_of(description["architecture"], objectives)
     crop = request.crop or 0
-    shape = Preprocessing(crop=crop, mirror=False, channels=request.channels or "").shape
     try:
-        drawn = jax.eval_shape(
-            lambda: network.init(jax.random.key(0), jnp.zeros(shape, jnp.float32))
-        )
+        wanted = shapes_of(Network(description))
     except Exception as error:  # widths and crops that no network has fail wherever they come up
         first = first_line(error)
         raise InputError(f"--crop={crop}: no {request.arch} of these weights: {first}") from error
-    leaves: dict[str, Any] = flatten_dict(drawn, sep="/")
-    wanted = {path: leaf.shape for path, leaf in leaves.items()}
     given = {path: values.shape for path, values in tensors.items()}
     differing = sorted(
-        path for path in wanted.keys() | given.keys() if wanted.get(path) != given.get(path)
+        path
+        for path in (wanted.keys() | given.keys()) - {"mean", "deviation"}
+        if wanted.get(path) != given.get(path)
     )
     if differing:
         path = differing[0]
@@ -191,28 +180,20 @@ def _check_values(request: Request, tensors: dict[str, np.ndarray]) -> None:
 
 def _description(
     request: Request, architecture: dict[str, Any], heads: classes.Heads
-) -> dict[str, Any]:
-    """config.json, in all keys of a trained bundle's; of training, which was elsewhere, nothing."""
-    names = heads.names
-    return {
-        "format": FORMAT,
-        "architecture": architecture,
-        "heads": names,
-        "loss": configuration.defaults().loss.to_dict(),
-        "age_groups": [list(pair) for pair in heads.groups],
-        "input": {
-            "resize": request.resize,
-            "crop": request.crop,
-            "interpolation": request.interpolation,
-            "channels": request.channels,
-            "range": [0, 255],
-            "mean": "subtracted after resizing and before cropping; tensor `mean`, RGB",
-            "deviation": "divided by after that; tensor `deviation`, RGB",
-        },
-        "crop_margin": request.crop_margin or 0.0,
-        "eyes": None,
-        "data": {"name": request.data, "licence": request.licence},
-        "source": {
+) -> Description:
+    """The bundle's description; it says nothing of training, which was elsewhere."""
+    names = {task: tuple(classes) for task, classes in heads.names.items()}
+    return Description(
+        architecture=architecture,
+        heads=names,
+        loss=configuration.Config().loss,
+        intervals=heads.groups,
+        input=Input(
+            request.resize or 0, request.crop or 0, request.interpolation, request.channels or ""
+        ),
+        crop_margin=request.crop_margin or 0.0,
+        data={"name": request.data, "licence": request.licence},
+        source={
             "ageflax": __version__,
             "imported_from": {
                 "format": request.framework,
@@ -226,11 +207,8 @@ def _description(
             "seed": None,
             "weights": None,
         },
-        "protocol": {},
-        "calibration": dict.fromkeys(names),
-        "figures": {},
-        "cross_validation": None,
-    }
+        calibration=dict.fromkeys(names),
+    )
 
 
 def _check_output(path: Path) -> None:
@@ -271,7 +249,7 @@ def run(request: Request, *, say: Callable[[str], None]) -> None:
     variables = unflatten_dict(
         {path: np.ascontiguousarray(values) for path, values in tensors.items()}, sep="/"
     )
-    write(request.output, description, variables, mean=mean, deviation=deviation)
+    write(request.output, description, variables, mean=mean, std=deviation)
     _report(request, found, heads, say)
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ageflax.augment.means import FIXED
 from ageflax.errors import InputError
-from ageflax.training.initial import FIXED
 from ageflax.weights.formats import caffe
 
 
@@ -46,10 +46,8 @@ def mean(given: str | None, *, channels: str, resize: int) -> np.ndarray:
             "what is subtracted from the image is not in the file of weights: --mean=FILE.binaryproto,"
             " three numbers in the order of --channels, imagenet, clip or none"
         )
-    if given == "none":
-        return np.zeros((1, 1, 3), np.float32)
     if given in FIXED:
-        return np.array(FIXED[given][0], np.float32).reshape(1, 1, 3)
+        return FIXED[given].mean
     values = _numbers(given, "--mean")
     if values is None:
         values = caffe.read_mean(Path(given))
@@ -77,10 +75,8 @@ def deviation(given: str | None, *, mean_given: str | None, channels: str) -> np
     """
     if given is None:
         given = mean_given if mean_given in FIXED else "none"
-    if given == "none":
-        return np.ones((1, 1, 3), np.float32)
     if given in FIXED:
-        return np.array(FIXED[given][1], np.float32).reshape(1, 1, 3)
+        return FIXED[given].std
     values = _numbers(given, "--deviation")
     if values is None or (values <= 0).any():
         raise InputError(

@@ -7,17 +7,15 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from ageflax import labels
-from ageflax.arrays import Batch
-from ageflax.bundle import loading
-from ageflax.data.dataset import Target
-from ageflax.errors import InputError, RunError
-from ageflax.metrics.ages import ages_of
+from ageflax import labels, metrics
+from ageflax.bundle.description import Json
+from ageflax.bundle.inference import CROPS
+from ageflax.bundle.loading import open_model
+from ageflax.bundle.model import Model
+from ageflax.errors import InputError, RunError, first_line
 from ageflax.predict.alignment import Framing
 from ageflax.predict.face import Answer
-from ageflax.runtime.mesh import make_mesh
 
-CROPS = ("center", "mirror", "ten")
 # Faces go through the model so many at once, padded where need be: three compilations, whatever comes.
 BATCHES = (1, 8, 32)
 
@@ -45,18 +43,6 @@ def _named(names: Sequence[str], values: np.ndarray) -> Answer:
     return Answer.of(dict(zip(names, values.tolist(), strict=True)))
 
 
-def _target(task: str, intervals: labels.Intervals) -> Target:
-    """What a head's classes stand for, without the labels of any face."""
-    of_years = task == "years"
-    return Target(
-        names=labels.group_names(intervals),
-        classes=np.zeros(0, np.int32),
-        centres=labels.centres(intervals),
-        years=np.zeros(0, np.float32) if of_years else None,
-        groups=labels.groups_of_years(intervals) if of_years else (),
-    )
-
-
 class Estimator:
     """A model as it is used on faces found somewhere. Several threads may use one at once.
 
@@ -74,46 +60,48 @@ class Estimator:
 
     def __init__(
         self,
-        model: str | Path | loading.Opened,
+        model: str | Path | Model,
         *,
         crops: str | None = None,
         calibrated: bool = False,
     ):
-        opened = model if isinstance(model, loading.Opened) else loading.open_model(model)
-        self.config, self._path = opened.config, opened.name
-        self.framing = Framing.of(self.config, self._path)
+        self._model = model if isinstance(model, Model) else open_model(model)
+        description = self._model.description
+        self.framing = Framing.of(self.config, self._model.name)
         self.calibrated = calibrated
-        self._temperatures = self._calibration(opened) if calibrated else {}
-        # One device: a batch of one face does not divide.
-        mesh = make_mesh(jax.devices()[:1])
-        answers = loading.Answers(opened, mesh, crops=self._crops(opened, crops))
-        self._step, self._state = answers.of(range(len(opened.members)))
-        intervals = tuple((low, high) for low, high in self.config["age_groups"])
-        self._groups = labels.group_names(intervals)
-        self._targets = {
-            task: _target(task, intervals) for task in self.config["heads"] if task != "gender"
-        }
+        self._temperatures = self._calibration() if calibrated else {}
+        self._answer = self._model.answer(crops=self._crops(crops))
+        self._classes = {task: description.classes(task) for task in description.heads}
+        self._groups = labels.group_names(description.intervals)
 
-    def _crops(self, opened: loading.Opened, asked: str | None) -> str:
-        if opened.is_onnx:
+    @property
+    def config(self) -> Json:
+        """config.json of the model."""
+        return self._model.config
+
+    def _crops(self, asked: str | None) -> str:
+        if self._model.is_onnx:
             if asked is not None:
-                raise InputError(f"--crops={asked}: {self._path} has its crop inside; leave it out")
+                raise InputError(
+                    f"--crops={asked}: {self._model.name} has its crop inside; leave it out"
+                )
             return "center"
-        crops = asked or self.config["protocol"].get("crops") or "center"
+        crops = asked or self._model.description.protocol.get("crops") or "center"
         if crops not in CROPS:
             raise InputError(f"--crops={crops}: expected {', '.join(CROPS)}")
         return crops
 
-    def _calibration(self, opened: loading.Opened) -> dict[str, float]:
+    def _calibration(self) -> dict[str, float]:
         """Temperature per task."""
-        if len(opened.members) > 1:
+        description = self._model.description
+        if len(self._model.members) > 1:
             raise InputError(
-                f"--calibrated: the models of {self._path} were calibrated each alone; name one fold"
+                f"--calibrated: the models of {self._model.name} were calibrated each alone; name one fold"
             )
-        given = {k: float(v) for k, v in self.config["calibration"].items() if v is not None}
-        if missing := [task for task in self.config["heads"] if task not in given]:
+        given = {k: float(v) for k, v in description.calibration.items() if v is not None}
+        if missing := [task for task in description.heads if task not in given]:
             raise InputError(
-                f"--calibrated: {self._path} has no temperature for {', '.join(missing)}: its run had"
+                f"--calibrated: {self._model.name} has no temperature for {', '.join(missing)}: its run had"
                 " no validation faces to tell it by"
             )
         return given
@@ -133,18 +121,17 @@ class Estimator:
         for count, size in batches(len(crops)):
             padded = np.zeros((size, *crops.shape[1:]), np.uint8)
             padded[:count] = crops[start : start + count]
-            batch = Batch(images=padded, labels={}, mask=np.arange(size) < count)
             try:
-                given = jax.device_get(self._step(self._state, batch))
+                given = jax.device_get(self._answer(padded))
             except jax.errors.JaxRuntimeError as error:
-                raise RunError(f"the device failed: {str(error).splitlines()[0]}") from error
+                raise RunError(f"the device failed: {first_line(error)}") from error
             parts.append({task: values[:count] for task, values in given.items()})
             start += count
         joined = {task: np.concatenate([part[task] for part in parts]) for task in parts[0]}
         for task, values in joined.items():
             if not np.isfinite(values).all():
                 raise RunError(
-                    f"{self._path}: its answers for {task} are not finite: its weights are damaged"
+                    f"{self._model.name}: its answers for {task} are not finite: its weights are damaged"
                 )
         return self._estimates(joined, len(crops))
 
@@ -152,9 +139,6 @@ class Estimator:
         """By the temperatures, where they are asked for; an age without a distribution has none."""
         if not self._temperatures:
             return probabilities
-        # Imported late: most do without, and it takes SciPy.
-        from ageflax import metrics
-
         return {
             task: metrics.tempered(values, self._temperatures[task])
             if values.shape[1] > 1
@@ -167,17 +151,17 @@ class Estimator:
         # Years from the head for years where there is one; groups from the head for groups.
         aged = next((task for task in ("years", "age") if task in probabilities), None)
         grouped = next((task for task in ("age", "years") if task in probabilities), None)
-        ages = ages_of(probabilities[aged], self._targets[aged]) if aged else None
+        ages = metrics.ages(probabilities[aged], self._classes[aged]) if aged else None
         groups = None
         if grouped is not None:
-            groups = ages_of(scaled[grouped], self._targets[grouped]).groups
+            groups = metrics.ages(scaled[grouped], self._classes[grouped]).groups
         genders = scaled.get("gender")
         return [
             Estimate(
                 None if groups is None else _named(self._groups, groups[k]),
                 None if ages is None else float(ages.years[k]),
-                None if ages is None or ages.deviation is None else float(ages.deviation[k]),
-                None if genders is None else _named(self.config["heads"]["gender"], genders[k]),
+                None if ages is None or ages.std is None else float(ages.std[k]),
+                None if genders is None else _named(self._classes["gender"].names, genders[k]),
             )
             for k in range(count)
         ]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ageflax.bundle import loading
+from ageflax.bundle.model import Model
 from ageflax.errors import InputError
 from ageflax.predict.alignment import Framing
 from ageflax.predict.detectors import MIN_SCORE, Detector, open_detector
@@ -50,7 +50,7 @@ class Predictor:
 
     def __init__(
         self,
-        model: str | Path | loading.Opened,
+        model: str | Path | Model,
         *,
         detector: str | Detector = "auto",
         crops: str | None = None,

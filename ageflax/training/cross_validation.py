@@ -21,13 +21,13 @@ from ageflax.bundle import card
 from ageflax.config import Config
 from ageflax.data import splits
 from ageflax.data.dataset import Faces, StoredDataset
-from ageflax.data.selection import Data, check_classes, place, read
 from ageflax.errors import InputError
 from ageflax.evaluation import summary
 from ageflax.runtime import files, hosts
 from ageflax.runtime.lock import locked
 from ageflax.runtime.mesh import check_divides, make_mesh
 from ageflax.training import program, run_fold
+from ageflax.training.run_data import Data, check_classes, place, read
 from ageflax.weights import transfer
 
 # Where things lie, and with how many hands they are read, may differ between hosts.

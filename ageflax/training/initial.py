@@ -6,7 +6,8 @@ import jax
 import numpy as np
 
 from ageflax import losses
-from ageflax.arrays import TrainState
+from ageflax.augment import means
+from ageflax.bundle.inference import Variables
 from ageflax.config import Config
 from ageflax.data.batches import OnHost, Placement
 from ageflax.data.splits import Split
@@ -15,34 +16,21 @@ from ageflax.runtime.mesh import put, whole
 from ageflax.runtime.progress import Progress
 from ageflax.training import step
 from ageflax.training.program import Program
+from ageflax.training.state import TrainState
 from ageflax.weights import transfer
-
-# RGB mean and deviation, 0-255, that public weights were trained with.
-FIXED = {
-    "imagenet": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
-    "clip": ((122.7709383, 116.7460125, 104.09373615), (68.5005327, 66.6321579, 70.32316335)),
-}
-
-
-def _fixed(values: tuple[float, float, float]) -> np.ndarray:
-    return np.array(values, np.float32).reshape(1, 1, 3)
 
 
 def _mean(config: Config, placement: Placement, rows: np.ndarray) -> np.ndarray:
     """float32, RGB: what is subtracted, from the fold's own training faces or as is usual."""
-    if config.data.mean in FIXED:
-        return _fixed(FIXED[config.data.mean][0])
-    if config.data.mean == "none":
-        return np.zeros((1, 1, 3), np.float32)
+    if config.data.mean in means.FIXED:
+        return means.FIXED[config.data.mean].mean
     mean = placement.mean(rows)
     return mean.mean((0, 1), keepdims=True) if config.data.mean == "channel" else mean
 
 
 def _deviation(config: Config, placement: Placement, rows: np.ndarray) -> np.ndarray:
-    if config.data.deviation in FIXED:
-        return _fixed(FIXED[config.data.deviation][1])
-    if config.data.deviation == "none":
-        return np.ones((1, 1, 3), np.float32)
+    if config.data.deviation in means.FIXED:
+        return means.FIXED[config.data.deviation].std
     # Images that are all one colour would divide by zero.
     return np.maximum(placement.deviation(rows), 1.0)
 
@@ -80,7 +68,7 @@ def state(
         program.recipe,
         program.mesh,
         mean=_mean(config, placement, rows),
-        deviation=_deviation(config, placement, rows),
+        std=_deviation(config, placement, rows),
         class_weights=_class_weights(config, program, placement, rows),
     )
 
@@ -120,13 +108,15 @@ def cached(program: Program, placement: Placement, split: Split, state: TrainSta
     """
     rows = np.union1d(split.train, split.validation)
     size = 64 * program.mesh.devices.size
+    # Not the averaged weights: training sees the trunk as it is.
+    variables = Variables(state.params, state.batch_stats, state.mean, state.deviation)
     features = None
     with Progress(len(rows), unit="face", label="features of the frozen trunk") as progress:
         for k, batch in enumerate(placement.eval_batches(rows, size)):
             piece = rows[k * size : (k + 1) * size]
             if not whole(batch.mask)[: len(piece)].all():
                 raise InputError("an image cannot be read; build the dataset anew without it")
-            found = np.asarray(program.feature_step(state, batch))[: len(piece)]
+            found = np.asarray(program.feature_step(variables, batch.images))[: len(piece)]
             if features is None:
                 count = max(len(values) for values in placement.labels.values())
                 features = np.zeros((count, *found.shape[1:]), np.float32)

@@ -1,13 +1,13 @@
 """The loop: steps of one fold, its validations and its checkpoints; left by SIGTERM at any step."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
 
-from ageflax.arrays import Batch, TrainState
-from ageflax.data.batches import Placement
+from ageflax.data.batches import Batch, Placement
 from ageflax.data.order import ShuffledRows
 from ageflax.errors import RunError, first_line
 from ageflax.evaluation.figures import scores
@@ -19,6 +19,7 @@ from ageflax.training.fold import Fold, eval_batch_size
 from ageflax.training.log import MetricsLog
 from ageflax.training.log_lines import Records
 from ageflax.training.program import dispatch, pieces
+from ageflax.training.state import TrainState, variables_of
 from ageflax.training.validation import Patience, ranking
 
 
@@ -32,8 +33,9 @@ def _validate(
     rows = fold.split.validation
     if not len(rows):
         return {}, float(state.step)
+    answer = functools.partial(fold.program.quick_eval_step, variables_of(state))
     batches = _until_stopped(placement.eval_batches(rows, eval_batch_size(fold)))
-    predictions = predict(fold.program.quick_eval_step, state, batches, rows)
+    predictions = predict(answer, batches, rows)
     figures = scores(predictions, fold.faces, fold.targets)
     record = {
         f"validation_{task}_{name}": values[name]

@@ -9,36 +9,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from ageflax import losses
-from ageflax.arrays import AnyArray, Metrics, Params, TrainState
-from ageflax.augment.views import Preprocessing
+from ageflax.arrays import AnyArray, Metrics, Params
+from ageflax.bundle.inference import network_variables
 from ageflax.training.freezing import Frozen, statistics_kept
-
-
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    """What a training step does, besides the network and the optimiser.
-
-    Attributes:
-      preprocessing: how pixels become views.
-      objectives: per task, what its head learns.
-      weights: per task, the factor of its loss.
-      balanced: weigh the tasks by trainable parameters instead (params["balance"]).
-      mixup: alpha of Beta for blends of two faces; 0 is off.
-      cutmix: alpha of Beta for patches of another face; 0 is off.
-      parts: a batch is computed in so many parts, one after another.
-      average: decay of the weights' moving average; 0 keeps none.
-      cached: batches hold a frozen trunk's features, not pixels.
-    """
-
-    preprocessing: Preprocessing
-    objectives: Mapping[str, losses.Objective]
-    weights: Mapping[str, float]
-    balanced: bool = False
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    parts: int = 1
-    average: float = 0.0
-    cached: bool = False
+from ageflax.training.recipe import Recipe
+from ageflax.training.state import TrainState
 
 
 @jax.tree_util.register_dataclass
@@ -55,12 +30,6 @@ class Targets:
     labels: Mapping[str, AnyArray]
     mask: AnyArray
     share: jax.Array
-
-
-def variables(params: Params, batch_stats: Params) -> dict[str, Params]:
-    """What the network is applied with; the balance of the losses is no part of it."""
-    params = {name: tree for name, tree in params.items() if name != "balance"}
-    return {"params": params, "batch_stats": batch_stats} if batch_stats else {"params": params}
 
 
 def _task_metrics(
@@ -93,12 +62,18 @@ class BatchLoss:
       network: maps float images to scores per task.
       recipe: objectives, their weights or balance.
       frozen: what does not learn.
-      state: of the step; gives what does not change within it.
+      class_weights: weight per class, by task; ones for a task without.
     """
 
-    def __init__(self, network: nn.Module, recipe: Recipe, frozen: Frozen, state: TrainState):
+    def __init__(
+        self,
+        network: nn.Module,
+        recipe: Recipe,
+        frozen: Frozen,
+        class_weights: Mapping[str, AnyArray],
+    ):
         self._network, self._recipe, self._frozen = network, recipe, frozen
-        self._class_weights = state.class_weights
+        self._class_weights = class_weights
 
     def _face_weights(self, task: str, targets: Targets) -> jax.Array:
         objective, labels = self._recipe.objectives[task], targets.labels[task]
@@ -118,7 +93,7 @@ class BatchLoss:
         self, params: Params, batch_stats: Params, views: jax.Array, key: jax.Array
     ) -> tuple[dict[str, jax.Array], Params]:
         params = self._frozen.stop(params)
-        trained, rngs = variables(params, batch_stats), {"dropout": key}
+        trained, rngs = network_variables(params, batch_stats), {"dropout": key}
         if self._recipe.cached:
             scores: Any = self._network.apply(
                 trained, views, train=True, rngs=rngs, method="classify"
@@ -149,12 +124,13 @@ class BatchLoss:
         scores, batch_stats = self._scores(params, batch_stats, views, key)
         per_task, metrics = {}, {}
         for task, objective in recipe.objectives.items():
-            weighted = [
-                jnp.where(weights > 0, weights * objective.loss(scores[task], t.labels[task]), 0.0)
+            sums = [
+                losses.weighted_loss(
+                    objective, scores[task], t.labels[task], self._face_weights(task, t)
+                )
                 for t in targets
-                for weights in [self._face_weights(task, t)]
             ]
-            per_task[task] = jnp.stack([w.sum() for w in weighted]).sum() / totals[task]
+            per_task[task] = jnp.stack(sums).sum() / totals[task]
             metrics[f"{task}_loss"] = per_task[task]
             own = targets[0]
             metrics |= _task_metrics(objective, task, scores[task], own.labels[task], own.mask)

@@ -11,7 +11,7 @@ import optax
 from jaxtyping import Array, Int
 
 from ageflax.arrays import Params
-from ageflax.config import Config
+from ageflax.config import Optim
 from ageflax.errors import InputError
 
 # What Smith & Topin's peak is divided by at the first step, and that again at the last; PyTorch's.
@@ -106,7 +106,7 @@ def _one_cycle(peak: float, steps: int, rise: float) -> Callable[[Any], Any]:
     return rate
 
 
-def schedule(optim: Config, steps: int) -> Callable[[Any], Any]:
+def schedule(optim: Optim, steps: int) -> Callable[[Any], Any]:
     """Learning rate by step.
 
     `step` multiplies by `decay_factor` every `decay_every` steps (Caffe's policy of that name);
@@ -191,7 +191,7 @@ def _adam_from(adam: optax.GradientTransformation, starts: Any) -> optax.Gradien
 
 
 def build(
-    optim: Config,
+    optim: Optim,
     params: Params,
     *,
     steps: int,

@@ -3,8 +3,7 @@
 import bisect
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable
 
 import jax
 import jax.numpy as jnp
@@ -12,17 +11,15 @@ import optax
 from flax import linen as nn
 from jax.sharding import Mesh
 
-from ageflax import config as configuration
-from ageflax import losses, models
 from ageflax.arrays import Params
-from ageflax.augment.views import Preprocessing
-from ageflax.config import Config
+from ageflax.bundle.inference import Predict, network_of
+from ageflax.config import Config, Data, Eval
 from ageflax.errors import InputError
-from ageflax.models import Head
 from ageflax.training import freezing, optimizer
 from ageflax.training import step as steps
 from ageflax.training.freezing import Frozen
-from ageflax.training.step import EvalStep, Recipe, ResidentTrainStep, TrainStep
+from ageflax.training.recipe import Recipe, recipe_of
+from ageflax.training.step import ResidentTrainStep, TrainStep
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,8 +64,8 @@ class Program:
     steps: int
     recipe: Recipe
     phases: tuple[Phase, ...]
-    eval_step: EvalStep
-    quick_eval_step: EvalStep
+    eval_step: Predict
+    quick_eval_step: Predict
     feature_step: Callable[..., jax.Array]
     shapes: Params
     mesh: Mesh
@@ -92,7 +89,7 @@ def pieces(start: int, stop: int, *, multiple: int, breaks: Iterable[int] = ()) 
     return found
 
 
-def dispatch(data: Config, evaluation: Config, *, resident: bool, mesh: Mesh) -> int:
+def dispatch(data: Data, evaluation: Eval, *, resident: bool, mesh: Mesh) -> int:
     """Steps that one dispatch takes; a divisor of those between log lines and validations.
 
     Args:
@@ -120,57 +117,6 @@ def total_steps(config: Config, training_faces: float) -> int:
     return max(round(config.epochs * training_faces / config.data.batch_size), 1)
 
 
-def objectives(config: Config) -> dict[str, losses.Objective]:
-    """What each task's head learns."""
-    return {
-        task: losses.build(task, config.loss, len(names))
-        for task, names in configuration.class_names(config).items()
-    }
-
-
-def network_of(model: Mapping[str, Any], objectives: Mapping[str, losses.Objective]) -> nn.Module:
-    """The network of a config's `model` group, or a bundle's architecture, with a head an objective."""
-    heads = {
-        task: Head(
-            outputs=objective.outputs,
-            shared_weights=objective.shared_weights,
-            initial_bias=objective.initial_bias or (),
-        )
-        for task, objective in objectives.items()
-    }
-    return models.build(model, heads)
-
-
-def preprocessing(data: Config) -> Preprocessing:
-    """How pixels become what the network sees, from the config's `data` group."""
-    return Preprocessing(
-        crop=data.crop,
-        mirror=data.mirror,
-        channels=data.channels,
-        rotation=data.rotation,
-        zoom=data.zoom,
-        brightness=data.brightness,
-        contrast=data.contrast,
-        saturation=data.saturation,
-        erasing=data.erasing,
-    )
-
-
-def _recipe(config: Config) -> Recipe:
-    named = dict(config.loss.weights)
-    return Recipe(
-        preprocessing=preprocessing(config.data),
-        objectives=objectives(config),
-        weights={task: float(named.get(task, 1.0)) for task in configuration.tasks(config)},
-        balanced=config.loss.balance == "uncertainty",
-        mixup=config.data.mixup,
-        cutmix=config.data.cutmix,
-        parts=config.optim.accumulate,
-        average=config.optim.ema,
-        cached=config.transfer.cache_features,
-    )
-
-
 def build(config: Config, mesh: Mesh, *, training_faces: float) -> Program:
     """The program that a config describes, for a mesh.
 
@@ -179,7 +125,7 @@ def build(config: Config, mesh: Mesh, *, training_faces: float) -> Program:
       mesh: the devices.
       training_faces: mean size of the folds' training sets.
     """
-    recipe = _recipe(config)
+    recipe = recipe_of(config)
     net = network_of(config.model.to_dict(), recipe.objectives)
     shape = recipe.preprocessing.shape
     drawn = jax.eval_shape(lambda: net.init(jax.random.key(0), jnp.zeros(shape, jnp.float32)))

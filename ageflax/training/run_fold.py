@@ -1,13 +1,14 @@
 """One fold: train, validate, save, test."""
 
+import functools
 import time
 from typing import Any
 
 import numpy as np
 
+from ageflax import bundle
 from ageflax import config as configuration
-from ageflax.arrays import TrainState
-from ageflax.bundle import model
+from ageflax.bundle.inference import network_variables
 from ageflax.data import splits
 from ageflax.evaluation.figures import fit_temperatures, measure
 from ageflax.evaluation.predictions import Predictions, predict
@@ -18,6 +19,7 @@ from ageflax.training.checkpoints import Checkpoints
 from ageflax.training.fold import Fold, eval_batch_size
 from ageflax.training.log import images_per_second
 from ageflax.training.loop import Going, made_by, train
+from ageflax.training.state import TrainState, variables_of
 from ageflax.training.validation import Patience
 
 __all__ = ["Fold", "run"]
@@ -41,10 +43,11 @@ def _tested_state(
 
 def _test(fold: Fold, state: TrainState) -> tuple[Predictions, dict[str, dict[str, Any]]]:
     """Predictions of the test faces, and figures, at temperatures that the validation faces give."""
+    answer = functools.partial(fold.program.eval_step, variables_of(state))
 
     def predicted(rows: np.ndarray) -> Predictions:
         batches = fold.placement.eval_batches(rows, eval_batch_size(fold))
-        return predict(fold.program.eval_step, state, batches, rows)
+        return predict(answer, batches, rows)
 
     faces, targets, temperatures = fold.faces, fold.targets, {}
     if len(fold.split.validation):
@@ -124,6 +127,17 @@ def _trained(fold: Fold, checkpoints: Checkpoints) -> tuple[TrainState, int, int
     return tested, int(state.step), tested_step
 
 
+def _write_bundle(fold: Fold, state: TrainState, result: dict[str, Any]) -> None:
+    tested = variables_of(state)
+    bundle.write(
+        fold.directory / "bundle",
+        bundle.Description.of_run(fold.config, result),
+        network_variables(tested.params, tested.batch_stats),
+        mean=tested.mean,
+        std=tested.std,
+    )
+
+
 def run(fold: Fold) -> dict[str, Any]:
     """Trains and tests one fold, going on where an earlier run of it stopped.
 
@@ -162,7 +176,7 @@ def run(fold: Fold) -> dict[str, Any]:
     )
     if hosts.writer():
         write_predictions(fold.directory / "predictions.csv", predictions, fold.faces, fold.targets)
-        model.save(fold.directory / "bundle", state, fold.config, result)
+        _write_bundle(fold, state, result)
         files.write_json(fold.directory / "result.json", result)
     hosts.meet(f"fold {fold.number} written")
     return result

@@ -1,8 +1,7 @@
-"""The jitted training and evaluation steps: the only jit of training."""
+"""The jitted steps of training and of its tests."""
 
 import functools
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from typing import Any
 
 import jax
@@ -10,22 +9,25 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 from jax.sharding import Mesh
-from jaxtyping import Array, Bool, Float, Int, UInt8
+from jaxtyping import Array, Float, Int
 
-from ageflax.arrays import AnyArray, Batch, Metrics, TrainState
+from ageflax.arrays import AnyArray, Metrics
 from ageflax.augment import mixing
-from ageflax.augment.views import chosen_features, eval_views, training_views
+from ageflax.augment.views import chosen_features, training_views
+from ageflax.bundle.inference import Predict, make_features, make_predict
+from ageflax.data.batches import Batch
 from ageflax.models.layers.platform import traced_for
 from ageflax.runtime.mesh import batched, replicated
 from ageflax.training import optimizer
 from ageflax.training.freezing import Frozen
-from ageflax.training.loss import BatchLoss, Recipe, Targets, gradients, variables
+from ageflax.training.loss import BatchLoss, Targets, gradients
+from ageflax.training.recipe import Recipe
+from ageflax.training.state import TrainState, make_init
 
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 ResidentTrainStep = Callable[[TrainState, Batch, Any], tuple[TrainState, Metrics]]
 # Tells the draw of partners apart from those of the views, which augment.py numbers up to four.
 _MIXING = 5
-EvalStep = Callable[[TrainState, Batch], dict[str, jax.Array]]
 
 
 def init_state(
@@ -36,7 +38,7 @@ def init_state(
     mesh: Mesh,
     *,
     mean: Float[AnyArray, "h w 3"],
-    deviation: Float[AnyArray, "1 1 3"] | None = None,
+    std: Float[AnyArray, "1 1 3"] | None = None,
     class_weights: Mapping[str, Float[AnyArray, " _"]] | None = None,
 ) -> TrainState:
     """A fresh state, whole on every device.
@@ -45,42 +47,16 @@ def init_state(
       network: maps float images to scores per task.
       tx: the optimiser.
       key: root of the run's randomness; also draws the weights.
-      recipe: decides the shape of what the network sees, and what else is trained or kept.
-      mesh: where it goes.
+      recipe: shape of the network's input, and everything else that is trained or kept.
+      mesh: devices that the state goes to.
       mean: subtracted from every image.
-      deviation: what it is then divided by; ones where not given.
-      class_weights: per task, what a face of each class counts.
+      std: per-channel divisor, applied after the mean is subtracted; default ones.
+      class_weights: weight of a face of each class, per task; default all the same.
     """
-
-    def init(key: jax.Array, mean: jax.Array, deviation: jax.Array, weights: Any) -> TrainState:
-        drawn = network.init(key, jnp.zeros(recipe.preprocessing.shape))
-        params = dict(drawn["params"])
-        if recipe.balanced:
-            params["balance"] = {task: jnp.zeros(()) for task in recipe.objectives}
-        batch_stats = drawn.get("batch_stats", {})
-        average = {"params": params, "batch_stats": batch_stats} if recipe.average else {}
-        return TrainState(
-            step=jnp.zeros((), jnp.int32),
-            params=params,
-            batch_stats=batch_stats,
-            opt_state=tx.init(params),
-            key=key,
-            mean=mean,
-            deviation=deviation,
-            class_weights=weights,
-            # A copy of its own: a buffer cannot be donated twice.
-            average=jax.tree.map(jnp.copy, average),
-        )
-
-    if deviation is None:
-        deviation = jnp.ones((1, 1, 3), jnp.float32)
-    return jax.jit(init, out_shardings=replicated(mesh))(
-        key, mean, deviation, dict(class_weights or {})
-    )
-
-
-def _traced_for(mesh: Mesh) -> AbstractContextManager[None]:
-    return traced_for(mesh.devices.flat[0].platform, mesh)
+    if std is None:
+        std = jnp.ones((1, 1, 3), jnp.float32)
+    init = jax.jit(make_init(network, tx, recipe), out_shardings=replicated(mesh))
+    return init(key, mean, std, dict(class_weights or {}))
 
 
 def _train_step(
@@ -93,7 +69,7 @@ def _train_step(
     """One optimiser step as a pure function; the caller jits it."""
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        with _traced_for(mesh):
+        with traced_for(mesh.devices.flat[0].platform, mesh):
             return stepped(state, batch)
 
     def stepped(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
@@ -103,7 +79,7 @@ def _train_step(
             views = chosen_features(view_key, batch.images)
         else:
             views = training_views(
-                view_key, batch.images, state.mean, recipe.preprocessing, deviation=state.deviation
+                view_key, batch.images, state.mean, recipe.preprocessing, std=state.deviation
             )
         faces = jnp.ones(batch.mask.shape, jnp.float32)
         targets = [Targets(batch.labels, batch.mask, faces)]
@@ -116,7 +92,7 @@ def _train_step(
             targets = [
                 Targets(batch.labels, batch.mask, share), Targets(labels, mask, 1.0 - share)
             ]  # fmt: skip
-        loss = BatchLoss(network, recipe, frozen, state)
+        loss = BatchLoss(network, recipe, frozen, state.class_weights)
         found, metrics, batch_stats = gradients(
             loss, state, views, targets, dropout_key, parts=recipe.parts
         )
@@ -203,81 +179,28 @@ def make_resident_train_step(
     )
 
 
-def make_gather(mesh: Mesh) -> Callable[[Batch, AnyArray, AnyArray], Batch]:
-    """(faces, rows, mask) -> the batch of some rows, from faces that lie on the devices."""
-
-    def gather(faces: Batch, rows: Int[Array, " b"], mask: Bool[Array, " b"]) -> Batch:
-        return jax.tree.map(lambda leaf: leaf[rows], faces).replace(mask=mask)
-
-    split = batched(mesh)
-    return jax.jit(gather, in_shardings=(replicated(mesh), split, split), out_shardings=split)
-
-
-def make_pixel_sum(mesh: Mesh) -> Callable[[AnyArray, AnyArray, AnyArray], jax.Array]:
-    """(images, rows, mask) -> uint32[h, w, 3], the sum of some rows of images on the devices."""
-
-    def pixel_sum(
-        images: UInt8[Array, "n h w 3"], rows: Int[Array, " b"], mask: Bool[Array, " b"]
-    ) -> jax.Array:
-        counted = jnp.where(mask[:, None, None, None], images[rows], jnp.uint8(0))
-        return counted.sum(0, dtype=jnp.uint32)
-
-    whole = replicated(mesh)
-    return jax.jit(pixel_sum, in_shardings=whole, out_shardings=whole)
-
-
-def make_eval_step(network: nn.Module, recipe: Recipe, mesh: Mesh, *, crops: str) -> EvalStep:
-    """(state, batch) -> probabilities per task, float[b, classes].
-
-    Probabilities are averaged over the views that `crops` names, as the paper averages softmaxes. The
-    weights are state.tested. A cached trunk's features are of the centre crop first.
-    """
-
-    def step(state: TrainState, batch: Batch) -> dict[str, jax.Array]:
-        tested = variables(*state.tested)
-        if recipe.cached:
-            scores: Any = network.apply(tested, batch.images[:, 0], method="classify")
-            faces, per_face = len(batch.mask), 1
-        else:
-            views = eval_views(
-                batch.images, state.mean, recipe.preprocessing, crops=crops,
-                deviation=state.deviation,
-            )  # fmt: skip
-            faces, per_face = views.shape[:2]
-            flat = views.reshape(faces * per_face, *views.shape[2:])
-            with _traced_for(mesh):
-                scores = network.apply(tested, flat, train=False)
-        return {
-            task: recipe.objectives[task].probabilities(values).reshape(faces, per_face, -1).mean(1)
-            for task, values in scores.items()
-        }
-
-    everywhere = replicated(mesh)
-    return jax.jit(step, in_shardings=(everywhere, batched(mesh)), out_shardings=everywhere)
-
-
-def compiled(function: Callable[..., Any]) -> Any:
-    """Any function of arrays under jit: what is exported, and what that is held against."""
-    return jax.jit(function)
+def make_eval_step(network: nn.Module, recipe: Recipe, mesh: Mesh, *, crops: str) -> Predict:
+    """(variables, images) -> probabilities per task, compiled for a mesh; see inference.make_predict."""
+    predict = make_predict(
+        network,
+        recipe.objectives,
+        recipe.preprocessing,
+        crops=crops,
+        mesh=mesh,
+        cached=recipe.cached,
+    )
+    return _over_images(predict, mesh)
 
 
 def make_feature_step(network: nn.Module, recipe: Recipe, mesh: Mesh) -> Callable[..., jax.Array]:
-    """(state, batch) -> a frozen trunk's features, float[b, views, f], as training will see them.
+    """(variables, images) -> a frozen trunk's features, float[b, views, f], as training sees them.
 
     The views are the centre crop, and its mirror where training mirrors.
     """
     crops = "mirror" if recipe.preprocessing.mirror else "center"
+    return _over_images(make_features(network, recipe.preprocessing, crops=crops, mesh=mesh), mesh)
 
-    def step(state: TrainState, batch: Batch) -> jax.Array:
-        views = eval_views(
-            batch.images, state.mean, recipe.preprocessing, crops=crops, deviation=state.deviation
-        )
-        flat = views.reshape(-1, *views.shape[2:])
-        weights = variables(state.params, state.batch_stats)
-        with _traced_for(mesh):
-            features: Any = network.apply(weights, flat, method="features")
-        return features.reshape(*views.shape[:2], -1).astype(jnp.float32)
 
-    return jax.jit(
-        step, in_shardings=(replicated(mesh), batched(mesh)), out_shardings=replicated(mesh)
-    )
+def _over_images(function: Callable[..., Any], mesh: Mesh) -> Any:
+    everywhere = replicated(mesh)
+    return jax.jit(function, in_shardings=(everywhere, batched(mesh)), out_shardings=everywhere)

@@ -1,4 +1,4 @@
-"""Whether evaluation is as fast as the forward pass of training, on the same faces.
+"""Compares the speed of evaluation with training's forward pass, on the same faces.
 
     python -m tests.benchmarks.evaluation [--configs=levi,resnet34] [--output=FILE.json]
 
@@ -15,18 +15,19 @@ from typing import Any
 import jax
 import numpy as np
 
-from ageflax.arrays import Batch
 from ageflax.augment.views import training_views
+from ageflax.data.batches import Batch
 from ageflax.models.layers.platform import traced_for
 from ageflax.runtime import command_line, files, huge_pages
 from ageflax.runtime.mesh import make_mesh
 from ageflax.runtime.progress import say
 from ageflax.training import program, step
+from ageflax.training.state import variables_of
 from tests.benchmarks import machine, training_step
 
 
 def _passes(name: str, batch: int, dtype: str) -> dict[str, Callable[[], Any]]:
-    """The two passes of a config's network, each from uint8 faces to what is asked of it."""
+    """Both passes of a config's network, each from uint8 faces to its result."""
     config, mesh = training_step.plain_config(name, batch, dtype), make_mesh()
     made = program.build(config, mesh, training_faces=15_000.0)
     rng, side = np.random.default_rng(0), config.data.resize
@@ -46,11 +47,11 @@ def _passes(name: str, batch: int, dtype: str) -> dict[str, Callable[[], Any]]:
                 variables, views, train=True, rngs={"dropout": state.key}, mutable=["batch_stats"]
             )
 
-    trained = step.compiled(forward)
+    trained = jax.jit(forward)
     tested = step.make_eval_step(made.network, made.recipe, mesh, crops="center")
     return {
         "training's forward": lambda: trained(state, faces),
-        "evaluation": lambda: tested(state, faces),
+        "evaluation": lambda: tested(variables_of(state), faces.images),
     }
 
 

@@ -1,11 +1,11 @@
-"""How fast a model answers: JAX, onnxruntime, OpenCV's DNN and PyTorch, turn by turn.
+"""Measures a model's latency in JAX, onnxruntime, OpenCV's DNN and PyTorch, turn by turn.
 
 python -m tests.benchmarks.inference [--torch_python=/path/to/python] [--configs=levi,resnet34] [--turns=5]
 
-Weights are drawn, which changes no time. Each runtime is given the same crop, in the layout of the peers
-(--layout=nchw_bgr_float), since OpenCV reads floats only; JAX runs the same function, compiled. onnxruntime
-also takes the project's own layout, uint8 N, H, W, C, with the preprocessing inside. PyTorch has a process
-of its own, and the trunks that torch_peer.py knows.
+Weights are random, which changes no time. Each runtime gets the same crop, in the layout of the peers
+(--layout=nchw_bgr_float), since OpenCV reads only floats; JAX runs the same function, compiled. onnxruntime
+also takes the project's own layout, uint8 NHWC, with the preprocessing inside. PyTorch runs in its own
+process, for the trunks of torch_peer.py.
 """
 
 import argparse
@@ -25,13 +25,12 @@ import onnxruntime
 
 from ageflax import config as configuration
 from ageflax import export
-from ageflax.bundle.model import Model, load
+from ageflax.bundle import Model, load
 from ageflax.errors import InputError, RunError
 from ageflax.export.serving import serving
 from ageflax.models.layers.platform import traced_for
 from ageflax.runtime import command_line, files
 from ageflax.runtime.progress import say
-from ageflax.training import step
 from tests.benchmarks import machine
 from tests.benchmarks.options import CONFIGS
 from tests.benchmarks.peer import Peer
@@ -74,12 +73,12 @@ def _jax(model: Model) -> Answer:
         with traced_for(jax.default_backend()):  # as evaluation and prediction are
             return served(variables, images)
 
-    compiled, weights = step.compiled(answered), jax.device_put(model.variables)
+    compiled, weights = jax.jit(answered), jax.device_put(served.variables)
     return lambda images: [np.asarray(x) for x in compiled(weights, images)]
 
 
 def _time(answer: Answer, images: np.ndarray, least: float) -> list[float]:
-    """Seconds of calls, for a turn of at least so many seconds, after one that is not timed."""
+    """Seconds of each call in a turn of at least `least` seconds, after one untimed call."""
     answer(images)
     found: list[float] = []
     began = time.perf_counter()
@@ -93,7 +92,7 @@ def _time(answer: Answer, images: np.ndarray, least: float) -> list[float]:
 def _runtimes(
     model: Model, folder: Path
 ) -> tuple[dict[str, tuple[Answer, bool]], dict[str, int], dict[str, str]]:
-    """What answers, and whether it takes the peers' layout; sizes of files; what could not be read."""
+    """Functions, each with True if it takes the peers' layout; file sizes; files that could not be read."""
     sizes, made, failed = {}, {}, {}
     for name, layout, precision in (
         ("float32", "nhwc_rgb_uint8", "float32"),
@@ -115,7 +114,7 @@ def _runtimes(
     for name, (make, peers) in makers.items():
         try:
             made[name] = make(), peers
-        except Exception as error:  # whatever it is, the others go on
+        except Exception as error:  # whatever it is, the others continue
             failed[name] = _first_line(error)
     return made, sizes, failed
 
@@ -123,7 +122,7 @@ def _runtimes(
 def _torch(
     python: str, name: str, batch: int, model: Model, failed: dict[str, str]
 ) -> dict[str, Peer]:
-    """A process a mode; none where no Python was named."""
+    """One process per mode; none without --torch_python."""
     found = {}
     classes = len(next(iter(model.heads.values())))
     for mode in _TORCH_MODES if python else ():
@@ -147,7 +146,7 @@ def _inputs(spec: dict[str, Any], batch: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _measure(name: str, model: Model, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Median milliseconds a call, per runtime and batch."""
+    """Median milliseconds per call, by runtime and batch."""
     made, sizes, failed = _runtimes(model, folder)
     seconds: dict[tuple[str, int], list[float]] = {}
     for batch in _BATCHES:
@@ -211,7 +210,7 @@ def _run(options: argparse.Namespace, words: Sequence[str]) -> None:
         with tempfile.TemporaryDirectory() as folder:
             model = load(bundles.write_config(Path(folder) / "bundle", config))
             found[name] = _measure(name, model, Path(folder), options)
-        if options.output:  # the largest networks take minutes: what is known is kept
+        if options.output:  # the largest networks take minutes: keep the results so far
             files.write_json(options.output, {"machine": described, "models": found})
     print(_table(found, described))
 
@@ -224,16 +223,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         allow_abbrev=False,
     )
     parser.add_argument("--configs", default=_DEFAULT, metavar="A,B", help=f"default: {_DEFAULT}")
-    parser.add_argument("--turns", type=int, default=3, help="of each runtime (default: 3)")
+    parser.add_argument("--turns", type=int, default=3, help="turns of each runtime (default: 3)")
+    parser.add_argument("--torch_python", default="", help="a Python with torch and torchvision")
     parser.add_argument(
-        "--torch_python", default="", help="a Python with torch and torchvision, to be timed too"
+        "--least", type=float, default=1.0, metavar="SECONDS", help="minimum duration of a turn"
     )
-    parser.add_argument(
-        "--least", type=float, default=1.0, metavar="SECONDS", help="that a turn lasts at least"
-    )
-    parser.add_argument(
-        "--output", type=Path, metavar="FILE.json", help="figures, besides the table"
-    )
+    parser.add_argument("--output", type=Path, metavar="FILE.json", help="JSON file of all figures")
     words = sys.argv[1:] if arguments is None else list(arguments)
     options = parser.parse_args(words)
     return command_line.run("tests.benchmarks.inference", lambda: _run(options, words))

@@ -52,7 +52,7 @@ def test_its_licence_is_that_of_the_data(licence, expected, tmp_path):
 
 
 def test_it_states_figures_calibration_classes_and_framing(tmp_path):
-    eyes = [[0.31, 0.4], [0.69, 0.4]]
+    eyes = ((0.31, 0.4), (0.69, 0.4))
     small_bundle.write(tmp_path, figures=FIGURES, calibration={"age": 1.5}, eyes=eyes)
     card = words(tmp_path)
     assert "6,290 parameters, trained with ageflax" in card
@@ -106,15 +106,14 @@ def test_a_bundle_that_was_taken_away_stays_away(tmp_path):
     assert not (tmp_path / "fold_1").exists()
 
 
-@pytest.mark.parametrize("empty", [None, {}])
-def test_of_imported_weights_little_is_known_and_the_card_says_so(empty, tmp_path):
+def test_of_imported_weights_little_is_known_and_the_card_says_so(tmp_path):
     origin = {"format": "caffe", "file": "age_net.caffemodel", "sha256": "ab" * 32}
     small_bundle.write(
         tmp_path,
-        data=empty,
-        figures=empty,
-        protocol=empty,
-        calibration=empty,
+        data={},
+        figures={},
+        protocol={},
+        calibration={},
         source={"ageflax": "0.1.0", "imported_from": origin},
     )
     card = words(tmp_path)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ageflax.bundle.model import load
+from ageflax.bundle import load
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 

@@ -25,10 +25,10 @@ for name in sys.argv[2:]:
         member = opened.members[0]
         faces = np.zeros((1, 32, 32, 3), np.uint8)
         print(json.dumps([
-            member.config["data"]["name"],
+            opened.description.data["name"],
             opened.described(),
             sorted(path.name for path in member.path.iterdir()),
-            float(member.model(faces)["gender"].sum()),
+            float(opened(faces)["gender"].sum()),
         ]))
     except InputError as error:
         print(json.dumps(str(error)))
@@ -178,7 +178,9 @@ def test_names_of_the_hub(text, name, revision):
     ],
 )  # fmt: skip
 def test_what_is_no_name_of_the_hub(text):
-    with pytest.raises(InputError, match="not a name on the hub; expected hf://OWNER/NAME") as caught:
+    with pytest.raises(
+        InputError, match="not a name on the hub; expected hf://OWNER/NAME"
+    ) as caught:
         hub_names.repository(text)
     assert len(str(caught.value)) < 300
     assert len(str(caught.value).splitlines()) == 1

@@ -2,7 +2,8 @@ import logging
 
 import pytest
 
-from ageflax.bundle import licences, model
+from ageflax import bundle
+from ageflax.bundle import licences
 from tests.support import small_bundle
 
 
@@ -39,7 +40,7 @@ def test_every_builders_terms_but_the_drawn_faces_bind():
     from tfds_builders.labeled_faces.labeled_faces_dataset_builder import TERMS as LABELED_FACES
 
     for terms in (ADIENCE, IMDB_WIKI, LABELED_FACES):
-        line = model.licence_notice({"data": {"name": "x/y", "licence": terms}})
+        line = licences.notice({"name": "x/y", "licence": terms}, {})
         assert line is not None
         assert line.startswith("weights trained on x/y, under terms that bind them too: ")
         assert terms in line
@@ -58,18 +59,18 @@ def test_every_builders_terms_but_the_drawn_faces_bind():
     ],
 )
 def test_nothing_is_said_of_what_is_free_or_not_stated(config):
-    assert model.licence_notice(config) is None
+    assert licences.notice(config.get("data") or {}, config.get("source") or {}) is None
 
 
 def test_what_training_started_from_counts_too():
     weights = {"source": "vgg_face", "licence": "Non-commercial."}
-    line = model.licence_notice({"data": {"licence": "MIT"}, "source": {"weights": weights}})
+    line = licences.notice({"licence": "MIT"}, {"weights": weights})
     assert line == "training started from vgg_face, under terms that bind them too: Non-commercial."
 
 
 def test_hostile_terms_are_one_printable_line():
     licence = "Mine\x1b[2J\r\nand\x07 mine \u202e" + "x" * 10_000
-    line = model.licence_notice({"data": {"name": "a\nb" * 1000, "licence": licence}})
+    line = licences.notice({"name": "a\nb" * 1000, "licence": licence}, {})
     assert line is not None
     assert line.isprintable()
     assert len(line) < 800
@@ -79,15 +80,15 @@ def test_hostile_terms_are_one_printable_line():
 def test_a_load_says_it_once_for_all_that_answer_together(tmp_path, caplog):
     folders = [small_bundle.write(tmp_path / f"fold_{k}" / "bundle") for k in range(3)]
     with caplog.at_level(logging.WARNING, logger="ageflax"):
-        model.ensemble(tmp_path)
+        bundle.ensemble(tmp_path)
     assert caplog.messages == [
         "weights trained on adience/aligned/1.0.0, under terms that bind them too: By form, for"
         " research only."
     ]
     assert caplog.records[0].name == "ageflax"
     caplog.clear()
-    model.load(folders[0])
+    bundle.load(folders[0])
     assert len(caplog.messages) == 1
     caplog.clear()
-    model.load(small_bundle.write(tmp_path / "free", data={"name": "x", "licence": "MIT"}))
+    bundle.load(small_bundle.write(tmp_path / "free", data={"name": "x", "licence": "MIT"}))
     assert caplog.messages == []

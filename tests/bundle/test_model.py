@@ -4,7 +4,7 @@ import re
 import numpy as np
 import pytest
 
-from ageflax.bundle.model import load
+from ageflax.bundle import load
 from ageflax.errors import InputError
 from ageflax.training import cross_validation
 

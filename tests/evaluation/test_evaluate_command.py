@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ageflax import evaluate as command
-from ageflax.bundle.model import ensemble, load
+from ageflax.bundle import ensemble, load
 from ageflax.data import dataset, images, reading
 from ageflax.data.building import find
 from tests.conftest import SMALL_FACES

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
-from ageflax.bundle.model import load
+from ageflax.bundle import load
 from ageflax.bundle.onnx import OnnxModel
 from ageflax.errors import InputError
 from ageflax.export.write import export

@@ -8,7 +8,7 @@ from ageflax.data.dataset import Faces, Target
 from ageflax.errors import RunError
 from ageflax.evaluation.figures import fit_temperatures, measure, scores
 from ageflax.evaluation.predictions import Predictions
-from ageflax.metrics.ages import ages_of
+from ageflax.metrics import ages
 
 FACES = Faces(
     keys=np.array([f"face_{k}" for k in range(8)], object),
@@ -72,7 +72,7 @@ def test_gender_is_also_given_by_age_class_where_the_classes_are_told():
 def test_years_are_calibrated_over_the_groups_they_add_up_to():
     given = predictions("years", YEARS)
     figures = measure(given, FACES, {"years": YEARS})["years"]
-    groups = ages_of(given.probabilities["years"], YEARS).groups
+    groups = ages(given.probabilities["years"], YEARS).groups
     known = YEARS.classes[given.rows] >= 0
     expected = metrics.calibration(YEARS.classes[given.rows][known], groups[known])
     assert figures["calibration"] == {"temperature": None, **expected}

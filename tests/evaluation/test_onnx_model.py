@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
-from ageflax.bundle.model import load
+from ageflax.bundle import load
 from ageflax.bundle.onnx import OnnxModel
 from tests.evaluation.runs import same, table, trained
 

@@ -9,8 +9,8 @@ from ageflax.errors import RunError
 from ageflax.evaluation.figures import answers_of, measure
 from ageflax.evaluation.predictions import Predictions
 from ageflax.evaluation.predictions_csv import write_predictions
-from ageflax.evaluation.predictions_csv_read import read_predictions
-from ageflax.metrics.ages import ages_of
+from ageflax.evaluation.predictions_csv import read_predictions
+from ageflax.metrics import ages
 from tests.evaluation.test_figures import AGE, FACES, GENDER, YEARS, predictions, years_directly
 
 TARGETS = {"age": AGE, "years": YEARS, "gender": GENDER}
@@ -62,7 +62,7 @@ def test_columns(tmp_path):
     ]  # fmt: skip
     assert first[:3] == ["face_1", "a", "4-6"]
     assert first[4] == "5"
-    assert float(first[5]) == pytest.approx(ages_of(both[0]["age"], AGE).years[0])
+    assert float(first[5]) == pytest.approx(ages(both[0]["age"], AGE).years[0])
     assert seventh[2] == seventh[4] == ""  # an unknown age
     assert last[14] == ""  # an unknown gender
     equal(read_predictions(path, "gender"), answers_of(given, FACES, "gender", GENDER))

@@ -8,9 +8,9 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
+from ageflax import bundle
 from ageflax import config as configuration
-from ageflax.bundle import model as bundle
-from ageflax.training import program
+from ageflax.bundle.model import Network
 
 
 def _drawn(network, shape):
@@ -32,8 +32,8 @@ def _drawn(network, shape):
 
 
 def described(config):
-    """config.json of a bundle that such a config could have trained."""
-    return bundle.describe(
+    """Description of a bundle that such a config could have trained."""
+    return bundle.Description.of_run(
         config,
         {
             "data": {"name": "drawn", "licence": "Apache-2.0"},
@@ -57,15 +57,14 @@ def write(directory, values, *, mean="image"):
 
 def write_config(directory, config, *, mean="image"):
     """As `write`, of a resolved config."""
-    preprocessing, objectives = program.preprocessing(config.data), program.objectives(config)
-    network = program.network_of(config.model.to_dict(), objectives)
+    description = described(config)
     side = config.data.resize if mean == "image" else 1
     bundle.write(
         directory,
-        described(config),
-        _drawn(network, preprocessing.shape),
+        description,
+        _drawn(Network(description).module, description.input.preprocessing.shape),
         mean=np.random.default_rng(1).uniform(90, 140, (side, side, 3)).astype(np.float32),
-        deviation=np.array([[[57.0, 58.0, 61.0]]], np.float32),
+        std=np.array([[[57.0, 58.0, 61.0]]], np.float32),
     )
     return directory
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ageflax.bundle.model import load
+from ageflax.bundle import load
 from tests.export import bundles
 
 

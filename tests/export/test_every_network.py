@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 
 from ageflax import models
-from ageflax.bundle.model import load
+from ageflax.bundle import load
 from ageflax.export.onnx.file import OnnxFile
 from ageflax.export.serving import serving
 from tests.export import bundles
@@ -152,8 +152,8 @@ def test_the_graph_is_as_one_would_draw_it(tmp_path):
     }  # fmt: skip
     names = {weight.name for weight in graph.graph.initializer}
     assert "params/trunk/layer1_0/conv1/kernel/folded" in names
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(model.variables))
-    assert graph.ByteSize() < 4 * (parameters + model.mean.size) + 20_000
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(model.variables.params))
+    assert graph.ByteSize() < 4 * (parameters + model.variables.mean.size) + 20_000
 
 
 def test_lrn_and_pools_are_one_node_each(tmp_path):

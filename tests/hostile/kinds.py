@@ -1,4 +1,4 @@
-"""Every kind of file that somebody else may have written: good ones to start from, and who reads it."""
+"""Every kind of untrusted file, with good examples and its reader."""
 
 import contextlib
 import dataclasses
@@ -19,13 +19,13 @@ from tests.hostile import guard
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A kind, set up in a folder of its own.
+    """A kind of file, set up in its own folder.
 
     Attributes:
-      seeds: good files, which the reader takes.
-      read: writes an input where it belongs and reads it as a user's command would.
-      refusals: exceptions that are a proper message, since the command turns them into one.
-      hostile: files made to harm; the reader refuses them or takes nothing from them.
+      seeds: good files, accepted by the reader.
+      read: function that writes an input in its place and reads it as a user's command would.
+      refusals: exceptions that the command turns into a message.
+      hostile: malicious files; the reader refuses them or takes nothing from them.
     """
 
     seeds: list[bytes]
@@ -35,7 +35,7 @@ class Case:
 
 
 def _opened(folder: Path, paths: list[str]) -> None:
-    """As the builders do with the paths that a table names."""
+    """Opens the paths named in a table, as the builders do."""
     from ageflax.data import images
 
     for path in paths:
@@ -109,7 +109,7 @@ def _imdb_wiki_mat(folder: Path) -> Case:
 
 
 def pictures() -> list[bytes]:
-    """One of every format and of odd modes."""
+    """One picture of every format, and of unusual modes."""
     draw = np.random.default_rng(0)
     image = Image.fromarray(draw.integers(0, 256, (24, 32, 3), np.uint8))
     exif = Image.Exif()
@@ -158,7 +158,7 @@ def _predict(folder: Path) -> Case:
 
 
 def safetensors() -> bytes:
-    """A small file of several types."""
+    """A small file with several dtypes."""
     from safetensors.numpy import save
 
     draw = np.random.default_rng(0)
@@ -185,7 +185,7 @@ def _safetensors(folder: Path) -> Case:
 
 def _bundle(name: str) -> Callable[[Path], Case]:
     def make(folder: Path) -> Case:
-        from ageflax.bundle.model import load
+        from ageflax.bundle import load
         from tests.support import small_bundle
 
         directory = small_bundle.write(folder / "bundle")
@@ -243,8 +243,7 @@ def _onnx_weights(folder: Path) -> Case:
 
 def _onnx_model(folder: Path) -> Case:
     from ageflax import export
-    from ageflax.bundle import loading
-    from ageflax.bundle.model import load
+    from ageflax.bundle import load, loading
     from tests.support import small_bundle
 
     path = folder / "model.onnx"
@@ -252,7 +251,7 @@ def _onnx_model(folder: Path) -> Case:
     seed = path.read_bytes()
 
     def read(path: Path) -> None:
-        model: Any = loading.open_model(path).members[0].model
+        model: Any = loading.open_model(path)
         model(np.zeros((2, 32, 32, 3), np.uint8))
 
     return Case([seed], _to_file(path, read), (InputError, RunError))
@@ -306,7 +305,7 @@ def _archive(mode: str) -> bytes:
 
 
 def evil_archive(mode: str, folder: Path) -> bytes:
-    """Members outside the folder, links out of it, devices; each also under a wanted name."""
+    """An archive of members outside the folder, links out of it and devices, each also under a wanted name."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode=mode) as archive:  # pyright: ignore[reportArgumentType, reportCallIssue]
         for name in ("../secret", "/etc/passwd", "wiki/../../secret", "wiki/wiki.mat", "a" * 3000):
@@ -338,7 +337,7 @@ def _tar(mode: str, name: str) -> Callable[[Path], Case]:
 
 
 def _checkpoint(name: str) -> Callable[[Path], Case]:
-    """A file of a checkpoint; all but the sums are read without sums, as an earlier release's are."""
+    """A file of a checkpoint; all but the checksums are read without checksums, as from an earlier release."""
 
     def make(folder: Path) -> Case:
         from ageflax.training.checkpoints import Checkpoints
@@ -374,7 +373,7 @@ def _config_words(folder: Path) -> Case:
     ]
 
     def read(content: bytes) -> None:
-        # As the system hands over words that are no text. What the user typed may be shown as it is.
+        # Decoded as the system decodes arguments that are not text; messages may repeat them.
         text = "".join(
             c for c in content.decode("utf-8", "surrogateescape") if c >= " " or c == "\n"
         )
@@ -385,11 +384,11 @@ def _config_words(folder: Path) -> Case:
 
 
 def _run(name: str) -> Callable[[Path], Case]:
-    """A file of a finished run, as its report and a comparison read it."""
+    """A file of a finished run, read by the report and a comparison."""
 
     def make(folder: Path) -> Case:
         from ageflax import report
-        from ageflax.evaluation.predictions_csv_read import read_predictions
+        from ageflax.evaluation.predictions_csv import read_predictions
         from ageflax.report import comparison
         from ageflax.report.comparison import text
         from ageflax.training.log import images_per_second

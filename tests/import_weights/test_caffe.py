@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from ageflax.bundle import loading, model
+from ageflax import bundle
+from ageflax.bundle import loading
 from tests.import_weights.conftest import AGES
 from tests.weights.formats import caffe_nets
 
@@ -54,7 +55,7 @@ def test_the_network_of_levi_and_hassner_with_its_mean_image(run, tmp_path, vers
         content = caffe_nets.caffemodel(layers, weights, version=version)
     expected = by_opencv(tmp_path, layers, content, seen)
     assert expected.max() < 0.9  # so that a difference could show
-    np.testing.assert_allclose(model.load(output)(images)["age"], expected, atol=1e-5)
+    np.testing.assert_allclose(bundle.load(output)(images)["age"], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("version", [1, 2])
@@ -65,7 +66,7 @@ def test_vgg16_as_dex_has_it(run, tmp_path, version):
     assert code == 0, said
     images = faces(224, 1)
     expected = by_opencv(tmp_path, layers, content, images[..., ::-1].astype(np.float32))
-    found = model.load(output)
+    found = bundle.load(output)
     np.testing.assert_allclose(found(images)["years"], expected, atol=1e-5)
     years = np.asarray(found.ages(found(images)).years)
     np.testing.assert_allclose(years, expected @ np.arange(101), atol=1e-3)
@@ -83,7 +84,7 @@ def test_genders_come_out_in_our_order_whatever_the_files_is(run, tmp_path, orde
     expected = by_opencv(tmp_path, layers, content, centre(images[..., ::-1], 227))
     if order == "Male,Female":
         expected = expected[:, ::-1]
-    found = model.load(output)
+    found = bundle.load(output)
     assert found.heads == {"gender": ["female", "male"]}
     np.testing.assert_allclose(found(images)["gender"], expected, atol=1e-5)
 
@@ -96,7 +97,7 @@ def test_age_groups_come_out_from_young_to_old(run, tmp_path):
     images = faces(256)
     seen = centre(images[..., ::-1].astype(np.float32) - np.array([104, 117, 123], np.float32), 227)
     expected = by_opencv(tmp_path, layers, content, seen)[:, [1, 2, 0]]
-    found = model.load(output)
+    found = bundle.load(output)
     assert found.heads == {"age": ["0-17", "18-39", "40-100"]}
     assert found.config["age_groups"] == [[0, 17], [18, 39], [40, 100]]
     np.testing.assert_allclose(found(images)["age"], expected, atol=1e-5)
@@ -111,7 +112,7 @@ def test_outputs_of_two_tasks_and_of_none_are_told_apart(run, tmp_path):
     images = faces(256)
     scores = by_opencv(tmp_path, layers[:-1], content, centre(images[..., ::-1], 227))
     softmax = lambda x: np.exp(x) / np.exp(x).sum(1, keepdims=True)  # noqa: E731
-    found = model.load(output)(images)
+    found = bundle.load(output)(images)
     np.testing.assert_allclose(found["gender"], softmax(scores[:, [2, 1]]), atol=1e-5)
     np.testing.assert_allclose(found["age"], softmax(scores[:, 3:]), atol=1e-5)
 
@@ -153,6 +154,6 @@ def test_the_authors_mean_image(run, small_levi):
     path = Path(os.environ["AGEFLAX_REAL_DATA"]) / "levi_hassner" / "mean.binaryproto"
     code, output, _ = run(small_levi, "--known=levi_age", f"--mean={path}")
     assert code == 0
-    mean = model.load(output).mean
+    mean = bundle.load(output).variables.mean
     assert mean.shape == (256, 256, 3)
     np.testing.assert_allclose(mean.mean((0, 1))[::-1], [78.426, 87.769, 114.896], atol=1e-3)

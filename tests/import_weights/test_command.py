@@ -11,7 +11,7 @@ from safetensors.numpy import save
 
 from ageflax import evaluate as evaluate
 from ageflax.bundle import loading
-from ageflax.bundle.model import load
+from ageflax.bundle import load
 from ageflax.import_weights import __main__ as command
 from tests.conftest import SMALL_FACES
 from tests.import_weights.conftest import AGES
@@ -64,13 +64,13 @@ def test_each_container_of_torch_gives_the_same_bundle(run, tmp_path):
     assert model is not None
     np.testing.assert_array_equal(answers[0], answers[1])
     np.testing.assert_array_equal(answers[0], answers[2])
-    head = model.variables["params"]["heads"]["age"]
+    head = model.variables.params["heads"]["age"]
     np.testing.assert_array_equal(head["kernel"], state["fc.weight"].T)
     np.testing.assert_array_equal(head["bias"], state["fc.bias"])
-    kernel = model.variables["params"]["trunk"]["conv1"]["kernel"]
+    kernel = model.variables.params["trunk"]["conv1"]["kernel"]
     np.testing.assert_array_equal(kernel, state["conv1.weight"].transpose(2, 3, 1, 0))
-    np.testing.assert_allclose(model.mean.reshape(3), [123.675, 116.28, 103.53])
-    np.testing.assert_allclose(model.deviation.reshape(3), [58.395, 57.12, 57.375])  # the mean's
+    np.testing.assert_allclose(model.variables.mean.reshape(3), [123.675, 116.28, 103.53])
+    np.testing.assert_allclose(model.variables.std.reshape(3), [58.395, 57.12, 57.375])  # the mean's
 
 
 def test_the_order_of_channels_is_what_the_flag_says(run):
@@ -82,8 +82,8 @@ def test_the_order_of_channels_is_what_the_flag_says(run):
     bgr = load(output)
     code, output, _ = run(content, "--channels=rgb", *words, **given)
     rgb = load(output)
-    assert bgr.mean.reshape(3).tolist() == [3, 2, 1] and rgb.mean.reshape(3).tolist() == [1, 2, 3]
-    assert bgr.deviation.reshape(3).tolist() == [6, 5, 4]
+    assert bgr.variables.mean.reshape(3).tolist() == [3, 2, 1] and rgb.variables.mean.reshape(3).tolist() == [1, 2, 3]
+    assert bgr.variables.std.reshape(3).tolist() == [6, 5, 4]
     faces = np.random.default_rng(1).integers(0, 256, (2, 48, 48, 3), np.uint8)
     np.testing.assert_allclose(bgr(faces[..., ::-1])["age"], rgb(faces)["age"], atol=1e-6)
 
@@ -95,7 +95,7 @@ def test_vgg16_in_the_names_of_torchvision_and_timm(run):
         code, output, said = run(save(state), *words, framework="torch", arch="vgg16")
         assert code == 0, said
         head = {"torchvision": "classifier.6", "timm": "head.fc"}[layout]
-        found = load(output).variables["params"]["heads"]["gender"]["kernel"]
+        found = load(output).variables.params["heads"]["gender"]["kernel"]
         np.testing.assert_array_equal(found, state[f"{head}.weight"][8:].T)
 
 
@@ -260,5 +260,5 @@ def test_a_model_is_opened_as_any_other(run, small_levi):
     code, output, _ = run(small_levi, "--known=levi_age", "--mean=none")
     assert code == 0
     opened = loading.open_model(output)
-    sizes = [leaf.size for leaf in jax.tree.leaves(opened.members[0].model.variables)]  # pyright: ignore
+    sizes = [leaf.size for leaf in jax.tree.leaves(opened.variables)]
     assert sum(sizes) > 40_000

@@ -10,7 +10,7 @@ import pytest
 from onnx import helper
 from onnx.external_data_helper import convert_model_to_external_data
 
-from ageflax.bundle.model import load
+from ageflax.bundle import load
 from tests.import_weights.conftest import AGES
 from tests.weights.formats import onnx_nets
 

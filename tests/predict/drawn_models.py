@@ -4,11 +4,9 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from ageflax import bundle
 from ageflax import config as configuration
-from ageflax import losses
-from ageflax.augment.views import Preprocessing
-from ageflax.bundle import model
-from ageflax.training import program
+from ageflax.bundle.model import Network
 
 
 def write(directory, *overrides, seed=0, calibration=None):
@@ -18,21 +16,20 @@ def write(directory, *overrides, seed=0, calibration=None):
     values.data = ConfigDict({"resize": 32, "crop": 27, "crop_margin": 0.4})
     values.model = ConfigDict({"width": 0.05, "norm": "none", "initialization": "matched"})
     config = configuration.resolve(values, [f"--config.{word}" for word in overrides])
-    names = configuration.class_names(config)
-    objectives = {task: losses.build(task, config.loss, len(names[task])) for task in names}
-    description = model.describe(config, _result(config, calibration or {}))
-    network = program.network_of(description["architecture"], objectives)
-    shape = Preprocessing(crop=config.data.crop, mirror=False, channels=config.data.channels).shape
-    variables = network.init(jax.random.key(seed), jnp.zeros(shape, jnp.float32))
+    description = bundle.Description.of_run(config, _result(config, calibration or {}))
+    shape = description.input.preprocessing.shape
+    variables = Network(description).module.init(
+        jax.random.key(seed), jnp.zeros(shape, jnp.float32)
+    )
     # Surer than drawn networks are, so that different faces get different answers.
     heads = jax.tree.map(lambda leaf: 3.0 * leaf, variables["params"]["heads"])
     variables = {**variables, "params": {**variables["params"], "heads": heads}}
-    model.write(
+    bundle.write(
         directory,
         description,
         variables,
         mean=jnp.full((1, 1, 3), 120.0, jnp.float32),
-        deviation=jnp.full((1, 1, 3), 60.0, jnp.float32),
+        std=jnp.full((1, 1, 3), 60.0, jnp.float32),
     )
     return directory
 

@@ -1,5 +1,6 @@
-"""A bundle of a tiny network with drawn weights, for tests that train nothing."""
+"""A bundle of a tiny network with random weights, for tests that train nothing."""
 
+import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from ageflax import bundle
 from ageflax import config as configuration
-from ageflax.bundle import model as bundle
-from ageflax.training import program
+from ageflax.bundle.model import Network
 
 RESULT: dict[str, Any] = {
     "fold": 2,
@@ -36,7 +37,7 @@ RESULT: dict[str, Any] = {
 
 
 def config_of(task: str = "age+gender", **model: Any) -> configuration.Config:
-    """Of a network of some thousand parameters."""
+    """Config of a network with some thousand parameters."""
     values = ConfigDict({"task": task, "data": {"resize": 32, "crop": 27, "batch_size": 4}})
     values.model = ConfigDict({"width": 0.05, "norm": "batch"} | model)
     return configuration.resolve(values)
@@ -48,19 +49,20 @@ def _drawn(shape: tuple[int, ...], path: str, generator: np.random.Generator) ->
         return np.abs(values) + np.float32(0.5)
     if len(shape) == 1:
         return np.float32(0.1) * values
-    return values * np.float32(math.sqrt(3.0 / math.prod(shape[:-1])))  # so that faces differ
+    # Large enough for faces to differ.
+    return values * np.float32(math.sqrt(3.0 / math.prod(shape[:-1])))
 
 
 def write(directory: Path, task: str = "age+gender", **changes: Any) -> Path:
     """Writes a bundle, the same for the same arguments on any machine.
 
     Args:
-      directory: its folder.
+      directory: folder of the bundle.
       task: as in a config.
-      changes: keys of config.json in place of its own.
+      changes: attributes of the description to replace.
     """
-    config = config_of(task)
-    network = program.network_of(config.model.to_dict(), program.objectives(config))
+    description = bundle.Description.of_run(config_of(task), RESULT)
+    network = Network(description).module
     drawn = jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros((1, 27, 27, 3))))
     generator = np.random.Generator(np.random.PCG64(0))
     variables = jax.tree_util.tree_map_with_path(
@@ -68,9 +70,9 @@ def write(directory: Path, task: str = "age+gender", **changes: Any) -> Path:
     )
     bundle.write(
         directory,
-        bundle.describe(config, RESULT) | changes,
+        dataclasses.replace(description, **changes),
         variables,
         mean=np.full((1, 1, 3), 127.0, np.float32),
-        deviation=np.full((1, 1, 3), 64.0, np.float32),
+        std=np.full((1, 1, 3), 64.0, np.float32),
     )
     return directory

@@ -12,10 +12,10 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from ageflax.arrays import TrainState
 from ageflax.errors import RunError
 from ageflax.runtime.mesh import make_mesh, replicated
 from ageflax.training.checkpoints import Checkpoints, _plain
+from ageflax.training.state import TrainState
 
 
 def state_of(step: int, mesh=None) -> TrainState:

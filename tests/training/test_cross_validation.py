@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ageflax import config as configuration
-from ageflax.bundle.model import load
+from ageflax.bundle import load
 from ageflax.config import Config
 from ageflax.data import dataset, reading
 from ageflax.data.dataset import Faces
@@ -358,6 +358,6 @@ def test_four_intervals_and_grey_input_reach_every_output(data_dir, small_config
     assert [f"age_probability_{name}" for name in names] == header[6:10]
     model = load(tmp_path / "fold_0" / "bundle")
     assert model.heads["age"] == names
-    assert model.variables["params"]["trunk"]["conv1"]["kernel"].shape[2] == 1
+    assert model.variables.params["trunk"]["conv1"]["kernel"].shape[2] == 1
     faces = np.zeros((2, 32, 32, 3), np.uint8)
     assert model(faces)["age"].shape == (2, 4)

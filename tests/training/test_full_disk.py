@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from ageflax import config
-from ageflax.bundle import model
+from ageflax import bundle, config
+from ageflax.bundle import files as bundle_files
 from ageflax.data.building import find
 from ageflax.errors import RunError
 from ageflax.runtime import command_line, files
-from ageflax.training import cross_validation
+from ageflax.training import cross_validation, run_fold
 from ageflax.training.log import MetricsLog
 from tests.conftest import SMALL_FACES, small_values
 from tests.support import small_bundle
@@ -56,14 +56,14 @@ def test_a_bundle_stays_as_it_was(tmp_path, capsys, monkeypatch, most, name):
     written = small_bundle.write(tmp_path / "bundle", "gender")
     before = contents(written)
     if name == "README.md":
-        monkeypatch.setattr(model, "save_file", lambda tensors, path, metadata: path.touch())
+        monkeypatch.setattr(bundle_files, "save_file", lambda tensors, path, metadata: path.touch())
     with full(most):
         assert command_line.run("train", lambda: rewritten(written)) == 1
     line = capsys.readouterr().err
     assert line.startswith(f"train: {written / name}: File too large")
     assert line.count("\n") == 1
     assert contents(written) == before
-    assert list(model.load(written).heads) == ["gender"]
+    assert list(bundle.load(written).heads) == ["gender"]
 
 
 def _lines(log: MetricsLog) -> None:
@@ -109,13 +109,13 @@ def test_a_run_whose_bundle_did_not_fit_trains_no_step_again(
     found = config.resolve(small_values(data_dir), ("--config.fold=0",))
     said: list[str] = []
     with monkeypatch.context() as patch:
-        patch.setattr(model, "save", lambda *arguments: _no_space())
+        patch.setattr(run_fold, "_write_bundle", lambda *arguments: _no_space())
         with pytest.raises(OSError, match="No space left"):
             cross_validation.run(found, tmp_path, say=said.append)
     assert not (tmp_path / "fold_0" / "result.json").exists()
     cross_validation.run(found, tmp_path, say=said.append)
     assert "fold 0: going on from step 8 of 8" in said
-    assert model.load(tmp_path / "fold_0").heads
+    assert bundle.load(tmp_path / "fold_0").heads
 
 
 def _no_space():

@@ -1,6 +1,7 @@
 """Caffe's SGD by hand; multipliers and exemptions; AdamW as optax has it;
 late parameters as if their run began late; the weights' average."""
 
+import dataclasses
 import re
 from typing import Any
 
@@ -23,9 +24,7 @@ PATHS = "heads/age/bias, heads/age/kernel, trunk/conv1/bias, trunk/conv1/kernel"
 
 def _group(**values: Any) -> Any:
     """The default optim group, which is the paper's, with these values."""
-    group = configuration.defaults().optim
-    group.update(values)
-    return group
+    return dataclasses.replace(configuration.Optim(), **values)
 
 
 def _gradient(step: int) -> Any:

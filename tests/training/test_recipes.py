@@ -11,7 +11,7 @@ import pytest
 
 from ageflax import config as configuration
 from ageflax import report
-from ageflax.bundle.model import ensemble, load
+from ageflax.bundle import ensemble, load
 from ageflax.errors import InputError
 from ageflax.training import cross_validation, loop, validation
 from tests.conftest import small_values
@@ -80,12 +80,12 @@ def test_years_reach_every_output(run, small_faces, loss):
     np.testing.assert_allclose(aged.groups.sum(1), 1.0, rtol=1e-5)
     columns = predictions(fold)[0].keys()
     if loss == "l1":
-        assert aged.deviation is None
+        assert aged.std is None
         assert "years_probability_0" not in columns
     else:
-        assert aged.deviation is not None
+        assert aged.std is not None
         np.testing.assert_allclose(
-            aged.deviation, [float(r["years_deviation"]) for r in predictions(fold)], rtol=1e-3
+            aged.std, [float(r["years_deviation"]) for r in predictions(fold)], rtol=1e-3
         )
         assert "years_probability_100" in columns
     assert all("years_mae" in line for line in log(fold))

@@ -1,5 +1,6 @@
 """Learning rates at literal steps: Caffe's, the cosine, warm-up, and PyTorch's one cycle."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -13,9 +14,7 @@ from ageflax.training import optimizer
 
 def _group(**values: Any) -> Any:
     """The default optim group, which is the paper's, with these values."""
-    group = configuration.defaults().optim
-    group.update(values)
-    return group
+    return dataclasses.replace(configuration.Optim(), **values)
 
 
 def _rates(group: Any, counts: list[int], steps: int = 100) -> np.ndarray:

@@ -10,10 +10,11 @@ import pytest
 
 from ageflax import config as configuration
 from ageflax import losses, models
-from ageflax.arrays import Batch, TrainState
 from ageflax.augment.views import Preprocessing, eval_views
+from ageflax.data.batches import Batch
 from ageflax.runtime.mesh import make_mesh
 from ageflax.training import program
+from ageflax.training.state import TrainState, variables_of
 from ageflax.training.step import (
     Recipe,
     init_state,
@@ -135,7 +136,7 @@ def test_many_steps_in_one_dispatch_are_the_same_steps(mesh):
 def test_ten_crops_are_the_mean_of_ten_softmaxes(mesh):
     state, batch = fresh(mesh), batch_of(4)
     step = make_eval_step(NETWORK, RECIPE, mesh, crops="ten")
-    got = step(state, batch)
+    got = step(variables_of(state), batch.images)
     views = eval_views(batch.images, state.mean, PREPROCESSING, crops="ten")
     for task in ("age", "gender"):
         each = [

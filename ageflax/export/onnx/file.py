@@ -37,7 +37,7 @@ def packages() -> tuple[Any, Any]:
 def graph_of(serving: Serving, *, opset: int) -> Graph:
     """The graph of what is served, with weights that are named as in the bundle."""
     (batch,) = jax.export.symbolic_shape(BATCH)
-    variables = serving.model.variables
+    variables = serving.variables
     shape = (batch, *serving.shape)
     closed = jax.make_jaxpr(serving)(variables, jax.ShapeDtypeStruct(shape, serving.dtype))
     leaves = jax.tree_util.tree_leaves_with_path(variables)

@@ -1,0 +1,136 @@
+"""A run's dataset: read, checked, given its classes, and placed."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from jax.sharding import Mesh
+
+from ageflax import config as configuration
+from ageflax.config import Config
+from ageflax.data import batches, pixel_cache, reading, splits
+from ageflax.data.building import find
+from ageflax.data.dataset import Faces, StoredDataset, Target
+from ageflax.data.selection import select
+from ageflax.errors import InputError
+from ageflax.runtime import hosts
+from ageflax.runtime.progress import Progress
+
+PLACEMENTS = ("device", "host", "stream")
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """A run's dataset.
+
+    Attributes:
+      stored: the dataset on disk.
+      loaded: its labels, and its pixels where they are kept.
+      placed: "device", "host" or "stream".
+      targets, usable, left_out: see data.selection.Selection.
+    """
+
+    stored: StoredDataset
+    loaded: reading.LoadedFaces
+    placed: str
+    targets: dict[str, Target]
+    usable: np.ndarray
+    left_out: dict[str, int]
+
+    @property
+    def faces(self) -> Faces:
+        """The labels."""
+        return self.loaded.faces
+
+    def source(self) -> dict[str, Any]:
+        """What results and bundles say of the data."""
+        metadata = self.stored.metadata
+        return {
+            "name": self.stored.name,
+            "faces": len(self.faces),
+            **self.left_out,
+            "edition": metadata.get("edition"),
+            "licence": metadata.get("licence"),
+            "fingerprint": self.faces.fingerprint,
+        }
+
+
+def read(config: Config, mesh: Mesh, *, pixels: bool, say: Callable[[str], None]) -> Data:
+    """Opens (or builds) the dataset, and with `pixels` decodes it where it is to be kept."""
+    data = config.data
+    # Process 0 builds what is not there. Where the others' disk is another, each builds its own.
+    if not hosts.writer():
+        hosts.meet("dataset built")
+    stored = find.open_dataset(data.name, directory=data.dir, manual_dir=data.manual_dir, say=say)
+    if hosts.writer():
+        hosts.meet("dataset built")
+    chosen = batches.choose(
+        data.placement,
+        pixel_bytes=len(stored) * data.resize**2 * 3,
+        share=data.memory_share,
+        mesh=mesh,
+    )
+    # Hosts may differ in memory, and must not in what they run.
+    placed = PLACEMENTS[int(hosts.from_writer(np.array(PLACEMENTS.index(chosen), np.int32)))]
+    decoding = None
+    if pixels and placed != "stream":
+        decoding = reading.Decoding(data.resize, data.interpolation)
+    label = f"reading {stored.name}"
+    with Progress(len(stored), unit="face", label=label) as progress:
+        if data.prepared:
+            loaded = pixel_cache.load(stored, decoding, progress=progress.update, say=say)
+        else:
+            loaded = reading.load(stored, decoding, progress=progress.update)
+    splits.check_counts(loaded.faces, stored.counts)
+    splits.check_subjects(loaded.faces)
+    selected = select(
+        loaded.faces,
+        configuration.tasks(config),
+        policy=data.label_policy,
+        intervals=configuration.intervals(config),
+        frontal=data.most_frontal,
+        unreadable=loaded.unreadable,
+    )
+    for task, target in selected.targets.items():
+        if not target.known.any():
+            raise InputError(
+                f"task {task}: no face of {stored.name} has a label for it"
+                + (f" under data.label_policy={data.label_policy}" if task == "age" else "")
+            )
+    if loaded.unreadable:
+        row, reason = next(iter(loaded.unreadable.items()))
+        say(
+            f"{len(loaded.unreadable)} images of {stored.name} no longer decode and are left out;"
+            f" the first: {loaded.faces.keys[row]} ({reason})"
+        )
+    return Data(stored, loaded, placed, **vars(selected))
+
+
+def check_classes(split: splits.Split, data: Data) -> None:
+    """A class that is never seen in training cannot be learned, and its recall would lie."""
+    for task, target in data.targets.items():
+        if target.years is not None:  # years no face has are learned from their neighbours
+            if not target.known[split.train].any():
+                raise InputError(
+                    f"testing fold {split.test_fold}: no training face has an age in years"
+                )
+            continue
+        seen = set(target.classes[split.train].tolist())
+        absent = [name for k, name in enumerate(target.names) if k not in seen]
+        if absent:
+            raise InputError(
+                f"testing fold {split.test_fold}: no training face is of {task}"
+                f" {', '.join(absent)}; use more faces or another data.label_policy"
+            )
+
+
+def place(config: Config, data: Data, mesh: Mesh) -> batches.Placement:
+    """The source of batches that `Data.placed` names."""
+    classes = {task: target.labels for task, target in data.targets.items()}
+    if data.loaded.pixels is None:
+        decoding = reading.Decoding(config.data.resize, config.data.interpolation)
+        pixels = reading.StoredPixels(data.stored, decoding)
+        return batches.Streamed(pixels, classes, mesh, workers=config.data.workers)
+    kind = batches.OnDevice if data.placed == "device" else batches.OnHost
+    return kind(data.loaded.pixels, classes, mesh)
