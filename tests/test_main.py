@@ -1,7 +1,8 @@
-"""The command as a user runs it: in a process of its own, killed and started again."""
+"""The command as a user runs it: in its own process, killed and started again."""
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import jax
 import pytest
 
+from ageflax import config as configuration
 from ageflax import main
 from tests.conftest import SMALL_FACES, small_file
 
@@ -80,8 +82,8 @@ def test_killed_in_mid_fold_it_ends_as_if_it_had_not_been(command, tmp_path):
     ("arguments", "message"),
     [
         (["--config=configs/levy.py"], "ageflax.main: --config=configs/levy.py: no such file; did you"),
-        (["--config=configs/levi.py", "--config.fold=7"], "ageflax.main: fold 7 is out of range"),
-        (["--config=configs/levi.py", "--workdri=x"], "ageflax.main: '--workdri=x' is no argument"),
+        (["--config=configs/levi.py", "--config.fold=7"], "ageflax.main: fold = 7: must be between 0 and 4"),
+        (["--config=configs/levi.py", "--workdri=x"], "ageflax.main: '--workdri=x': unknown argument"),
         (["--config=configs/levi.py", "--config.data.dir={tmp}", "--config.data.batch_size=48"],
          "ageflax.main: dataset adience/aligned is not built, and what it is built from"),
     ],
@@ -116,7 +118,7 @@ def test_sigterm_saves_and_is_exit_code_143_and_a_second_process_is_refused(comm
     running.send_signal(signal.SIGTERM)
     _, errors = running.communicate(timeout=60)
     assert running.returncode == 143, errors
-    assert "told to stop; the same command goes on" in errors
+    assert "stopped by SIGTERM; the same command resumes" in errors
     assert "Traceback" not in errors
     (saved,) = (tmp_path / "run" / "fold_0" / "checkpoints").iterdir()
     assert int(saved.name) >= 50
@@ -155,7 +157,7 @@ def test_ctrl_c_is_exit_code_130(command, tmp_path):
     running.send_signal(signal.SIGINT)
     _, errors = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert "interrupted; the same command goes on from the last checkpoint" in errors
+    assert "interrupted; the same command resumes from the last checkpoint" in errors
     assert "Traceback" not in errors
 
 
@@ -168,4 +170,34 @@ def test_help_needs_no_jax():
         "assert 'jax' not in sys.modules and 'numpy' not in sys.modules\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "--config=FILE" in done.stdout or "--config FILE" in done.stdout
+    assert "--config FILE" in done.stdout
+    for key in configuration.KEYS:
+        assert re.search(rf"^  {re.escape(key)}\b", done.stdout, re.MULTILINE), key
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b'{"config": {"steps": 20', b"\xff\xfe\x00", b"null", b"[]", b"{}", b'{"config": 3}']
+)  # fmt: skip
+def test_a_damaged_config_json_ends_the_run_and_is_not_overwritten(
+    content, command, tmp_path, capsys
+):
+    damaged = tmp_path / "run" / "config.json"
+    damaged.parent.mkdir()
+    damaged.write_bytes(content)
+    assert main.main([*command[3:], f"--workdir={damaged.parent}"]) == 2
+    (line,) = [
+        line for line in capsys.readouterr().err.splitlines() if line.startswith("ageflax.main: ")
+    ]
+    assert line.startswith(f"ageflax.main: {damaged}: ")
+    assert line.endswith("; restore it or choose another --workdir")
+    assert damaged.read_bytes() == content
+    assert not list(damaged.parent.glob("fold_*/metrics.jsonl"))
+
+
+def test_a_damaged_result_of_a_fold_is_named(command, tmp_path, capsys):
+    damaged = tmp_path / "run" / "fold_0" / "result.json"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text('{"fold": 0')
+    assert main.main([*command[3:], f"--workdir={tmp_path / 'run'}"]) == 2
+    assert f"ageflax.main: {damaged}: damaged JSON (" in capsys.readouterr().err
+    assert damaged.read_text() == '{"fold": 0'

@@ -1,0 +1,145 @@
+"""The frame that all commands share: option names, lazy help, exit codes."""
+
+import argparse
+import importlib
+import subprocess
+import sys
+import time
+
+import pytest
+
+from ageflax.errors import InputError, RunError
+from ageflax.runtime import command_line
+
+COMMANDS = (
+    "ageflax.main", "ageflax.evaluate", "ageflax.compare", "ageflax.wash", "ageflax.predict",
+    "ageflax.predict.framing", "ageflax.demo", "ageflax.export", "ageflax.import_weights",
+    "ageflax.compile_for", "pipelines.cross_validate", "pipelines.compare", "pipelines.prepare",
+    "pipelines.dataset", "pipelines.quality",
+)  # fmt: skip
+
+
+@pytest.fixture
+def parser() -> command_line.Parser:
+    parser = command_line.parser("some.command", "Does something.", "The end.")
+    parser.add_argument("paths", nargs="*")
+    parser.add_argument("--crop_margin", type=float)
+    parser.add_argument("--data.manual_dir", dest="manual_dir")
+    parser.add_argument("--max_pixels", action="append")
+    parser.add_argument("--name")
+    parser.add_argument_group("of a group").add_argument("--dry_run", action="store_true")
+    return parser
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--crop_margin=0.2"], {"crop_margin": 0.2}),
+        (["--crop-margin=0.2"], {"crop_margin": 0.2}),
+        (["--crop-margin", "-0.2"], {"crop_margin": -0.2}),
+        (["--data.manual-dir=a-b/c-d"], {"manual_dir": "a-b/c-d"}),
+        (["--max-pixels=1", "--max_pixels", "2"], {"max_pixels": ["1", "2"]}),
+        (["--dry-run"], {"dry_run": True}),
+        (["--name=--crop-margin"], {"name": "--crop-margin"}),
+        (["--name=a=--dry-run"], {"name": "a=--dry-run"}),
+        (["crop-margin", "-", "a--dry-run"], {"paths": ["crop-margin", "-", "a--dry-run"]}),
+        (["--dry-run", "--", "--dry-run"], {"dry_run": True, "paths": ["--dry-run"]}),
+    ],
+)
+def test_hyphens_stand_for_underscores_in_option_names_alone(parser, words, expected):
+    given = vars(parser.parse_args(words))
+    defaults = vars(parser.parse_args([]))
+    assert given == defaults | expected
+
+
+def test_config_words_are_left_as_they_are(parser):
+    words = ["--config.data.crop-margin=1", "--config.model.name=vit-b", "--crop-marg=1"]
+    assert parser.parse_known_args([*words, "--dry-run"])[1] == words
+
+
+def test_a_wrong_value_names_the_option_by_its_underscores(parser, capsys):
+    with pytest.raises(SystemExit) as ended:
+        parser.parse_args(["--crop-margin=wide"])
+    assert ended.value.code == 2
+    assert "argument --crop_margin: invalid float value: 'wide'" in capsys.readouterr().err
+
+
+def test_no_option_has_a_hyphen(monkeypatch):
+    """Collects the options of every command that is parsed with `--help`."""
+    seen: dict[str, list[str]] = {}
+
+    def collected(self, file=None):
+        seen[self.prog] = [name for each in self._actions for name in each.option_strings]
+
+    monkeypatch.setattr(argparse.ArgumentParser, "print_help", collected)
+    for name in COMMANDS:
+        module = importlib.import_module(name)
+        if hasattr(module, "__path__"):
+            module = importlib.import_module(f"{name}.__main__")
+        with pytest.raises(SystemExit) as ended:
+            module.main(["--help"])
+        assert ended.value.code == 0
+    assert set(seen) == {f"python -m {name}" for name in COMMANDS}
+    names = {name for names in seen.values() for name in names if name.startswith("--")}
+    assert {name for name in names if "-" in name[2:]} == set()
+
+
+def test_a_late_epilog_is_built_for_help_alone(capsys):
+    built = []
+
+    def epilog() -> str:
+        built.append(True)
+        return "All keys."
+
+    parser = command_line.parser("some.command", "Does something.", epilog)
+    parser.parse_args([])
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--wrong"])
+    assert not built
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--help"])
+    assert "All keys." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("1", 1), ("9", 9), ("0", None), ("10", None), ("-1", None), ("²", None)]
+)
+def test_whole_numbers_have_bounds(text, number):
+    parsed = command_line.whole_number(1, 9)
+    if number is None:
+        with pytest.raises(argparse.ArgumentTypeError, match=r"expected a whole number, 1 to 9"):
+            parsed(text)
+    else:
+        assert parsed(text) == number
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (InputError("a: wrong; do b"), 2, "some: a: wrong; do b"),
+        (RunError("the loss is not finite"), 1, "some: the loss is not finite"),
+        (OSError(28, "No space left on device", "x"), 1, "some: x: No space left on device"),
+        (OSError("without a number"), 1, "some: without a number"),
+        (KeyboardInterrupt(), 130, "some: stopped"),
+        (command_line.preemption.Preempted(), 143, "some: stopped by SIGTERM; the same command resumes"),
+    ],
+)  # fmt: skip
+def test_an_error_is_one_line_and_an_exit_code(error, code, line, capsys):
+    def fail() -> None:
+        raise error
+
+    assert command_line.run("some", fail, interrupted="stopped") == code
+    assert capsys.readouterr().err == f"{line}\n"
+    assert command_line.run("some", lambda: None) == 0
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_is_quick_and_complete(name):
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", name, "--help"], capture_output=True, text=True, check=True
+    )
+    # A second on a quiet machine; the tests share it.
+    assert time.monotonic() - started < 5
+    assert done.stdout.startswith(f"usage: python -m {name} ")
+    assert done.stderr == ""
