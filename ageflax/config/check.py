@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ageflax.config.key import nearest
+from ageflax.config.key import Number, nearest
 from ageflax.config.schema import (
     KEYS,
     MODEL_CHOICES,
@@ -85,7 +85,7 @@ def _input(config: Config) -> None:
         raise InputError(f"data.channels = {data.channels!r}: multitask_gray needs 'grey'")
 
 
-def _eyes(eyes: tuple[tuple[float, float], ...]) -> None:
+def _eyes(eyes: tuple[tuple[Number, Number], ...]) -> None:
     """Two places, the left one first, or none."""
     within = all(0 < place < 1 for pair in eyes for place in pair)
     if eyes and not (len(eyes) == 2 and within and eyes[1][0] - eyes[0][0] > 0.02):

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from ageflax import config as configuration
-from ageflax.arrays import Batch, TrainState
+from ageflax.data.batches import Batch
+from ageflax.training.state import TrainState
 from ageflax.runtime.mesh import make_mesh
 from ageflax.training import program
 from ageflax.training.step import init_state
