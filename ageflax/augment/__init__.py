@@ -1,1 +1,1 @@
-"""What happens to pixels on the device, inside the jitted step."""
+"""Processing of pixels on the device, inside the jitted step."""

@@ -1,4 +1,4 @@
-"""Rotation and zoom: views through one bilinear resampling of the image."""
+"""Rotation and zoom in one bilinear resampling of the image."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int
 def _bilinear(
     image: Float[Array, "h w c"], y: Float[Array, "s s"], x: Float[Array, "s s"]
 ) -> Float[Array, "s s c"]:
-    """Values between pixels; outside the image those of its edge."""
+    """Interpolates between pixels; positions outside the image take the value of its edge."""
     height, width, depth = image.shape
     y, x = jnp.clip(y, 0.0, height - 1.0), jnp.clip(x, 0.0, width - 1.0)
     top, left = jnp.floor(y), jnp.floor(x)
@@ -33,18 +33,17 @@ def affine_views(
     offsets: Int[Array, "b 2"],
     size: int,
 ) -> Float[Array, "b {size} {size} c"]:
-    """What a window shows of images that were turned and enlarged about their centres.
+    """Crops of images that are rotated and scaled around their centres.
 
-    Each image is sampled once, where the window's pixels come from, so that a crop costs no second
-    blur. Whatever would lie outside an image repeats its edge. Without a turn and at scale 1 a view is
-    the crop, exactly.
+    Each image is sampled only once, at the crop's pixels, so a crop adds no second blur. Positions
+    outside an image repeat its edge. Without rotation and at scale 1, a view is exactly the crop.
 
     Args:
-      images: of one size.
-      angles: radians, counter-clockwise as one sees them (as np.rot90 turns).
-      scales: above 1 enlarges.
-      offsets: of the window's top and left in the image.
-      size: side of the window in pixels.
+      images: images of one size.
+      angles: radians, counter-clockwise as displayed (like np.rot90).
+      scales: scale factors; above 1 enlarges.
+      offsets: top and left of the crop in the image.
+      size: side of the crop in pixels.
     """
     height, width = images.shape[1:3]
     middle = jnp.array([(height - 1) / 2, (width - 1) / 2], jnp.float32)

@@ -1,4 +1,4 @@
-"""Mixup and CutMix: views of two faces in one, and what each face's labels then count."""
+"""Mixup and CutMix: views that combine two faces, and the weights of their labels."""
 
 import jax
 import jax.numpy as jnp
@@ -8,10 +8,10 @@ from jaxtyping import Array, Bool, Float, Int
 def _patches(
     key: jax.Array, shares: Float[Array, " b"], size: int
 ) -> tuple[Bool[Array, "b {size} {size} 1"], Float[Array, " b"]]:
-    """Where a partner is pasted, and what share of each view stays its own, exactly.
+    """Masks of the pasted patches, and the exact share of each view that stays its own.
 
-    A patch has the view's proportions and, before the view's edge cuts it, 1 - shares of its area; its
-    centre is anywhere. Yun et al. likewise weigh by what is left of it.
+    A patch has the view's proportions and 1 - shares of its area, before the view's edge cuts it; its
+    centre is anywhere. Yun et al. also weigh labels by the area after the cut.
     """
     side = jnp.round(size * jnp.sqrt(1.0 - shares)).astype(jnp.int32)[:, None]
     centre = jax.random.randint(key, (len(shares), 2), 0, size, jnp.int32)
@@ -26,25 +26,25 @@ def _patches(
 def mix(
     key: jax.Array, views: Float[Array, "b s s c"], *, mixup_alpha: float, cutmix_alpha: float
 ) -> tuple[Float[Array, "b s s c"], Int[Array, " b"], Float[Array, " b"]]:
-    """Views with another face of the batch mixed in: blended (mixup) or pasted (CutMix).
+    """Mixes another face of the batch into each view: blended (mixup) or pasted (CutMix).
 
-    With both alphas above 0 each batch is dealt one of the two, with probability one half. A view's
-    share is drawn from Beta(alpha, alpha) for itself, where the papers draw one a batch; that makes for
+    If both alphas are above 0, each batch uses one of the two, with probability one half. Each view
+    draws its own share from Beta(alpha, alpha), where the papers draw one per batch; this gives
     steadier gradients.
 
-    The partner is the next face. Batches come in a random order already, so that it is as random as
-    any; and over many devices one row moves between neighbours, where a shuffle would gather the whole
-    batch on each.
+    The partner is the next face. Batches are in random order already, so this is as random as any
+    choice; and across devices only one row moves between neighbours, where a shuffle would gather the
+    whole batch on each.
 
     Args:
-      key: decides which, shares and patches.
-      views: as training_views makes them.
-      mixup_alpha: of Beta; 0 is off.
-      cutmix_alpha: likewise.
+      key: random key of the choice, the shares and the patches.
+      views: views from training_views.
+      mixup_alpha: alpha of mixup's Beta; 0 is off.
+      cutmix_alpha: alpha of CutMix's Beta; 0 is off.
 
     Returns:
-      The views; the row of each view's partner; and the weight of its own labels, the partner's being
-      the rest.
+      The views; the row of each view's partner; and the weight of the view's own labels, the partner's
+      labels taking the rest.
 
     References: Zhang et al., mixup, ICLR 2018; Yun et al., CutMix, ICCV 2019.
     """

@@ -1,6 +1,6 @@
-"""Light and colour: brightness, contrast and saturation of RGB images in 0-255.
+"""Brightness, contrast and saturation of RGB images in 0-255.
 
-Each change has a factor per image and cuts to 0-255, as torchvision's ColorJitter does.
+Each change takes one factor per image and clips to 0-255, like torchvision's ColorJitter.
 """
 
 import jax
@@ -12,32 +12,32 @@ _LUMA = (0.299, 0.587, 0.114)
 
 
 def luma(images: Float[Array, "*b h w 3"]) -> Float[Array, "*b h w 1"]:
-    """How bright pixels look, by ITU-R BT.601."""
+    """Luma of ITU-R BT.601, the perceived brightness."""
     return (images * jnp.array(_LUMA, images.dtype)).sum(-1, keepdims=True)
 
 
-def _cut(images: jax.Array) -> jax.Array:
+def _clipped(images: jax.Array) -> jax.Array:
     return jnp.clip(images, 0.0, 255.0)
 
 
 def brightened(
     images: Float[Array, "b h w 3"], factors: Float[Array, "b 1 1 1"]
 ) -> Float[Array, "b h w 3"]:
-    """Values times their image's factor."""
-    return _cut(images * factors)
+    """Multiplies each image by its factor."""
+    return _clipped(images * factors)
 
 
 def contrasted(
     images: Float[Array, "b h w 3"], factors: Float[Array, "b 1 1 1"]
 ) -> Float[Array, "b h w 3"]:
-    """Distances from the image's mean luma times its factor; at 0 the image is evenly grey."""
+    """Scales distances from each image's mean luma by its factor; 0 makes the image evenly grey."""
     mean = luma(images).mean((1, 2), keepdims=True)
-    return _cut(mean + factors * (images - mean))
+    return _clipped(mean + factors * (images - mean))
 
 
 def saturated(
     images: Float[Array, "b h w 3"], factors: Float[Array, "b 1 1 1"]
 ) -> Float[Array, "b h w 3"]:
-    """Distances from each pixel's own luma times the image's factor; at 0 the image has no colour."""
+    """Scales distances from each pixel's luma by the image's factor; 0 removes all colour."""
     grey = luma(images)
-    return _cut(grey + factors * (images - grey))
+    return _clipped(grey + factors * (images - grey))

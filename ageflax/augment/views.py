@@ -1,55 +1,54 @@
-"""What happens to decoded pixels on the device: light, mean, crop, mirror, channel order.
+"""From decoded pixels to the network's input: light, mean, crop, mirror, channel order.
 
-One path for streamed and resident data alike, inside the jitted step. Everything random is a
-function of the key, and of the row's place in the batch alone, so any number of devices draws the
-same.
+Streamed and resident data take the same path, inside the jitted step. All draws depend only on the
+key and the row's place in the batch, so any number of devices draws the same.
 """
 
+import dataclasses
 import math
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
 from ageflax.arrays import AnyArray
 from ageflax.augment import geometric, photometric
 
-# Numbers that tell the draws of one step apart; those of crop and mirror came before them.
+# Folded into the key, so that each kind of change has draws of its own.
 _AFFINE, _LIGHT, _ERASING = 2, 3, 4
-# Area and aspect of what is erased (Zhong et al., Random Erasing, AAAI 2020).
+# Area and aspect ratio of an erased rectangle (Zhong et al., Random Erasing, AAAI 2020).
 _ERASED_AREA, _ERASED_ASPECT = (0.02, 0.2), (0.3, 3.3)
 
 
-@struct.dataclass
+@dataclasses.dataclass(frozen=True)
 class Preprocessing:
-    """How the network sees a decoded image; static, so hashable.
+    """Path from a decoded image to the network's input; static, so hashable.
 
     Attributes:
-      crop: side in pixels of what the network sees.
-      mirror: mirror at random in training.
+      crop: side of the network's input in pixels.
+      mirror: True mirrors at random in training.
       channels: "bgr", "rgb", or "grey", the luma of ITU-R BT.601 as one channel.
-      rotation: in training, largest angle either way, degrees.
-      zoom: in training, larger or smaller by up to this share.
-      brightness: in training, values times 1 - b to 1 + b.
-      contrast: likewise, distances from the image's mean grey.
-      saturation: likewise, distances from each pixel's grey.
+      rotation: largest angle in either direction in training, degrees.
+      zoom: largest change of scale in training, as a share.
+      brightness: b; in training, values are multiplied by 1 - b to 1 + b.
+      contrast: the same for distances from the image's mean grey.
+      saturation: the same for distances from each pixel's grey.
       erasing: probability of blanking a rectangle in training.
     """
 
-    crop: int = struct.field(pytree_node=False)
-    mirror: bool = struct.field(pytree_node=False)
-    channels: str = struct.field(pytree_node=False)
-    rotation: float = struct.field(pytree_node=False, default=0.0)
-    zoom: float = struct.field(pytree_node=False, default=0.0)
-    brightness: float = struct.field(pytree_node=False, default=0.0)
-    contrast: float = struct.field(pytree_node=False, default=0.0)
-    saturation: float = struct.field(pytree_node=False, default=0.0)
-    erasing: float = struct.field(pytree_node=False, default=0.0)
+    crop: int
+    mirror: bool
+    channels: str
+    rotation: float = 0.0
+    zoom: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    erasing: float = 0.0
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """Of one image as the network sees it, with its batch axis."""
+        """Shape of a batch of one as the network's input."""
         return (1, self.crop, self.crop, 1 if self.channels == "grey" else 3)
 
 
@@ -67,16 +66,16 @@ def _mirrored(views: Float[Array, "b h w c"], mirrored: Bool[Array, "b 1 1 1"] |
 def _cropped(
     images: jax.Array,
     mean: Float[AnyArray, "mh mw 3"],
-    deviation: Float[AnyArray, "dh dw 3"] | None,
+    std: Float[AnyArray, "dh dw 3"] | None,
     offsets: Int[Array, "b 2"],
     mirrored: Bool[Array, "b 1 1 1"] | None,
     *,
     size: int,
 ) -> Float[Array, "b size size 3"]:
-    """A crop of each image less the mean, mirrored where asked; to the last bit the same everywhere.
+    """Crops of the images less the mean, mirrored if asked; bit-identical on all platforms.
 
-    On GPUs each pixel is fetched by its index, the mirror's included: one load a value, where slices
-    and a choice between them take two. Elsewhere such loads are slow and slices are copied whole.
+    On GPUs each pixel is fetched by its index, mirroring included: one load per value, where slices
+    and a choice between them take two. Elsewhere such loads are slow, and slices are copied whole.
     """
 
     def indexed(images: jax.Array, mean: jax.Array, offsets: jax.Array) -> jax.Array:
@@ -95,12 +94,10 @@ def _cropped(
         each = jnp.arange(len(images), dtype=offsets.dtype)[:, None, None]
         views = images.at[each, rows, columns].get(mode="promise_in_bounds")
         centred = jnp.asarray(views, jnp.float32) - under(mean)
-        return centred if deviation is None else centred / under(deviation)
+        return centred if std is None else centred / under(std)
 
     def sliced(images: jax.Array, mean: jax.Array, offsets: jax.Array) -> jax.Array:
-        views = jax.vmap(_crop, in_axes=(0, 0, None))(
-            _centred(images, mean, deviation), offsets, size
-        )
+        views = jax.vmap(_crop, in_axes=(0, 0, None))(_centred(images, mean, std), offsets, size)
         return _mirrored(views, mirrored)
 
     return jax.lax.platform_dependent(
@@ -111,11 +108,11 @@ def _cropped(
 def _centred(
     images: Float[Array, "b h w 3"] | UInt8[AnyArray, "b h w 3"],
     mean: Float[AnyArray, "mh mw 3"],
-    deviation: Float[AnyArray, "dh dw 3"] | None,
+    std: Float[AnyArray, "dh dw 3"] | None,
 ) -> jax.Array:
-    """The mean image lies under the whole decoded image, as in Caffe, and is cropped with it."""
+    """Subtracts the mean from the whole decoded image, as Caffe does, before any crop."""
     centred = jnp.asarray(images, jnp.float32) - mean
-    return centred if deviation is None else centred / deviation
+    return centred if std is None else centred / std
 
 
 def _order(images: jax.Array, channels: str) -> jax.Array:
@@ -127,7 +124,7 @@ def _order(images: jax.Array, channels: str) -> jax.Array:
 def _relit(
     key: Key[Array, ""], images: UInt8[AnyArray, "b h w 3"], preprocessing: Preprocessing
 ) -> jax.Array:
-    """The images with brightness, contrast and saturation changed, in this order."""
+    """Changes brightness, contrast and saturation, in this order."""
     changes = (
         (preprocessing.brightness, photometric.brightened),
         (preprocessing.contrast, photometric.contrasted),
@@ -147,7 +144,7 @@ def _relit(
 def _turned(
     key: Key[Array, ""], images: jax.Array, offsets: Int[Array, "b 2"], preprocessing: Preprocessing
 ) -> jax.Array:
-    """Crops of the images, each turned and enlarged by its own amount."""
+    """Crops of the images, each rotated and scaled by its own draw."""
     angle_key, scale_key = jax.random.split(key)
     most, shape = math.radians(preprocessing.rotation), (len(images),)
     angles = jax.random.uniform(angle_key, shape, jnp.float32, -most, most)
@@ -159,7 +156,7 @@ def _turned(
 def _erased(
     key: Key[Array, ""], views: Float[Array, "b h w c"], probability: float
 ) -> Float[Array, "b h w c"]:
-    """Some views with a rectangle at the mean, which after its subtraction is zero."""
+    """Sets a rectangle of some views to zero, the mean after its subtraction."""
     count, height, width, _ = views.shape
     chosen_key, area_key, aspect_key, place_key = jax.random.split(key, 4)
     area = jax.random.uniform(area_key, (count,), jnp.float32, *_ERASED_AREA) * height * width
@@ -184,16 +181,16 @@ def training_views(
     mean: Float[AnyArray, "mh mw 3"],
     preprocessing: Preprocessing,
     *,
-    deviation: Float[AnyArray, "dh dw 3"] | None = None,
+    std: Float[AnyArray, "dh dw 3"] | None = None,
 ) -> Float[Array, "b crop crop _"]:
-    """One random crop of each image, mirrored with probability one half, and what else is asked for.
+    """One random crop of each image, mirrored with probability one half, with all further changes.
 
     Args:
-      key: decides offsets, mirrors and all else.
+      key: random key of all draws.
       images: RGB, 0-255.
-      mean: subtracted before the crop; of the images' size, or 1x1.
-      preprocessing: crop size, mirroring, channel order, further changes.
-      deviation: what values are then divided by, of the images' size or 1x1; nothing where not given.
+      mean: subtracted before the crop; of the images' size or 1x1.
+      preprocessing: crop size, mirroring, channel order and further changes.
+      std: divisor, applied after the mean is subtracted; of the images' size or 1x1, None for ones.
     """
     count, height, width, _ = images.shape
     size = preprocessing.crop
@@ -205,11 +202,11 @@ def training_views(
     if preprocessing.mirror:
         mirrored = jax.random.bernoulli(mirror_key, shape=(count, 1, 1, 1))
     if preprocessing.rotation or preprocessing.zoom:
-        centred = _centred(relit, mean, deviation)
+        centred = _centred(relit, mean, std)
         views = _turned(jax.random.fold_in(key, _AFFINE), centred, offsets, preprocessing)
         views = _mirrored(views, mirrored)
     else:
-        views = _cropped(relit, mean, deviation, offsets, mirrored, size=size)
+        views = _cropped(relit, mean, std, offsets, mirrored, size=size)
     if preprocessing.erasing:
         views = _erased(jax.random.fold_in(key, _ERASING), views, preprocessing.erasing)
     return _order(views, preprocessing.channels)
@@ -218,7 +215,7 @@ def training_views(
 def chosen_features(
     key: Key[Array, ""], features: Float[AnyArray, "b views f"]
 ) -> Float[Array, "b f"]:
-    """The features of one of each face's views, drawn at random."""
+    """Features of one view of each face, drawn at random."""
     count, views, _ = features.shape
     which = jax.random.randint(key, (count, 1, 1), 0, views)
     return jnp.take_along_axis(jnp.asarray(features), which, axis=1)[:, 0]
@@ -230,17 +227,17 @@ def eval_views(
     preprocessing: Preprocessing,
     *,
     crops: str,
-    deviation: Float[AnyArray, "dh dw 3"] | None = None,
+    std: Float[AnyArray, "dh dw 3"] | None = None,
 ) -> Float[Array, "b views crop crop _"]:
-    """The fixed views whose probabilities are averaged at test.
+    """Fixed views whose probabilities are averaged at test.
 
-    "center" is one view; "mirror" is it and its mirror; "ten" is Caffe's over-sample: the four corners
-    and the centre, then their mirrors. The centre offset rounds down, as Caffe's does.
+    "center" is one view; "mirror" adds its mirror; "ten" is Caffe's over-sample: the four corners and
+    the centre, then their mirrors. The centre offset rounds down, as Caffe's does.
     """
     size = preprocessing.crop
     bottom, right = images.shape[1] - size, images.shape[2] - size
     corners = ((0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2))
-    centred = _centred(images, mean, deviation)
+    centred = _centred(images, mean, std)
     offsets = corners if crops == "ten" else corners[-1:]
     views = jnp.stack([centred[:, y : y + size, x : x + size] for y, x in offsets], axis=1)
     if crops != "center":

@@ -1,4 +1,4 @@
-"""Turns and scales whose outcome is known, through the one resampling."""
+"""Rotations and scales with a known outcome."""
 
 import jax.numpy as jnp
 import numpy as np

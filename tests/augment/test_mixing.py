@@ -1,4 +1,4 @@
-"""Blends and patches: what a view is made of, and that its share says so."""
+"""Blends and patches: the composition of a view, and its share."""
 
 import jax
 import jax.numpy as jnp
@@ -8,12 +8,12 @@ import pytest
 from ageflax.augment import mixing
 
 SIZE = 16
-# As in the step; one compilation is also quicker than one for each operation.
+# Jitted as in the step; also quicker than compiling each operation.
 mix = jax.jit(mixing.mix, static_argnames=("mixup_alpha", "cutmix_alpha"))
 
 
 def constant_views(count):
-    """View k is k throughout, so that a mixed pixel tells its makings."""
+    """Views of a constant value k, so that a mixed pixel shows its composition."""
     places = jnp.arange(count, dtype=jnp.float32)[:, None, None, None]
     return jnp.broadcast_to(places, (count, SIZE, SIZE, 3))
 
@@ -67,7 +67,7 @@ def test_with_both_each_batch_is_dealt_one_of_the_two():
         views, _, share = mixed(seed, mixup=100.0, cutmix=100.0)
         evenly = (views == views[:, :1, :1]).all((1, 2, 3))
         blended.append(evenly.all())
-        # Where pasted, alpha of 100 leaves no view without a patch.
+        # With alpha 100, CutMix leaves no view without a patch.
         assert evenly.all() or not evenly.any()
         only = mixed(seed, mixup=100.0) if evenly.all() else mixed(seed, cutmix=100.0)
         np.testing.assert_array_equal(share, only[2])

@@ -1,4 +1,4 @@
-"""Light and colour at literal values."""
+"""Brightness, contrast and saturation at literal values."""
 
 import jax.numpy as jnp
 import numpy as np

@@ -6,7 +6,7 @@ import pytest
 from ageflax.augment import views as augment
 from ageflax.augment.views import Preprocessing
 
-# As in the step; one compilation is also quicker than one for each operation.
+# Jitted as in the step; also quicker than compiling each operation.
 training_views = jax.jit(augment.training_views, static_argnames="preprocessing")
 
 MEAN = np.linspace(0, 99, 10 * 12 * 3, dtype=np.float32).reshape(10, 12, 3)
@@ -17,7 +17,7 @@ def images(count: int) -> np.ndarray:
 
 
 def crops_of(image: np.ndarray, size: int) -> list[np.ndarray]:
-    """Every crop, of the image less the mean, and its mirror."""
+    """Every crop of the image less the mean, each with its mirror."""
     centred = image.astype(np.float32) - MEAN
     found = []
     for y in range(image.shape[0] - size + 1):
@@ -37,7 +37,7 @@ def test_a_training_view_is_some_crop_less_the_mean_beneath_it(mirror):
         matches = [k for k, crop in enumerate(crops_of(face, 8)) if np.array_equal(crop, view)]
         assert len(matches) == 1
         chosen += matches
-    # 3 x 5 offsets, each with its mirror: all are drawn, none that must not be.
+    # 3 x 5 offsets, each with its mirror: exactly the allowed ones are drawn.
     assert set(chosen) == set(range(0, 30, 1 if mirror else 2))
 
 
@@ -91,19 +91,19 @@ def test_grey_is_the_luma_of_the_image_less_that_of_the_mean():
     np.testing.assert_allclose(views[0, 0], expected, atol=1e-4)
 
 
-def test_pixels_less_the_mean_are_divided_by_the_deviation():
-    deviation = np.array([[[2.0, 4.0, 8.0]]], np.float32)
+def test_pixels_less_the_mean_are_divided_by_the_std():
+    std = np.array([[[2.0, 4.0, 8.0]]], np.float32)
     preprocessing = Preprocessing(crop=8, mirror=True, channels="rgb")
     faces, key = images(20), jax.random.key(0)
     plain = training_views(key, faces, MEAN, preprocessing)
-    divided = training_views(key, faces, MEAN, preprocessing, deviation=deviation)
-    np.testing.assert_array_equal(divided, plain / deviation)
-    whole = np.broadcast_to(deviation, MEAN.shape)
+    divided = training_views(key, faces, MEAN, preprocessing, std=std)
+    np.testing.assert_array_equal(divided, plain / std)
+    whole = np.broadcast_to(std, MEAN.shape)
     for crops in ("center", "mirror", "ten"):
         plain = augment.eval_views(faces, MEAN, preprocessing, crops=crops)
-        for given in (deviation, whole):
-            divided = augment.eval_views(faces, MEAN, preprocessing, crops=crops, deviation=given)
-            np.testing.assert_array_equal(divided, plain / deviation)
+        for given in (std, whole):
+            divided = augment.eval_views(faces, MEAN, preprocessing, crops=crops, std=given)
+            np.testing.assert_array_equal(divided, plain / std)
 
 
 def test_mirror_is_the_centre_and_its_mirror():
@@ -118,7 +118,7 @@ def test_mirror_is_the_centre_and_its_mirror():
 
 
 def before(key, faces, preprocessing):
-    """What views were before there was anything but crop and mirror, word for word."""
+    """Views by the original code, which had only crop and mirror."""
     crop_key, mirror_key = jax.random.split(key)
     size, (_, height, width, _) = preprocessing.crop, faces.shape
     limits = jnp.array([height - size + 1, width - size + 1], jnp.int32)
@@ -140,7 +140,7 @@ def test_what_is_off_changes_no_bit_and_no_draw():
 
 
 def test_crop_and_mirror_are_drawn_as_without_the_rest():
-    # Erasing leaves most of a view; that must be what it is without erasing.
+    # The part of a view that erasing leaves must be the same as without erasing.
     key, faces = jax.random.key(5), images(20)
     plain = Preprocessing(crop=8, mirror=True, channels="rgb")
     views = np.asarray(training_views(key, faces, MEAN, plain))
@@ -167,7 +167,7 @@ ALL = {
 def test_each_change_is_a_function_of_key_and_place_alone(name):
     preprocessing = Preprocessing(8, True, "bgr", **{name: ALL[name]})
     faces = images(20)
-    # Another batch, of which only the second row is the same.
+    # Another batch in which only the second row is the same.
     others = faces[::-1].copy()
     others[1] = faces[1]
     one, again, other = (
@@ -225,7 +225,7 @@ def test_what_is_erased_is_a_rectangle_of_the_area_and_shape_it_says():
     assert 0.27 < aspect.min() < 0.4 and 2.5 < aspect.max() < 3.7
     np.testing.assert_allclose(share.mean(), 0.11, atol=0.01)
     assert abs(np.median(np.log(aspect))) < 0.15
-    # Anywhere: on every edge at times.
+    # Rectangles reach every edge at times.
     for edge in (gone[:, 0], gone[:, -1], gone[:, :, 0], gone[:, :, -1]):
         assert edge.any()
 
@@ -242,14 +242,12 @@ def test_a_cached_view_is_one_of_the_faces_own():
 
 @pytest.mark.parametrize("mirror", [True, False])
 @pytest.mark.parametrize("mean", [MEAN, MEAN[:1, :1]])
-@pytest.mark.parametrize("deviation", [None, np.full((1, 1, 3), 3, np.float32)])
-def test_pixels_fetched_by_index_as_on_gpus_are_the_same(mirror, mean, deviation, monkeypatch):
+@pytest.mark.parametrize("std", [None, np.full((1, 1, 3), 3, np.float32)])
+def test_pixels_fetched_by_index_as_on_gpus_are_the_same(mirror, mean, std, monkeypatch):
     preprocessing = Preprocessing(crop=8, mirror=mirror, channels="bgr", contrast=0.2)
 
     def views():
-        return augment.training_views(
-            jax.random.key(1), images(20), mean, preprocessing, deviation=deviation
-        )
+        return augment.training_views(jax.random.key(1), images(20), mean, preprocessing, std=std)
 
     sliced = views()
     monkeypatch.setattr(jax.lax, "platform_dependent", lambda *x, cuda, default: cuda(*x))
