@@ -1,4 +1,4 @@
-"""Workflows over ageflax's commands: from archives to a page that compares, and back after a bad night.
+"""Workflows over ageflax's commands: from archives to a comparison of runs, resumable at any moment.
 
 python -m pipelines.prepare --configs=levi --config.data.manual_dir=FOLDER --workdir=runs/adience
 python -m pipelines.cross_validate --configs=quickstart --workdir=runs/cv --jobs=1

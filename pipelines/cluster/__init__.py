@@ -1,1 +1,1 @@
-"""The same jobs on a cluster."""
+"""Jobs on a cluster."""

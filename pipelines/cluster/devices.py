@@ -1,4 +1,4 @@
-"""What a fold runs on in a cluster, by name: a CPU, GPUs of a kind, a TPU slice."""
+"""Devices of a fold on a cluster, by name: CPU, GPUs, TPU slices."""
 
 import dataclasses
 import difflib
@@ -14,15 +14,15 @@ _GPU_MODELS = (
 
 @dataclasses.dataclass(frozen=True)
 class Device:
-    """What one fold asks for.
+    """Device of a fold.
 
     Attributes:
-      name: as given.
-      kind: cpu, gpu or tpu; there is a container image for each.
-      model: of the accelerator; "" is any.
-      count: accelerators, chips, of one host.
-      topology: of a TPU slice, such as "2x4".
-      hosts: machines that work on one fold.
+      name: name as given by the user.
+      kind: cpu, gpu or tpu; each has a container image.
+      model: model of the accelerator; "" for any.
+      count: accelerators (chips) per host.
+      topology: shape of a TPU slice, such as "2x4".
+      hosts: number of machines per fold.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Device:
     hosts: int = 1
 
 
-# Of Google's slices those of one host, and one of several hosts, which needs a disk that all see.
+# Google's slices of one host, and one of several hosts, which must share a disk.
 _TPUS = (
     Device("tpu-v5e-1", "tpu", "V5E", 1, "1x1"),
     Device("tpu-v5e-4", "tpu", "V5E", 4, "2x2"),
@@ -48,10 +48,10 @@ TPUS = {device.name: device for device in _TPUS}
 
 
 def parse(name: str) -> Device:
-    """The device of a name: cpu, gpu, gpu:4, A100:2, tpu-v5e-8; chips are counted in all.
+    """Parses a device's name: cpu, gpu, gpu:4, A100:2, tpu-v5e-8 (a TPU's number counts all chips).
 
     Raises:
-      InputError: there is none of that name.
+      InputError: no device has that name.
     """
     if name == "cpu":
         return Device(name, "cpu")
@@ -64,8 +64,6 @@ def parse(name: str) -> Device:
     known = ("cpu", "gpu", *_GPU_MODELS, *TPUS)
     close = difflib.get_close_matches(name, known, n=1)
     hint = (
-        f"did you mean {close[0]!r}?"
-        if close
-        else f"known: {', '.join(known)}, with :COUNT of GPUs"
+        f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}; GPUs take :COUNT"
     )
     raise InputError(f"--device={name}: no such device; {hint}")

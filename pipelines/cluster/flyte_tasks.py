@@ -1,9 +1,9 @@
-"""The workflows on Flyte 2: the engine's side, thin; what a task does is in `pipelines.cluster.pods`.
+"""Tasks on Flyte 2, a thin layer over `pipelines.cluster.pods`.
 
     python -m pipelines.compare --configs=levi,resnet34 --workdir=runs/x --engine=flyte
       --endpoint=dns:///flyte.example.org --device=tpu-v5e-8 --archives=s3://bucket/adience
 
-`compare_folds` is the workflow: datasets, folds (N at a time, each with the device asked for), pages.
+`compare_folds` is the workflow: datasets, folds (N at a time, each on its own device), pages.
 A fold's cache key is its fingerprint of code, config, data and weights, and nothing else.
 """
 
@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-# Before flyte is imported: remote runs report to its makers by default.
+# Set before flyte is imported: remote runs report usage to its makers by default.
 os.environ.setdefault("DO_NOT_TRACK", "1")
 
 import flyte
@@ -29,16 +29,16 @@ from pipelines.plan import fingerprint, folders
 from pipelines.plan.fingerprint import ROOT
 from pipelines.plan.runs import Run, make
 
-# Set by --image, and handed on to every container, which imports this module too.
+# Set by --image, and passed to every container, which imports this module too.
 _IMAGE = "AGEFLAX_IMAGE"
-# Set by --shared: a folder that the containers of a slice's hosts all see.
+# Set by --shared: a folder that all hosts of a TPU slice share.
 _SHARED = "AGEFLAX_SHARED"
 VARIABLES = {"DO_NOT_TRACK": "1"} | {k: os.environ[k] for k in (_IMAGE, _SHARED) if k in os.environ}
 _EXTRAS = {"cpu": "", "gpu": "--extra cuda", "tpu": "--extra tpu"}
 
 
 def _image(kind: str) -> str | flyte.Image:
-    """A ready one where it is named, else Debian with the project's dependencies for that kind."""
+    """The image of --image, or Debian with the project's dependencies for a kind of device."""
     if _IMAGE in os.environ:
         return os.environ[_IMAGE]
     base = flyte.Image.from_debian_base(python_version=(3, 12))
@@ -46,11 +46,11 @@ def _image(kind: str) -> str | flyte.Image:
 
 
 def resources(device: Device) -> flyte.Resources:
-    """What a fold asks Kubernetes for, on each of its hosts."""
+    """A fold's Kubernetes resources on each host."""
     if device.kind == "cpu":
         return flyte.Resources(cpu=4, memory="16Gi", disk="50Gi")
     if device.kind == "tpu":
-        # flyte.TPU() asks for one chip, whatever the slice; a Device says how many a host has.
+        # flyte.TPU() requests one chip for any slice.
         chips: Any = flyte.Device(device.count, "TPU", device.model, device.topology)
         return flyte.Resources(cpu=24, memory="48Gi", disk="50Gi", gpu=chips)
     gpus: Any = f"{device.model}:{device.count}" if device.model else device.count
@@ -87,13 +87,13 @@ pages = flyte.TaskEnvironment(
 
 
 def _scratch() -> Path:
-    """A folder of a task's own. It goes with its container; in this process, with launch's folder."""
+    """A new folder for a task, removed with its container, or with launch's folder in local mode."""
     return Path(tempfile.mkdtemp())
 
 
 @dataclasses.dataclass
 class Dataset:
-    """A built dataset on its way between tasks."""
+    """A built dataset, passed between tasks."""
 
     folder: Dir
     fingerprint: str
@@ -101,7 +101,7 @@ class Dataset:
 
 @on_cpu.task
 async def build_dataset(name: str, archives: Dir | None) -> Dataset:
-    """Builds a dataset from archives, or from nothing where its builder needs none."""
+    """Builds a dataset, from archives if its builder needs them."""
     folder = _scratch()
     manual = await archives.download(folder / "archives") if archives is not None else ""
     built = folder / "datasets"
@@ -110,7 +110,7 @@ async def build_dataset(name: str, archives: Dir | None) -> Dataset:
 
 
 def dataset_task(name: str, where: str, *, retries: int) -> Any:
-    """`build_dataset`, cached by the builder's code, the dataset's name and its archives' place."""
+    """`build_dataset`, cached by the builder's code, the dataset's name and the archives' address."""
     version = fingerprint.digest([fingerprint.of_code(name).encode(), where.encode()])
     cache = flyte.Cache(behavior="override", version_override=version, ignored_inputs=("archives",))
     return build_dataset.override(cache=cache, retries=retries, short_name=f"data {name}")
@@ -169,11 +169,11 @@ async def fold_on_tpu(request: str, name: str, fold: int, data: Dir, start: Dir 
 async def fold_on_v5e_16(request: str, name: str, fold: int, data: Dir, start: Dir | None) -> Dir:
     """Trains and tests one fold on the TPU chips of four machines, a process on each.
 
-    They work in a folder that all see, named by the request: a later attempt goes on in it.
+    They share a folder that is named after the request, so that a later attempt resumes in it.
     """
     context = flyte.ctx()
     if context is None or context.rank is None or _SHARED not in os.environ:
-        raise RunError("no word of which host this is, or of the folder that all hosts see")
+        raise RunError(f"unknown rank of this host, or {_SHARED} is not set; use --shared=DIR")
     place = (
         f"--coordinator_address={context.master_addr}:{context.master_port}",
         f"--num_processes={context.world_size}",
@@ -188,13 +188,13 @@ _FOLD_TASKS = {"cpu": fold_on_cpu, "gpu": fold_on_gpu, "tpu": fold_on_tpu}
 
 
 def fold_task(device: Device, *, version: str, retries: int, label: str = "fold") -> Any:
-    """The task of one fold with what is asked for.
+    """The task of one fold.
 
     Args:
-      device: that it runs on.
-      version: its fingerprint, the cache's whole key: the inputs only say where the same things lie.
-      retries: how often the cluster tries again.
-      label: in the console.
+      device: device of the fold.
+      version: fingerprint, the whole cache key; the inputs only say where the same things are.
+      retries: maximum number of restarts.
+      label: name in the console.
     """
     task = fold_on_v5e_16 if device.hosts > 1 else _FOLD_TASKS[device.kind]
     ignored = ("request", "name", "fold", "data", "start")
@@ -206,7 +206,7 @@ def fold_task(device: Device, *, version: str, retries: int, label: str = "fold"
 
 @dataclasses.dataclass
 class Fold:
-    """One fold that came, or did not."""
+    """A finished or failed fold."""
 
     name: str
     fold: int
@@ -216,7 +216,7 @@ class Fold:
 
 @on_cpu.task
 async def make_pages(request: str, folders: list[str], folds: list[Fold], data: list[Dir]) -> Dir:
-    """Puts the folds together, and makes tables, reports and the comparison."""
+    """Collects the folds and makes tables, reports and the comparison."""
     asked, folder = pods.Request.from_text(request), _scratch()
     work = folder / "work"
     runs = {name: work / below for name, below in zip(asked.configs, folders, strict=True)}
@@ -240,14 +240,14 @@ async def make_pages(request: str, folders: list[str], folds: list[Fold], data: 
 async def compare_folds(
     request: str, device: str, archives: Dir | None, at_once: int, retries: int
 ) -> Dir:
-    """The workflow; one failed fold does not stop the others.
+    """The workflow; a failed fold does not stop the others.
 
     Args:
-      request: pods.Request as text.
-      device: a name that pipelines.cluster.devices knows.
-      archives: what datasets are built from.
-      at_once: folds at a time.
-      retries: of each.
+      request: `pods.Request` as text.
+      device: name of each fold's device.
+      archives: raw archives of the datasets.
+      at_once: maximum number of concurrent folds.
+      retries: maximum number of restarts of each task.
     """
     asked = pods.Request.from_text(request)
     made = make(*asked.words(_scratch()))

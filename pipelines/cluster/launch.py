@@ -1,4 +1,4 @@
-"""Hands a plan to Flyte: compiled only, run in this process, or submitted to a cluster."""
+"""Runs a plan on Flyte: compiled only, in this process, or on a cluster."""
 
 import dataclasses
 import logging
@@ -18,20 +18,20 @@ from pipelines.plan.runs import Plan
 
 @dataclasses.dataclass(frozen=True)
 class Launch:
-    """How Flyte is to run it.
+    """Options of a run on Flyte.
 
     Attributes:
-      workdir: where the result is downloaded to.
-      device: that each fold asks for.
-      endpoint: of the cluster; "" runs in this process, as the cluster would, for trying.
-      project: of the cluster.
-      domain: of the cluster.
-      image: a ready container image; "" has one built.
-      archives: URI of the raw archives; "" where the builders need none.
-      shared: a folder that the containers of all hosts of a slice see.
-      dry_run: compile and show the tasks, submit nothing.
-      at_once: folds at a time.
-      retries: of each.
+      workdir: folder that the result is downloaded to.
+      device: name of each fold's device.
+      endpoint: address of the cluster; "" to run in this process, for trials.
+      project: Flyte project.
+      domain: Flyte domain.
+      image: container image; "" to build one.
+      archives: URI of raw archives; "" if the builders need none.
+      shared: folder that all hosts of a TPU slice share.
+      dry_run: True to compile and print a fold's task only.
+      at_once: maximum number of concurrent folds.
+      retries: maximum number of restarts of a failed fold.
     """
 
     workdir: Path
@@ -48,27 +48,27 @@ class Launch:
 
 
 def _check(plan: Plan, asked: Launch) -> None:
-    if plan.refused:  # a cluster's time is not spent on half of what is asked for
+    if plan.refused:  # do not spend a cluster's time on a part of the runs
         raise InputError("; ".join(f"{name}: {reason}" for name, reason in plan.refused.items()))
     if not (ROOT / "pyproject.toml").is_file():
-        raise InputError("--engine=flyte sends the project's code: run it from a checkout of it")
+        raise InputError("--engine=flyte: sends the project's code; run it from a checkout")
     device = devices.parse(asked.device)
     if device.hosts > 1 and not asked.shared:
         raise InputError(
-            f"--device={device.name} is {device.hosts} hosts, which write one run's checkpoints: name a"
-            " folder that the containers of all of them see, such as a mounted volume, by --shared=DIR"
+            f"--device={device.name}: {device.hosts} hosts write one run's checkpoints; name a folder"
+            " that their containers share, such as a mounted volume, by --shared=DIR"
         )
     for run in plan.runs:
         weights = run.config.transfer.weights
         if weights and run.start is None and Path(weights).expanduser().exists():
             raise InputError(
-                f"{run.name}: transfer.weights={weights} lies on this machine; on a cluster give a name"
-                " of the Hugging Face hub, or run:NAME"
+                f"{run.name}: transfer.weights={weights} is on this machine, not on the cluster; give a"
+                " name on the Hugging Face hub, or run:NAME"
             )
 
 
 def compiled(task: Any, **inputs: Any) -> Any:
-    """The task as the cluster would get it (flyteidl2 TaskSpec), without a cluster."""
+    """Compiles a task without a cluster (flyteidl2 TaskSpec)."""
     import flyte
 
     runner = flyte.with_runcontext(mode="remote", dry_run=True, copy_style="all")
@@ -94,11 +94,11 @@ def _show(plan: Plan, asked: Launch) -> None:
 
 
 def submit(plan: Plan, common: Sequence[str], own: Sequence[str], asked: Launch) -> None:
-    """Runs the workflow and brings what it made into the workdir.
+    """Runs the workflow and downloads its result into the workdir.
 
     Raises:
-      InputError: Flyte is not installed, or something asked for cannot be had.
-      RunError: the cluster says so.
+      InputError: Flyte is not installed, or an option is invalid.
+      RunError: the workflow failed.
     """
     _check(plan, asked)
     os.environ["DO_NOT_TRACK"] = "1"
@@ -109,7 +109,9 @@ def submit(plan: Plan, common: Sequence[str], own: Sequence[str], asked: Launch)
     try:
         import flyte
     except ImportError:
-        raise InputError("--engine=flyte needs Flyte 2: pip install 'ageflax[pipelines]'") from None
+        raise InputError(
+            "--engine=flyte: needs Flyte 2; pip install 'ageflax[pipelines]'"
+        ) from None
     from pipelines.cluster import flyte_tasks
 
     place = {"root_dir": ROOT, "project": asked.project, "domain": asked.domain}
@@ -131,21 +133,21 @@ def submit(plan: Plan, common: Sequence[str], own: Sequence[str], asked: Launch)
             run: Any = flyte.with_runcontext(mode="remote", copy_style="all").run(
                 flyte_tasks.compare_folds, **inputs
             )
-            say(f"{run.url}; it goes on without this command, which waits for it")
+            say(f"{run.url}: waiting; the run continues if this command is interrupted")
             run.wait()
             run.outputs()[0].download_sync(asked.workdir)
         else:
             _run_here(flyte_tasks.compare_folds, inputs, asked.workdir, place)
     except flyte.errors.BaseRuntimeError as error:
         raise RunError(first_line(error)) from error
-    print(f"{asked.workdir}: what the workflow made; compare.html is its page")
+    print(f"comparison: {asked.workdir / 'compare.html'}")
 
 
 def _run_here(task: Any, inputs: dict[str, Any], workdir: Path, place: dict[str, Any]) -> None:
-    """Flyte's local mode: the tasks as on a cluster, in this process. For trying, not for working.
+    """Runs the tasks in this process, in Flyte's local mode; for trials only.
 
-    Its cache would be in the home directory, and is off; what tasks leave is under the workdir, and
-    removed. A failed attempt is told by the page, not by Flyte's log of tracebacks.
+    Its cache would be in the home directory, and is off. Files of tasks are under the workdir, and
+    removed. Failures are on the page; Flyte's log of tracebacks is off.
     """
     import flyte
 

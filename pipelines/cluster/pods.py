@@ -1,4 +1,4 @@
-"""What a task does inside its container, engine-free: folders in, a folder out."""
+"""Work of a task inside its container, independent of the engine: folders in, a folder out."""
 
 import dataclasses
 import json
@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ageflax import config as configuration
 from ageflax.errors import RunError
 from pipelines import dataset
 from pipelines.dataset import Source
@@ -20,12 +21,12 @@ _DESCRIPTION = "dataset.json"
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What is asked for, as text that travels: a config is sent as its file's content.
+    """Runs as text to send to a cluster; a config is sent as a file of its values.
 
     Attributes:
-      configs: name to the content of its config file.
-      common: words for all configs.
-      own: "NAME:KEY=VALUE" words.
+      configs: content of each config file, by name.
+      common: "--config.KEY=VALUE" arguments for all configs.
+      own: "NAME:KEY=VALUE" arguments.
     """
 
     configs: dict[str, str]
@@ -34,24 +35,24 @@ class Request:
 
     @classmethod
     def of(cls, plan: Plan, common: Sequence[str], own: Sequence[str]) -> "Request":
-        """Of the configs of a plan that can be used."""
+        """Makes a request from a plan's valid configs."""
         names = {run.name for run in plan.runs}
         kept = tuple(word for word in own if word.partition(":")[0] in names)
-        configs = {run.name: Path(run.file).read_text() for run in plan.runs}
+        configs = {run.name: configuration.standalone(run.file) for run in plan.runs}
         return cls(configs, tuple(common), kept)
 
     def to_text(self) -> str:
-        """JSON."""
+        """The request as JSON."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
     @classmethod
     def from_text(cls, text: str) -> "Request":
-        """From `to_text`."""
+        """Reads the result of `to_text`."""
         fields = json.loads(text)
         return cls(fields["configs"], tuple(fields["common"]), tuple(fields["own"]))
 
     def words(self, folder: Path) -> tuple[str, list[str], list[str]]:
-        """Writes the config files, and gives --configs and the words of all and of each."""
+        """Writes the config files; returns the arguments of `plan.runs.make`."""
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in self.configs.items():
             (folder / f"{name}.py").write_text(content)
@@ -60,7 +61,11 @@ class Request:
 
 
 def _call(command: Sequence[str], scratch: Path) -> None:
-    """Runs a command and shows what it prints; a RunError with its last line where it fails."""
+    """Runs a command and prints its output.
+
+    Raises:
+      RunError: the command failed; the message is its last line.
+    """
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -78,7 +83,7 @@ def _call(command: Sequence[str], scratch: Path) -> None:
 
 
 def build(source: Source) -> str:
-    """Builds a dataset in `source.directory`, and leaves its description there; its fingerprint."""
+    """Builds a dataset in `source.directory`, beside its description; returns its fingerprint."""
     output = Path(source.directory) / _DESCRIPTION
     _call(dataset.command(source, output), Path(source.directory))
     return json.loads(output.read_text())["fingerprint"]
@@ -94,17 +99,16 @@ def train(
     held: Path | None = None,
     place: Sequence[str] = (),
 ) -> Path:
-    """Trains and tests one fold; the folder that holds config.json and fold_K.
+    """Trains and tests one fold; returns the folder that holds config.json and fold_K.
 
     Args:
-      run: with its config file on this disk.
-      fold: to test.
-      data: the folder of built datasets.
-      start: the fold of another run whose weights it starts from.
-      workdir: an empty one, or that of an attempt to go on from; of several hosts one that all see.
-      held: where a copy of `start` goes, a path that is the same on every host; in the workdir where not
-        given.
-      place: the words that say which of several hosts this is.
+      run: run with its config file on this disk.
+      fold: test fold.
+      data: folder of built datasets.
+      start: folder of another run's fold, with the initial weights.
+      workdir: folder of the run, empty or left by an earlier attempt; shared if there are several hosts.
+      held: folder for a copy of `start`, the same path on every host; by default in the workdir.
+      place: arguments that identify this host among several.
     """
     # Named as in `folders.place`, so that all folds of a run have the same config.
     weights = ""
@@ -127,12 +131,12 @@ def assemble(
     runs: Mapping[str, Path],
     errors: Mapping[tuple[str, int], str],
 ) -> None:
-    """Puts folds that were trained apart into their runs' folders.
+    """Copies folds that were trained separately into their runs' folders.
 
     Args:
-      folds: (name, fold) to the folder that `train` gave.
-      runs: name to the run's folder.
-      errors: (name, fold) to the reason of those that are missing.
+      folds: folder returned by `train`, by run name and fold.
+      runs: folder of each run, by name.
+      errors: error of each missing fold, by run name and fold.
     """
     for (name, fold), folder in folds.items():
         runs[name].mkdir(parents=True, exist_ok=True)
@@ -145,11 +149,11 @@ def assemble(
 
 
 def compare(request: Request, *, data: Path, workdir: Path, files: Path) -> None:
-    """Tables, reports and the page over assembled runs; a missing fold is told and is no error."""
+    """Writes tables, reports and the comparison of assembled runs; missing folds are no error."""
     configs, common, own = request.words(files)
     command = [sys.executable, "-m", "pipelines.compare", f"--configs={configs}", "--collect"]
     command += [f"--set={word}" for word in own]
     command += [*common, f"--config.data.dir={data}", f"--workdir={workdir}"]
     code = subprocess.run(command, check=False, env=environment(workdir)).returncode
     if code not in (0, 1):  # 1: some folds are missing, which the pages say
-        raise RunError(f"pages could not be made: exit code {code}")
+        raise RunError(f"pipelines.compare: exit code {code}; see its output above")

@@ -1,4 +1,4 @@
-"""The same folds as a Slurm array job: one line to submit, one script that says what each task runs."""
+"""Folds as a Slurm array job: a line to submit, and a script that runs a fold per task."""
 
 import shlex
 from collections.abc import Sequence
@@ -20,20 +20,20 @@ END
 
 
 def script(jobs: Sequence[Job], *, at_once: int, workdir: Path, collect: str) -> str:
-    """What a Slurm user submits.
+    """Shell script that submits the array job.
 
-    A task that is requeued goes on from its fold's last checkpoint; one whose fold is done ends at once.
-    A fold that starts from another one waits for its result.
+    A requeued task resumes from its fold's last checkpoint; it ends at once if the fold is done. A fold
+    that starts from another one waits for its result.
 
     Args:
-      jobs: the folds.
-      at_once: how many tasks may run at the same time.
-      workdir: of the pipeline, on a disk that all nodes see.
-      collect: the command that makes figures and pages of what is done.
+      jobs: the folds' jobs.
+      at_once: maximum number of concurrent tasks.
+      workdir: the pipeline's folder, on a disk shared by all nodes.
+      collect: the command that makes figures and pages of finished folds.
     """
     remaining = [job for job in jobs if job.done is None or not job.done.exists()]
     if not remaining:
-        return f"# every fold is done; figures and pages:\n{collect} --collect\n"
+        return f"# every fold is done; for figures and pages:\n{collect} --collect\n"
     results = {job.key: job.done for job in jobs}
     cases = []
     for number, job in enumerate(remaining):
@@ -46,7 +46,7 @@ def script(jobs: Sequence[Job], *, at_once: int, workdir: Path, collect: str) ->
     logs = workdir.absolute() / "logs"
     return _SCRIPT.format(
         comment=(
-            "# For one GPU a fold; change that to your cluster's ways. When the array has ended:\n"
+            "# One GPU per fold; adapt the resources to your cluster. After the array has ended:\n"
             f"#   {collect} --collect"
         ),
         array=f"0-{len(remaining) - 1}",

@@ -1,1 +1,1 @@
-"""Jobs on this machine: started, watched, ended."""
+"""Jobs on this machine."""

@@ -1,14 +1,14 @@
-"""Runs a command that must not outlive who asked for it: python leash.py PARENT_PID -- COMMAND...
+"""Runs a command that must not outlive its parent: python leash.py PARENT_PID -- COMMAND...
 
-Started by `pipelines.local.runner`, one for each job, as the head of a session of its own. When the command
-ends, when the parent dies (by SIGKILL too) or when this process is told to stop, everything that the
-command started is ended: by SIGTERM first, upon which a fold saves where it is, and after that killed.
+`pipelines.local.runner` starts one per job, each in its own session. When the command ends, when the
+parent dies (even by SIGKILL) or when this process receives a stop signal, everything that the command
+started is ended: first by SIGTERM, upon which a fold saves a checkpoint, then by SIGKILL.
 
-On Linux the kernel tells of the parent's death (PR_SET_PDEATHSIG), and orphans of the command come to
-this process (PR_SET_CHILD_SUBREAPER), so that it finds every one. Elsewhere the parent is looked for
-once a second, and the command's process group is killed.
+On Linux the kernel signals the parent's death (PR_SET_PDEATHSIG), and orphans of the command become
+children of this process (PR_SET_CHILD_SUBREAPER), which finds them all. Elsewhere the leash looks for
+its parent once a second, and kills the command's process group.
 
-Standard library only, and run by path: it starts in a few hundredths of a second.
+Standard library only, and run by path, so that it starts in a few hundredths of a second.
 """
 
 import contextlib
@@ -24,14 +24,14 @@ _LINUX = sys.platform == "linux"
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
-# Seconds that a command told to stop has to save. Who reclaims a machine gives 30, most often.
+# Seconds for a stopped command to save; a reclaimed machine usually gives 30.
 _PATIENCE = 27.0
 
-_adopting: list[int] = []  # the process that has called adopt; not its forks
+_adopting: list[int] = []  # the process that called `adopt`, without its forks
 
 
 class _Stopped(BaseException):
-    """Told to stop, or the parent is gone."""
+    """A stop signal, or the parent's death."""
 
 
 def _prctl(option: int, value: int) -> None:
@@ -40,7 +40,7 @@ def _prctl(option: int, value: int) -> None:
 
 
 def _stat(pid: int) -> list[str]:
-    """Fields of /proc/PID/stat from the third, the state; [] of a process that is gone."""
+    """Fields of /proc/PID/stat from the third, the state, on; [] if the process has ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -71,13 +71,13 @@ def _kill(pid: int) -> None:
 
 
 def adopt() -> None:
-    """Orphans of a leash that is killed itself come to this process, for `end_orphans`. On Linux."""
+    """Makes this process the parent of orphans of a killed leash, for `end_orphans`; on Linux only."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     _adopting.append(os.getpid())
 
 
 def end_orphans(leashes: set[int]) -> None:
-    """Kills whatever is below this process and not one of these leashes or below them."""
+    """Kills descendants of this process, except the given leashes and their descendants."""
     if os.getpid() not in _adopting or not _LINUX:
         return
     while True:
@@ -89,7 +89,7 @@ def end_orphans(leashes: set[int]) -> None:
             return
         for orphan in orphans:
             _kill(orphan)
-            os.waitpid(orphan, 0)  # what was below it comes here next
+            os.waitpid(orphan, 0)  # its children become children of this process
 
 
 def _end_all(child: int) -> None:
@@ -108,14 +108,14 @@ def _end_all(child: int) -> None:
 
 
 def _ask(child: "subprocess.Popen[bytes]") -> None:
-    """Passes SIGTERM on, and waits for what the command makes of it."""
+    """Passes SIGTERM on and waits for the command to save and end."""
     child.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
         child.wait(_PATIENCE)
 
 
 def _in_child() -> None:
-    # Should the leash itself be killed, its command goes with it.
+    # If the leash is killed, its command is killed too.
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if not _LINUX:
         os.setpgid(0, 0)
@@ -136,9 +136,9 @@ def _hold(parent: int, command: list[str]) -> int:
     try:
         _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-        if os.getppid() != parent:  # it died before it could be listened for
+        if os.getppid() != parent:  # it died before the call above
             return code
-        # The lock of the workdir is passed on: it is held until the last of its users is gone.
+        # The command inherits the lock of the workdir, which is held until its last user ends.
         child = subprocess.Popen(command, close_fds=False, preexec_fn=_in_child)
         if not _LINUX:
             signal.signal(signal.SIGALRM, look)

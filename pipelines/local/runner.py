@@ -1,4 +1,4 @@
-"""Runs commands, N at a time: retries, dependencies, logs; and nothing that runs on afterwards."""
+"""Runs commands, N at a time, with retries, dependencies and logs; no process outlives the runner."""
 
 import contextlib
 import dataclasses
@@ -16,29 +16,27 @@ from ageflax.runtime import files
 from pipelines.local import leash
 from pipelines.local.state import DONE, FAILED, RUNNING, WAITING, Record, Status
 
-# A command's word for "what you gave cannot be used": the same again would end the same.
-_BAD_INPUT = 2
-# And for "told to stop by SIGTERM, and saved": the same again goes on; it was no failure.
-_PREEMPTED = 128 + signal.SIGTERM
-_TICK = 0.2  # seconds between two looks at the processes
-_LAST_WORDS = 1500  # characters of an error that are kept
-# Bytes of its output that are looked through for it: libraries' threads may print after a command's own
-# last line, by the page where a disk is full.
+_BAD_INPUT = 2  # exit code of a command that would fail again
+_PREEMPTED = 128 + signal.SIGTERM  # exit code after SIGTERM: saved, to be resumed, not a failure
+_TICK = 0.2  # seconds between polls of the processes
+_LONGEST = 1500  # characters of an error that are kept
+# Bytes of output that are searched for the error: threads of libraries may print pages after it, such as
+# on a full disk.
 _TAIL = 1 << 16
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """One command.
+    """A command to run.
 
     Attributes:
-      key: names it, such as "levi fold 3".
-      command: its words.
-      log: what it prints goes here.
-      done: the file whose presence means that it is done; None where it is to run in any case.
-      failure: where its failure is noted, until it succeeds.
+      key: unique name, such as "levi fold 3".
+      command: program and arguments.
+      log: file for its output.
+      done: file whose presence means that the job is done; None to run it in any case.
+      failure: JSON file with the error of a failed job, removed on success.
       needs: keys of jobs that must be done before.
-      run: the run it belongs to.
+      run: name of the run it belongs to.
       fold: the fold it trains, if any.
     """
 
@@ -53,13 +51,13 @@ class Job:
 
 
 class View(Protocol):
-    """Who is told how it goes."""
+    """Display of the jobs' progress."""
 
     def changed(self, job: Job, status: Status) -> None:
-        """A job has started, ended or failed."""
+        """Called when a job has started, ended or failed."""
 
     def tick(self, jobs: Sequence[Job], statuses: Mapping[str, Status]) -> None:
-        """A fraction of a second has passed."""
+        """Called a few times a second."""
 
 
 @dataclasses.dataclass
@@ -77,14 +75,14 @@ class Runner:
     """Runs jobs; see `run`.
 
     Attributes:
-      workdir: logs are named relative to it.
-      at_once: how many jobs may run at the same time.
-      retries: how often a failed job is started again.
-      record: takes every change.
-      view: is told of it.
-      environment: of the commands.
-      lock: descriptor that commands inherit.
-      per_slot: further environment of each of the `at_once` places, such as its own GPU.
+      workdir: folder that log names are relative to.
+      at_once: maximum number of concurrent jobs.
+      retries: maximum number of restarts of a failed job.
+      record: record of every change.
+      view: display of every change.
+      environment: environment of the commands.
+      lock: file descriptor that commands inherit.
+      per_slot: additional environment of each of the `at_once` slots, such as its own GPU.
     """
 
     workdir: Path
@@ -97,9 +95,12 @@ class Runner:
     per_slot: Sequence[Mapping[str, str]] = ()
 
     def run(self, jobs: Sequence[Job]) -> dict[str, Status]:
-        """Runs those that are not done, and returns how each ended; a failure stops no other.
+        """Runs the jobs that are not done; a failure does not stop the others.
 
-        However this is left, none of its processes lives on.
+        However this returns or raises, all its processes have ended.
+
+        Returns:
+          Each job's status by key.
         """
         statuses = {job.key: self._status_before(job) for job in jobs}
         for job in jobs:
@@ -138,7 +139,7 @@ class Runner:
         running: dict[str, _Running],
         output: selectors.BaseSelector,
     ) -> None:
-        """Starts what may start, in the jobs' order."""
+        """Starts the jobs that can start, in order."""
         for job in jobs:
             status = statuses[job.key]
             if status.state != WAITING:
@@ -180,7 +181,7 @@ class Runner:
         return entry
 
     def _read(self, entry: _Running, output: selectors.BaseSelector) -> bool:
-        """Takes what a job has printed; False at its end."""
+        """Reads a job's output; False if there is none left for now."""
         stream = entry.process.stdout
         assert stream is not None
         try:
@@ -192,12 +193,12 @@ class Runner:
             return False
         entry.tail = (entry.tail + text)[-_TAIL:]
         if entry.log is not None:
-            with self.record.tolerant():  # read on where the disk is full: its last line is wanted
+            with self.record.tolerant():  # on a full disk too, its last line is needed
                 entry.log.write(text)
         return True
 
     def _drain(self, entry: _Running, output: selectors.BaseSelector) -> None:
-        """Reads the rest, and closes."""
+        """Reads the rest of a job's output and closes its files."""
         stream = entry.process.stdout
         assert stream is not None
         while stream in {key.fileobj for key in output.get_map().values()}:
@@ -214,7 +215,7 @@ class Runner:
         code = 128 - code if code < 0 else code
         status.exit_code, status.seconds = code, round(time.monotonic() - entry.started, 1)
         if code == _PREEMPTED:
-            status.state, status.error = WAITING, "told to stop; to be continued"
+            status.state, status.error = WAITING, "preempted, to be resumed"
             status.attempts -= 1
         elif code == 0 and (job.done is None or job.done.exists()):
             status.state, status.error = DONE, None
@@ -225,7 +226,7 @@ class Runner:
         self._note(job, status)
 
     def _note(self, job: Job, status: Status) -> None:
-        """Tells everybody of a change."""
+        """Records and shows a change."""
         if job.failure is not None:
             with self.record.tolerant():
                 if status.state == FAILED:
@@ -237,7 +238,7 @@ class Runner:
         self.view.changed(job, status)
 
     def _stop(self, running: dict[str, _Running], statuses: dict[str, Status]) -> None:
-        """Ends what still runs: an interrupt, or an error of our own. A fold saves before it ends."""
+        """Ends the running jobs after an interrupt or an error; a fold saves before it ends."""
         for entry in running.values():
             entry.process.terminate()
         for key, entry in running.items():
@@ -256,14 +257,14 @@ class Runner:
 
 
 def _error(code: int, tail: bytes, command: Sequence[str]) -> str:
-    """What is told of a failure: how it was killed, or what the command said of it.
+    """A failed job's error: the signal that killed it, or the command's own message.
 
-    ageflax's commands end with "NAME: what is wrong", and may go on with how to mend it; of others the
-    last line is taken.
+    ageflax's commands end with "NAME: what is wrong", and perhaps lines on what to do. For others it is
+    the last line.
     """
     lines = [line.rstrip() for line in tail.decode(errors="replace").splitlines()]
     lines = [line for line in lines if line]
-    last = lines[-1].strip()[:_LAST_WORDS] if lines else ""
+    last = lines[-1].strip()[:_LONGEST] if lines else ""
     if code > 128:
         try:
             name = signal.Signals(code - 128).name
@@ -275,13 +276,13 @@ def _error(code: int, tail: bytes, command: Sequence[str]) -> str:
         prefix = f"{command[command.index('-m') + 1]}: "
         for number in reversed(range(len(lines))):
             if lines[number].startswith(prefix):
-                return "\n".join(lines[number:]).removeprefix(prefix)[:_LAST_WORDS]
-    return last or f"exit code {code}, without a word"
+                return "\n".join(lines[number:]).removeprefix(prefix)[:_LONGEST]
+    return last or f"exit code {code}, no output"
 
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the block as Ctrl-C does, so that its `finally`s are run."""
+    """Raises KeyboardInterrupt on SIGTERM and SIGHUP too, so that `finally` blocks run."""
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""What a pipeline knows of itself, in its workdir: pipeline.json, and the lock that keeps it alone."""
+"""State of a pipeline in its workdir: pipeline.json, and the lock against a second pipeline."""
 
 import contextlib
 import dataclasses
@@ -16,21 +16,21 @@ from ageflax.runtime.lock import held
 STATE, LOCK = "pipeline.json", ".pipeline.lock"
 WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
 
-# How long the processes of a pipeline that was just killed may take to be gone: folds save first.
+# Seconds to wait for the processes of a pipeline that was just killed: folds save before they end.
 _PATIENCE = 30.0
 
 
 @dataclasses.dataclass
 class Status:
-    """Where one job stands.
+    """Status of a job.
 
     Attributes:
       state: waiting, running, done or failed.
-      attempts: how often it was started by this pipeline.
-      exit_code: of the last attempt; above 128 it was killed by signal exit_code - 128.
-      error: what it said, where it failed; a line, or a few.
-      seconds: of the last attempt.
-      log: everything it printed, relative to the workdir.
+      attempts: number of times this pipeline started it.
+      exit_code: exit code of the last attempt; above 128, killed by signal exit_code - 128.
+      error: error message, one or a few lines.
+      seconds: duration of the last attempt.
+      log: file of its output, relative to the workdir.
     """
 
     state: str = WAITING
@@ -42,24 +42,24 @@ class Status:
 
     @property
     def reason(self) -> str:
-        """The first line of the error."""
+        """First line of the error."""
         return (self.error or self.state).splitlines()[0]
 
 
 class Record:
-    """pipeline.json, written at each change: whole or not at all, so that any kill leaves a good one.
+    """pipeline.json, rewritten atomically at each change, so that it is valid after any kill.
 
-    A disk that is full must not end the pipeline: what cannot be written is said once, and tried again
-    at the next change.
+    A full disk does not end the pipeline: the first failure to write is reported, and each change tries
+    again.
 
     Args:
-      workdir: where it lies.
-      command: the words of the command.
-      say: takes lines for the user.
+      workdir: its folder.
+      command: the user's command line.
+      say: function that shows a line to the user.
     """
 
     def __init__(self, workdir: Path, command: list[str], say: Callable[[str], None]):
-        self._path, self._say, self._told = workdir / STATE, say, False
+        self._path, self._say, self._reported = workdir / STATE, say, False
         before = files.read_json_or(self._path, {})
         self._earlier = before.get("jobs", {})
         self._content: dict[str, Any] = {
@@ -73,25 +73,25 @@ class Record:
         }
 
     def earlier(self, key: str) -> dict[str, Any]:
-        """What an earlier pipeline left of a job; {} where it knew none."""
+        """Status of a job in an earlier pipeline; {} if unknown."""
         return self._earlier.get(key, {})
 
     def run(self, name: str) -> dict[str, Any]:
-        """What is kept of a run, earlier pipelines included."""
+        """Notes on a run, those of earlier pipelines included."""
         return self._content["runs"].setdefault(name, {})
 
     def set_run(self, name: str, **fields: Any) -> None:
-        """Notes something of a run."""
+        """Adds notes on a run."""
         self.run(name).update(fields)
         self.save()
 
     def set_job(self, key: str, status: Status) -> None:
-        """Notes where a job stands."""
+        """Records the status of a job."""
         self._content["jobs"][key] = dataclasses.asdict(status)
         self.save()
 
     def finish(self) -> None:
-        """Nothing is left to be done."""
+        """Marks the pipeline as finished."""
         self._content["finished"] = True
         self.save()
 
@@ -102,28 +102,28 @@ class Record:
 
     @contextlib.contextmanager
     def tolerant(self) -> Iterator[None]:
-        """Around writing what is not worth the pipeline's life."""
+        """Reports OSErrors of the block, the first only, instead of raising them."""
         try:
             yield
         except OSError as error:
-            if not self._told:
-                self._say(f"cannot write into {self._path.parent}: {error.strerror}; going on")
-            self._told = True
+            if not self._reported:
+                self._say(f"{self._path.parent}: cannot be written: {error.strerror}; going on")
+            self._reported = True
 
 
 @contextlib.contextmanager
 def locked(workdir: Path) -> Iterator[int]:
-    """Keeps a workdir for one pipeline; gives the lock's file descriptor.
+    """Locks a workdir for one pipeline; yields the lock's file descriptor.
 
-    Children inherit it, so the lock is free when the last of them is gone too: what a killed pipeline
-    left dying is waited for, and could not be joined by a second one.
+    Jobs inherit the descriptor, so the lock is free only when the last of them has ended: a new pipeline
+    waits for the jobs of a killed one.
 
     Raises:
-      InputError: another pipeline is at work, or the folder cannot be written.
+      InputError: another pipeline uses the workdir, or it cannot be written or locked.
     """
     refusal = (
-        f"--workdir={workdir} is in use by another pipeline ({{holder}}); wait for it, end"
-        " it, or choose another --workdir"
+        f"--workdir={workdir}: in use by another pipeline ({{holder}}); wait for it, end it, or choose"
+        " another workdir"
     )
     with contextlib.ExitStack() as stack:
         try:
@@ -133,7 +133,7 @@ def locked(workdir: Path) -> Iterator[int]:
             raise InputError(f"--workdir={workdir}: cannot be written: {error.strerror}") from error
         if found.lockless:
             raise InputError(
-                f"--workdir={workdir}: this disk knows no locks, which keep a second pipeline out;"
-                " choose another"
+                f"--workdir={workdir}: its disk does not support locks, which keep a second pipeline"
+                " out; choose another disk"
             )
         yield found.descriptor

@@ -1,4 +1,4 @@
-"""What runs, as it runs: a table on a terminal, a line at each change elsewhere."""
+"""Progress of the jobs: a table on a terminal, otherwise a line per change."""
 
 import dataclasses
 import json
@@ -19,19 +19,19 @@ from pipelines.local.state import DONE, FAILED, RUNNING, WAITING, Status
 from pipelines.plan.runs import Run
 
 _REFRESH = 0.5  # seconds
-_BLOCK = 4096  # bytes of the end of metrics.jsonl that are looked at
+_BLOCK = 4096  # bytes read from the end of metrics.jsonl
 
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """How far a fold is.
+    """Progress of a fold.
 
     Attributes:
-      step: of its last log line.
-      steps: that it takes in all; of a config that counts epochs, as near as its log lines tell.
-      loss: mean over the steps since the log line before.
-      rate: images a second.
-      left: seconds of training that remain.
+      step: step of the last log line.
+      steps: total number of steps; estimated from the log if the config counts epochs.
+      loss: mean since the previous log line.
+      rate: images per second.
+      left: estimated remaining seconds of training.
     """
 
     step: int
@@ -42,7 +42,7 @@ class Progress:
 
 
 def _last_record(path: Path) -> dict[str, Any] | None:
-    """The last whole line of a metrics.jsonl that may be written to just now."""
+    """The last complete line of a metrics.jsonl that may be being written."""
     try:
         with path.open("rb") as file:
             file.seek(0, os.SEEK_END)
@@ -60,7 +60,7 @@ def _last_record(path: Path) -> dict[str, Any] | None:
 
 
 def progress(run: Run, directory: Path) -> Progress | None:
-    """How far the fold in a directory is; None before its first log line."""
+    """Progress of the fold in a directory; None before its first log line."""
     record = _last_record(directory / "metrics.jsonl")
     if record is None or not record.get("step"):
         return None
@@ -74,7 +74,7 @@ def progress(run: Run, directory: Path) -> Progress | None:
 
 
 def duration(seconds: float) -> str:
-    """Such as 48 s, 3 min 05 s, 2 h 10 min."""
+    """A duration as text, such as 48 s, 3 min 05 s, 2 h 10 min."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -84,7 +84,7 @@ def duration(seconds: float) -> str:
 
 
 def _figures(job: Job) -> str:
-    """The figures of a finished fold, in a few words."""
+    """Main figures of a finished fold."""
     result = files.read_json_or(job.done, None) if job.fold is not None and job.done else None
     if result is None:
         return ""
@@ -93,15 +93,14 @@ def _figures(job: Job) -> str:
         if figures.get("exact") is not None:
             parts.append(f"{task} {100 * figures['exact']:.1f} %")
         if figures.get("years"):
-            parts.append(f"{figures['years']['mae']:.2f} years off")
+            parts.append(f"MAE {figures['years']['mae']:.2f} years")
     return ", ".join(parts)
 
 
 def line(job: Job, status: Status, retries: int) -> str:
-    """A change in words."""
+    """A line for a job's new status."""
     if status.state == RUNNING:
-        again = f" again, attempt {status.attempts}" if status.attempts > 1 else ""
-        return f"{job.key}: started{again}"
+        return f"{job.key}: started" + (f", attempt {status.attempts}" * (status.attempts > 1))
     if status.state == DONE:
         figures = _figures(job)
         took = "" if status.seconds is None else f" in {duration(status.seconds)}"
@@ -113,37 +112,37 @@ def line(job: Job, status: Status, retries: int) -> str:
 
 
 class Lines:
-    """A line on standard error at each change.
+    """Prints a line on standard error at each change.
 
     Args:
-      retries: how often a job may be started again.
+      retries: maximum number of restarts of a job.
     """
 
     def __init__(self, retries: int):
         self._retries = retries
 
     def changed(self, job: Job, status: Status) -> None:
-        """Says it."""
+        """Prints the change."""
         print(line(job, status, self._retries), file=sys.stderr, flush=True)
 
     def tick(self, jobs: Sequence[Job], statuses: Mapping[str, Status]) -> None:
-        """Nothing to say."""
+        """Does nothing."""
 
     def say(self, text: str) -> None:
-        """Any other line."""
+        """Prints a line."""
         print(text, file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """Nothing to take down."""
+        """Does nothing."""
 
 
 class LiveTable:
-    """A table of all jobs at the foot of a terminal, and the lines of `Lines` above it.
+    """Shows a table of running jobs at the bottom of a terminal, below the lines of `Lines`.
 
     Args:
-      retries: how often a job may be started again.
-      runs: by name, for how many steps a fold takes.
-      console: of the terminal.
+      retries: maximum number of restarts of a job.
+      runs: runs by name, for the number of steps.
+      console: console of the terminal.
     """
 
     def __init__(self, retries: int, runs: Mapping[str, Run], console: Console):
@@ -152,16 +151,16 @@ class LiveTable:
         self._drawn = 0.0
 
     def changed(self, job: Job, status: Status) -> None:
-        """Says it above the table, and has the table drawn."""
+        """Prints the change above the table, and updates the table."""
         self.say(line(job, status, self._retries))
         self._drawn = 0.0
 
     def say(self, text: str) -> None:
-        """Any other line."""
+        """Prints a line above the table."""
         self._console.print(text, markup=False, highlight=False)
 
     def tick(self, jobs: Sequence[Job], statuses: Mapping[str, Status]) -> None:
-        """Draws the table, twice a second at most."""
+        """Draws the table, at most twice a second."""
         if time.monotonic() - self._drawn < _REFRESH:
             return
         self._drawn = time.monotonic()
@@ -171,7 +170,7 @@ class LiveTable:
         self._live.update(self.table(jobs, statuses), refresh=True)
 
     def table(self, jobs: Sequence[Job], statuses: Mapping[str, Status]) -> Table:
-        """What runs, with its progress, and the count of what does not."""
+        """Running jobs with their progress, below counts of the others."""
         states = [statuses[job.key].state for job in jobs]
         counts = {state: states.count(state) for state in (DONE, FAILED, WAITING)}
         title = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
@@ -199,13 +198,13 @@ class LiveTable:
         )
 
     def close(self) -> None:
-        """Takes the table down."""
+        """Removes the table."""
         if self._live is not None:
             self._live.stop()
             self._live = None
 
 
 def make(retries: int, runs: Mapping[str, Run]) -> "Lines | LiveTable":
-    """The one for where standard error goes."""
+    """A table if standard error is a terminal, otherwise lines."""
     console = Console(stderr=True)
     return LiveTable(retries, runs, console) if console.is_terminal else Lines(retries)

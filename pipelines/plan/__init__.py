@@ -1,1 +1,1 @@
-"""From the words of a command to runs, and where each run lies."""
+"""Runs from command-line arguments, and the folder of each run."""

@@ -1,4 +1,4 @@
-"""Where things go in a workdir: each dataset's description, each run's folder."""
+"""Paths in a workdir: each dataset's description, each run's folder."""
 
 import dataclasses
 import os
@@ -15,14 +15,14 @@ from pipelines.plan.runs import Plan, Run
 
 @dataclasses.dataclass(frozen=True)
 class Placed:
-    """A run and the folder that its code, config and data give it.
+    """A run and its folder, which is named after its code, config and data.
 
     Attributes:
-      run: what is to be run.
+      run: the run.
       source: its dataset.
-      fingerprint: of code, config, data and weights.
+      fingerprint: hash of code, config, data and weights.
       workdir: DIR/NAME-FINGERPRINT.
-      weights: the word that says what it starts from; "" where the config says it.
+      weights: argument that names the initial weights; "" if the config names them.
     """
 
     run: Run
@@ -32,15 +32,15 @@ class Placed:
     weights: str = ""
 
     def result(self, fold: int) -> Path:
-        """Its presence means that the fold is done."""
+        """The file whose presence means that the fold is done."""
         return self.workdir / f"fold_{fold}" / "result.json"
 
     def done(self) -> list[int]:
-        """Folds that are done."""
+        """Finished folds."""
         return [fold for fold in self.run.folds if self.result(fold).exists()]
 
     def command(self, folds: Sequence[int]) -> tuple[str, ...]:
-        """The words that train and test folds of it."""
+        """The command that trains and tests some of its folds."""
         wanted = (
             f"--config.fold={folds[0]}" if len(folds) == 1 else f"--config.folds={tuple(folds)}"
         )
@@ -58,10 +58,9 @@ class Placed:
 
 
 def source_of(name: str, directory: str, manual_dir: str, workdir: Path) -> Source:
-    """Where a dataset is, or is to be built: inside the workdir, unless told otherwise.
+    """Where a dataset is or will be built: in the workdir unless `directory` or TFDS_DATA_DIR is set.
 
-    TFDS_DATA_DIR counts as being told; TFDS's folder in the home directory is used where the dataset
-    is built there already, or its archives lie there, and never written to.
+    TFDS's folder in the home directory is only read: for datasets built there and for archives.
     """
     home = Path("~/tensorflow_datasets").expanduser()
     if not directory:
@@ -79,18 +78,18 @@ def source_of(name: str, directory: str, manual_dir: str, workdir: Path) -> Sour
 
 
 def description_of(source: Source, workdir: Path) -> Path:
-    """The JSON file that says what a dataset is."""
+    """The JSON file that describes a dataset."""
     where = fingerprint.digest([source.directory.encode()])[:8]
     return workdir / "data" / f"{source.name.replace('/', '-')}-{where}.json"
 
 
 def data_key(source: Source) -> str:
-    """Names the job of a dataset."""
+    """Key of the job that builds a dataset."""
     return f"data {source.name}"
 
 
 def fingerprints(plan: Plan, data: Mapping[str, str]) -> dict[str, str]:
-    """Of each run whose dataset, and that of what it starts from, is known.
+    """Fingerprints by name, of runs whose dataset is known and whose starting run has a fingerprint.
 
     Args:
       plan: the runs, in order.
@@ -113,19 +112,19 @@ def fingerprints(plan: Plan, data: Mapping[str, str]) -> dict[str, str]:
 def place(
     plan: Plan, sources: Mapping[str, Source], workdir: Path, statuses: Mapping[str, Status]
 ) -> tuple[list[Placed], dict[str, str]]:
-    """Gives runs their folders, once their datasets are there.
+    """Assigns folders to runs, once their datasets are built.
 
     Args:
       plan: the runs.
-      sources: the dataset of each, by the run's name.
-      workdir: of the pipeline.
-      statuses: how the jobs of the datasets ended, by key.
+      sources: dataset of each run, by the run's name.
+      workdir: the pipeline's folder.
+      statuses: results of the datasets' jobs, by key.
 
     Returns:
-      The runs, and name to message of those whose dataset is not to be had.
+      The runs; and an error by name for each run without a dataset.
     """
     described = {
-        name: dataset.told(description_of(source, workdir)) for name, source in sources.items()
+        name: dataset.described(description_of(source, workdir)) for name, source in sources.items()
     }
     totals = fingerprints(plan, {n: d["fingerprint"] for n, d in described.items() if d})
     placed: dict[str, Placed] = {}
@@ -136,7 +135,7 @@ def place(
             without[run.name] = statuses[data_key(source)].reason
             continue
         if run.name not in totals:
-            without[run.name] = "what it starts from has no dataset"
+            without[run.name] = "the run it starts from has no dataset"
             continue
         word = ""
         if run.start is not None:

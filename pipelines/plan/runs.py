@@ -1,4 +1,4 @@
-"""From the words of a command to runs: which configs, with which keys, on which folds, after which."""
+"""Runs from command-line arguments: configs, their keys and folds, and the runs they start from."""
 
 import argparse
 import dataclasses
@@ -18,11 +18,11 @@ _START = re.compile(r"run:(?P<name>[^/]+)(/(?P<fold>[0-4]))?")
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """The run whose folds another one starts from.
+    """Another run whose weights a run starts from.
 
     Attributes:
-      name: of the run.
-      fold: the fold whose weights all folds start from; None: each from that of its own number.
+      name: name of the other run.
+      fold: the fold whose weights all folds start from; None for the fold of the same number.
     """
 
     name: str
@@ -31,14 +31,14 @@ class Start:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One config, under a name, with its keys.
+    """A config with a name and overrides.
 
     Attributes:
-      name: in tables, and of its folder.
-      file: the config file, as `ageflax.main --config` takes it.
-      overrides: "--config.KEY=VALUE" words; none of fold, folds, data.dir or a `run:` start.
-      config: resolved.
-      start: another run it starts from.
+      name: name in tables and of the folder.
+      file: the config file, as in `ageflax.main --config=FILE`.
+      overrides: "--config.KEY=VALUE" arguments, without fold, folds, data.dir and a `run:` start.
+      config: the resolved config.
+      start: the run it starts from.
     """
 
     name: str
@@ -49,17 +49,17 @@ class Run:
 
     @property
     def folds(self) -> tuple[int, ...]:
-        """The test folds it runs."""
+        """Its test folds."""
         return (4,) if self.config.eval.protocol == "hold_out" else tuple(self.config.folds)
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What is asked for.
+    """The runs of a pipeline.
 
     Attributes:
-      runs: in the order in which they were named, those that others start from before them.
-      refused: name to message of configs that cannot be used; the others are run nevertheless.
+      runs: runs in the order given, except that a run comes after the one it starts from.
+      refused: error by name for each invalid config; the other configs run.
     """
 
     runs: tuple[Run, ...]
@@ -67,7 +67,7 @@ class Plan:
 
 
 def _files(configs: str) -> dict[str, str]:
-    """Name to config file, of a comma-separated list of NAME, FILE.py, LABEL=NAME or LABEL=FILE.py."""
+    """Config files by name, from comma-separated NAME, FILE.py, LABEL=NAME or LABEL=FILE.py."""
     found: dict[str, str] = {}
     for item in (word.strip() for word in configs.split(",")):
         label, separator, given = item.rpartition("=")
@@ -78,10 +78,12 @@ def _files(configs: str) -> dict[str, str]:
             file = str(ROOT / file)
         name = label if separator else Path(given).stem
         if not _NAME.fullmatch(name):
-            raise InputError(f"--configs: {name!r} is no name: letters, digits, '.', '_' and '-'")
+            raise InputError(
+                f"--configs: invalid name {name!r}; use letters, digits, '.', '_' and '-'"
+            )
         if name in found:
             raise InputError(
-                f"--configs: {name!r} is named twice; give each a name of its own, such as"
+                f"--configs: {name!r} is given twice; use labels, such as"
                 f" first={given},second={given}"
             )
         found[name] = file
@@ -89,7 +91,7 @@ def _files(configs: str) -> dict[str, str]:
 
 
 def _own_words(words: Sequence[str], names: Sequence[str]) -> dict[str, list[str]]:
-    """The words of --set=NAME:KEY=VALUE, by name."""
+    """Overrides from --set=NAME:KEY=VALUE, by name."""
     own: dict[str, list[str]] = {name: [] for name in names}
     for word in words:
         name, colon, assignment = word.partition(":")
@@ -97,14 +99,14 @@ def _own_words(words: Sequence[str], names: Sequence[str]) -> dict[str, list[str
             raise InputError(f"--set={word}: expected NAME:KEY=VALUE")
         if name not in own:
             raise InputError(
-                f"--set={word}: no config is named {name!r}; named: {', '.join(names)}"
+                f"--set={word}: no config is named {name!r}; known names: {', '.join(names)}"
             )
         own[name].append(f"--config.{assignment.removeprefix('config.')}")
     return own
 
 
 def _start(words: Sequence[str]) -> Start | None:
-    """Of the last `transfer.weights=run:NAME[/K]` among a run's words."""
+    """The start named by the last `transfer.weights` override, if that is run:NAME[/K]."""
     given = [word.removeprefix(_WEIGHTS) for word in words if word.startswith(_WEIGHTS)]
     if not given or not given[-1].startswith("run:"):
         return None
@@ -117,7 +119,7 @@ def _start(words: Sequence[str]) -> Start | None:
 
 
 def _ordered(runs: dict[str, Run], refused: dict[str, str]) -> list[Run]:
-    """Those that others start from first; what starts from something refused is refused."""
+    """Sorts each run after the one it starts from; refuses a run whose start is refused."""
     placed: list[Run] = []
     remaining = dict(runs)
     while remaining:
@@ -128,7 +130,7 @@ def _ordered(runs: dict[str, Run], refused: dict[str, str]) -> list[Run]:
             continue
         for name, run in remaining.items():
             assert run.start is not None
-            refused[name] = f"it starts from run {run.start.name!r}, which cannot be run before it"
+            refused[name] = f"starts from run {run.start.name!r}, which cannot run before it"
         break
     return placed
 
@@ -137,18 +139,18 @@ def make(configs: str, common: Sequence[str], own: Sequence[str]) -> Plan:
     """Resolves every config.
 
     Args:
-      configs: comma-separated configs, as of --configs.
-      common: "--config.KEY=VALUE" words for all of them.
-      own: "NAME:KEY=VALUE" words for one of them; they are given after the common ones, and hold.
+      configs: the value of --configs.
+      common: "--config.KEY=VALUE" arguments for all configs.
+      own: "NAME:KEY=VALUE" arguments for one config; they override the common ones.
 
     Raises:
-      InputError: a word that means nothing, or no config that can be used.
+      InputError: an argument is unknown or malformed, or no config is valid.
     """
     for word in common:
         if not word.startswith("--config.") or "=" not in word:
             raise InputError(
-                f"{word!r} is no argument of this command; keys are --config.KEY=VALUE for all"
-                " configs, --set=NAME:KEY=VALUE for one"
+                f"{word!r}: unknown argument; use --config.KEY=VALUE for all configs,"
+                " --set=NAME:KEY=VALUE for one"
             )
     files = _files(configs)
     words_of = _own_words(own, list(files))
@@ -159,7 +161,9 @@ def make(configs: str, common: Sequence[str], own: Sequence[str]) -> Plan:
         start = _start(words)
         if start is not None and start.name not in files:
             known = ", ".join(files)
-            raise InputError(f"--set={name}:transfer.weights=run:{start.name}: named are {known}")
+            raise InputError(
+                f"--set={name}:transfer.weights=run:{start.name}: no such run; known names: {known}"
+            )
         try:
             config = configuration.load(file, words)
         except InputError as error:
@@ -176,12 +180,12 @@ def make(configs: str, common: Sequence[str], own: Sequence[str]) -> Plan:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """--configs, --set and --workdir, as every workflow has them."""
+    """Adds --configs, --set and --workdir."""
     parser.add_argument(
         "--configs",
         metavar="NAME,...",
         required=True,
-        help="levi, a FILE.py, or LABEL=levi; several with commas",
+        help="configs separated by commas: NAME, FILE.py, LABEL=NAME or LABEL=FILE.py",
     )
     parser.add_argument(
         "--set",
@@ -189,9 +193,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME:KEY=VALUE",
         action="append",
         default=[],
-        help="a config key for one of them; transfer.weights=run:NAME[/K] starts from fold K of"
-        " another, or from its fold of the same number",
+        help="override for one config; transfer.weights=run:NAME[/K] starts from fold K of another"
+        " run (default: the fold of the same number)",
     )
     parser.add_argument(
-        "--workdir", metavar="DIR", type=Path, required=True, help="where everything goes"
+        "--workdir", metavar="DIR", type=Path, required=True, help="folder for all output"
     )

@@ -1,1 +1,1 @@
-"""The steps that the workflows are made of."""
+"""Steps shared by the workflows."""

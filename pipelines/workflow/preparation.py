@@ -1,4 +1,4 @@
-"""Wash and quality report of datasets that are built, as jobs."""
+"""Jobs that wash built datasets and write their quality reports."""
 
 import dataclasses
 import sys
@@ -16,11 +16,11 @@ from pipelines.workflow.steps import Engine
 
 @dataclasses.dataclass(frozen=True)
 class Made:
-    """What came of it.
+    """Quality reports.
 
     Attributes:
-      pages: lines that say where each page is.
-      statuses: of the jobs.
+      pages: a line with the path of each page.
+      statuses: results of the jobs, by key.
     """
 
     pages: list[str]
@@ -52,14 +52,13 @@ def _jobs(source: Source, folder: Path, workdir: Path) -> list[Job]:
 
 
 def quality_pages(engine: Engine, sources: Mapping[str, Source]) -> Made:
-    """Washes every dataset that is there and writes its page; what is written already stays."""
+    """Washes every built dataset and writes its page, unless they are there already."""
     workdir = engine.options.workdir
     folders: dict[Source, Path] = {}
     for source in dict.fromkeys(sources.values()):
         path = description_of(source, workdir)
-        described = dataset.told(path)
-        if described is not None:
-            folders[source] = workdir / "quality" / f"{path.stem}-{described['fingerprint'][:8]}"
+        if (found := dataset.described(path)) is not None:
+            folders[source] = workdir / "quality" / f"{path.stem}-{found['fingerprint'][:8]}"
     jobs = [job for source, folder in folders.items() for job in _jobs(source, folder, workdir)]
     statuses = engine.run(jobs)
     pages = [f"quality: {folder / quality.PAGE}" for folder in folders.values()]

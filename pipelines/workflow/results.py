@@ -1,4 +1,4 @@
-"""One table of all runs of a workflow, and which folds are missing, and why."""
+"""Results of a workflow: a table of all runs, and the missing folds with reasons."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,12 +20,12 @@ _COLUMNS = (
 def _cell(figure: Mapping[str, Any] | None, scale: float, unit: str) -> str:
     if figure is None or figure["mean"] is None:
         return ""
-    deviation = "" if figure["std"] is None else f" +- {scale * figure['std']:.1f}"
-    return f"{scale * figure['mean']:.1f}{deviation}{unit}"
+    std = "" if figure["std"] is None else f" +- {scale * figure['std']:.1f}"
+    return f"{scale * figure['mean']:.1f}{std}{unit}"
 
 
 def table(placed: Sequence[Placed]) -> str:
-    """Per run and task: folds, faces, and mean and deviation over the folds that are done."""
+    """Per run and task: folds, faces, and mean and std over the finished folds."""
     rows = []
     for entry in placed:
         summary = files.read_json(entry.workdir / "summary.json")
@@ -49,7 +49,7 @@ def table(placed: Sequence[Placed]) -> str:
 def missing(
     placed: Sequence[Placed], statuses: Mapping[str, Status], refused: Mapping[str, str]
 ) -> list[str]:
-    """A line for each fold that is not there, with the reason; for a refused run one in all."""
+    """A line with the reason for each missing fold, and one for each refused run."""
     lines = [f"{name}, every fold: {reason.splitlines()[0]}" for name, reason in refused.items()]
     for entry in placed:
         for fold in entry.run.folds:

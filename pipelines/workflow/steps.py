@@ -1,4 +1,4 @@
-"""The steps that the workflows are made of: dataset, folds, figures, on this machine."""
+"""Steps of the workflows on this machine: datasets, folds, figures."""
 
 import contextlib
 import dataclasses
@@ -21,14 +21,14 @@ from pipelines.plan.runs import Plan, Run
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How a workflow is to run.
+    """Options of a workflow.
 
     Attributes:
-      workdir: where everything goes.
-      at_once: jobs at the same time.
-      retries: how often a failed job is started again.
-      gpus: their numbers, where each job is to have one for itself; () leaves devices alone.
-      command: the words of the command, for records.
+      workdir: folder for all output.
+      at_once: maximum number of concurrent jobs.
+      retries: maximum number of restarts of a failed job.
+      gpus: GPU numbers, one per concurrent job; () leaves devices to JAX.
+      command: the user's command line, for records.
     """
 
     workdir: Path
@@ -39,9 +39,9 @@ class Options:
 
 
 def data_job(source: Source, workdir: Path) -> Job:
-    """Builds a dataset if need be, and describes it."""
+    """The job that builds a dataset if it is absent, and describes it."""
     output = description_of(source, workdir)
-    if dataset.told(output) is None:  # absent, or of other files
+    if dataset.described(output) is None:  # absent, or the dataset's files have changed
         output.unlink(missing_ok=True)
     return Job(
         key=data_key(source),
@@ -52,14 +52,15 @@ def data_job(source: Source, workdir: Path) -> Job:
 
 
 def fold_key(name: str, fold: int) -> str:
-    """Names the job of a fold."""
+    """Key of a fold's job."""
     return f"{name} fold {fold}"
 
 
 def fold_jobs(placed: Sequence[Placed], workdir: Path) -> list[Job]:
-    """One for each fold of each run, the first folds of all runs first.
+    """A job for each fold, the first folds of all runs first: an early comparison has equal folds.
 
-    A comparison that is looked at early, or never ends, has the same folds of each.
+    Raises:
+      InputError: a run starts from a fold that is not among the folds.
     """
     jobs = []
     for entry in placed:
@@ -83,19 +84,21 @@ def fold_jobs(placed: Sequence[Placed], workdir: Path) -> list[Job]:
     known = {job.key for job in jobs}
     for job in jobs:
         if lacking := set(job.needs) - known:
-            raise InputError(f"{job.key} starts from {lacking.pop()}, which is not among the folds")
+            raise InputError(
+                f"{job.key}: starts from {lacking.pop()}, which is not among the folds; add that fold"
+            )
     return sorted(jobs, key=lambda job: job.fold or 0)
 
 
 @dataclasses.dataclass
 class Engine:
-    """Runs jobs in one workdir, with its record and its view.
+    """Runs jobs in one workdir.
 
     Attributes:
-      options: how.
+      options: options of the workflow.
       record: pipeline.json.
-      shown: what the user sees.
-      runner: does the work.
+      shown: progress shown to the user.
+      runner: runner of the jobs.
     """
 
     options: Options
@@ -104,11 +107,11 @@ class Engine:
     runner: Runner
 
     def run(self, jobs: Sequence[Job]) -> dict[str, Status]:
-        """As `Runner.run`."""
+        """See `Runner.run`."""
         return self.runner.run(jobs)
 
     def find_data(self, plan: Plan) -> tuple[dict[str, Source], dict[str, Status]]:
-        """Builds what the runs need, once; gives each run's dataset, and how the jobs ended."""
+        """Builds each dataset once; returns datasets by run and results of the jobs by key."""
         workdir = self.options.workdir
         sources = {}
         for run in plan.runs:
@@ -118,10 +121,10 @@ class Engine:
         return sources, self.run([data_job(source, workdir) for source in unique.values()])
 
     def collect(self, placed: Sequence[Placed]) -> None:
-        """summary.json and report.html of each run, from all its finished folds at once.
+        """Writes summary.json and report.html of each run from all its finished folds.
 
-        Folds that end at the same moment each write them from what they see; here they are made anew,
-        and config.json names this pipeline's command.
+        Folds that end at the same moment may each have written them without the other. config.json gets
+        this pipeline's command.
         """
         jobs = []
         for entry in placed:
@@ -148,10 +151,10 @@ class Engine:
                 self.record.set_run(entry.run.name, collected=note)
 
     def compare(self, placed: Sequence[Placed]) -> list[str]:
-        """compare.html over the runs that have a finished fold; lines that say where it is.
+        """Writes compare.html over the runs with finished folds; returns lines for the user.
 
-        Only runs over the same data in the same classes compare: others, such as one that was trained
-        to start from, get a page of their own where they are two or more, and are named.
+        Only runs on the same data in the same classes are comparable. Other groups of runs get a page
+        each; a group of one run, such as a run that others start from, is only named.
         """
         groups: dict[tuple[Any, ...], list[Placed]] = {}
         for entry in placed:
@@ -162,7 +165,7 @@ class Engine:
         for number, runs in enumerate(ordered, 1):
             names = ",".join(entry.run.name for entry in runs)
             if number > 1 and len(runs) < 2:
-                lines.append(f"not compared, on other data or in other classes: {names}")
+                lines.append(f"not compared (other data or classes): {names}")
                 continue
             tail = f"_{number}" if number > 1 else ""
             page = self.options.workdir / f"compare{tail}.html"
@@ -178,16 +181,16 @@ class Engine:
 
 
 def _measure(entry: Placed) -> tuple[Any, ...]:
-    """What two runs must share for their figures to compare."""
+    """Settings that runs must share for their figures to be comparable."""
     config = entry.run.config
     return config.data.name, config.data.label_policy, tuple(config.data.intervals)
 
 
 def _name_command(entry: Placed, command: Sequence[str]) -> None:
-    """Has a run's config.json name the pipeline's command, which its report shows.
+    """Writes the pipeline's command into a run's config.json; the report shows it.
 
-    What it starts from may have been elsewhere when it was trained, in a container; the fingerprint
-    says that it is the same.
+    The path of the initial weights is updated too: the run may have been trained in a container, where
+    the same weights were elsewhere.
     """
     path = entry.workdir / "config.json"
     record = files.read_json(path)
@@ -200,9 +203,9 @@ def _name_command(entry: Placed, command: Sequence[str]) -> None:
 
 
 def environment(workdir: Path) -> dict[str, str]:
-    """Of the children: what libraries would keep in the home directory goes into the workdir.
+    """Environment of jobs: libraries' caches are in the workdir instead of the home directory.
 
-    The compiled steps are kept there too: five folds of one config run the same program.
+    The cache of compiled programs is among them, so that the five folds of a config compile once.
     """
     cache = workdir.absolute() / ".cache"
     kept = {
@@ -215,10 +218,10 @@ def environment(workdir: Path) -> dict[str, str]:
 
 @contextlib.contextmanager
 def engine(options: Options, runs: Mapping[str, Run]) -> Iterator[Engine]:
-    """Takes hold of a workdir; lets go of it, with nothing running, however the block ends.
+    """Locks a workdir; however the block ends, unlocks it with no job running.
 
     Raises:
-      InputError: another pipeline is at work there.
+      InputError: another pipeline uses the workdir.
     """
     shown = view.make(options.retries, runs)
     leash.adopt()

@@ -1,4 +1,4 @@
-"""Fake jobs: small Python scripts with the manners of ageflax.main, and a pipeline of them."""
+"""Fake jobs: small Python scripts that behave like ageflax.main, and a pipeline of them."""
 
 import json
 import os
@@ -72,7 +72,7 @@ def journal(folder: Path) -> list[str]:
 
 
 def pipeline(folder: Path, bodies: dict[str, str], *, at_once: int = 2) -> subprocess.Popen:
-    """A process that runs fake jobs as a pipeline does: locked, interruptible, 130 upon an interrupt."""
+    """Starts a process that runs fake jobs as a pipeline does: locked, interruptible, exit code 130."""
     code = """
 import json, pathlib, sys
 from ageflax.runtime import command_line
@@ -106,7 +106,7 @@ def wait_for(condition, seconds: float = 30.0):
 
 
 def alive(pid: int) -> bool:
-    """Whether a process runs; a zombie does not."""
+    """True if a process runs and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:

@@ -1,4 +1,4 @@
-"""What a Flyte cluster would be asked for, compiled without one; and the workflow in this process."""
+"""Tasks compiled without a Flyte cluster, and the workflow in this process."""
 
 import os
 import subprocess
@@ -185,9 +185,9 @@ def test_a_failed_fold_stops_no_other_and_n_run_at_a_time(tmp_path, pretended, m
 @pytest.mark.parametrize(
     ("changes", "own", "message"),
     [
-        ({"device": "tpu-v5e-16"}, [], "is 4 hosts, which write one run's checkpoints: name a"),
+        ({"device": "tpu-v5e-16"}, [], "4 hosts write one run's checkpoints; name a folder"),
         ({"device": "tpu-v5e"}, [], "no such device; did you mean 'tpu-v5e-"),
-        ({}, ["a:transfer.weights=pyproject.toml"], "lies on this machine; on a cluster give a name"),
+        ({}, ["a:transfer.weights=pyproject.toml"], "is on this machine, not on the cluster; give a name"),
         ({}, ["a:data.crop=999"], "a: data.crop = 999 is larger"),
     ],
 )  # fmt: skip

@@ -36,17 +36,17 @@ def test_hold_out_has_one_fold():
 @pytest.mark.parametrize(
     ("configs", "common", "own", "message"),
     [
-        ("quickstart,quickstart", [], [], "'quickstart' is named twice; give each a name of its own"),
+        ("quickstart,quickstart", [], [], "'quickstart' is given twice; use labels"),
         ("quickstart,", [], [], "--configs=quickstart,: expected names"),
-        ("a/b=quickstart", [], [], "'a/b' is no name"),
+        ("a/b=quickstart", [], [], "invalid name 'a/b'"),
         ("levy", [], [], "no such file; did you mean 'configs/levi.py'?"),
-        ("quickstart", ["--job=3"], [], "'--job=3' is no argument of this command"),
+        ("quickstart", ["--job=3"], [], "'--job=3': unknown argument"),
         ("quickstart", ["--config.sead=3"], [], "--config.sead: unknown key; did you mean 'seed'?"),
-        ("quickstart", [], ["levi:seed=1"], "no config is named 'levi'; named: quickstart"),
+        ("quickstart", [], ["levi:seed=1"], "no config is named 'levi'; known names: quickstart"),
         ("quickstart", [], ["seed=1"], "--set=seed=1: expected NAME:KEY=VALUE"),
-        ("quickstart", [], ["quickstart:transfer.weights=run:x"], "named are quickstart"),
+        ("quickstart", [], ["quickstart:transfer.weights=run:x"], "no such run; known names: quickstart"),
         ("quickstart", [], ["quickstart:transfer.weights=run:a/9"], "expected run:NAME or run:NAME/FOLD"),
-        ("quickstart", [], ["quickstart:transfer.weights=run:quickstart"], "cannot be run before it"),
+        ("quickstart", [], ["quickstart:transfer.weights=run:quickstart"], "cannot run before it"),
     ],
 )  # fmt: skip
 def test_what_means_nothing_is_refused(configs, common, own, message):
@@ -82,6 +82,4 @@ def test_what_starts_from_a_refused_run_is_refused_too():
     )
     assert [run.name for run in made.runs] == ["good"]
     assert set(made.refused) == {"base", "tuned"}
-    assert made.refused["tuned"] == (
-        "it starts from run 'base', which cannot be run before it"
-    )  # fmt: skip
+    assert made.refused["tuned"] == "starts from run 'base', which cannot run before it"

@@ -1,9 +1,8 @@
 import json
 from pathlib import Path
 
-from pipelines.plan.runs import make
-
 from pipelines.cluster import pods
+from pipelines.plan.runs import make
 
 
 def test_a_request_travels_as_text_and_makes_the_same_plan(tmp_path):

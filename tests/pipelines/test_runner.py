@@ -256,7 +256,7 @@ def test_a_full_disk_is_said_once_and_ends_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(state.files, "write_json", full)
     record.set_job("a", state.Status())
     record.set_run("a", workdir="x")
-    assert said == [f"cannot write into {tmp_path}: No space left on device; going on"]
+    assert said == [f"{tmp_path}: cannot be written: No space left on device; going on"]
 
 
 def test_a_workdir_that_cannot_be_written_is_bad_input(tmp_path):

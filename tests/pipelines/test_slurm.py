@@ -31,4 +31,4 @@ def test_the_script_runs_each_missing_fold_by_its_task_number(tmp_path):
 def test_nothing_is_submitted_where_all_is_done(tmp_path):
     (tmp_path / "a.done").touch()
     text = slurm.script([job("a", tmp_path)], at_once=1, workdir=tmp_path, collect="python -m x")
-    assert text == "# every fold is done; figures and pages:\npython -m x --collect\n"
+    assert text == "# every fold is done; for figures and pages:\npython -m x --collect\n"

@@ -59,9 +59,7 @@ def test_the_table_shows_what_runs_and_counts_the_rest(tmp_path, run):
 def test_a_line_says_each_change(tmp_path):
     one = job(tmp_path)
     assert view.line(one, Status(RUNNING, attempts=1), 1) == "quickstart fold 0: started"
-    assert view.line(one, Status(RUNNING, attempts=2), 1) == (
-        "quickstart fold 0: started again, attempt 2"
-    )  # fmt: skip
+    assert view.line(one, Status(RUNNING, attempts=2), 1) == "quickstart fold 0: started, attempt 2"
     assert view.line(one, Status(WAITING, 1, error="full"), 1) == (
         "quickstart fold 0: attempt 1 of 2 failed: full"
     )
@@ -72,7 +70,7 @@ def test_a_line_says_each_change(tmp_path):
     one.done.parent.mkdir()
     one.done.write_text(json.dumps({"tasks": {"age": {"exact": 0.5, "years": {"mae": 7.25}}}}))
     assert view.line(one, Status(DONE, 1, seconds=75.2), 1) == (
-        "quickstart fold 0: done in 1 min 15 s; age 50.0 %, 7.25 years off"
+        "quickstart fold 0: done in 1 min 15 s; age 50.0 %, MAE 7.25 years"
     )
 
 

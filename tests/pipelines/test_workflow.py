@@ -57,7 +57,7 @@ def test_a_fold_that_fails_is_told_and_the_next_call_does_only_that(call, tmp_pa
     first = call(*words)
     assert first.returncode == 1
     assert first.stderr.splitlines()[-1].endswith(
-        "cv is not complete, see above; the same command goes on with what is missing and redoes nothing"
+        "cv: incomplete, see above; the same command resumes with the missing folds and redoes nothing"
     )
     assert "Traceback" not in first.stdout + first.stderr
     lines = first.stdout.splitlines()
@@ -135,7 +135,7 @@ def test_first_folds_come_first_and_wait_for_what_they_start_from(tmp_path):
         ("same fold 1", ("base fold 1",)),
         ("one fold 1", ("base fold 1",)),
     ]
-    with pytest.raises(steps.InputError, match="one fold 0 starts from base fold 4"):
+    with pytest.raises(steps.InputError, match="one fold 0: starts from base fold 4"):
         own[1] = "one:transfer.weights=run:base/4"
         steps.fold_jobs(placed(tmp_path, configs, own), tmp_path)
 
@@ -156,8 +156,8 @@ def test_only_runs_over_the_same_data_in_the_same_classes_are_compared(tmp_path)
     lines = steps.Engine.compare(engine, found)
     assert lines == [
         f"comparison: {tmp_path / 'compare.html'}",
-        "not compared, on other data or in other classes: base",
-        "not compared, on other data or in other classes: coarse",
+        "not compared (other data or classes): base",
+        "not compared (other data or classes): coarse",
     ]
     assert [job.command[3:] for job in asked] == [
         (str(tmp_path / "one"), str(tmp_path / "two"), "--names=one,two",
