@@ -1,1 +1,1 @@
-"""From a jaxpr to an ONNX graph."""
+"""Lowers JAX functions to ONNX graphs."""

@@ -1,11 +1,16 @@
 """JAX's convolutions, matrix products and pools as ONNX nodes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from ageflax.export.onnx.graph import Graph, Tensor, Value
+from ageflax.export.onnx.graph import Graph, Tensor, Value, plain, result
+
+
+def _sides(pads: Sequence[tuple[int, int]]) -> list[int]:
+    """Padding in ONNX's order: all lower sides, then all upper ones."""
+    return [low for low, _ in pads] + [high for _, high in pads]
 
 
 def _convolution(graph: Graph, eqn: Any, x: Tensor, kernel: Value) -> Tensor:
@@ -13,21 +18,20 @@ def _convolution(graph: Graph, eqn: Any, x: Tensor, kernel: Value) -> Tensor:
     numbers = params["dimension_numbers"]
     if params["batch_group_count"] != 1 or any(n != 1 for n in params["lhs_dilation"]):
         raise NotImplementedError("transposed convolution")
-    pads = params["padding"]
     name = graph.node(
         "Conv",
         [graph.laid(x, numbers.lhs_spec), graph.laid(kernel, numbers.rhs_spec)],
         strides=list(params["window_strides"]),
         dilations=list(params["rhs_dilation"]),
-        pads=[low for low, _ in pads] + [high for _, high in pads],
+        pads=_sides(params["padding"]),
         group=params["feature_group_count"],
         kernel_shape=[kernel.shape[axis] for axis in numbers.rhs_spec[2:]],
     )
-    return Tensor(name, tuple(eqn.outvars[0].aval.shape), tuple(numbers.out_spec))
+    return Tensor(name, result(eqn), tuple(numbers.out_spec))
 
 
 def _product(graph: Graph, eqn: Any, left: Value, right: Value) -> Tensor:
-    """Batch axes first, then one free axis of each side; as ONNX's MatMul has them."""
+    """A product with the axes of ONNX's MatMul: batch axes, then one free axis of each side."""
     (left_sum, right_sum), (left_batch, right_batch) = eqn.params["dimension_numbers"]
     if len(left_sum) != 1:
         raise NotImplementedError("product over several axes")
@@ -42,12 +46,11 @@ def _product(graph: Graph, eqn: Any, left: Value, right: Value) -> Tensor:
         graph.laid(left, [*left_batch, *left_free, *left_sum]),
         graph.laid(right, [*right_batch, *right_sum, *right_free]),
     ]
-    shape = tuple(eqn.outvars[0].aval.shape)
-    return Tensor(graph.node("MatMul", names), shape, tuple(range(len(shape))))
+    return plain(graph.node("MatMul", names), result(eqn))
 
 
 def _windows(eqn: Any, x: Tensor) -> tuple[list[int], list[int]]:
-    """JAX's axes with a window, and without."""
+    """JAX axes with a window, and without."""
     params = eqn.params
     if any(n != 1 for key in ("base_dilation", "window_dilation") for n in params[key]):
         raise NotImplementedError("pool with holes")
@@ -59,24 +62,23 @@ def _windows(eqn: Any, x: Tensor) -> tuple[list[int], list[int]]:
 
 
 def _max_pool(graph: Graph, eqn: Any, x: Tensor) -> Tensor:
-    """What is padded is never the largest, in ONNX as in JAX."""
+    """A maximum over windows; padding is never the largest, in ONNX as in JAX."""
     pooled, others = _windows(eqn, x)
     if len(pooled) != 2 or len(others) != 2:
         raise NotImplementedError("pool over other than two axes")
-    params, pads = eqn.params, [eqn.params["padding"][axis] for axis in pooled]
-    layout = (*others, *pooled)
+    params, layout = eqn.params, (*others, *pooled)
     name = graph.node(
         "MaxPool",
         [graph.laid(x, layout)],
         kernel_shape=[params["window_dimensions"][axis] for axis in pooled],
         strides=[params["window_strides"][axis] for axis in pooled],
-        pads=[low for low, _ in pads] + [high for _, high in pads],
+        pads=_sides([params["padding"][axis] for axis in pooled]),
     )
-    return Tensor(name, tuple(eqn.outvars[0].aval.shape), layout)
+    return Tensor(name, result(eqn), layout)
 
 
 def _window_sum(graph: Graph, eqn: Any, x: Tensor) -> Tensor:
-    """Along the channels with stride 1, as LRN sums; a convolution with a band of ones.
+    """A sum along the channels with stride 1, as in LRN: a convolution with a band of ones.
 
     LRN itself becomes one node, and this one is then dropped.
     """

@@ -1,11 +1,11 @@
-"""An ONNX graph while it grows: nodes, weights, and which axis of a tensor is which in JAX.
+"""An ONNX graph under construction: nodes, weights, and the JAX axes of each tensor.
 
-JAX's images are N, H, W, C and ONNX's convolutions N, C, H, W. A tensor therefore carries its layout,
-and nothing is transposed before something needs another one: between convolutions, nothing ever.
+JAX's images are N, H, W, C and ONNX's convolutions N, C, H, W. A tensor therefore carries its layout
+and is only transposed when an operator needs another one: never between convolutions.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,11 @@ BATCH = "batch"
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Const:
-    """A value that is known while exporting; weights are.
+    """A value known at export, such as a weight.
 
     Attributes:
-      value: in JAX's order of axes; of size 1 along axes over which it is still to be broadcast.
-      name: of the weight it was made from, or "".
+      value: array in JAX's order of axes; size 1 along axes that are yet to be broadcast.
+      name: name of the weight that it was made from, or "".
     """
 
     value: np.ndarray
@@ -27,20 +27,20 @@ class Const:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of `value`."""
+        """Shape of `value`."""
         return self.value.shape
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Tensor:
-    """A value that is known when the model runs.
+    """A value computed when the model runs.
 
     Attributes:
-      name: in the graph.
-      shape: in JAX's order of axes; a symbol for what depends on the batch; 1 along axes over which it
-        is still to be broadcast.
-      layout: the JAX axis that each of its axes in the graph is.
-      origin: what it was computed by, and of what: a JAX primitive's name, its parameters, its inputs.
+      name: name in the graph.
+      shape: sizes in JAX's order of axes; symbolic if they depend on the batch; 1 along axes that are
+        yet to be broadcast.
+      layout: JAX axis of each of its axes in the graph.
+      origin: name, parameters and inputs of the JAX primitive that computed it.
     """
 
     name: str
@@ -50,12 +50,33 @@ class Tensor:
 
     @property
     def rank(self) -> int:
-        """How many axes it has."""
+        """Number of axes."""
         return len(self.shape)
 
     def place(self, axis: int) -> int:
-        """Where a JAX axis lies in the graph's tensor."""
+        """Position of a JAX axis in the graph's tensor."""
         return self.layout.index(axis)
+
+    def resized(self, name: str, sizes: Mapping[int, Any]) -> "Tensor":
+        """A tensor of the same layout with other sizes along some axes."""
+        shape = tuple(sizes.get(axis, size) for axis, size in enumerate(self.shape))
+        return Tensor(name, shape, self.layout)
+
+    def without(self, name: str, axes: Sequence[int]) -> "Tensor":
+        """A tensor of the same layout without some axes."""
+        left = [axis for axis in range(self.rank) if axis not in axes]
+        layout = tuple(left.index(axis) for axis in self.layout if axis in left)
+        return Tensor(name, tuple(self.shape[axis] for axis in left), layout)
+
+
+def plain(name: str, shape: Sequence[Any]) -> Tensor:
+    """A tensor with its axes in JAX's order."""
+    return Tensor(name, tuple(shape), tuple(range(len(shape))))
+
+
+def result(eqn: Any) -> tuple[Any, ...]:
+    """Shape of an equation's first result."""
+    return tuple(eqn.outvars[0].aval.shape)
 
 
 Value = Const | Tensor
@@ -66,10 +87,10 @@ class Node:
     """One operation.
 
     Attributes:
-      kind: its ONNX operator.
+      kind: ONNX operator.
       inputs: names of tensors and weights.
-      output: name of what it computes.
-      attributes: of the operator.
+      output: name of its result.
+      attributes: the operator's attributes.
     """
 
     kind: str
@@ -79,15 +100,15 @@ class Node:
 
 
 class Graph:
-    """Nodes in the order in which they run, and the arrays that they read.
+    """Nodes in execution order and their weights.
 
     Args:
       source: name of the input whose first axis is the batch.
-      batch: the symbol that stands for it in JAX's shapes.
-      opset: the version of ONNX's operators.
+      batch: symbol of the batch size in JAX's shapes.
+      opset: version of ONNX's operators.
 
     Attributes:
-      nodes: in order.
+      nodes: nodes in execution order.
       weights: arrays by name.
     """
 
@@ -104,13 +125,13 @@ class Graph:
         return f"{stem}_{self._count}"
 
     def node(self, kind: str, inputs: Sequence[str], **attributes: Any) -> str:
-        """Adds a node; returns the name of its output."""
+        """Adds a node; returns the name of its result."""
         output = self._fresh(kind.lower())
         self.nodes.append(Node(kind, list(inputs), output, attributes))
         return output
 
     def weight(self, array: np.ndarray, name: str = "") -> str:
-        """Adds an array, once however often it is asked for; returns its name."""
+        """Adds an array; returns its name. Small equal arrays are added once."""
         array = np.ascontiguousarray(array)
         if array.size <= 4096:
             key: Any = (array.dtype.str, array.shape, array.tobytes())
@@ -128,11 +149,11 @@ class Graph:
         return self._fresh(name or "constant")
 
     def integers(self, values: Sequence[int]) -> str:
-        """Adds a vector of int64, as axes and shapes are; returns its name."""
+        """Adds an int64 vector, the form of axes and shapes; returns its name."""
         return self.weight(np.array(values, np.int64))
 
     def laid(self, value: Value, layout: Sequence[int]) -> str:
-        """The name of a value with its axes in that order."""
+        """Name of a value with its axes in this order, transposed if needed."""
         layout = tuple(layout)
         if isinstance(value, Const):
             return self.weight(np.transpose(value.value, layout), value.name)
@@ -145,14 +166,14 @@ class Graph:
         return self._known[key]
 
     def plain(self, value: Value) -> str:
-        """The name of a value with its axes as JAX has them."""
+        """Name of a value with its axes in JAX's order."""
         return self.laid(value, range(len(value.shape)))
 
     def multiple(self, size: Any) -> int | None:
-        """How many times the batch a size is; None of a number.
+        """A symbolic size as a multiple of the batch; None for a number.
 
         Raises:
-          NotImplementedError: it depends on the batch otherwise.
+          NotImplementedError: the size depends on the batch otherwise.
         """
         if isinstance(size, int | np.integer):
             return None
@@ -162,7 +183,7 @@ class Graph:
         raise NotImplementedError(f"a tensor with an axis of {size}")
 
     def target(self, shape: Sequence[Any]) -> str:
-        """A vector with the sizes of a shape, of which the batch is known when the model runs."""
+        """Name of a vector with the sizes of a shape, computed at run time if it has the batch."""
         if all(self.multiple(size) is None for size in shape):
             return self.integers([int(size) for size in shape])
         if BATCH not in self._known:
@@ -180,16 +201,15 @@ class Graph:
         return self.node("Concat", parts, axis=0)
 
     def broadcast(self, value: Value, shape: Sequence[Any]) -> Value:
-        """The value with all its axes of the sizes that JAX says."""
+        """The value broadcast to a shape."""
         if all(have == want for have, want in zip(value.shape, shape, strict=True)):
             return value
         if isinstance(value, Const) and all(self.multiple(size) is None for size in shape):
             return Const(np.broadcast_to(value.value, [int(n) for n in shape]), value.name)
-        name = self.node("Expand", [self.plain(value), self.target(shape)])
-        return Tensor(name, tuple(shape), tuple(range(len(shape))))
+        return plain(self.node("Expand", [self.plain(value), self.target(shape)]), shape)
 
     def rename(self, old: str, new: str) -> None:
-        """Gives a node's output another name."""
+        """Renames a node's result."""
         for node in self.nodes:
             node.inputs = [new if name == old else name for name in node.inputs]
             if node.output == old:

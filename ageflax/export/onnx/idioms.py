@@ -1,7 +1,7 @@
 """Groups of JAX's primitives for which ONNX has one node: relu, softmax, mean, LRN.
 
-They are recognised by what a value was computed of, at the last primitive of the group. Nodes of the
-others are by then in the graph, and dropped in the end, since nothing reads them.
+A group is recognised at its last primitive, by the origins of its inputs. The nodes of its other
+primitives are already in the graph and are dropped in the end, since nothing reads them.
 """
 
 from collections.abc import Sequence
@@ -14,42 +14,56 @@ from ageflax.export.onnx.shapes import reduced
 
 
 def _number(value: Value) -> float | None:
-    """Of a constant scalar."""
+    """Value of a constant scalar; None for others."""
     if isinstance(value, Const) and value.value.size == 1:
         return float(value.value.reshape(()))
     return None
 
 
-def _of(value: Value, primitive: str) -> tuple[Value, ...] | None:
-    """The inputs of a value that was computed by that primitive."""
+def _inputs(value: Value | None, primitive: str) -> tuple[Value, ...]:
+    """Inputs of a value that this primitive computed; () for others."""
     if isinstance(value, Tensor) and value.origin and value.origin[0] == primitive:
         return value.origin[2]
-    return None
+    return ()
 
 
-def _scaled(value: Value, primitive: str) -> tuple[float, Value] | None:
-    """A number and what it is added to or multiplied with, in either order."""
-    pair = _of(value, primitive) or ()
+def _input(value: Value | None, primitive: str) -> Value | None:
+    """First input of a value that this primitive computed; None for others."""
+    return next(iter(_inputs(value, primitive)), None)
+
+
+def _pair(value: Value | None, primitive: str) -> tuple[Value | None, Value | None]:
+    """Both inputs of a value that this primitive computed; None for others."""
+    first, second = _inputs(value, primitive) or (None, None)
+    return first, second
+
+
+def _parameter(value: Value, name: str) -> tuple[int, ...]:
+    """A parameter of the primitive that computed a value."""
+    assert isinstance(value, Tensor) and value.origin
+    return value.origin[1][name]
+
+
+def _scaled(value: Value, primitive: str, neutral: float) -> tuple[float, Value]:
+    """A number and the value it is added to or multiplied by; `neutral` if there is none."""
+    pair = _inputs(value, primitive)
     for one, other in (pair, pair[::-1]) if pair else ():
         if (number := _number(one)) is not None:
             return number, other
-    return None
+    return neutral, value
 
 
 def _response_norm(graph: Graph, x: Value, inverse: Value) -> Tensor | None:
-    """LRN, of x times 1 / sqrt(s sqrt(s)), s = 1 + c times the sum of squares around a channel."""
-    if not isinstance(x, Tensor) or not (product := _of(inverse, "rsqrt")):
+    """LRN, from x / sqrt(s sqrt(s)) with s = 1 + c times the sum of squares around a channel."""
+    scale, root = _pair(_input(inverse, "rsqrt"), "mul")
+    if not isinstance(x, Tensor) or scale is None or _input(root, "sqrt") is not scale:
         return None
-    scale, root = _of(product[0], "mul") or (None, None)
-    if scale is None or root is None or (_of(root, "sqrt") or (None,))[0] is not scale:
+    bias, scaled_sum = _scaled(scale, "add", 0.0)
+    factor, window_sum = _scaled(scaled_sum, "mul", 1.0)
+    squares = _input(window_sum, "reduce_window_sum")
+    if squares is None or _input(squares, "square") is not x:
         return None
-    bias, scaled_sum = _scaled(scale, "add") or (0.0, scale)
-    factor, window_sum = _scaled(scaled_sum, "mul") or (0.0, scaled_sum)
-    squares = _of(window_sum, "reduce_window_sum")
-    if not squares or (_of(squares[0], "square") or (None,))[0] is not x:
-        return None
-    assert isinstance(window_sum, Tensor) and window_sum.origin
-    window = window_sum.origin[1]["window_dimensions"]
+    window = _parameter(window_sum, "window_dimensions")
     axis = x.layout[1]
     if x.rank != 4 or window[axis] == 1 or int(np.prod(window)) != window[axis]:
         return None
@@ -59,32 +73,28 @@ def _response_norm(graph: Graph, x: Value, inverse: Value) -> Tensor | None:
 
 
 def _softmax(graph: Graph, powers: Value, total: Value) -> Tensor | None:
-    """Softmax, of exp(x - m) over its own sum; m is the largest x along the axis."""
-    shifted = _of(powers, "exp")
-    x, most = (_of(shifted[0], "sub") if shifted else None) or (None, None)
-    summed = _of(total, "broadcast_in_dim")
-    if not isinstance(x, Tensor) or most is None or not summed:
+    """Softmax, from exp(x - m) over its own sum, with m the largest x along the axis."""
+    x, most = _pair(_input(powers, "exp"), "sub")
+    summed = _input(total, "broadcast_in_dim")
+    if not isinstance(x, Tensor) or most is None or summed is None:
         return None
-    if (_of(summed[0], "reduce_sum") or (None,))[0] is not powers:
+    if _input(summed, "reduce_sum") is not powers:
         return None
-    assert isinstance(summed[0], Tensor) and summed[0].origin
-    axes = summed[0].origin[1]["axes"]
+    axes = _parameter(summed, "axes")
     if len(axes) != 1 or most.shape[axes[0]] != 1:
         return None
     return Tensor(graph.node("Softmax", [x.name], axis=x.place(axes[0])), x.shape, x.layout)
 
 
 def _mean(graph: Graph, total: Value, count: Value) -> Tensor | None:
-    """ReduceMean, of a sum over as many as there are; total may have its axes back as 1s."""
-    inner = (_of(total, "broadcast_in_dim") or (total,))[0]
-    summed = _of(inner, "reduce_sum")
-    if not summed or not isinstance(total, Tensor) or not isinstance(inner, Tensor):
+    """ReduceMean, from a sum divided by its count; the sum may have its axes back as 1s."""
+    inner = _input(total, "broadcast_in_dim") or total
+    x = _input(inner, "reduce_sum")
+    if not isinstance(x, Tensor) or not isinstance(total, Tensor):
         return None
-    assert inner.origin
-    axes, x = inner.origin[1]["axes"], summed[0]
+    axes = _parameter(inner, "axes")
     sizes = [x.shape[axis] for axis in axes]
-    numbers = all(isinstance(size, int) for size in sizes)
-    if not isinstance(x, Tensor) or not numbers or _number(count) != np.prod(sizes):
+    if not all(isinstance(size, int) for size in sizes) or _number(count) != np.prod(sizes):
         return None
     kept = total.rank == x.rank
     if kept and any(total.shape[axis] != 1 for axis in axes):
@@ -93,16 +103,16 @@ def _mean(graph: Graph, total: Value, count: Value) -> Tensor | None:
 
 
 def _rectified(graph: Graph, one: Value, other: Value) -> Value | None:
-    """Relu, of the larger of a value and zero; the value itself, of it and minus infinity."""
+    """Relu, from the maximum of a value and zero; the value itself, from it and minus infinity."""
     if _number(one) == -np.inf:
         return other
     if _number(one) == 0.0 and isinstance(other, Tensor):
-        return apply(graph, "Relu", [other])
+        return apply(graph, "Relu", other)
     return None
 
 
 def recognised(graph: Graph, primitive: str, values: Sequence[Value]) -> Value | None:
-    """What a primitive is the last of, as one node; None where it is only itself."""
+    """Adds one node for the group that a primitive ends; None if it ends none."""
     if primitive not in ("div", "max", "mul"):
         return None
     left, right = values

@@ -1,12 +1,12 @@
-"""From a function of JAX to an ONNX graph, primitive by primitive.
+"""Lowers a JAX function to an ONNX graph, primitive by primitive.
 
-A network at test is a few dozen kinds of primitives (its jaxpr), each of which is one or two ONNX nodes.
-What is known beforehand is computed by JAX itself while the graph is made.
+A network at test has a few dozen kinds of primitives (its jaxpr), each of which is one or two ONNX
+nodes. JAX itself computes whatever is known at export.
 
 Other converters were tried: jax2onnx 0.17 replaces flax's layers, not their primitives, while it traces,
-and its nn.max_pool drops explicit padding without a word: Levi's pools then round down and ResNets
-see other windows. Reversals, dynamic reshapes and LRN became some forty nodes, with a convolution over
-four spatial axes that no other runtime has.
+and its nn.max_pool silently drops explicit padding: Levi's pools then round down and ResNets see other
+windows. Reversals, dynamic reshapes and LRN became some forty nodes, with a convolution over four
+spatial axes that no other runtime has.
 """
 
 import dataclasses
@@ -17,10 +17,10 @@ import numpy as np
 
 from ageflax.errors import RunError
 from ageflax.export.onnx import contractions, elementwise, idioms, shapes
-from ageflax.export.onnx.graph import Const, Graph, Tensor, Value
+from ageflax.export.onnx.graph import Const, Graph, Tensor, Value, result
 
 _RULES = {**shapes.RULES, **contractions.RULES}
-# What JAX would compile first, for each shape anew: of norms and biases there are hundreds.
+# JAX would compile these for every shape anew, and norms and biases have hundreds.
 _BY_NUMPY = {"add": np.add, "div": np.divide, "mul": np.multiply, "sub": np.subtract}
 _CALLS = {"closed_call", "custom_jvp_call", "custom_vjp_call", "jit", "pjit"}
 
@@ -31,51 +31,36 @@ def _inner(params: Mapping[str, Any]) -> Any:
 
 
 def _known(graph: Graph, eqn: Any, constants: Sequence[Const]) -> list[Value]:
-    """What a primitive computes of constants."""
+    """Results of a primitive on constants."""
     name = next((value.name for value in constants if value.name), "")
-    primitive, params = eqn.primitive.name, eqn.params
+    primitive, arrays = eqn.primitive.name, [value.value for value in constants]
     if primitive == "broadcast_in_dim":
-        (x,) = constants
-        shape = [1] * len(params["shape"])
-        for axis, place in enumerate(params["broadcast_dimensions"]):
-            shape[place] = x.shape[axis]
-        return [Const(x.value.reshape(shape), name)]
+        return [Const(arrays[0].reshape(shapes.spread(arrays[0].shape, eqn)), name)]
     if primitive == "reshape":
-        return [Const(constants[0].value.reshape(eqn.outvars[0].aval.shape), name)]
+        return [Const(arrays[0].reshape(result(eqn)), name)]
     if primitive in _BY_NUMPY:
-        return [Const(_BY_NUMPY[primitive](*(value.value for value in constants)), name)]
-    if primitive in elementwise.ELEMENTWISE:
-        arrays = np.broadcast_arrays(*(value.value for value in constants))
+        return [Const(_BY_NUMPY[primitive](*arrays), name)]
+    if primitive in elementwise.PRIMITIVES:
+        arrays = np.broadcast_arrays(*arrays)
     else:
-        whole = [
-            graph.broadcast(value, var.aval.shape)
-            for value, var in zip(constants, eqn.invars, strict=True)
-        ]
+        whole = shapes.whole(graph, eqn, constants)
         arrays = [value.value for value in whole if isinstance(value, Const)]
-    found = eqn.primitive.bind(*arrays, **params)
+    found = eqn.primitive.bind(*arrays, **eqn.params)
     outputs = found if eqn.primitive.multiple_results else [found]
     return [Const(np.asarray(value), name) for value in outputs]
 
 
 def _computed(graph: Graph, eqn: Any, values: Sequence[Value]) -> Sequence[Value]:
-    """What a primitive computes when the model runs."""
-    found = _node(graph, eqn, values)
-    return found if isinstance(found, list) else [found]
-
-
-def _node(graph: Graph, eqn: Any, values: Sequence[Value]) -> Value | list[Tensor]:
+    """Results of a primitive when the model runs."""
     primitive = eqn.primitive.name
     if (found := idioms.recognised(graph, primitive, values)) is not None:
-        return found
-    if primitive in elementwise.UNARY:
-        return elementwise.unary(graph, primitive, *values)
-    if primitive in elementwise.BINARY:
-        return elementwise.binary(graph, primitive, *values)
-    if primitive in elementwise.ELEMENTWISE:
-        return elementwise.other(graph, primitive, values)
+        return [found]
+    if primitive in elementwise.PRIMITIVES:
+        return [elementwise.elementwise(graph, primitive, values)]
     if primitive not in _RULES:
         raise NotImplementedError(primitive)
-    return _RULES[primitive](graph, eqn, *values)
+    found = _RULES[primitive](graph, eqn, *values)
+    return found if isinstance(found, list) else [found]
 
 
 def _walk(graph: Graph, jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Value]) -> list[Value]:
@@ -109,23 +94,23 @@ def _walk(graph: Graph, jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Valu
 
 
 def lower(graph: Graph, closed: Any, inputs: Sequence[Value], names: Sequence[str]) -> None:
-    """Adds what a closed jaxpr computes to a graph.
+    """Adds a closed jaxpr's computation to a graph.
 
     Args:
-      graph: to add to.
-      closed: of the function.
+      graph: graph to add to.
+      closed: closed jaxpr.
       inputs: its arguments.
-      names: of its outputs.
+      names: names of its outputs.
 
     Raises:
-      RunError: it uses a primitive, or a form of one, that is not known here.
+      RunError: the jaxpr has a primitive, or a form of one, that is not supported.
     """
     try:
         outputs = _walk(graph, closed.jaxpr, closed.consts, inputs)
         for name, value, var in zip(names, outputs, closed.jaxpr.outvars, strict=True):
-            whole = graph.broadcast(value, var.aval.shape)
-            # A node of its own where several names stand for one value, or it is constant.
-            last = graph.node("Identity", [graph.plain(whole)])
+            complete = graph.broadcast(value, var.aval.shape)
+            # A node of its own if several names stand for one value, or it is constant.
+            last = graph.node("Identity", [graph.plain(complete)])
             graph.rename(last, name)
     except NotImplementedError as error:
         raise RunError(f"this network has an operation that is not exported: {error}") from error

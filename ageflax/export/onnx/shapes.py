@@ -6,32 +6,21 @@ from typing import Any
 import numpy as np
 
 from ageflax.export.onnx.elementwise import apply
-from ageflax.export.onnx.graph import Const, Graph, Tensor, Value
+from ageflax.export.onnx.graph import Const, Graph, Tensor, Value, plain, result
 
-_KINDS = {
-    "bool": 9,
-    "float16": 10,
-    "float32": 1,
-    "int32": 6,
-    "int64": 7,
-    "uint8": 2,
-}  # of TensorProto.DataType
+# TensorProto.DataType by numpy's names.
+_KINDS = {"bool": 9, "float16": 10, "float32": 1, "int32": 6, "int64": 7, "uint8": 2}
 
 
 def reduced(graph: Graph, kind: str, x: Tensor, axes: Sequence[int], *, kept: bool) -> Tensor:
-    """A sum, mean or maximum over axes, which stay as 1s where they are kept."""
+    """A sum, mean or maximum over axes, which stay with size 1 if `kept`."""
     places = sorted(x.place(axis) for axis in axes)
     # Axes became an input: of ReduceSum with opset 13, of the others with 18.
     if graph.opset >= (13 if kind == "ReduceSum" else 18):
         name = graph.node(kind, [x.name, graph.integers(places)], keepdims=int(kept))
     else:
         name = graph.node(kind, [x.name], axes=places, keepdims=int(kept))
-    if kept:
-        shape = tuple(1 if axis in axes else size for axis, size in enumerate(x.shape))
-        return Tensor(name, shape, x.layout)
-    left = [axis for axis in range(x.rank) if axis not in axes]
-    layout = tuple(left.index(axis) for axis in x.layout if axis in left)
-    return Tensor(name, tuple(x.shape[axis] for axis in left), layout)
+    return x.resized(name, dict.fromkeys(axes, 1)) if kept else x.without(name, axes)
 
 
 def _reduce_sum(graph: Graph, eqn: Any, x: Tensor) -> Tensor:
@@ -42,16 +31,14 @@ def _reduce_max(graph: Graph, eqn: Any, x: Tensor) -> Tensor:
     return reduced(graph, "ReduceMax", x, eqn.params["axes"], kept=False)
 
 
-def squeezed(graph: Graph, x: Tensor, gone: Sequence[int]) -> Tensor:
-    """Without some axes of size 1."""
-    name = graph.node("Squeeze", [x.name, graph.integers(sorted(x.place(axis) for axis in gone))])
-    left = [axis for axis in range(x.rank) if axis not in gone]
-    layout = tuple(left.index(axis) for axis in x.layout if axis in left)
-    return Tensor(name, tuple(x.shape[axis] for axis in left), layout)
+def squeezed(graph: Graph, x: Tensor, axes: Sequence[int]) -> Tensor:
+    """A tensor without some axes of size 1."""
+    places = graph.integers(sorted(x.place(axis) for axis in axes))
+    return x.without(graph.node("Squeeze", [x.name, places]), axes)
 
 
 def _dropped(have: Sequence[Any], want: Sequence[Any]) -> list[int] | None:
-    """Axes of size 1 by which two shapes differ; None where they differ by more."""
+    """Axes of size 1 whose removal turns one shape into another; None if that is not enough."""
     gone, k = [], 0
     for axis, size in enumerate(have):
         if k < len(want) and size == want[k]:
@@ -63,10 +50,9 @@ def _dropped(have: Sequence[Any], want: Sequence[Any]) -> list[int] | None:
     return gone if k == len(want) else None
 
 
-def reshaped(graph: Graph, x: Tensor, shape: Sequence[Any]) -> Tensor:
-    """The same values in JAX's order under another shape."""
-    source, shape = x, tuple(shape)
-    # None of these moves a value: a broadcast adds axes of size 1, and no more than that here.
+def _reshape(graph: Graph, eqn: Any, x: Tensor) -> Tensor:
+    source, shape = x, result(eqn)
+    # None of these moves a value: a broadcast only adds axes of size 1 here.
     while source.origin and source.origin[0] in ("broadcast_in_dim", "reshape", "squeeze", "stack"):
         before = source.origin[2]
         if len(before) != 1 or not isinstance(before[0], Tensor):
@@ -76,26 +62,25 @@ def reshaped(graph: Graph, x: Tensor, shape: Sequence[Any]) -> Tensor:
         return squeezed(graph, source, gone) if gone else source
     # At most one axis depends on the batch, and -1 finds it.
     sizes = [-1 if graph.multiple(size) else int(size) for size in shape]
-    name = graph.node("Reshape", [graph.plain(source), graph.integers(sizes)])
-    return Tensor(name, shape, tuple(range(len(shape))))
+    return plain(graph.node("Reshape", [graph.plain(source), graph.integers(sizes)]), shape)
 
 
-def _reshape(graph: Graph, eqn: Any, x: Tensor) -> Tensor:
-    return reshaped(graph, x, eqn.outvars[0].aval.shape)
+def spread(shape: Sequence[Any], eqn: Any) -> list[Any]:
+    """The shape before broadcast_in_dim with its new axes, of size 1."""
+    found: list[Any] = [1] * len(eqn.params["shape"])
+    for axis, place in enumerate(eqn.params["broadcast_dimensions"]):
+        found[place] = shape[axis]
+    return found
 
 
 def _broadcast(graph: Graph, eqn: Any, x: Tensor) -> Tensor:
-    """Axes of size 1 where others are to come; what reads the value may need no more than that."""
+    """Adds axes of size 1 only; whatever reads the value may need no more."""
     places, rank = eqn.params["broadcast_dimensions"], len(eqn.params["shape"])
-    shape = [1] * rank
-    for axis, place in enumerate(places):
-        shape[place] = x.shape[axis]
-    if list(places) == list(range(rank)):
-        return x
-    name = graph.plain(x)
     added = [axis for axis in range(rank) if axis not in places]
-    name = graph.node("Unsqueeze", [name, graph.integers(added)])
-    return Tensor(name, tuple(shape), tuple(range(rank)))
+    if not added:
+        return x
+    name = graph.node("Unsqueeze", [graph.plain(x), graph.integers(added)])
+    return plain(name, spread(x.shape, eqn))
 
 
 def _transpose(graph: Graph, eqn: Any, x: Tensor) -> Tensor:
@@ -108,17 +93,16 @@ def _squeeze(graph: Graph, eqn: Any, x: Tensor) -> Tensor:
     return squeezed(graph, x, [axis % x.rank for axis in eqn.params["dimensions"]])
 
 
-def cut(
-    graph: Graph, x: Tensor, bounds: dict[int, tuple[int, int]], shape: tuple[Any, ...]
-) -> Tensor:
-    """From start to end along some axes."""
+def cut(graph: Graph, x: Tensor, bounds: dict[int, tuple[int, int]]) -> Tensor:
+    """A part of a tensor, from start to end along some axes."""
     if not bounds:
         return x
     axes = sorted(bounds)
     starts = graph.integers([bounds[axis][0] for axis in axes])
     ends = graph.integers([bounds[axis][1] for axis in axes])
     places = graph.integers([x.place(axis) for axis in axes])
-    return Tensor(graph.node("Slice", [x.name, starts, ends, places]), shape, x.layout)
+    name = graph.node("Slice", [x.name, starts, ends, places])
+    return x.resized(name, {axis: end - start for axis, (start, end) in bounds.items()})
 
 
 def _slice(graph: Graph, eqn: Any, x: Tensor) -> Tensor:
@@ -127,16 +111,13 @@ def _slice(graph: Graph, eqn: Any, x: Tensor) -> Tensor:
     )
     if any(step != 1 for step in strides or ()):
         raise NotImplementedError("slice with steps")
-    bounds = {
-        axis: (starts[axis], ends[axis])
-        for axis in range(x.rank)
-        if not (starts[axis] == 0 and ends[axis] == x.shape[axis])
-    }
-    return cut(graph, x, bounds, tuple(eqn.outvars[0].aval.shape))
+    bounds = zip(starts, ends, strict=True)
+    cuts = {axis: b for axis, b in enumerate(bounds) if b[0] != 0 or b[1] != x.shape[axis]}
+    return cut(graph, x, cuts)
 
 
 def _gather(graph: Graph, eqn: Any, x: Tensor, indices: Value) -> Tensor:
-    """Slices and reversals whose places are known, as jnp's indexing writes them."""
+    """Slices and reversals at constant places, the form of jnp's indexing."""
     numbers, sizes = eqn.params["dimension_numbers"], eqn.params["slice_sizes"]
     axes, collapsed = numbers.start_index_map, numbers.collapsed_slice_dims
     if not isinstance(indices, Const) or numbers.operand_batching_dims:
@@ -148,7 +129,7 @@ def _gather(graph: Graph, eqn: Any, x: Tensor, indices: Value) -> Tensor:
             for axis, size in enumerate(sizes)
             if isinstance(size, int) and size != x.shape[axis]
         }
-        part = cut(graph, x, bounds, tuple(sizes))
+        part = cut(graph, x, bounds)
         return squeezed(graph, part, collapsed) if collapsed else part
     (axis,) = axes
     whole = tuple(a for a in range(x.rank) if a != axis)
@@ -158,7 +139,7 @@ def _gather(graph: Graph, eqn: Any, x: Tensor, indices: Value) -> Tensor:
 
 
 def _picked(graph: Graph, x: Tensor, axis: int, places: np.ndarray) -> Tensor:
-    """What lies at some places along an axis; twice reversed is as before."""
+    """Elements at some places along an axis."""
     if np.array_equal(places, np.arange(x.shape[axis])):
         return x
     layout = x.layout
@@ -167,8 +148,7 @@ def _picked(graph: Graph, x: Tensor, axis: int, places: np.ndarray) -> Tensor:
         layout = (layout[0], axis, *layout[1:-1])
     indices = graph.integers(places.tolist())
     name = graph.node("Gather", [graph.laid(x, layout), indices], axis=layout.index(axis))
-    shape = tuple(len(places) if a == axis else n for a, n in enumerate(x.shape))
-    return Tensor(name, shape, layout)
+    return Tensor(name, x.resized(name, {axis: len(places)}).shape, layout)
 
 
 def _rev(graph: Graph, eqn: Any, x: Tensor) -> Tensor:
@@ -177,7 +157,8 @@ def _rev(graph: Graph, eqn: Any, x: Tensor) -> Tensor:
     return x
 
 
-def _whole(graph: Graph, eqn: Any, values: Sequence[Value]) -> list[Value]:
+def whole(graph: Graph, eqn: Any, values: Sequence[Value]) -> list[Value]:
+    """An equation's inputs, broadcast to their shapes in JAX."""
     return [
         graph.broadcast(value, var.aval.shape)
         for value, var in zip(values, eqn.invars, strict=True)
@@ -185,30 +166,29 @@ def _whole(graph: Graph, eqn: Any, values: Sequence[Value]) -> list[Value]:
 
 
 def _concatenate(graph: Graph, eqn: Any, *values: Value) -> Tensor:
-    parts, axis = _whole(graph, eqn, values), eqn.params["dimension"]
+    parts, axis = whole(graph, eqn, values), eqn.params["dimension"]
     layout = next(value.layout for value in parts if isinstance(value, Tensor))
     names = [graph.laid(value, layout) for value in parts]
     name = graph.node("Concat", names, axis=layout.index(axis))
-    return Tensor(name, tuple(eqn.outvars[0].aval.shape), layout)
+    return Tensor(name, result(eqn), layout)
 
 
 def _stack(graph: Graph, eqn: Any, *values: Value) -> Tensor:
-    axis, shape = eqn.params["axis"], tuple(eqn.outvars[0].aval.shape)
+    axis = eqn.params["axis"]
     added = graph.integers([axis])
     names = [
-        graph.node("Unsqueeze", [graph.plain(value), added]) for value in _whole(graph, eqn, values)
+        graph.node("Unsqueeze", [graph.plain(value), added]) for value in whole(graph, eqn, values)
     ]
-    name = names[0] if len(names) == 1 else graph.node("Concat", names, axis=axis)
-    return Tensor(name, shape, tuple(range(len(shape))))
+    return plain(
+        names[0] if len(names) == 1 else graph.node("Concat", names, axis=axis), result(eqn)
+    )
 
 
 def _unstack(graph: Graph, eqn: Any, x: Tensor) -> list[Tensor]:
-    """As many as the axis is long; a primitive of jax 0.12, of slices before it."""
+    """A tensor for each element along an axis; a primitive of jax 0.12, slices before it."""
     axis = eqn.params["axis"]
-    shape = tuple(1 if a == axis else n for a, n in enumerate(x.shape))
     return [
-        squeezed(graph, cut(graph, x, {axis: (k, k + 1)}, shape), [axis])
-        for k in range(x.shape[axis])
+        squeezed(graph, cut(graph, x, {axis: (k, k + 1)}), [axis]) for k in range(x.shape[axis])
     ]
 
 
@@ -218,38 +198,35 @@ def _pad(graph: Graph, eqn: Any, x: Tensor, value: Value) -> Tensor:
         raise NotImplementedError("pad that cuts or spreads")
     sides = [int(widths[axis][side]) for side in (0, 1) for axis in x.layout]
     name = graph.node("Pad", [x.name, graph.integers(sides), graph.plain(value)])
-    return Tensor(name, tuple(eqn.outvars[0].aval.shape), x.layout)
+    return Tensor(name, result(eqn), x.layout)
 
 
 def _cast(graph: Graph, eqn: Any, x: Tensor) -> Tensor:
     kind = np.dtype(eqn.params["new_dtype"]).name
     if np.dtype(eqn.invars[0].aval.dtype).name == kind:
         return x
-    return Tensor(graph.node("Cast", [x.name], to=_KINDS[kind]), x.shape, x.layout)
+    return x.resized(graph.node("Cast", [x.name], to=_KINDS[kind]), {})
 
 
 def _cumsum(graph: Graph, eqn: Any, x: Tensor) -> Tensor:
     place = graph.weight(np.array(x.place(eqn.params["axis"]), np.int64))
     name = graph.node("CumSum", [x.name, place], reverse=int(eqn.params["reverse"]))
-    return Tensor(name, x.shape, x.layout)
+    return x.resized(name, {})
 
 
 def _cummin(graph: Graph, eqn: Any, x: Tensor) -> Tensor:
-    """By doubling: the least of 2, of 4, of 8 neighbours; ONNX has no operator for it."""
+    """A running minimum by doubling: over 2, 4, 8 neighbours; ONNX has no operator for it."""
     axis, reach = eqn.params["axis"], 1
     size = x.shape[axis]
     if eqn.params["reverse"]:
         raise NotImplementedError("cummin from the end")
-
-    def part(start: int, end: int) -> Tensor:
-        shape = tuple(end - start if a == axis else n for a, n in enumerate(x.shape))
-        return cut(graph, x, {axis: (start, end)}, shape)
-
     while reach < size:
-        head, tail, before = part(0, reach), part(reach, size), part(0, size - reach)
-        least = apply(graph, "Min", [tail, before])
+        head, tail, before = (
+            cut(graph, x, {axis: ends}) for ends in ((0, reach), (reach, size), (0, size - reach))
+        )
+        least = apply(graph, "Min", tail, before)
         name = graph.node("Concat", [head.name, least.name], axis=x.place(axis))
-        x = Tensor(name, x.shape, x.layout)
+        x = x.resized(name, {})
         reach *= 2
     return x
 

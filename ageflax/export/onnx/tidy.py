@@ -1,4 +1,4 @@
-"""What makes a graph smaller without changing what it computes."""
+"""Shrinks a graph without changing its results."""
 
 from collections import Counter
 
@@ -14,7 +14,7 @@ def _uses(graph: Graph, outputs: set[str]) -> Counter[str]:
 
 
 def _per_channel(array: np.ndarray, channels: int, axis: int, rank: int) -> np.ndarray | None:
-    """A constant as one value a channel, in float64; None where it is more than that."""
+    """A constant as one float64 value per channel; None if it has more."""
     if array.size == 1:
         return np.full(channels, array.reshape(()), np.float64)
     wanted = [1] * rank
@@ -25,7 +25,7 @@ def _per_channel(array: np.ndarray, channels: int, axis: int, rank: int) -> np.n
 
 
 def _fold(graph: Graph, made: Node, node: Node, constant: np.ndarray) -> bool:
-    """Puts a sum or product with a constant into the convolution or product before it."""
+    """Merges a sum or product with a constant into the convolution or product before it."""
     convolution = made.kind == "Conv"
     kernel = graph.weights.get(made.inputs[1])
     if kernel is None or (not convolution and kernel.ndim != 2):
@@ -53,9 +53,9 @@ def _fold(graph: Graph, made: Node, node: Node, constant: np.ndarray) -> bool:
 
 
 def fold_constants(graph: Graph, outputs: set[str]) -> None:
-    """Biases and batch norms into their convolutions, biases into matrix products.
+    """Merges biases and batch norms into convolutions, and biases into matrix products.
 
-    What is folded is computed in float64 and rounded once.
+    Merged values are computed in float64 and rounded once.
     """
     uses = _uses(graph, outputs)
     makers: dict[str, Node] = {}
@@ -64,12 +64,11 @@ def fold_constants(graph: Graph, outputs: set[str]) -> None:
     for node in graph.nodes:
         node.inputs = [renamed.get(name, name) for name in node.inputs]
         if node.kind in _AFFINE and len(node.inputs) == 2:
-            # Sub with the constant first is another operation.
             for x, other in (node.inputs, node.inputs[::-1]):
                 made, constant = makers.get(x), graph.weights.get(other)
                 if made is None or constant is None or uses[x] != 1:
                     continue
-                if node.kind == "Sub" and node.inputs[0] == other:
+                if node.kind == "Sub" and node.inputs[0] == other:  # constant minus x
                     continue
                 if made.kind in ("Conv", "MatMul", "Gemm") and _fold(graph, made, node, constant):
                     renamed[node.output] = x
@@ -83,7 +82,7 @@ def fold_constants(graph: Graph, outputs: set[str]) -> None:
 
 
 def drop_identities(graph: Graph, inputs: set[str]) -> None:
-    """Outputs under their own names, where a node computes nothing else."""
+    """Replaces Identity nodes by giving their inputs the outputs' names."""
     for node in [node for node in graph.nodes if node.kind == "Identity"]:
         source = node.inputs[0]
         taken = source in inputs or source in graph.weights
@@ -94,7 +93,7 @@ def drop_identities(graph: Graph, inputs: set[str]) -> None:
 
 
 def drop_unused(graph: Graph, outputs: set[str]) -> None:
-    """Nodes and weights that no output depends on."""
+    """Removes nodes and weights that no output depends on."""
     needed, kept = set(outputs), []
     for node in reversed(graph.nodes):
         if node.output in needed:
@@ -105,8 +104,8 @@ def drop_unused(graph: Graph, outputs: set[str]) -> None:
 
 
 def tidy(graph: Graph, inputs: set[str], outputs: set[str]) -> None:
-    """All of it."""
-    drop_unused(graph, outputs)  # what nobody reads shall not stand in a fold's way
+    """Applies all of the above."""
+    drop_unused(graph, outputs)  # unused readers of a value would prevent merging
     fold_constants(graph, outputs)
     drop_identities(graph, inputs)
     drop_unused(graph, outputs)

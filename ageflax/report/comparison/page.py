@@ -19,7 +19,7 @@ Row = Mapping[str, Any]  # a run in the comparison's JSON
 def _forest(pairs: Sequence[Mapping[str, Any]]) -> list[dict[str, float] | None]:
     """Each pair's interval of exact accuracy in percent of a shared axis; None if unknown."""
     entries = [pair.get("exact") for pair in pairs]
-    values = [
+    values: list[tuple[float, ...] | None] = [
         None if entry is None or entry["interval"][0] is None
         else (*entry["interval"], entry["difference"])
         for entry in entries
@@ -30,7 +30,7 @@ def _forest(pairs: Sequence[Mapping[str, Any]]) -> list[dict[str, float] | None]
         low, high, point = (50 + 48 * value / reach for value in drawn)
         return {"left": low, "width": high - low, "point": point}
 
-    return [drawn and places(drawn) for drawn in values]
+    return [places(drawn) if drawn else None for drawn in values]
 
 
 def _groups(runs: Sequence[Row], tasks: Mapping[str, str]) -> list[dict[str, Any]]:
