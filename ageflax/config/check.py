@@ -1,7 +1,5 @@
 """Rules that span several keys."""
 
-from typing import Any
-
 from ageflax.config.key import Number, nearest
 from ageflax.config.schema import (
     KEYS,
@@ -17,16 +15,8 @@ from ageflax.config.schema import (
 )
 from ageflax.errors import InputError, shown
 
-_AUGMENTATIONS = (
-    "rotation",
-    "zoom",
-    "brightness",
-    "contrast",
-    "saturation",
-    "erasing",
-    "mixup",
-    "cutmix",
-)
+_AUGMENTATIONS = ("rotation", "zoom", "brightness", "contrast", "saturation", "erasing",
+                  "mixup", "cutmix")  # fmt: skip
 
 
 def check(config: Config) -> None:
@@ -161,8 +151,7 @@ def _transfer(config: Config) -> None:
             " --config.transfer.frozen=\"('trunk/.*',)\", and no transfer.unfreeze"
         )
     for name in _AUGMENTATIONS:
-        value: Any = getattr(config.data, name)
-        if value:
+        if value := getattr(config.data, name):
             raise InputError(
                 f"data.{name} = {value}: cached features are of the center crop and its mirror"
                 " alone; set it to 0 or transfer.cache_features=false"

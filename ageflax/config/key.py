@@ -46,8 +46,6 @@ def nearest(name: str, names: Iterable[str]) -> str:
 def _fits(value: Any, hint: Any) -> bool:
     """True if a value has an annotated type; True and False are not numbers."""
     parts = typing.get_args(hint)
-    if typing.get_origin(hint) is Literal:
-        return value in parts
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return any(_fits(value, part) for part in parts)
     if typing.get_origin(hint) is not tuple:
@@ -78,11 +76,11 @@ class Key:
     default: Any
     hint: Any
     help: str
-    low: Number | None
-    high: Number | None
-    choices: tuple[str, ...]
-    form: str
-    continuable: bool
+    low: Number | None = None
+    high: Number | None = None
+    choices: tuple[str, ...] = ()
+    form: str = ""
+    continuable: bool = False
 
     @property
     def kind(self) -> type:
@@ -149,19 +147,17 @@ class Key:
                 raise InputError(f"{named}: must be between {self.low} and {self.high}")
 
 
-def key(
-    default: Any,
-    help: str,
-    low: Number | None = None,
-    high: Number | None = None,
-    *,
-    choices: tuple[str, ...] = (),
-    form: str = "",
-    continuable: bool = False,
-) -> Any:
-    """Declares a field of a group as a key; see `Key`."""
-    facts = {"help": help, "low": low, "high": high, "form": form, "continuable": continuable}
-    return dataclasses.field(default=default, metadata={**facts, "choices": choices})
+def key(default: Any, help: str, *bounds: Number, **facts: Any) -> Any:
+    """Declares a field of a group as a key.
+
+    Args:
+      default: value if nothing sets it; None: unset.
+      help: meaning and unit.
+      *bounds: least and largest number allowed, or nothing.
+      **facts: choices, form and continuable of `Key`.
+    """
+    limits = dict(zip(("low", "high"), bounds, strict=False))
+    return dataclasses.field(default=default, metadata={"help": help, **limits, **facts})
 
 
 def declared(group: type, prefix: str = "") -> dict[str, Key]:

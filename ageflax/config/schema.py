@@ -59,7 +59,7 @@ class Data(Group):
     )
     label_policy: str = key(
         "strict",
-        "how raw age labels become classes; see ageflax/labels.py",
+        "classes from raw age labels; see ageflax/labels.py",
         choices=labels.LABEL_POLICIES,
     )
     intervals: tuple[tuple[int, int], ...] = key(
@@ -73,12 +73,11 @@ class Data(Group):
     crop: int = key(227, "side of the network's input, in pixels", 8, 4096)
     interpolation: Literal["bilinear", "area", "reduced"] = key(
         "bilinear",
-        "resizing filter; bilinear: as Caffe's convert_imageset; reduced: of a JPEG decoded at 1/2,"
-        " 1/4 or 1/8 if that is no smaller than resize, the fastest, smooth, and part of the model",
+        "resizing filter, part of the model; bilinear: as Caffe's convert_imageset; reduced: smooth"
+        " and fastest, of a JPEG decoded at 1/2, 1/4 or 1/8 if that is no smaller than resize",
     )
     mean: Literal["image", "channel", "imagenet", "clip", "none"] = key(
-        "image",
-        "subtracted from pixels; image, channel: mean image or per-channel mean of training faces",
+        "image", "subtracted from pixels; image, channel: mean image or color of training faces"
     )
     deviation: Literal["none", "channel", "imagenet", "clip"] = key(
         "none", "std that pixels are divided by; channel: per channel, of the training faces"
@@ -88,12 +87,7 @@ class Data(Group):
     )
     # Adience's faces are not measured: the margin is DEX's, close to the padding of public code.
     crop_margin: float = key(
-        0.4,
-        "framing of the images, for crops at prediction: share of a detected box's side added on"
-        " each side; python -m ageflax.predict.framing measures it",
-        -0.4,
-        4.0,
-        continuable=True,
+        0.4, "margin around a detected box in the images, per side", -0.4, 4.0, continuable=True
     )
     eyes: tuple[tuple[Number, Number], ...] = key(
         (),
@@ -114,9 +108,7 @@ class Data(Group):
         0.0, "a: Beta(a, a) patches of another face, labels blended; 0: off", 0.0, 100.0
     )
     validation: Literal["subject", "none", "image_leaky"] = key(
-        "subject",
-        "validation split by subject; image_leaky: the authors' lists, with the same subjects in"
-        " training and validation",
+        "subject", "split of the training folds; image_leaky: the authors' lists, leaks subjects"
     )
     validation_fraction: float = key(0.1, "share of the training folds' faces", 0.001, 0.9)
     batch_size: int = key(50, "faces per step over all devices", 1, 10**6)
@@ -125,29 +117,19 @@ class Data(Group):
     )
     dispatch: int = key(
         0,
-        "placement=device: steps per dispatch between two log lines; 0: all of them, one on a CPU",
+        "placement=device: steps per dispatch; 0: all up to a log line, one on a CPU",
         0,
         10**6,
         continuable=True,
     )
     memory_share: float = key(
-        0.5,
-        "placement=auto: largest share of memory for decoded images",
-        0.0,
-        1.0,
-        continuable=True,
+        0.5, "placement=auto: memory share for decoded images", 0.0, 1.0, continuable=True
     )
     prepared: bool = key(
-        True,
-        "keep decoded images and labels beside the dataset, memory-mapped at the next start",
-        continuable=True,
+        True, "decoded images and labels kept beside the dataset for reuse", continuable=True
     )
     workers: int = key(
-        0,
-        "placement=stream: decoding processes; 0: threads of this process",
-        0,
-        1024,
-        continuable=True,
+        0, "placement=stream: decoding processes; 0: threads", 0, 1024, continuable=True
     )
 
 
@@ -162,7 +144,7 @@ class Model(Group):
     norm: str | None = key(None, "normalization: lrn, batch or none")
     activation: str | None = key(None, "relu, selu, elu, leaky or prelu")
     initialization: str | None = key(
-        None, "of the weights: gaussian, with the paper's stds, or matched to the activation"
+        None, "weights drawn gaussian with the paper's stds, or matched to the activation"
     )
     dropout: float | None = key(None, "dropout rate of the trunk", 0.0, 0.99)
     drop_path: float | None = key(None, "probability of skipping a block in training", 0.0, 0.99)
@@ -189,23 +171,18 @@ class Transfer(Group):
         " starts each fold from another run's fold; empty: from scratch",
     )
     revision: str = key(
-        "",
-        "revision of the hub's repository; empty: the one pinned in ageflax/weights/hub.py, else the"
-        " newest",
+        "", "commit of the hub's repository; empty: the one pinned in hub.py, else the newest"
     )
     sha256: str = key("", "required sha256 of the weights file; empty: any")
     reset: tuple[str, ...] = key(
-        ("heads/.*",),
-        "parameters drawn afresh; the weights must have all others",
-        form=_PATTERNS,
+        ("heads/.*",), "parameters drawn afresh; the weights have all others", form=_PATTERNS
     )
     frozen: tuple[str, ...] = key((), "frozen parameters and batch statistics", form=_PATTERNS)
     unfreeze: tuple[tuple[str, int], ...] = key(
         (), "when frozen parameters start to learn", form="(pattern, step) pairs"
     )
     cache_features: bool = key(
-        False,
-        "run a wholly frozen trunk once over center crops (and mirrors), train on its features",
+        False, "run a wholly frozen trunk once over center crops, train on its features"
     )
 
 
