@@ -85,7 +85,7 @@ def test_killed_in_mid_fold_it_ends_as_if_it_had_not_been(command, tmp_path):
         (["--config=configs/levi.py", "--config.fold=7"], "ageflax.main: fold = 7: must be between 0 and 4"),
         (["--config=configs/levi.py", "--workdri=x"], "ageflax.main: '--workdri=x': unknown argument"),
         (["--config=configs/levi.py", "--config.data.dir={tmp}", "--config.data.batch_size=48"],
-         "ageflax.main: dataset adience/aligned is not built, and what it is built from"),
+         "ageflax.main: dataset adience/aligned is not built, and its source files are not in"),
     ],
 )  # fmt: skip
 def test_bad_input_is_exit_code_2_and_a_line_on_standard_error(

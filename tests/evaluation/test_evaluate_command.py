@@ -291,7 +291,7 @@ def test_another_state_of_its_own_data_is_tested_and_said(joint, run, tmp_path):
 def test_help_and_a_misspelt_key_need_no_jax():
     code = (
         "import sys\n"
-        "from ageflax.evaluate import __main__ as command\n"
+        "from ageflax import evaluate as command\n"
         "assert command.main(['--model=x', '--config.steps=3']) == 2\n"
         "assert not {'jax', 'tensorflow_datasets'} & set(sys.modules)\n"
         "try: command.main(['--help'])\n"
@@ -301,7 +301,7 @@ def test_help_and_a_misspelt_key_need_no_jax():
     assert "--model MODEL" in done.stdout
     code = (
         "import sys; sys.argv = ['x', '--help']\n"
-        "from ageflax.evaluate import __main__ as command\n"
+        "from ageflax import evaluate as command\n"
         "try: command.main()\n"
         "except SystemExit: pass\n"
         "assert not {'jax', 'numpy', 'ml_collections'} & set(sys.modules)\n"
