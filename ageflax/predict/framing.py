@@ -106,13 +106,8 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--data.name", dest="name", metavar="NAME", required=True, help="dataset, builder[/config]")
     add("--data.dir", dest="directory", metavar="DIR", default="", help="folder of built datasets")
-    add(
-        "--faces",
-        metavar="N",
-        type=int,
-        default=1000,
-        help="images to measure (default: 1000)",
-    )
+    add("--faces", metavar="N", type=command_line.whole_number(1, 10**9), default=1000,
+        help="images to measure (default: 1000)")  # fmt: skip
     add("--detector", metavar="DETECTOR", default="yunet", help="yunet, or its .onnx file")
     return parser
 
@@ -120,11 +115,8 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> None:
     # Imported late: --help should not wait for TFDS.
     from ageflax.data.building import find
-    from ageflax.errors import InputError
     from ageflax.runtime.progress import Progress, say
 
-    if options.faces < 1:
-        raise InputError(f"--faces={options.faces}: expected 1 or more")
     dataset = find.open_built(options.name, directory=options.directory)
     count = min(options.faces, len(dataset))
     # Spread over the dataset, which may be sorted by subject.

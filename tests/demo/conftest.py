@@ -1,4 +1,4 @@
-"""A small model with Haar, drawn people, and a server of both."""
+"""Fixtures: a small model with Haar, a drawn face, and a server."""
 
 import threading
 
@@ -24,20 +24,20 @@ def predictor(fold):
 
 @pytest.fixture(scope="session")
 def portrait():
-    """JPEG bytes of a drawn person in whom Haar finds one face."""
+    """JPEG bytes of a drawn face that Haar finds."""
     person = population.populate(40, 0)[0]
     return drawing.photograph(person, 0, size=256, seed=0)
 
 
 @pytest.fixture(scope="session")
 def served(predictor):
-    """A server of usual limits."""
+    """A server with default limits."""
     with serve(predictor) as server:
         yield server
 
 
 class Gate:
-    """A detector that finds nobody, and that before waits for a gate to be opened."""
+    """A detector that waits for a gate to open, then finds nobody."""
 
     name = "gate"
 
@@ -59,5 +59,5 @@ def gate():
 
 @pytest.fixture
 def gated(fold, gate):
-    """A predictor that answers when the gate is opened."""
+    """A predictor that answers once the gate is open."""
     return Predictor(fold, detector=gate)

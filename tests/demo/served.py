@@ -1,4 +1,4 @@
-"""A server of the page in a thread, and a client that sends what it is told, right or wrong."""
+"""A server of the page in a thread, and a client that can send malformed requests."""
 
 import contextlib
 import dataclasses
@@ -34,7 +34,7 @@ class Served:
         return f"127.0.0.1:{self.port}"
 
     def ask(self, path="/faces", body=None, *, method=None, **headers) -> Answer:
-        """One request on a connection of its own; `host_=...` is the header Host."""
+        """Sends one request on its own connection; `host_=...` is the header Host."""
         named = {name.strip("_").replace("_", "-"): value for name, value in headers.items()}
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         with contextlib.closing(connection):
@@ -44,7 +44,7 @@ class Served:
             return Answer(response.status, given, response.read())
 
     def form(self, *parts: tuple[str, bytes], path="/faces") -> Answer:
-        """A multipart form of (Content-Disposition, content)."""
+        """Sends a multipart form of (Content-Disposition, content)."""
         body = b"".join(
             b"--border\r\nContent-Disposition: form-data; %s\r\n\r\n%s\r\n"
             % (named.encode(), content)
@@ -78,7 +78,7 @@ def serve(predictor, limits=None, *, hosts=()):
 
 
 def rest(connection: socket.socket) -> bytes:
-    """All that comes until the other side closes."""
+    """Reads until the other side closes."""
     found = b""
     with contextlib.suppress(ConnectionResetError):
         while part := connection.recv(65536):

@@ -1,4 +1,4 @@
-"""The command: its words, its errors, and how it ends."""
+"""The command: its options, errors and exit."""
 
 import importlib.util
 import json
@@ -105,7 +105,7 @@ def test_loopback_is_told_from_the_rest():
 
 @pytest.fixture
 def running(fold):
-    """The command as its own process, open to other machines; it is killed if it still runs."""
+    """The command in its own process, open to other machines; killed if it still runs."""
     words = [sys.executable, "-m", "ageflax.demo", f"--model={fold}", "--detector=haar"]
     process = subprocess.Popen(
         [*words, "--host=0.0.0.0", "--port=0", "--max_megabytes=0.05"],
@@ -133,7 +133,7 @@ def test_it_serves_until_ctrl_c(running, portrait):
         urllib.request.urlopen(
             urllib.request.Request(f"{address}/faces", bytes(300_000)), timeout=30
         )
-    # Also while somebody is in the middle of something.
+    # Also in the middle of a request.
     with socket.create_connection(("127.0.0.1", int(found[1]))) as idle:
         idle.sendall(b"POST /faces HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nx")
         running.send_signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""POST /faces: what it says of pictures, and of what is none."""
+"""POST /faces answers pictures and refuses everything else."""
 
 import io
 import struct
@@ -22,7 +22,7 @@ def encoded(image, form, **options):
 
 
 def claiming(width, height):
-    """A PNG of some bytes that claims a size."""
+    """A PNG of a few bytes that claims a size."""
 
     def chunk(kind, content):
         return (
@@ -104,7 +104,7 @@ def test_streams_are_forgotten(predictor, portrait, monkeypatch):
     look = looking.Looker(predictor, Limits())
     for name in ("first", "second", "first", "third"):
         look(portrait, stream=name)
-    # The second was silent for longest.
+    # The second was silent the longest.
     frames = [look(portrait, stream=name)["faces"][0]["frame"] for name in ("first", "second")]
     assert frames == [2, 0]
 

@@ -1,4 +1,4 @@
-"""The web page under a bounded flood: every request is answered, refused or cut off, and it goes on."""
+"""Under a bounded flood every request is answered, refused or cut off, and the server carries on."""
 
 import contextlib
 import random
@@ -20,7 +20,7 @@ _LIMITS = Limits(
 
 
 def _wave(server, portrait, number):
-    """One client's bytes; it may be cut off at any of them. Returns the status, None without one."""
+    """Sends one client's bytes, which may be cut off anywhere; returns the status, or None without one."""
     draw = random.Random(number)
     large = b"x" * 300_000
     form = (
@@ -30,7 +30,7 @@ def _wave(server, portrait, number):
     sent = [
         _HEAD + told % len(portrait) + b"\r\n" + portrait,
         _HEAD + told % len(large) + b"\r\n" + large,  # too large
-        _HEAD + b"Content-Length: 99999999999\r\n\r\nx",  # and more than it brings
+        _HEAD + b"Content-Length: 99999999999\r\n\r\nx",  # and more than it sends
         _HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"8000\r\n" + bytes(0x8000) + b"\r\n",  # no end
         _HEAD + b"Transfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\nx",
         _HEAD + told % 1000 + b"\r\nx",  # slow
@@ -77,7 +77,7 @@ def test_it_goes_on_answering_after_a_flood(predictor, portrait, requests, clien
             thread.start()
         for thread in threads:
             thread.join(1200)
-        assert len(statuses) == requests  # nobody waits without end
+        assert len(statuses) == requests  # nobody waits forever
         assert set(statuses) <= {
             None,
             200,
@@ -94,7 +94,7 @@ def test_it_goes_on_answering_after_a_flood(predictor, portrait, requests, clien
             431,
             503,
         }
-        assert {413, 408} <= set(statuses)  # what is too large and too slow is told so
+        assert {413, 408} <= set(statuses)  # too large and too slow are refused
         until = time.monotonic() + 30
         while (answer := _asked(server, portrait)) != 200 and time.monotonic() < until:
             time.sleep(0.05)
@@ -103,7 +103,7 @@ def test_it_goes_on_answering_after_a_flood(predictor, portrait, requests, clien
 
 
 def _asked(server, body):
-    """The status; None where the connection is refused, since those before are not gone yet."""
+    """The status; None if the connection is refused because earlier ones are still open."""
     try:
         return (server.ask(body=body) if body else server.ask("/")).status
     except (OSError, EOFError):
@@ -118,4 +118,4 @@ def test_connections_that_ask_nothing_leave_room_for_others(predictor):
         until = time.monotonic() + 30
         while (status := _asked(server, None)) != 200 and time.monotonic() < until:
             time.sleep(0.05)
-        assert status == 200  # they were cut off, though their other side is still open
+        assert status == 200  # they were cut off, though the clients keep them open

@@ -1,4 +1,4 @@
-"""Only this server's own pages use it, under names it is known by; answers say what they allow."""
+"""Only its own pages, under known host names, may use the server; all answers have security headers."""
 
 import pytest
 

@@ -87,7 +87,7 @@ def test_too_many_requests_are_told_when_to_come_back(predictor):
         assert [answer.status for answer in answers] == [415, 429, 429]
         assert "at most 0.5 per second" in answers[1].said["error"]
         assert 1 <= int(answers[1].headers["retry-after"]) <= 2
-        assert server.ask("/").status == 200  # the page itself is no load
+        assert server.ask("/").status == 200  # the page itself is not limited
 
 
 def test_a_busy_server_says_so_and_recovers(gated, gate, portrait):
@@ -106,7 +106,7 @@ def test_a_busy_server_says_so_and_recovers(gated, gate, portrait):
         assert answer.status == 429
         assert "at once: at most 3" in answer.said["error"]
         assert answer.headers["retry-after"] == "1"
-        assert server.ask("/").status == 200  # while all work waits
+        assert server.ask("/").status == 200  # while all work is blocked
         gate.opened.set()
         for thread in waiting:
             thread.join(30)
@@ -189,7 +189,7 @@ def test_one_address_does_not_take_all_connections(predictor):
             try:
                 assert server.ask("/icon.svg").status == 200
                 break
-            except ConnectionError:  # the two are not gone yet
+            except ConnectionError:  # the two are still open
                 time.sleep(0.02)
         else:
             pytest.fail("places of closed connections are not given back")

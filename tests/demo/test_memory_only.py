@@ -1,4 +1,4 @@
-"""Pictures are nowhere on a disk and in no log."""
+"""Pictures reach neither disk nor log."""
 
 import sys
 import tempfile
@@ -23,9 +23,9 @@ def _hook(event, arguments):
 
 @pytest.fixture
 def written():
-    """What Python opens for writing meanwhile."""
+    """Files that Python opens for writing during the test."""
     if not getattr(sys, "_ageflax_demo_hook", False):
-        sys.addaudithook(_hook)  # which cannot be taken away again
+        sys.addaudithook(_hook)  # cannot be removed again
         sys._ageflax_demo_hook = True  # type: ignore[attr-defined]
     found: list[str] = []
     _watch.append(found)
@@ -41,10 +41,10 @@ def test_the_watch_sees_writes(written, tmp_path):
 
 
 def test_uploads_write_nothing_and_log_nothing(served, portrait, written, capfd, caplog):
-    served.ask(body=portrait)  # compiled and drawn before
+    served.ask(body=portrait)  # compiles beforehand
     capfd.readouterr()
     written.clear()
-    large = portrait + bytes(3_000_000)  # bytes after a JPEG's end are no harm
+    large = portrait + bytes(3_000_000)  # bytes after a JPEG's end are ignored
     assert served.ask(body=large).said["faces"]
     assert served.form(('name="image"; filename="secret.jpg"', large)).said["faces"]
     assert served.ask("/faces?stream=secret-camera", large).said["faces"]

@@ -1,4 +1,4 @@
-"""The page: the model's card and limits in view, examples, nothing from elsewhere, nothing inline."""
+"""The page shows card, limits and examples, and loads nothing external or inline."""
 
 import html.parser
 import re
@@ -16,7 +16,7 @@ _VOID = {"meta", "img", "br", "link", "input"}
 
 
 class Parsed(html.parser.HTMLParser):
-    """Elements with their attributes, all text, and whether they are nested well."""
+    """Parses elements with their attributes and all text; checks the nesting."""
 
     def __init__(self, source):
         super().__init__()
@@ -51,7 +51,7 @@ def test_the_card_and_its_limits_are_in_view(parsed):
     assert "Not for age verification, nor for decisions about people" in words
     assert words.count("Not for age verification") == 1
     assert "Preprocessing" in words
-    assert "bundle.load" not in words  # that is for Python
+    assert "bundle.load" not in words  # for Python users
     assert not {"details", "iframe"} & {tag for tag, _ in parsed.elements}
 
 

@@ -1,4 +1,4 @@
-"""A small model to predict with, drawn people to predict, and the command as these tests call it."""
+"""Fixtures: a small model, drawn faces, a video, and the command."""
 
 import json
 
@@ -7,13 +7,21 @@ import numpy as np
 import pytest
 
 from ageflax.predict import __main__ as command
+from ageflax.runtime import quiet
 from tests.predict import drawn_models
 from tfds_builders.synthetic_faces import drawing, population
 
 
+@pytest.fixture(scope="session", autouse=True)
+def quiet_opencv():
+    """Silences OpenCV as quiet.process() does, which the tests call after its import."""
+    quiet.process()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+
 @pytest.fixture(scope="session")
 def fold(tmp_path_factory):
-    """A fold with heads for age groups and gender, and a margin of its own. Not to be written to."""
+    """A fold with heads for age groups and gender and its own margin. Read only."""
     directory = tmp_path_factory.mktemp("predicting") / "run" / "fold_0"
     drawn_models.write(directory / "bundle", calibration={"age": 1.5, "gender": 0.8})
     return directory
@@ -21,14 +29,14 @@ def fold(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def portraits():
-    """JPEG bytes of three drawn people, 256 pixels a side, in each of whom Haar finds one face."""
+    """JPEG bytes of three drawn faces, 256 pixels a side; Haar finds one face in each."""
     people = {citizen.number: citizen for citizen in population.populate(40, 0)}
     return [drawing.photograph(people[k], 0, size=256, seed=0) for k in (0, 2, 4)]
 
 
 @pytest.fixture
 def photo(portraits):
-    """uint8[256, 256, 3], RGB, of the first."""
+    """The first portrait, uint8[256, 256, 3], RGB."""
     return decoded(portraits[0])
 
 
@@ -40,10 +48,10 @@ def decoded(content):
 
 @pytest.fixture
 def predict(fold, capfd):
-    """Runs the command; returns the exit code, the printed objects, and the lines of standard error."""
+    """Runs the command; returns its exit code, the printed objects and the lines of standard error."""
 
     def ran(*words, model=fold, detector="haar"):
-        capfd.readouterr()  # what was printed before is not of this run
+        capfd.readouterr()  # drops earlier output
         options = [f"--model={model}", f"--detector={detector}"]
         code = command.main([*options, *map(str, words)])
         out, err = capfd.readouterr()
@@ -54,7 +62,7 @@ def predict(fold, capfd):
 
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory, portraits):
-    """A video of 30 frames at 10 a second: the first person moves to the right, and at 20 it is another."""
+    """A video of 30 frames at 10 per second: one face moves to the right; from frame 20 it is another."""
     path = tmp_path_factory.mktemp("clip") / "two people.mp4"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 10.0, (384, 256))
     assert writer.isOpened()

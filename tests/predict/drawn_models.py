@@ -1,4 +1,4 @@
-"""Bundles of small networks with weights as they are drawn: made in a second, where training is not the point."""
+"""Bundles of small untrained networks, for tests and benchmarks that need any model."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from ageflax.bundle.model import Network
 
 
 def write(directory, *overrides, seed=0, calibration=None):
-    """Writes the bundle of a config that differs from a tiny network by some --config words; returns it."""
+    """Writes the bundle of a tiny network, its config overridden by `--config` words; returns the folder."""
     values = ConfigDict()
     values.task = "joint"
     values.data = ConfigDict({"resize": 32, "crop": 27, "crop_margin": 0.4})
@@ -21,7 +21,7 @@ def write(directory, *overrides, seed=0, calibration=None):
     variables = Network(description).module.init(
         jax.random.key(seed), jnp.zeros(shape, jnp.float32)
     )
-    # Surer than drawn networks are, so that different faces get different answers.
+    # Larger weights make different faces get different predictions.
     heads = jax.tree.map(lambda leaf: 3.0 * leaf, variables["params"]["heads"])
     variables = {**variables, "params": {**variables["params"], "heads": heads}}
     bundle.write(
@@ -35,7 +35,7 @@ def write(directory, *overrides, seed=0, calibration=None):
 
 
 def _result(config, calibration):
-    """As much of result.json as a bundle tells."""
+    """The part of result.json that goes into a bundle."""
     figures = {"faces": 0, "exact": None, "majority_floor": None}
     return {
         "data": {"name": "nobody", "faces": 0, "edition": None, "licence": None},

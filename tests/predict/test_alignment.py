@@ -21,7 +21,7 @@ def config(**values):
 
 
 def gradient(height=200, width=300):
-    """Red is the column, green the row: pixels say where they come from."""
+    """Red is the column and green the row, so pixels tell their origin."""
     image = np.zeros((height, width, 3), np.uint8)
     image[..., 0] = np.arange(width)[None, :].clip(0, 255)
     image[..., 1] = np.arange(height)[:, None]
@@ -30,7 +30,7 @@ def gradient(height=200, width=300):
 
 def test_a_crop_is_the_square_on_the_longer_side_with_its_margin():
     framing = Framing.of(config(crop_margin=0.25), "model")
-    # Of 20 by 40 about (100, 100), with a quarter of 40 on each side: 60 pixels from 70 to 130.
+    # A box of 20 by 40 around (100, 100) with a quarter of 40 on each side: 60 pixels from 70 to 130.
     crop = framing.cut(gradient(), detection(90, 80, 20, 40))
     assert crop.shape == (40, 40, 3)
     expected = cv2.resize(gradient()[70:130, 70:130], (40, 40), interpolation=cv2.INTER_LINEAR)
@@ -40,7 +40,7 @@ def test_a_crop_is_the_square_on_the_longer_side_with_its_margin():
 def test_beyond_the_image_its_edge_repeats():
     framing = Framing.of(config(crop_margin=0.0), "model")
     crop = framing.cut(gradient(), detection(-20, 80, 40, 40))
-    np.testing.assert_array_equal(crop[:, :20, 0], 0)  # the first column, over and over
+    np.testing.assert_array_equal(crop[:, :20, 0], 0)  # the first column repeats
     np.testing.assert_array_equal(crop[0, 20:, 0], np.arange(20))
     np.testing.assert_array_equal(crop[:, 0, 1], np.arange(80, 120))
 

@@ -1,7 +1,9 @@
-"""Odd and hostile images and videos: an answer or a line, never a traceback, never much memory."""
+"""Odd and hostile images and videos get a prediction or one line, in bounded memory."""
 
 import io
 import struct
+import subprocess
+import sys
 import zlib
 
 import cv2
@@ -19,7 +21,7 @@ def encoded(image, form, **options):
 
 
 def huge_png():
-    """Says that it is 30,000 pixels wide and high; a kilobyte."""
+    """A PNG of a kilobyte that claims to be 30,000 pixels wide and high."""
     header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
 
     def chunk(kind, content):
@@ -69,7 +71,7 @@ def _animated(picture, form):
 
 def _turned(picture):
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be seen turned by a quarter
+    exif[0x0112] = 6  # to be displayed rotated by a quarter turn
     return encoded(picture.transpose(Image.Transpose.ROTATE_90), "JPEG", exif=exif, quality=95)
 
 
@@ -137,6 +139,20 @@ def test_what_is_no_video_is_named_with_its_reason(predict, tmp_path, clip, make
     assert (code, found) == (2, [])
     assert err[0] == f"{path}: {reason}"
     assert len(err) == 2
+
+
+def test_the_command_silences_opencv_by_itself(fold, tmp_path):
+    path = tmp_path / "film.mp4"
+    path.write_bytes(b"not a video at all")
+    words = [f"--model={fold}", "--detector=none", str(path)]
+    done = subprocess.run(
+        [sys.executable, "-m", "ageflax.predict", *words], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines() == [
+        f"{path}: not a video that can be read",
+        "ageflax.predict: nothing could be read",
+    ]
 
 
 def test_a_video_without_frames(predict, tmp_path):

@@ -1,4 +1,4 @@
-"""Frames go through in order, in bounded memory, on three compiled shapes."""
+"""Frames are predicted in order, in bounded memory, with three compiled shapes."""
 
 import threading
 import time
@@ -19,7 +19,7 @@ def predictor(fold):
 
 
 def frames(count, size=20, *, moving=False):
-    """Pictures each of its own grey."""
+    """Pictures, each of another grey."""
     for k in range(count):
         yield Frame("film", 0, k if moving else None, np.full((size, size, 3), k % 256, np.uint8))
 
@@ -47,7 +47,7 @@ def test_any_number_of_faces_goes_through_three_compilations(fold):
         for count in (2, 3, 5, 9, 16, 17, 31, 33, 40, 63, 70):
             assert len(predictor.estimator(faces[:count])) == count
         assert len(compiled) == before
-        # The listener hears: another shape is another compilation.
+        # The listener works: another shape is another compilation.
         jax.jit(lambda x: x + 1)(np.zeros(1237, np.float32))
         assert len(compiled) == before + 1
     finally:
@@ -135,7 +135,7 @@ def test_what_fails_in_a_thread_is_raised_where_it_is_taken():
 
 
 def test_a_thousand_frames_are_never_held_together(predictor):
-    """Of what is made for each frame, only a bounded number is alive at a time."""
+    """Only a bounded number of frames is alive at any time."""
     alive, most = 0, 0
     lock = threading.Lock()
 
@@ -158,7 +158,7 @@ def test_a_thousand_frames_are_never_held_together(predictor):
             del frame
 
     assert sum(len(seen.faces) for seen in predictor.stream(counted(), workers=2)) == 1000
-    # A few views of one frame may be counted; a thousand frames would be.
+    # A few views per frame may be counted, but not a thousand frames.
     assert most < 100
 
 

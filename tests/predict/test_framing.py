@@ -1,4 +1,4 @@
-"""How a dataset frames faces, measured."""
+"""A dataset's framing is measured."""
 
 import os
 import re
@@ -19,7 +19,7 @@ YUNET = str(Path(REAL, "detector", "face_detection_yunet_2023mar.onnx"))
 
 
 def crops(sides):
-    """The astronaut's face, cut out with borders of different widths."""
+    """The astronaut's face cut out with borders of different widths."""
     image = cv2.imread(str(Path(REAL, "photos", "astronaut.png")))
     assert image is not None
     for side in sides:

@@ -1,4 +1,4 @@
-"""The command: what it prints, writes and exits with."""
+"""The command: its output, files, messages and exit codes."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ageflax.bundle.model import load
+from ageflax.bundle import load
 from ageflax.predict import __main__ as command
 from ageflax.predict import command as command_run
 from tests.predict import drawn_models
@@ -22,7 +22,7 @@ from tests.predict.conftest import decoded
 
 @pytest.fixture
 def folder(tmp_path, portraits):
-    """Three photographs, one of them deeper, with names that need care; and a file that is none."""
+    """Three photographs with awkward names, one of them in a subfolder, and a file that is not one."""
     (tmp_path / "in" / "deeper down").mkdir(parents=True)
     (tmp_path / "in" / "a b.jpg").write_bytes(portraits[0])
     (tmp_path / "in" / "deeper down" / "b 🙂.JPG").write_bytes(portraits[1])
@@ -196,8 +196,8 @@ def test_without_a_model_two_lines_say_what_to_do(capfd):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "name what to look at"),
-        (("photo.jpg", "--webcam"), "name what to look at"),
+        ((), "PATH: needed, or --webcam"),
+        (("photo.jpg", "--webcam"), "PATH: needed, or --webcam"),
         (
             ("photo.jpg", "--detector=nobody"),
             "--detector=nobody: no such file; expected auto, yunet",
@@ -209,9 +209,9 @@ def test_without_a_model_two_lines_say_what_to_do(capfd):
         (("photo.jpg", "--annotate=/dev/null/x"), "--annotate=/dev/null/x: cannot be written"),
         (("--webcam=98",), "--webcam=98: no such camera"),
         (("photo.jpg", "--crops=two"), "invalid choice: 'two'"),
-        (("photo.jpg", "--every=0"), "0: expected 1 to"),
+        (("photo.jpg", "--every=0"), "0: expected a whole number, 1 to"),
         (("photo.jpg", "--smooth=1"), "1: expected 0 or more, and less than 1"),
-        (("photo.jpg", "--every=x"), "invalid"),
+        (("photo.jpg", "--every=x"), "x: expected a whole number"),
     ],
 )
 def test_bad_arguments_are_a_line_and_exit_code_2(fold, capfd, words, message):
@@ -219,7 +219,7 @@ def test_bad_arguments_are_a_line_and_exit_code_2(fold, capfd, words, message):
     options = [f"--model={fold}", "--detector=none", *words]
     try:
         code = command.main(options)
-    except SystemExit as error:  # argparse's own way
+    except SystemExit as error:  # from argparse
         code = error.code
     err = capfd.readouterr().err
     assert code == 2
@@ -292,7 +292,7 @@ def test_a_camera_is_looked_at_frame_by_frame(predict, clip, monkeypatch):
     code, found, _ = predict("--webcam", "--every=3")
     assert code == 0
     frames = [face["frame"] for face in found]
-    # Frames that come while others are looked at are dropped; the last one is not.
+    # Frames that arrive while others are processed are dropped; the last one is not.
     assert frames == sorted(set(frames)) and set(frames) <= set(range(0, 30, 3))
     assert frames[-1] == 27
     assert {face["source"] for face in found} == {"webcam:0"}
@@ -333,4 +333,4 @@ def test_help_waits_for_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
-    assert "Exit codes: 0 all was read" in done.stdout
+    assert "Exit codes: 0 everything was read" in done.stdout

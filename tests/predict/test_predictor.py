@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 import ageflax.predict
-from ageflax.bundle import loading, onnx
-from ageflax.bundle.model import load
+from ageflax.bundle import load, loading, onnx
 from ageflax.errors import InputError, RunError
 from ageflax.predict import Answer, Face, Framing, Predictor
 from tests.predict import drawn_models
@@ -125,7 +124,7 @@ def test_answers_that_are_not_finite_are_a_failure(fold, portraits, tmp_path):
     shutil.copytree(fold / "bundle", tmp_path / "bundle")
     path = tmp_path / "bundle" / "model.safetensors"
     tensors = load_file(path)
-    # Finite, as they must be to be read; their products are not.
+    # Finite, as loading demands; their products overflow.
     heads = {key: np.full_like(v, 3e38) for key, v in tensors.items() if "/heads/" in key}
     save_file({**tensors, **heads}, path)
     with pytest.raises(RunError, match="are not finite: its weights are damaged"):

@@ -1,4 +1,4 @@
-"""Ids stay with people, and answers are averaged along them."""
+"""Track IDs stay with faces, and predictions are averaged along tracks."""
 
 import dataclasses
 
@@ -34,7 +34,7 @@ def test_people_keep_their_numbers_while_they_move_whatever_their_order():
     tracker = Tracker(0.0)
     assert tracks(tracker(seen(0, face(0), face(100)))) == [1, 2]
     for k in range(1, 20):
-        # One goes down by a third of a face a look, the other stays; listed the other way round.
+        # One moves down by a third of a face per frame, the other stays; listed in reverse order.
         assert tracks(tracker(seen(k, face(100), face(0, 13.0 * k)))) == [2, 1]
 
 

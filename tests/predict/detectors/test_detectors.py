@@ -65,7 +65,7 @@ def test_yunet_finds_who_opencvs_own_sample_finds(yunet, name, people):
 @real
 def test_small_and_large_faces_are_found_in_one_photograph(yunet):
     crowd, two = photograph("group_of_19.jpg"), photograph("two_people.jpg")
-    # The crowd as a strip of faces of 15 to 20 pixels, above one person of about 700 in 3000.
+    # The crowd as a strip of faces of 15 to 20 pixels, and one person of about 700 in 3000.
     large = cv2.resize(two[:, :560], None, fx=4.5, fy=4.5, interpolation=cv2.INTER_CUBIC)
     small = cv2.resize(crowd, None, fx=0.7, fy=0.7, interpolation=cv2.INTER_AREA)
     canvas = np.full((large.shape[0] + small.shape[0], large.shape[1], 3), 127, np.uint8)
@@ -169,7 +169,7 @@ def without_a_hub(monkeypatch):
     monkeypatch.setattr(weights, "_cached", lambda: None)
 
     def fetch(name, **_):
-        # The reason must not be cut out of the message, whatever its words.
+        # The reason is `why`, whatever words the message has.
         raise hub.UnavailableError(name, "no cable", message="this and that, and more\nand so on")
 
     monkeypatch.setattr(hub, "fetch", fetch)
