@@ -7,6 +7,7 @@ from typing import Any
 
 from jax.sharding import Mesh
 
+from ageflax import config as configuration
 from ageflax.compile_for import chips, findings, hlo
 from ageflax.compile_for.chips import Slice
 from ageflax.compile_for.roofline import Bound, Cost, bound, scaling
@@ -22,10 +23,8 @@ _LARGEST = 16_384
 
 def with_batch(config: Config, per_chip: int, chips: int) -> Config:
     """The config with so many faces a chip, in training and evaluation."""
-    changed = config.copy_and_resolve_references()
-    with changed.unlocked():
-        changed.data.batch_size = changed.eval.batch_size = per_chip * chips
-    return changed
+    count = per_chip * chips
+    return configuration.replaced(config, **{"data.batch_size": count, "eval.batch_size": count})
 
 
 def _check(topologies: Sequence[str], steps: Sequence[str], output: Path | None) -> None:
