@@ -40,7 +40,7 @@ def _passes(name: str, batch: int, dtype: str) -> dict[str, Callable[[], Any]]:
         with traced_for(mesh.devices.flat[0].platform, mesh):
             views = training_views(
                 state.key, faces.images, state.mean, made.recipe.preprocessing,
-                deviation=state.deviation,
+                std=state.deviation,
             )  # fmt: skip
             variables = {"params": state.params, "batch_stats": state.batch_stats}
             return made.network.apply(

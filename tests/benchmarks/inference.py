@@ -24,9 +24,9 @@ import numpy as np
 import onnxruntime
 
 from ageflax import config as configuration
-from ageflax import export
 from ageflax.bundle import Model, load
 from ageflax.errors import InputError, RunError
+from ageflax.export import write
 from ageflax.export.serving import serving
 from ageflax.models.layers.platform import traced_for
 from ageflax.runtime import command_line, files
@@ -101,7 +101,7 @@ def _runtimes(
         ("peers", "nchw_bgr_float", "float32"),
     ):
         path = folder / f"{name}.onnx"
-        sizes[name] = export.export(model, path, layout=layout, precision=precision).size
+        sizes[name] = write.export(model, path, layout=layout, precision=precision).size
         say(f"  {path.name}: {sizes[name] / 1e6:.1f} MB")
     makers: dict[str, tuple[Callable[[], Answer], bool]] = {
         "onnxruntime": (lambda: _session(folder / "peers.onnx"), True),

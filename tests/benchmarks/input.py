@@ -1,4 +1,4 @@
-"""How fast stored photographs become batches: ours, step by step, beside libjpeg-turbo and other loaders.
+"""Measures how fast stored photographs become batches, step by step, beside libjpeg-turbo and other loaders.
 
     python -m tests.benchmarks.input [--images=FOLDER] [--torch_python=PYTHON] [--tf_python=PYTHON]
 
@@ -20,9 +20,9 @@ import cv2
 import jax
 import numpy as np
 
-from ageflax.arrays import Batch
 from ageflax.augment.views import Preprocessing, training_views
 from ageflax.data import batches, images, pixel_cache, reading
+from ageflax.data.batches import Batch
 from ageflax.data.building import find
 from ageflax.data.dataset import StoredDataset
 from ageflax.data.order import ShuffledRows
@@ -30,7 +30,6 @@ from ageflax.errors import InputError, RunError
 from ageflax.runtime import command_line, files
 from ageflax.runtime.mesh import make_mesh
 from ageflax.runtime.progress import say
-from ageflax.training import step
 from tests.benchmarks import machine
 from tests.benchmarks.peer import Peer
 
@@ -38,10 +37,10 @@ _PEERS = {
     "torch": Path(__file__).with_name("torch_input_peer.py"),
     "tensorflow": Path(__file__).with_name("tf_input_peer.py"),
 }
-# Faces a pass that is timed; few files are read over and over.
+# Faces per timed pass; the few files are read repeatedly.
 _PASS = 200
 
-# Faces, and the seconds that they took.
+# (faces, seconds).
 Timed = Callable[[], tuple[int, float]]
 
 
@@ -56,7 +55,7 @@ def _contents(stored: StoredDataset, folder: str, count: int) -> list[bytes]:
 
 
 def _libjpeg(contents: Sequence[bytes]) -> int:
-    """Decoded and thrown away: OpenCV's libjpeg-turbo, the least that any loader has to do."""
+    """Decodes and discards by OpenCV's libjpeg-turbo, the minimum work of any loader."""
     for content in contents:
         cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     return len(contents)
@@ -70,7 +69,7 @@ def _squares(contents: Sequence[bytes], size: int, interpolation: str) -> int:
 
 
 def _timed(work: Callable[[], int]) -> Timed:
-    """By the seconds that this thread worked, so that a busy machine does not count."""
+    """Rate by this thread's own processor time, which a busy machine does not change."""
 
     def timed() -> tuple[int, float]:
         began = time.thread_time()
@@ -80,7 +79,7 @@ def _timed(work: Callable[[], int]) -> Timed:
 
 
 def _one_core(contents: list[bytes], size: int) -> dict[str, Timed]:
-    """What one thread does."""
+    """Rates of one thread."""
     return {
         "libjpeg-turbo alone": _timed(lambda: _libjpeg(contents)),
         **{
@@ -91,17 +90,17 @@ def _one_core(contents: list[bytes], size: int) -> dict[str, Timed]:
 
 
 def _batches(source: batches.Placement, options: argparse.Namespace, *, ahead: int) -> Timed:
-    """Batches of a source, every image of them cropped and mirrored on the device.
+    """Batches of a source, cropped and mirrored on the device.
 
-    A stream a turn, at whose end nothing is being made any more: it would take the cores from the next
-    row. What was made ahead before and after the counted batches does not count.
+    Each turn has its own stream, read to its end: otherwise its workers would take the cores from the next
+    row. Batches prefetched before and after the counted ones do not count.
     """
     batch, faces = options.batch, len(source.labels["age"])
     count = -(-_PASS // batch)
     pieces = [range(k, k + 1) for k in range(ahead + count + ahead)]
     recipe = Preprocessing(crop=options.crop, mirror=True, channels="rgb")
     mean = np.full((1, 1, 3), 127.0, np.float32)
-    views = step.compiled(lambda key, faces: training_views(key, faces, mean, recipe))
+    views = jax.jit(lambda key, faces: training_views(key, faces, mean, recipe))
     key = jax.random.key(0)
 
     def take(made: Iterator[tuple[Batch]], number: int) -> None:
@@ -124,7 +123,7 @@ def _batches(source: batches.Placement, options: argparse.Namespace, *, ahead: i
 def _whole(
     stored: StoredDataset, options: argparse.Namespace
 ) -> tuple[dict[str, Timed], dict[str, float]]:
-    """Records to augmented batches, streamed and kept; and what the first and second start took."""
+    """Rates from records to augmented batches, streamed and cached; seconds of the first and second start."""
     mesh, labels = make_mesh(), {"age": np.zeros(len(stored), np.int32)}
     found: dict[str, Timed] = {}
     for name in ("bilinear", "reduced"):
@@ -132,7 +131,7 @@ def _whole(
         for workers in sorted({0, options.workers}):
             source = batches.Streamed(pixels, labels, mesh, workers=workers)
             where = f"{workers} processes" if workers else "threads"
-            # A worker has four made and four more in its queue; grain holds others on their way.
+            # A worker has four batches made and four in its queue; grain holds others in transit.
             ahead = 20 * workers if workers else 6
             found[f"streamed, {name}, {where}"] = _batches(source, options, ahead=ahead)
     decoding, starts = reading.Decoding(options.size, "bilinear"), {}
@@ -177,7 +176,7 @@ def differences(contents: Sequence[bytes], size: int) -> dict[str, float]:
 
 
 def measure(stored: StoredDataset, options: argparse.Namespace) -> dict[str, Any]:
-    """Every row's rate, turn by turn."""
+    """Rates of all rows, turn by turn."""
     contents = _contents(stored, options.images, options.count)
     failed: dict[str, str] = {}
     alone = _one_core(contents, options.size)
@@ -275,7 +274,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=120, help="images in use")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--data_dir", default="", help="keeps the drawn dataset for another time")
+    parser.add_argument("--data_dir", default="", help="folder in which to keep the drawn dataset")
     parser.add_argument("--torch_python", default="", help="a Python with torch and torchvision")
     parser.add_argument("--tf_python", default="", help="a Python with tensorflow")
     parser.add_argument("--output", type=Path, metavar="FILE.json")

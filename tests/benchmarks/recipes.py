@@ -1,4 +1,4 @@
-"""How fast the recipes of configs/ train on this machine: steps of the real programs, on real faces.
+"""Measures training steps of the recipes in configs/, on real faces.
 
     python -m tests.benchmarks.recipes --manual_dir=FOLDER [--configs=levi,resnet34] [--output=FILE.json]
 
@@ -21,10 +21,10 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ageflax import config as configuration
-from ageflax.arrays import Batch, TrainState
 from ageflax.config import Config
 from ageflax.data import batches as placement
 from ageflax.data import reading
+from ageflax.data.batches import Batch
 from ageflax.data.building import find
 from ageflax.data.dataset import StoredDataset, table
 from ageflax.data.order import ShuffledRows
@@ -34,17 +34,18 @@ from ageflax.runtime import command_line, files, huge_pages
 from ageflax.runtime.mesh import make_mesh
 from ageflax.runtime.progress import say
 from ageflax.training import initial, program
+from ageflax.training.state import TrainState
 from tests.benchmarks import machine, recipes_table
 from tests.benchmarks.options import CONFIGS
 from tests.benchmarks.training_step import forward_gflop
 
-# Decoding more faces would take longer and change no step.
+# More faces would take longer to decode and change no step.
 _FACES = 256
-# States that together fill at most this share of the memory are held at once.
+# Share of the memory that states held at once may fill.
 _MEMORY_SHARE = 0.6
-# Seconds that a config's turn takes, or one step where that is longer.
+# Seconds of a config's turn; at least one step.
 _TURN = 3.0
-# Batches made beforehand, and taken over and over.
+# Batches made beforehand and reused.
 _BATCHES = 4
 
 Result = dict[str, Any]
@@ -55,14 +56,14 @@ class _Prepared:
     """A config's program, compiled for its batch; no weights are drawn yet.
 
     Attributes:
-      config: resolved.
-      program: of the config.
-      placement: where the decoded faces are.
-      split: all of them, to train on.
-      train_step: compiled; the phase's at step 0.
-      feature_step: compiled; None unless the config caches features.
-      state_bytes: of the state.
-      temporary_bytes: of the larger of the steps, while it runs.
+      config: resolved config.
+      program: compiled steps and schedule of the config.
+      placement: place of the decoded faces.
+      split: all faces, for training.
+      train_step: compiled training step of the phase at step 0.
+      feature_step: compiled feature step; None unless the config caches features.
+      state_bytes: size of the training state.
+      temporary_bytes: temporary memory of the larger step.
     """
 
     config: Config
@@ -99,7 +100,7 @@ def _config(name: str, options: argparse.Namespace, overrides: Sequence[str], me
         *(f"--config.transfer.{key}=" for key in ("weights", "revision", "sha256")),
     ]
     if wanted.transfer.weights:
-        # Chosen for weights that know something; drawn ones it could drive to infinity.
+        # Tuned for trained weights; random ones could diverge.
         words.append(f"--config.optim.learning_rate={wanted.optim.learning_rate / 1000}")
     return configuration.load(path, [*overrides, *words])
 
@@ -107,7 +108,7 @@ def _config(name: str, options: argparse.Namespace, overrides: Sequence[str], me
 def _place(
     config: Config, stored: StoredDataset, count: int, mesh: Mesh
 ) -> tuple[placement.Placement, Split]:
-    """The first faces of a dataset, where a run would keep them; streamed ones in host memory."""
+    """The first faces of a dataset, placed as in a run; streamed ones in host memory."""
     data, rows = config.data, np.arange(count)
     decoding = reading.Decoding(data.resize, data.interpolation)
     pixels, usable = reading.StoredPixels(stored, decoding)(rows)
@@ -136,7 +137,7 @@ def _place(
 def _inputs(
     config: Config, placed: placement.Placement, rows: np.ndarray, steps: int
 ) -> list[tuple[Any, ...]]:
-    """What each step takes after the state, made beforehand."""
+    """Arguments of each step after the state, made beforehand."""
     order = ShuffledRows(rows, (config.seed, 0))
     singly = [range(step, step + 1) for step in range(steps)]
     return list(placed.train_inputs(order, singly, config.data.batch_size))
@@ -156,7 +157,7 @@ def _temporary_bytes(*compiled: Any) -> int:
 
 
 def _described(name: str, config: Config, prepared: _Prepared, state: TrainState) -> Result:
-    """What a row says of a recipe before it is measured."""
+    """Row of a recipe before its measurement."""
     made, data = prepared.program, config.data
     phase = made.phase(0)
     network = {key: tree for key, tree in made.shapes.items() if key != "balance"}
@@ -193,7 +194,7 @@ def _prepare(
     config = _config(name, options, overrides, mesh)
     count = min(len(stored), max(_FACES, options.max_batch))
     placed, split = _place(config, stored, count, mesh)
-    # Four of five folds, which is what a run trains on; decides the length of the schedule.
+    # Four of five folds, as in a run; decides the length of the schedule.
     made = program.build(config, mesh, training_faces=0.8 * len(stored))
     state = jax.eval_shape(lambda: initial.state(made, config, 0, placed, split))
     draft = _Prepared(config, made, placed, split, None, None, _bytes(state), 0)
@@ -222,10 +223,10 @@ def _prepare(
 
 
 class _Running:
-    """A config in training: its state, and the seconds its steps took.
+    """A config in training: its state, and the seconds of its steps.
 
     Args:
-      prepared: what runs. Weights are drawn, and one step that is not timed is taken.
+      prepared: compiled program. Weights are initialised and one untimed step is taken.
     """
 
     def __init__(self, prepared: _Prepared):
@@ -254,7 +255,7 @@ class _Running:
         return float(np.ravel(metrics["loss"])[-1])
 
     def take(self) -> None:
-        """A turn: one timed step; of quick ones several, after one that warms the memory up again."""
+        """Takes a turn: one timed step, or several quick ones after one that warms the caches up again."""
         began = time.perf_counter()
         first = self._timed()
         if time.perf_counter() - began > _TURN:
@@ -263,7 +264,7 @@ class _Running:
             self._keep(self._timed())
 
     def _timed(self) -> tuple[float, float | None]:
-        """Seconds of a step, and of a cached trunk."""
+        """Seconds of a step, and of the feature step."""
         trunk = None
         if self._batch is not None:
             started = time.perf_counter()
@@ -279,7 +280,7 @@ class _Running:
             self._trunk_seconds.append(seconds[1])
 
     def figures(self) -> Result:
-        """Faces a second, by the median step, and the losses of the first and the last step."""
+        """Faces per second, by the median step, and the losses of the first and the last step."""
         size = self._prepared.config.data.batch_size
         figures: Result = {
             "images_per_second": size / float(np.median(self._seconds)),
@@ -299,7 +300,7 @@ def _failure(error: Exception) -> str:
 
 
 def _groups(prepared: dict[str, _Prepared], memory: float) -> list[list[str]]:
-    """Names of configs whose states fit into the memory together, beside the largest step."""
+    """Groups of configs whose states fit into memory together, beside the largest step."""
     groups: list[list[str]] = []
     for name in prepared:
         together = [prepared[other] for other in [*groups[-1], name]] if groups else []
@@ -313,7 +314,7 @@ def _groups(prepared: dict[str, _Prepared], memory: float) -> list[list[str]]:
 
 
 def _measure(group: Sequence[str], prepared: dict[str, _Prepared], turns: int) -> dict[str, Result]:
-    """Turns of some configs, one after another, so that a slow minute of the machine hits all alike."""
+    """Runs turns of some configs alternately, to spread a slow minute of the machine over all."""
     running: dict[str, _Running] = {}
     found: dict[str, Result] = {}
     for number in range(turns + 1):
@@ -326,7 +327,7 @@ def _measure(group: Sequence[str], prepared: dict[str, _Prepared], turns: int) -
                     running[name].take()
                 else:
                     running[name] = _Running(prepared[name])
-            except Exception as error:  # whatever it is, the others go on
+            except Exception as error:  # whatever it is, the others continue
                 found[name] = {"error": _failure(error)}
                 running.pop(name, None)
     return found | {name: run.figures() for name, run in running.items()}
@@ -349,7 +350,7 @@ def _run(options: argparse.Namespace, overrides: Sequence[str], words: Sequence[
         try:
             prepared[name], results[name] = _prepare(name, options, overrides, stored, mesh)
             say(f"{name}: compiled in {results[name]['compile_seconds']:.1f} s")
-        except Exception as error:  # whatever it is, the others go on
+        except Exception as error:  # whatever it is, the others continue
             results[name] = {"config": name, "error": _failure(error)}
             say(f"{name}: {results[name]['error']}")
     for number, group in enumerate(_groups(prepared, _MEMORY_SHARE * machine.memory())):
@@ -382,7 +383,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data_dir", default="", metavar="DIR", help="where datasets are built")
     parser.add_argument("--dataset", default="labeled_faces/faces", metavar="NAME")
     parser.add_argument("--configs", default="", metavar="A,B", help="default: all of configs/")
-    parser.add_argument("--turns", type=int, default=3, help="of each config (default: 3)")
+    parser.add_argument("--turns", type=int, default=3, help="turns of each config (default: 3)")
     parser.add_argument("--max_batch", type=int, default=32, help="largest batch (default: 32)")
     parser.add_argument("--output", type=Path, metavar="FILE.json", help="default: printed")
     return parser

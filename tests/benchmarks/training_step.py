@@ -1,4 +1,4 @@
-"""The training step of each trunk against PyTorch's, side by side on this machine.
+"""Compares the training step of each trunk with PyTorch's, side by side on this machine.
 
     python -m tests.benchmarks.training_step --torch_python=/path/to/python [--configs=levi,resnet34]
 
@@ -16,25 +16,27 @@ import jax
 import numpy as np
 
 from ageflax import config as configuration
-from ageflax.arrays import Batch, TrainState
+from ageflax.bundle.inference import network_variables
 from ageflax.config import Config
+from ageflax.data.batches import Batch
 from ageflax.errors import InputError, RunError
 from ageflax.runtime import command_line, files, huge_pages
 from ageflax.runtime.mesh import batched, make_mesh, replicated
 from ageflax.runtime.progress import say
 from ageflax.training import program, step
+from ageflax.training.state import TrainState
 from tests.benchmarks import machine
 from tests.benchmarks.options import CONFIGS
 from tests.benchmarks.peer import Peer
 
 _PEER = Path(__file__).with_name("torch_peer.py")
-# Forward GFLOP an image, a multiplication and an addition being two; a step is three times that.
+# Forward GFLOP per image, a multiply-add counted as two; a step is three times that.
 _NAMES = ("levi", "resnet34", "vgg16_dex", "vit")
 MODES = ("eager", "channels_last", "compiled")
 
 
 def plain_config(name: str, batch: int, dtype: str) -> Config:
-    """A config's network, trained whole and from scratch, by the optimiser that the peers have."""
+    """A config's network, trained whole and from scratch, with the peers' optimiser."""
     plain = {
         "optim.name": "sgd",
         "optim.momentum": 0.9,
@@ -56,9 +58,8 @@ def plain_config(name: str, batch: int, dtype: str) -> Config:
 
 
 def forward_gflop(made: program.Program, state: TrainState) -> float:
-    """Of one image through the network as at test, its products and convolutions."""
-    params = {name: tree for name, tree in state.params.items() if name != "balance"}
-    variables = {"params": params, "batch_stats": state.batch_stats}
+    """GFLOP of one image's forward pass at test: matrix products and convolutions."""
+    variables = network_variables(state.params, state.batch_stats)
 
     def forward(variables: Any, view: jax.Array) -> Any:
         return made.network.apply(variables, view, train=False)
@@ -68,11 +69,11 @@ def forward_gflop(made: program.Program, state: TrainState) -> float:
 
 
 class Ours:
-    """The project's own step on faces that lie where it runs, augmentation included.
+    """The project's own step on resident faces, augmentation included.
 
     Args:
-      config: what is trained.
-      dispatch: steps in one dispatch.
+      config: resolved config to train.
+      dispatch: steps per dispatch.
     """
 
     def __init__(self, config: Config, *, dispatch: int = 1):
@@ -117,7 +118,7 @@ class Ours:
 
 
 def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
-    """A trunk's rates: ours and each of PyTorch's modes, turn by turn."""
+    """A trunk's rates, ours and PyTorch's in each mode, turn by turn."""
     ours = Ours(plain_config(name, options.batch, options.dtype), dispatch=options.dispatch)
     ours.seconds(1)
     runners: dict[str, Any] = {"ageflax": ours}
@@ -139,7 +140,7 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
         for turn in range(options.turns):
             say(f"{name}: turn {turn + 1} of {options.turns}")
             for key, runner in runners.items():
-                # The first finds caches and memory as the others left them, which no step of a run does.
+                # The first finds caches and memory as the others left them, unlike a step of a run.
                 waking, *counted = runner.seconds(1 + options.steps)
                 first[key].append(waking)
                 seconds[key] += counted
@@ -159,7 +160,7 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
         "over_best_torch": None if best is None else rates["ageflax"] / best,
         "failed": failed,
         "seconds": seconds,
-        "first_seconds": first,  # of each turn; in no rate
+        "first_seconds": first,  # of each turn; excluded from the rates
     }
 
 
@@ -198,7 +199,7 @@ def _run(options: argparse.Namespace, words: Sequence[str]) -> None:
     }  # fmt: skip
     for name in names:
         results.append(measure(name, options))
-        if options.output:  # a large network's turns take long: what is known is kept
+        if options.output:  # a large network's turns take long: keep the results so far
             files.write_json(Path(options.output), written)
     print(markdown(written))
 
@@ -210,14 +211,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--configs", default=",".join(_NAMES), help="names under configs/")
     parser.add_argument("--torch_python", default="", help="a Python with torch and torchvision")
-    parser.add_argument("--modes", default=",".join(MODES), help="of PyTorch")
+    parser.add_argument("--modes", default=",".join(MODES), help="PyTorch's modes")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--dispatch", type=int, default=1, help="our steps in one dispatch")
     parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument(
-        "--steps", type=int, default=3, help="a turn, after one that is not counted"
-    )
+    parser.add_argument("--steps", type=int, default=3, help="steps per turn, after one uncounted")
     parser.add_argument("--output", default="", help="a JSON file")
     words = sys.argv[1:] if arguments is None else list(arguments)
     options = parser.parse_args(words)

@@ -180,7 +180,7 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes], str]] = {
     ),
     "mat of empty cells": ("imdb_wiki_mat", _mat, "not a .mat file"),
     "mat of numbers that are not there": ("imdb_wiki_mat", _mat_of_zeros, "not a .mat file"),
-    "safetensors of terabytes": ("safetensors", _safetensors, "missing"),
+    "safetensors of terabytes": ("safetensors", _safetensors, "not safetensors"),
     "safetensors of a header without end": (
         "safetensors", lambda: struct.pack("<Q", 1 << 62) + b"{" + bytes(100), "header",
     ),

@@ -242,12 +242,12 @@ def _onnx_weights(folder: Path) -> Case:
 
 
 def _onnx_model(folder: Path) -> Case:
-    from ageflax import export
     from ageflax.bundle import load, loading
+    from ageflax.export import write
     from tests.support import small_bundle
 
     path = folder / "model.onnx"
-    export.export(load(small_bundle.write(folder / "bundle")), path)
+    write.export(load(small_bundle.write(folder / "bundle")), path)
     seed = path.read_bytes()
 
     def read(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the fuzzer found, each by its smallest input."""
+"""Faults found by the fuzzer, each by its smallest input."""
 
 import copy
 import io
@@ -14,12 +14,12 @@ import pytest
 import scipy.io
 from ml_collections import ConfigDict
 
-from ageflax import config, export, report
-from ageflax.bundle import loading
-from ageflax.bundle.model import load
+from ageflax import config, report
+from ageflax.bundle import load, loading
 from ageflax.data.building import archives
 from ageflax.errors import InputError, RunError, one_line
-from ageflax.evaluation.predictions_csv_read import read_predictions
+from ageflax.evaluation.predictions_csv import read_predictions
+from ageflax.export import write
 from ageflax.report import comparison
 from ageflax.training.log import MetricsLog, images_per_second
 from tests.support import small_bundle
@@ -32,11 +32,11 @@ from tfds_builders.labeled_faces import labels_file
 @pytest.mark.parametrize(
     "word",
     [
-        "folds={[]:1}",  # TypeError: a list is no key
-        f"optim.learning_rate={'9' * 400}",  # OverflowError: no float is as large
-        f"seed=0x{'f' * 5000}",  # ValueError: Python shows no number of so many digits
-        "folds=[{}, {}]",  # TypeError: a set takes no dictionary
-        "no_key" * 1000,  # a message as long as the word
+        "folds={[]:1}",  # TypeError: a list is unhashable
+        f"optim.learning_rate={'9' * 400}",  # OverflowError: too large for a float
+        f"seed=0x{'f' * 5000}",  # ValueError: Python's limit of digits
+        "folds=[{}, {}]",  # TypeError: a dictionary is unhashable
+        "no_key" * 1000,  # a message as long as the argument
         f"{'key' * 1000}=1",
         f"task={'age+' * 1000}",
         f"folds={list(range(9, 3000))}",
@@ -71,7 +71,7 @@ def _mat() -> bytearray:
 
 @pytest.mark.parametrize("kind", [0, 20, 41, 255, 0xFFFF])
 def test_numbers_of_no_known_type_are_refused(kind):
-    # Of 20 and 41 SciPy's reader dies: it looks beyond its table of types.
+    # Types 20 and 41 crash SciPy's reader, which reads beyond its table of types.
     content = _mat()
     struct.pack_into("<I", content, content.index(struct.pack("<II", 9, 8)), kind)
     with pytest.raises(InputError, match=rf"x\.mat: field 'dob' is damaged \(.* type {kind}\)"):
@@ -86,7 +86,7 @@ def test_numbers_of_no_known_type_are_refused(kind):
     ],
 )  # fmt: skip
 def test_a_matrix_that_says_it_is_something_else_is_refused(element, value):
-    # For a side of two thousand million SciPy asks the system for as many numbers.
+    # For a side of 2e9, SciPy allocates as many numbers.
     refused = 0
     for number in range(10):
         content, at = _mat(), -1
@@ -231,7 +231,7 @@ def test_a_damaged_result_beside_predictions_is_told(finished, content):
 @pytest.mark.parametrize("cell", [b"long" * 1000, b"a\0b\x1b"])
 @pytest.mark.parametrize(
     ("column", "message"),
-    [(b"subject", "another person"), (b"gender_true", "none of female, male")],
+    [(b"subject", "a different subject"), (b"gender_true", "none of female, male")],
 )
 def test_cells_are_shown_cut_and_without_what_a_terminal_obeys(finished, cell, column, message):
     path = finished / "one" / "fold_0" / "predictions.csv"
@@ -276,9 +276,9 @@ def test_what_a_message_shows_of_a_file_no_terminal_obeys():
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """A model that can be changed."""
+    """A small ONNX model to change."""
     folder = tmp_path_factory.mktemp("exported")
-    export.export(load(small_bundle.write(folder / "bundle")), folder / "model.onnx")
+    write.export(load(small_bundle.write(folder / "bundle")), folder / "model.onnx")
     return onnx.load(folder / "model.onnx")
 
 
