@@ -127,14 +127,14 @@ def _frame(place: int, image: Any) -> Frame:
     """The frame of an image given to the Python interface."""
     if isinstance(image, str | Path):
         return Frame(str(image), place, None, Path(image))
-    if isinstance(image, np.ndarray):
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-            raise InputError(
-                f"image {place}: {image.dtype}{list(image.shape)}, expected uint8[height, width, 3], RGB"
-            )
-        return Frame(f"#{place}", place, None, image)
-    if isinstance(image, bytes):
-        return Frame(f"#{place}", place, None, image)
-    raise InputError(
-        f"image {place}: {type(image).__name__}, expected a file, its bytes, or an RGB array"
-    )
+    if not isinstance(image, bytes | np.ndarray):
+        raise InputError(
+            f"image {place}: {type(image).__name__}, expected a file, its bytes, or an RGB array"
+        )
+    if isinstance(image, np.ndarray) and (
+        image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size
+    ):
+        raise InputError(
+            f"image {place}: {image.dtype}{list(image.shape)}, expected uint8[height, width, 3], RGB"
+        )
+    return Frame(f"#{place}", place, None, image)

@@ -24,11 +24,10 @@ _DARK = 8.0  # grey levels; in darker scenes noise would count as a cut
 @dataclasses.dataclass(eq=False)
 class _Track:
     number: int
-    box: tuple[float, float, float, float]
+    face: Face  # the last one, averaged
     unseen: int = 0
     weight: float = 0.0  # sum of the weights averaged
     frames: int = 0
-    sums: dict[tuple[str, str], float] = dataclasses.field(default_factory=dict)
 
 
 def _nearness(one: tuple[float, ...], other: tuple[float, ...]) -> float:
@@ -43,17 +42,25 @@ def _nearness(one: tuple[float, ...], other: tuple[float, ...]) -> float:
     return 1.0 + shared if shared >= _OVERLAP else max(1.0 - moved, 0.01) if near else 0.0
 
 
-def _values(face: Face) -> dict[tuple[str, str], float]:
-    """All numbers that are averaged, by (field, class)."""
-    values = {}
-    for name in ("age_group", "gender"):
-        answer: Answer | None = getattr(face, name)
-        if answer is not None:
-            values |= {(name, label): share for label, share in answer.probabilities.items()}
-    for name in ("age", "age_deviation"):
-        if (value := getattr(face, name)) is not None:
-            values[name, ""] = value
-    return values
+def _moved(mean: Face, face: Face, share: float) -> Face:
+    """The face, its predictions replaced by the mean's moved towards them by a share."""
+
+    def number(old: float | None, new: float | None) -> float | None:
+        return None if old is None or new is None else old + share * (new - old)
+
+    def answer(old: Answer | None, new: Answer | None) -> Answer | None:
+        if old is None or new is None:
+            return None
+        then, now = old.probabilities, new.probabilities
+        return Answer.of({name: then[name] + share * (now[name] - then[name]) for name in now})
+
+    return dataclasses.replace(
+        face,
+        age_group=answer(mean.age_group, face.age_group),
+        age=number(mean.age, face.age),
+        age_deviation=number(mean.age_deviation, face.age_deviation),
+        gender=answer(mean.gender, face.gender),
+    )
 
 
 def _cut(before: np.ndarray, now: np.ndarray) -> bool:
@@ -92,9 +99,9 @@ class Tracker:
             track = taken.get(k)
             if track is None:
                 self._count += 1
-                track = _Track(self._count, face.box)
+                track = _Track(self._count, face)
                 self._tracks.append(track)
-            track.box, track.unseen = face.box, 0
+            track.unseen = 0
             faces.append(self._averaged(track, face))
         self._tracks = [track for track in self._tracks if track.unseen <= _PATIENCE]
         return dataclasses.replace(seen, faces=tuple(faces))
@@ -102,7 +109,7 @@ class Tracker:
     def _matched(self, faces: tuple[Face, ...]) -> dict[int, _Track]:
         """The track of each face that continues one, by the face's index."""
         near = [
-            (_nearness(track.box, face.box), k, track)
+            (_nearness(track.face.box, face.box), k, track)
             for k, face in enumerate(faces)
             for track in self._tracks
         ]
@@ -113,27 +120,15 @@ class Tracker:
         return taken
 
     def _averaged(self, track: _Track, face: Face) -> Face:
-        if not self._share:
-            return dataclasses.replace(face, track=track.number)
-        track.weight = self._share * track.weight + 1.0
-        track.frames += 1
-        for key, value in _values(face).items():
-            track.sums[key] = self._share * track.sums.get(key, 0.0) + value
-        mean = {key: value / track.weight for key, value in track.sums.items()}
-        answers: dict[str, Answer | float] = {}
-        for name in ("age_group", "gender"):
-            shares = {label: mean[n, label] for n, label in mean if n == name}
-            if shares:
-                answers[name] = Answer.of(shares)
-        for name in ("age", "age_deviation"):
-            if (name, "") in mean:
-                answers[name] = mean[name, ""]
-        return dataclasses.replace(
-            face,
-            track=track.number,
-            smoothing=Smoothing(self._share, track.frames),
-            **answers,  # pyright: ignore[reportArgumentType]  each has its field's type
-        )
+        if self._share:
+            track.weight = self._share * track.weight + 1.0
+            track.frames += 1
+            face = dataclasses.replace(
+                _moved(track.face, face, 1.0 / track.weight),
+                smoothing=Smoothing(self._share, track.frames),
+            )
+        track.face = dataclasses.replace(face, track=track.number)
+        return track.face
 
 
 def followed(frames: Iterable[Seen], share: float) -> Iterator[Seen]:
