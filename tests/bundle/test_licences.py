@@ -47,19 +47,17 @@ def test_every_builders_terms_but_the_drawn_faces_bind():
 
 
 @pytest.mark.parametrize(
-    "config",
+    ("data", "source"),
     [
-        {},
-        {"data": None},
-        {"data": {}, "source": {}},
-        {"data": "x", "source": [1]},
-        {"data": {"name": "x", "licence": None}},
-        {"data": {"name": "x", "licence": "MIT"}, "source": {"weights": None}},
-        {"source": {"weights": {"source": "timm/x", "licence": "Apache-2.0"}}},
+        ({}, {}),
+        ({"licence": [1]}, {"weights": [1]}),
+        ({"name": "x", "licence": None}, {}),
+        ({"name": "x", "licence": "MIT"}, {"weights": None}),
+        ({}, {"weights": {"source": "timm/x", "licence": "Apache-2.0"}}),
     ],
 )
-def test_nothing_is_said_of_what_is_free_or_not_stated(config):
-    assert licences.notice(config.get("data") or {}, config.get("source") or {}) is None
+def test_nothing_is_said_of_what_is_free_or_not_stated(data, source):
+    assert licences.notice(data, source) is None
 
 
 def test_what_training_started_from_counts_too():

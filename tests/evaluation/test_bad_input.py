@@ -91,7 +91,7 @@ def damage(folder, kind):
     [
         (
             "weights cut short",
-            "not safetensors, or cut short: of its 1000 bytes the first eight say",
+            "damaged, cut short or not safetensors: invalid header length",
         ),
         ("no weights", "neither a bundle (config.json, model.safetensors) nor a run's folder"),
         ("a tensor absent", "1 differ, such as params/heads/gender/kernel: absent in"),
@@ -127,9 +127,9 @@ def test_what_is_no_model_is_told_as_such(joint, run, tmp_path):
             tmp_path / "empty",
             "neither a bundle (config.json, model.safetensors) nor a run's folder",
         ),
-        (tmp_path / "begun", "a run of which no fold is finished: no fold_K/bundle"),
+        (tmp_path / "begun", "a run without a finished fold: no fold_K/bundle"),
         (tmp_path / "begun" / "fold_0", "a fold that is not finished"),
-        (joint / "fold_0" / "bundle" / "model.safetensors", "not an .onnx file; of a bundle, name"),
+        (joint / "fold_0" / "bundle" / "model.safetensors", "not an .onnx file; for a bundle, name"),
     ):
         code, _, _, printed = run(model)
         assert code == 2

@@ -151,7 +151,6 @@ def test_its_crop_is_inside_so_others_are_refused(exported, run):
 def test_dynamic_sizes_and_a_years_distribution_are_taken_as_they_come(exported):
     path = exported(inputs=images([None, "height", "width", 3]))
     model = OnnxModel(path)
-    model.check(32, {"gender": 2, "years": 101})
     found = model(np.zeros((3, 32, 32, 3), np.uint8))
     assert {task: values.shape for task, values in found.items()} == {
         "gender": (3, 2),

@@ -1,17 +1,24 @@
 """Which folds a model may be tested on: the whole of leaving nobody's faces on both sides."""
 
+import dataclasses
+
 import pytest
 
+from ageflax.bundle import Description
 from ageflax.errors import InputError
 from ageflax.evaluation import unseen
+from tests.support import small_bundle
+
+DESCRIPTION = Description.of_run(small_bundle.config_of(), small_bundle.RESULT)
+
+
+def described(data, source):
+    return dataclasses.replace(DESCRIPTION, data=data, source=source)
 
 
 def config(fingerprint, fold, *, name="adience/aligned/1.0.0", before=None):
     weights = {"source": "x", "trained_on": before} if before else None
-    return {
-        "data": {"name": name, "fingerprint": fingerprint},
-        "source": {"fold": fold, "weights": weights},
-    }
+    return described({"name": name, "fingerprint": fingerprint}, {"fold": fold, "weights": weights})
 
 
 def plan(configs, asked=None, *, name="adience/aligned/1.0.0", fingerprint="here"):
@@ -102,8 +109,8 @@ def test_where_faces_may_have_been_seen_it_is_said(trained, notice):
     assert notice in told
 
 
-@pytest.mark.parametrize("odd", [{}, {"data": None, "source": 7}, {"data": {"fingerprint": 7}}])
-def test_descriptions_by_others_may_lack_anything(odd):
-    found = plan([odd])
+@pytest.mark.parametrize(("data", "source"), [({}, {}), ({"fingerprint": 7}, {"weights": 7})])
+def test_descriptions_by_others_may_lack_anything(data, source):
+    found = plan([described(data, source)])
     assert found.folds == (0, 1, 2, 3, 4)
     assert "does not say what it was trained on" in found.notices[0]
