@@ -82,7 +82,7 @@ def small_faces(data_dir: Path) -> StoredDataset:
     return find.open_dataset(SMALL_FACES, directory=str(data_dir), say=lambda line: None)
 
 
-def small_values(data_dir: Path) -> Config:
+def small_values(data_dir: Path) -> ConfigDict:
     """A config that trains a narrow network on the small faces in a second."""
     values = ConfigDict()
     values.steps = 8

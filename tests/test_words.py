@@ -24,8 +24,7 @@ Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 def faults(source: str) -> Iterator[str]:
     """Docstrings that open as a riddle, and entries of Args or Attributes that do not stand alone."""
     for node in ast.walk(ast.parse(source)):
-        text = ast.get_docstring(node) if isinstance(node, Documented) else None
-        if text is None:
+        if not isinstance(node, Documented) or not (text := ast.get_docstring(node)):
             continue
         line = node.body[0].lineno
         if RIDDLE.match(text):
