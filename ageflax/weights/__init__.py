@@ -1,1 +1,1 @@
-"""Weights that somebody else trained, or an earlier run of ours, as the start of a new one."""
+"""Loads weights of other projects or of an earlier run, as the start of a new one."""

@@ -1,7 +1,6 @@
-"""A network's weights as the start of another's: what is taken, what is drawn anew, what is wrong."""
+"""Transfers weights of one network to another, and reports arrays taken, initialized and misfitting."""
 
 import dataclasses
-import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,13 +13,13 @@ import numpy as np
 from ageflax.arrays import Params
 from ageflax.config import Config
 from ageflax.errors import InputError
+from ageflax.runtime.files import read_json
 from ageflax.weights import hub
 from ageflax.weights.formats import safetensors
-from ageflax.weights.matching.names import to_ours
+from ageflax.weights.matching.names import some, to_ours
 
 _FILE = "model.safetensors"
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".pkl", ".ckpt")
-_NAMED = 6  # of each kind of problem, before the rest is counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,9 +27,9 @@ class Loaded:
     """Weights under our paths.
 
     Attributes:
-      tensors: by path, such as "params/trunk/conv1/kernel".
-      left_out: names in the file that have no part in it, such as another classifier's.
-      provenance: JSON: source, revision, sha256, and the licence where it is stated.
+      tensors: path, such as "params/trunk/conv1/kernel" -> array.
+      left_out: names in the file that are not used, such as a classifier's.
+      provenance: JSON values: source, revision, sha256, and the licence if stated.
     """
 
     tensors: dict[str, np.ndarray]
@@ -40,13 +39,13 @@ class Loaded:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What became of each array.
+    """Fate of each array.
 
     Attributes:
-      taken: paths of what was taken over.
-      reset: paths of what stays as it was drawn.
-      left_out: what the source has and this network has not, or draws anew.
-      resized: the ViT's position embedding, where it was made for another number of patches.
+      taken: paths taken from the source.
+      reset: paths that keep their initial values.
+      left_out: paths of the source that the network lacks or resets.
+      resized: the ViT's position embedding, if made for another number of patches.
     """
 
     taken: list[str]
@@ -55,21 +54,16 @@ class Report:
     resized: list[str]
 
     def lines(self) -> list[str]:
-        """For the user."""
-        line = f"{len(self.taken)} arrays taken over, {len(self.reset)} drawn anew"
-        line += f" ({_some(self.reset)})" if self.reset else ""
-        line += f"; not used: {_some(self.left_out)}" if self.left_out else ""
-        line += f"; resized to this input: {_some(self.resized)}" if self.resized else ""
+        """Lines for the user."""
+        line = f"{len(self.taken)} arrays transferred, {len(self.reset)} initialized"
+        line += f" ({some(self.reset)})" if self.reset else ""
+        line += f"; not used: {some(self.left_out)}" if self.left_out else ""
+        line += f"; resized to this input: {some(self.resized)}" if self.resized else ""
         return [line]
 
 
-def _some(names: Sequence[str], separator: str = ", ") -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return separator.join(names[:_NAMED]) + more
-
-
 def _name(path: str) -> str:
-    """A path without "params/" or "batch_stats/", as patterns and messages have it."""
+    """Path without "params/" or "batch_stats/", as in patterns and messages."""
     return path.partition("/")[2]
 
 
@@ -78,7 +72,7 @@ def _layer(path: str) -> str:
 
 
 def _resized(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
-    """A position embedding for another grid of patches, bicubic; None where it is of no square grid.
+    """Resizes a position embedding to another grid of patches, bicubic; None if no grid is square.
 
     The class token's, which is first, has no place in the grid and stays.
     """
@@ -93,25 +87,25 @@ def _resized(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
 
 
 def _matcher(reset: Sequence[str], names: Sequence[str]) -> Callable[[str], bool]:
-    """Whether a name is to stay as it was drawn; every pattern must match one of `names`."""
+    """Predicate of names to reset; every pattern must match one of `names`."""
     for pattern in reset:
         try:
             matches = any(re.fullmatch(pattern, name) for name in names)
         except re.error as error:
             raise InputError(
-                f"transfer.reset: {pattern!r} is no regular expression: {error}"
+                f"transfer.reset: {pattern!r} is not a regular expression: {error}"
             ) from None
         if not matches:
-            raise InputError(f"transfer.reset: {pattern!r} matches none of {_some(names)}")
+            raise InputError(f"transfer.reset: {pattern!r} matches none of {some(names)}")
     return lambda name: any(re.fullmatch(pattern, name) for pattern in reset)
 
 
 def _wrong(name: str, value: np.ndarray, drawn: Any) -> str:
-    """What is wrong with a tensor in place of another; "" where nothing is."""
+    """Fault of a tensor in place of an initial one, or ""."""
     if value.shape != drawn.shape:
         return f"{name}: {drawn.shape} here, {value.shape} in the file"
     if value.dtype.kind != "f":
-        return f"{name}: {value.dtype} in the file, of which weights are not"
+        return f"{name}: dtype {value.dtype} in the file, expected float32"
     if not np.isfinite(value).all():
         return f"{name}: has values that are not finite"
     if name.endswith("/var") and (value < 0).any():
@@ -120,29 +114,29 @@ def _wrong(name: str, value: np.ndarray, drawn: Any) -> str:
 
 
 def _problems(missing: list[str], no_place: list[str], wrong: list[str]) -> str:
-    problems = [f"missing: {_some(missing)}"] if missing else []
-    problems += [f"no place for: {_some(no_place)}"] if no_place else []
-    problems += [_some(wrong, "; ")] if wrong else []
+    problems = [f"missing: {some(missing)}"] if missing else []
+    problems += [f"no place for: {some(no_place)}"] if no_place else []
+    problems += [some(wrong, "; ")] if wrong else []
     return "; ".join(problems)
 
 
 def transferred(
     params: Params, batch_stats: Params, loaded: Loaded, *, reset: Sequence[str]
 ) -> tuple[Params, Params, Report]:
-    """Fresh weights with another network's in place of all that is not to be reset.
+    """Replaces initial weights by another network's, except those to reset.
 
     Args:
-      params: as drawn, {"trunk": ..., "heads": ...}; the balance of the losses always stays.
-      batch_stats: likewise; those of a layer follow its parameters.
-      loaded: the other network's.
-      reset: patterns over paths such as "heads/age/kernel".
+      params: initial parameters, {"trunk": ..., "heads": ...}; the balance of the losses always stays.
+      batch_stats: initial statistics, which are reset with their layer's parameters.
+      loaded: weights of the other network.
+      reset: regular expressions over paths such as "heads/age/kernel".
 
     Returns:
-      Trees of the same structure, dtypes and shapes as those given; and what became of each array.
+      Trees with the structure, dtypes and shapes of those given, and the fate of each array.
 
     Raises:
-      InputError: a pattern matches nothing; or an array is missing, of another shape, not of numbers
-        that weights can be, or has no place: they are listed.
+      InputError: a pattern matches nothing; or arrays, which are listed, are missing, have no place, or
+        have another shape or dtype or unusable values.
     """
     leaves, structure = jax.tree_util.tree_flatten_with_path((params, batch_stats))
     fresh = {
@@ -182,14 +176,14 @@ def transferred(
         (report.left_out if stays(_name(path)) else no_place).append(_name(path))
     if problems := _problems(missing, no_place, wrong):
         raise InputError(
-            f"transfer.weights = {loaded.provenance['source']} does not fit: {problems}."
-            " What is to be drawn anew must be named in transfer.reset"
+            f"transfer.weights = {loaded.provenance['source']} does not fit: {problems}; name arrays to"
+            " initialize in transfer.reset"
         )
     return (*jax.tree_util.tree_unflatten(structure, result), report)
 
 
 def _bundle(directory: Path, source: str) -> Path:
-    """The weights in a folder: a bundle's, or those of a fold's bundle."""
+    """Finds the weights in a folder: a bundle's, or those of a fold's bundle."""
     for candidate in (directory, directory / "bundle"):
         if (candidate / _FILE).is_file():
             return candidate / _FILE
@@ -199,7 +193,7 @@ def _bundle(directory: Path, source: str) -> Path:
 
 
 def _located(source: str, *, revision: str, sha256: str) -> tuple[Path, dict[str, Any]]:
-    """The weights file and its provenance, its checksum compared."""
+    """Finds the weights file and its provenance, which has a sha256 if the hub checked it."""
     path, stated = Path(source), {"source": source, "revision": None, "licence": None}
     try:
         is_folder, is_file = path.is_dir(), path.is_file()
@@ -208,10 +202,10 @@ def _located(source: str, *, revision: str, sha256: str) -> tuple[Path, dict[str
     if is_folder or is_file or source.endswith(_SUFFIXES):
         if revision:
             raise InputError(
-                "transfer.revision is of a name on the hub; transfer.weights is a path"
+                "transfer.revision needs a name on the hub, but transfer.weights is a path"
             )
         path = _bundle(path, source) if is_folder else path
-        # Not the folders above it, which are of one machine.
+        # Without the folders above, which differ between machines.
         stated["source"] = "/".join(path.parts[-4:-1]) if is_folder else path.name
         return path, stated
     if not re.fullmatch(r"(hf://)?[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", source):
@@ -224,16 +218,16 @@ def _located(source: str, *, revision: str, sha256: str) -> tuple[Path, dict[str
 
 
 def _stated(described: Any, group: str, key: str) -> str | None:
-    """A text in a bundle's config.json, which may be anybody's."""
+    """Text of a bundle's config.json, which is untrusted; None if absent."""
     for part in (group, key):
         described = described.get(part) if isinstance(described, dict) else None
     return described if isinstance(described, str) else None
 
 
 def _trained_on(described: Any) -> dict[str, Any] | None:
-    """Fingerprint of the data that a bundle is of, and the fold that was kept for testing.
+    """Fingerprint of a bundle's training data, and its test fold.
 
-    `before` is the same of the weights that its own training started from, where they were a bundle's.
+    `before` is the same for the bundle from which its own training started, if any.
     """
     fingerprint = _stated(described, "data", "fingerprint")
     source = described.get("source") if isinstance(described, dict) else None
@@ -253,24 +247,24 @@ def _check_description(described: Any, source: str, *, model_name: str, channels
         other = _stated(described, group, key)
         if other is not None and other != asked:
             raise InputError(
-                f"transfer.weights = {source!r}: of {name} = {other!r}, and {asked!r} is asked for"
+                f"transfer.weights = {source!r} has {name} = {other!r}, but the config has {asked!r}"
             )
 
 
 def load(
     source: str, *, model_name: str, channels: str, revision: str = "", sha256: str = ""
 ) -> Loaded:
-    """Weights of a .safetensors file, a bundle, a run's fold, or a name on the hub.
+    """Loads weights from a .safetensors file, a bundle, a run's fold, or the hub.
 
     Args:
-      source: which.
-      model_name: the network they are for.
-      channels: what it sees: rgb, bgr or grey.
-      revision: of the hub's repository.
+      source: path, or name on the hub.
+      model_name: network to load them for.
+      channels: channels of its input: rgb, bgr or grey.
+      revision: revision of the hub's repository.
       sha256: expected checksum of the weights file.
 
     Raises:
-      InputError: nothing is there, it cannot be read, or it is of another network.
+      InputError: the weights are absent, cannot be read, or belong to another network.
     """
     path, provenance = _located(source, revision=revision, sha256=sha256)
     tensors = safetensors.read(path)
@@ -283,25 +277,23 @@ def load(
     if provenance["revision"]:
         revision = provenance["revision"]
         beside = hub.fetch(source, revision=revision, filename="config.json").path
-    # Not as if it were absent: it says on which faces the weights were trained.
-    try:
-        described = json.loads(beside.read_text()) if beside.exists() else None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{beside}: cannot be read: {error}") from error
+    described = read_json(
+        beside
+    )  # damage is an error: the file says on which faces they were trained
     _check_description(described, source, model_name=model_name, channels=channels)
     provenance["licence"] = _stated(described, "data", "licence")
     provenance["trained_on"] = _trained_on(described)
-    # A bundle's mean is of its data; the new run has its own.
+    # A bundle's mean belongs to its data; the new run has its own.
     kept = {n: v for n, v in tensors.items() if n.startswith(("params/", "batch_stats/"))}
     return Loaded(kept, [], provenance)
 
 
 def of_config(config: Config, *, fold: int | None = None) -> Loaded | None:
-    """What a config's `transfer` group starts from; None from scratch.
+    """Loads the weights of a config's `transfer` group; None if it names none.
 
     Args:
-      config: resolved.
-      fold: the test fold, for weights whose path has `{fold}` in it.
+      config: resolved config.
+      fold: test fold, which replaces `{fold}` in the weights' path.
     """
     transfer = config.transfer
     if not transfer.weights:

@@ -136,7 +136,7 @@ def test_a_network_without_batch_norm_has_no_statistics():
 @pytest.mark.parametrize("path", TRUNK)
 def test_an_array_that_is_missing_is_named(path):
     message = refused({p: v for p, v in TRUNK.items() if p != path})
-    assert f"missing: {path.partition('/')[2]}." in message
+    assert f"missing: {path.partition('/')[2]};" in message
     assert "w.safetensors" in message
 
 
@@ -153,7 +153,7 @@ def test_an_array_of_another_shape_is_named_with_both(path):
         (np.full(4, np.nan, np.float32), "trunk/bn1/var: has values that are not finite"),
         (np.array([1, np.inf, 1, 1], np.float32), "trunk/bn1/var: has values that are not finite"),
         (np.array([1, -1, 1, 1], np.float32), "trunk/bn1/var: has negative variances"),
-        (np.ones(4, np.int32), "trunk/bn1/var: int32 in the file"),
+        (np.ones(4, np.int32), "trunk/bn1/var: dtype int32 in the file"),
     ],
 )
 def test_numbers_that_weights_cannot_be_are_refused(value, words):
@@ -183,13 +183,13 @@ def test_a_pattern_that_matches_nothing_is_an_error(pattern):
 
 
 def test_a_pattern_that_is_no_regular_expression_is_an_error():
-    assert "'heads/(' is no regular expression" in refused(TRUNK, ("heads/(",))
+    assert "'heads/(' is not a regular expression" in refused(TRUNK, ("heads/(",))
 
 
 def test_the_users_line_says_what_became_of_everything():
     _, _, report = transferred(*drawn(), of(TRUNK, ["fc.weight", "fc.bias"]), reset=("heads/.*",))
     (line,) = report.lines()
-    assert line.startswith("5 arrays taken over, 6 drawn anew (")
+    assert line.startswith("5 arrays transferred, 6 initialized (")
     assert line.endswith("; not used: fc.weight, fc.bias")
 
 
@@ -290,11 +290,11 @@ def test_a_bundle_is_taken_as_it_is_with_its_licence(tmp_path, given):
 def test_a_bundle_of_another_network_or_other_channels_is_refused(tmp_path):
     other = bundle(tmp_path / "a", architecture={"name": "resnet18"})
     with pytest.raises(
-        InputError, match=r"of model\.name = 'resnet18', and 'levi_hassner' is asked for"
+        InputError, match=r"has model\.name = 'resnet18', but the config has 'levi_hassner'"
     ):
         load_ours(other)
     other = bundle(tmp_path / "b", input={"channels": "rgb"})
-    with pytest.raises(InputError, match=r"of data\.channels = 'rgb', and 'bgr' is asked for"):
+    with pytest.raises(InputError, match=r"has data\.channels = 'rgb', but the config has 'bgr'"):
         load_ours(other)
 
 
@@ -307,7 +307,7 @@ def test_a_bundles_description_may_be_anything(tmp_path, content):
 @pytest.mark.parametrize("content", [b"", b'{"data": ', b"\xff\xfe\xff", b"[" * 100_000])
 def test_a_description_that_is_no_text_or_cut_short_is_refused(tmp_path, content):
     (bundle(tmp_path / "b") / "config.json").write_bytes(content)
-    with pytest.raises(InputError, match=r"config\.json: cannot be read"):
+    with pytest.raises(InputError, match=r"config\.json: damaged JSON"):
         load_ours(tmp_path / "b")
 
 
@@ -357,7 +357,7 @@ def test_a_file_is_held_to_its_checksum_and_has_no_revision(tmp_path):
     assert load(str(source), **options, sha256=found).provenance["sha256"] == found
     with pytest.raises(InputError, match=f"sha256 is {found}, not {'0' * 64}"):
         load(str(source), **options, sha256="0" * 64)
-    with pytest.raises(InputError, match=r"transfer\.revision is of a name on the hub"):
+    with pytest.raises(InputError, match=r"transfer\.revision needs a name on the hub"):
         load(str(source), **options, revision="main")
 
 
@@ -386,7 +386,7 @@ def test_a_bundle_on_the_hub_is_fetched_with_its_description(tmp_path, monkeypat
         return hub.Fetched(directory / filename, "c" * 40, "d" * 64)
 
     monkeypatch.setattr(hub, "fetch", fetch)
-    with pytest.raises(InputError, match=r"of data\.channels = 'rgb'"):
+    with pytest.raises(InputError, match=r"has data\.channels = 'rgb'"):
         load_ours("me/bundle")
 
 

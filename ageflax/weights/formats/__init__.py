@@ -1,1 +1,1 @@
-"""Weights files of every kind, read into arrays and never executed."""
+"""Reads weights files of all formats into arrays; never executes them."""

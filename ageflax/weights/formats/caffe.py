@@ -1,8 +1,9 @@
-"""Caffe's .caffemodel files, V1 and V2, and its mean images, as a graph of layers.
+"""Reads Caffe's .caffemodel files, V1 and V2, as a graph of layers, and its mean images.
 
-References: Jia et al., Caffe, 2014, caffe.proto and upgrade_proto.cpp, which settles the defaults.
+References: Jia et al., Caffe, 2014, caffe.proto, and upgrade_proto.cpp for the defaults.
 """
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import numpy as np
 
 from ageflax.errors import InputError
 from ageflax.weights.formats import protobufs
+from ageflax.weights.formats.files import as_float32
 from ageflax.weights.formats.protobufs import text
-from ageflax.weights.matching.graph import Layer
+from ageflax.weights.matching.graph import Layer, kernel_and_bias
 
-# V1 numbers its layer types; those that matter to a network at test.
+# V1's numbers of the layer types that matter at test.
 _V1_TYPES = {
     1: "Accuracy", 4: "Convolution", 5: "Data", 6: "Dropout", 8: "Flatten", 9: "HDF5Data",
     12: "ImageData", 14: "InnerProduct", 15: "LRN", 17: "Pooling", 18: "ReLU", 20: "Softmax",
@@ -23,49 +25,46 @@ _V1_TYPES = {
 _SOURCES = (
     "Data", "HDF5Data", "ImageData", "WindowData", "MemoryData", "DummyData", "Input",
 )  # fmt: skip
-# What computes nothing at test, or only measures.
-_PASSED = ("Dropout", "Split", "Flatten")
+_PASSED = ("Dropout", "Split", "Flatten")  # compute nothing at test
 _MEASURES = ("Accuracy", "SoftmaxWithLoss", "Silence")
 _MOST_AXES = 8
 
 
 def _values(blob: Any, where: str) -> np.ndarray:
-    """A blob as float32 of its own shape.
+    """Converts a blob to float32.
 
     Raises:
-      InputError: its numbers are not as many as its shape has.
+      InputError: the numbers do not fill the blob's shape, or are not finite.
     """
     if blob.HasField("shape"):
         shape = tuple(blob.shape.dim)
     else:
         shape = (blob.num, blob.channels, blob.height, blob.width)
     parts, dtype = (blob.data, "<f4") if blob.data else (blob.double_data, "<f8")
-    count = 1
-    for side in shape:
-        count *= max(side, 0)
     size = sum(map(len, parts))
-    if len(shape) > _MOST_AXES or not count or size != count * int(dtype[-1]):
+    usable = len(shape) <= _MOST_AXES and min(shape, default=1) > 0
+    if not usable or size != math.prod(shape) * int(dtype[-1]):
         raise InputError(
-            f"{where}: damaged: {size} bytes of numbers, and the shape {shape[:_MOST_AXES]}"
+            f"{where}: damaged: {size} bytes of numbers for the shape {shape[:_MOST_AXES]}"
         )
-    with np.errstate(over="ignore"):
-        values = protobufs.numbers(parts, dtype).astype(np.float32, copy=False)
-    if not np.isfinite(values).all():
-        raise InputError(f"{where}: has values that are not finite")
-    return values.reshape(shape)
+    return as_float32(protobufs.numbers(parts, dtype), where).reshape(shape)
 
 
 def _pair(param: Any, name: str, default: int) -> tuple[int, int]:
-    """Height and width of a setting, which a file gives as one number, two, or a field each."""
+    """Height and width of a setting, stored as one number, as two, or as a field each."""
     one = {"kernel": "kernel_size"}.get(name, name)
     high, wide = f"{name}_h", f"{name}_w"
     if param.HasField(high) or param.HasField(wide):
         return getattr(param, high), getattr(param, wide)
-    given = getattr(param, one)
-    if isinstance(given, int):
-        return (given, given) if param.HasField(one) else (default, default)
-    sides = list(given) or [default]
+    stored = getattr(param, one)
+    if isinstance(stored, int):
+        stored = [stored] if param.HasField(one) else []
+    sides = list(stored) or [default]
     return sides[0], sides[-1]
+
+
+def _given(param: Any, name: str, default: Any) -> Any:
+    return getattr(param, name) if param.HasField(name) else default
 
 
 def _convolution(param: Any) -> dict[str, Any]:
@@ -74,7 +73,7 @@ def _convolution(param: Any) -> dict[str, Any]:
         "stride": _pair(param, "stride", 1),
         "pads": (top, left, top, left),
         "dilation": (dilation[0], dilation[-1]),
-        "group": param.group if param.HasField("group") else 1,
+        "group": _given(param, "group", 1),
     }
 
 
@@ -84,16 +83,16 @@ def _pooling(param: Any) -> dict[str, Any]:
         "side": _pair(param, "kernel", 0),
         "stride": _pair(param, "stride", 1),
         "pads": (top, left, top, left),
-        "ceil": param.round_mode == 0,  # Caffe's own way, before it had a choice
+        "ceil": param.round_mode == 0,  # the default
     }
 
 
 def _lrn(param: Any) -> dict[str, Any]:
     return {
-        "size": param.local_size if param.HasField("local_size") else 5,
-        "alpha": param.alpha if param.HasField("alpha") else 1.0,
-        "beta": param.beta if param.HasField("beta") else 0.75,
-        "k": param.k if param.HasField("k") else 1.0,
+        "size": _given(param, "local_size", 5),
+        "alpha": _given(param, "alpha", 1.0),
+        "beta": _given(param, "beta", 0.75),
+        "k": _given(param, "k", 1.0),
     }
 
 
@@ -101,21 +100,16 @@ def _weighted(layer: Any, where: str, kind: str) -> dict[str, np.ndarray]:
     """Kernel O, I, H, W or O, I, and bias."""
     if len(layer.blobs) not in (1, 2):
         raise InputError(f"{where}: {len(layer.blobs)} arrays of weights, expected two")
-    kernel = _values(layer.blobs[0], where)
+    kernel, *bias = (_values(blob, where) for blob in layer.blobs)
     if kind == "dense":
         if layer.inner_product_param.transpose:
-            raise InputError(f"{where}: its weights are stored transposed, which is not imported")
+            raise InputError(f"{where}: transposed weights are not supported")
         if kernel.ndim == 4 and kernel.shape[:2] == (1, 1):
-            kernel = kernel[0, 0]  # how V1 writes outputs x inputs
+            kernel = kernel[0, 0]  # V1's form of outputs x inputs
         kernel = kernel.reshape(len(kernel), -1)
     elif kernel.ndim != 4:
         raise InputError(f"{where}: a kernel of {kernel.ndim} axes, expected four")
-    tensors = {"kernel": kernel}
-    if len(layer.blobs) == 2:
-        tensors["bias"] = _values(layer.blobs[1], where).reshape(-1)
-        if tensors["bias"].size != len(kernel):
-            raise InputError(f"{where}: {tensors['bias'].size} biases of {len(kernel)} outputs")
-    return tensors
+    return kernel_and_bias(kernel, bias, where)
 
 
 def _layer(layer: Any, kind: str, inputs: tuple[Layer, ...], path: Path) -> Layer:
@@ -128,12 +122,9 @@ def _layer(layer: Any, kind: str, inputs: tuple[Layer, ...], path: Path) -> Laye
         return Layer("dense", name, inputs, _weighted(layer, where, "dense"))
     if kind == "ReLU" and not layer.relu_param.negative_slope:
         return Layer("relu", name, inputs)
-    if (
-        kind == "Pooling"
-        and not layer.pooling_param.pool
-        and not layer.pooling_param.global_pooling
-    ):
-        return Layer("max_pool", name, inputs, {}, _pooling(layer.pooling_param))
+    pooling = layer.pooling_param
+    if kind == "Pooling" and not pooling.pool and not pooling.global_pooling:
+        return Layer("max_pool", name, inputs, {}, _pooling(pooling))
     if kind == "LRN" and not layer.lrn_param.norm_region:
         return Layer("lrn", name, inputs, {}, _lrn(layer.lrn_param))
     if kind == "Softmax":
@@ -142,29 +133,29 @@ def _layer(layer: Any, kind: str, inputs: tuple[Layer, ...], path: Path) -> Laye
 
 
 def _layers(path: Path) -> list[tuple[str, Any]]:
-    """Type and message of each layer in the file's order, which is that of computing."""
+    """Type and message of each layer in the file's order, which is the order of computation."""
     net = protobufs.read(path, "caffe", "NetParameter", "caffemodel")
     if net.layers and net.layer:
-        raise InputError(f"{path}: layers of both V1 and V2: no caffemodel, or a damaged one")
+        raise InputError(f"{path}: layers of both V1 and V2: not a caffemodel, or damaged")
     if any(layer.v0 for layer in net.layers):
         raise InputError(
-            f"{path}: of Caffe's first format, V0: upgrade it with Caffe's upgrade_net_proto_binary"
+            f"{path}: in Caffe's first format, V0; upgrade it with Caffe's upgrade_net_proto_binary"
         )
     found = [(_V1_TYPES.get(layer.type, f"type {layer.type}"), layer) for layer in net.layers]
     found += [(text(layer.type), layer) for layer in net.layer]
     if not any(layer.blobs for _, layer in found):
-        raise InputError(f"{path}: no layer in it has weights: no caffemodel, or a damaged one")
+        raise InputError(f"{path}: no layer has weights: not a caffemodel, or damaged")
     return found
 
 
 def read_graph(path: Path) -> Layer:
-    """A caffemodel's layers, from the last fully connected one, whose rows are the classes.
+    """Reads a caffemodel; gives its last fully connected layer, whose rows are the classes.
 
     Raises:
-      InputError: it cannot be read, or has not one such layer at its end.
+      InputError: the file cannot be read, or does not end in one such layer.
     """
     source = Layer("input", "data")
-    made: dict[bytes, Layer] = {}  # the latest layer that writes each blob: many write in place
+    made: dict[bytes, Layer] = {}  # blob -> the last layer that writes it; many write in place
     dense: list[Layer] = []
     consumed: set[int] = set()
     for kind, layer in _layers(path):
@@ -183,22 +174,22 @@ def read_graph(path: Path) -> Layer:
     if len(last) != 1:
         names = ", ".join(layer.name for layer in last[:4]) or "none"
         raise InputError(
-            f"{path}: expected one fully connected layer at the end of the network; there are"
+            f"{path}: expected one fully connected layer at the end of the network, found"
             f" {len(last)}: {names}"
         )
     return last[0]
 
 
 def read_mean(path: Path) -> np.ndarray:
-    """A mean.binaryproto as float32[h, w, c], channels in the file's order, which Caffe's is BGR.
+    """Reads a mean.binaryproto as float32[h, w, c], channels in the file's order (BGR for Caffe).
 
     Raises:
-      InputError: it cannot be read, or is no image.
+      InputError: the file cannot be read, or is not an image.
     """
     blob = protobufs.read(path, "caffe", "BlobProto", "mean.binaryproto")
     values = _values(blob, str(path))
     while values.ndim > 3 and len(values) == 1:
         values = values[0]
     if values.ndim != 3 or len(values) not in (1, 3):
-        raise InputError(f"{path}: of shape {values.shape}, expected a mean image of 3 x h x w")
+        raise InputError(f"{path}: shape {values.shape}, expected a mean image of 3 x h x w")
     return np.ascontiguousarray(values.transpose(1, 2, 0))

@@ -1,7 +1,7 @@
-"""ONNX files as a graph of layers: operators in the terms of our networks.
+"""Reads ONNX files as a graph of layers in the terms of our networks.
 
-Read are the operators of the fixed-size image classifiers that Caffe, MXNet and PyTorch export; any
-other is kept under its own name, so that whoever looks for a layer can say what is in its place.
+Supports the operators of fixed-size image classifiers that Caffe, MXNet and PyTorch export. Any other is
+kept under its own name, for messages about an unexpected layer.
 
 References: onnx.proto; ONNX Operator Schemas.
 """
@@ -16,25 +16,23 @@ from ageflax.errors import InputError
 from ageflax.weights.formats import protobufs
 from ageflax.weights.formats.onnx_tensors import Tensors
 from ageflax.weights.formats.protobufs import text
-from ageflax.weights.matching.graph import Layer
+from ageflax.weights.matching.graph import Layer, kernel_and_bias
 
-_DEEPEST = 2000  # layers from output to input; a ResNet-152 has 500
+_DEEPEST = 2000  # layers between output and input; a ResNet-152 has 500
 _PASSED = ("Identity", "Dropout", "Flatten", "Reshape", "Squeeze")
 
 
 class _Graph:
-    """Builds layers from nodes, from the output back to the input, each node once."""
+    """Builds layers from nodes, each once, from the output back to the input."""
 
     def __init__(self, path: Path):
         model = protobufs.read(path, "onnx", "ModelProto", "ONNX file")
         self.path, graph = path, model.graph
         if not graph.node or not graph.output:
-            raise InputError(
-                f"{path}: no ONNX file of a network, or a damaged one: it has no nodes"
-            )
+            raise InputError(f"{path}: no ONNX file of a network, or damaged: it has no nodes")
         self.tensors = Tensors(path, graph.initializer)
         self._producers = {name: node for node in graph.node for name in node.output if name}
-        # Files of version 3 list every initializer among the inputs too.
+        # Files of version 3 also list every initializer among the inputs.
         self._inputs = {value.name for value in graph.input} - {p.name for p in graph.initializer}
         self.outputs = [value.name for value in graph.output]
         self._made: dict[bytes, Layer] = {}
@@ -57,7 +55,7 @@ class _Graph:
         return found
 
     def constant(self, name: bytes, depth: int = 0) -> np.ndarray | None:
-        """A value that no image changes; None where it is not one."""
+        """Value that does not depend on the image, or None."""
         if name in self.tensors:
             return self.tensors[name]
         if name not in self._constants:
@@ -65,7 +63,7 @@ class _Graph:
         return self._constants[name]
 
     def _computed(self, name: bytes, depth: int) -> np.ndarray | None:
-        """Of the operators that lie between a stored tensor and the layer that uses it."""
+        """Applies the operators between a stored tensor and the layer that uses it."""
         node = self._producers.get(name)
         if node is None or depth > 8:
             return None
@@ -82,9 +80,9 @@ class _Graph:
         return None
 
     def layer(self, name: bytes) -> Layer:
-        """The layer that a value comes from."""
+        """Layer that computes a value."""
         waiting = [name]
-        while waiting:  # not by recursion, which a long chain would exhaust
+        while waiting:  # no recursion, which a long chain would exhaust
             value = waiting[-1]
             if value in self._made:
                 waiting.pop()
@@ -96,20 +94,20 @@ class _Graph:
                 continue
             waiting += self._needed(value, node)
             if len(waiting) > _DEEPEST:
-                raise InputError(f"{self.path}: its graph is a circle, or too deep for a network")
+                raise InputError(f"{self.path}: its graph has a circle, or is too deep")
         return self._made[name]
 
     def _needed(self, value: bytes, node: Any) -> list[bytes]:
-        """Makes the layer of a value; or returns what has to be made before."""
+        """Builds the layer of a value, or returns the values to build before it."""
         try:
             needed = self._main_inputs(node)
             missing = [one for one in needed if one not in self._made]
             if not missing:
                 self._made[value] = self._built(node, tuple(self._made[one] for one in needed))
-        # Fewer inputs than its operator has, an attribute of another type, ...
+        # Too few inputs, an attribute of another type, ...
         except (TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
             raise InputError(
-                f"{self.path}: damaged: {self.name(node)!r} is no {text(node.op_type)} as ONNX has it"
+                f"{self.path}: damaged: {self.name(node)!r} is not a valid {text(node.op_type)}"
             ) from error
         return missing
 
@@ -129,11 +127,11 @@ class _Graph:
         return _BUILT[operator](self, node, self._attributes(node), inputs) or unknown
 
     def name(self, node: Any) -> str:
-        """Of a node, fit to be printed; its output's where it has none."""
+        """Printable name of a node, or of its output if it has none."""
         return text(node.name) or text(node.output[0])
 
     def constants(self, node: Any, first: int) -> list[np.ndarray]:
-        """Inputs from the given place on, all of which must be constants."""
+        """Inputs from a given position on, which must be constants."""
         found = [self.constant(name) for name in node.input[first:] if name]
         if any(values is None for values in found):
             raise InputError(
@@ -161,15 +159,7 @@ def _convolution(graph: _Graph, node: Any, given: dict, inputs: tuple[Layer, ...
 def _weights(
     graph: _Graph, node: Any, kernel: np.ndarray, bias: list[np.ndarray]
 ) -> dict[str, np.ndarray]:
-    tensors = {"kernel": kernel}
-    if bias:
-        tensors["bias"] = bias[0].reshape(-1)
-        if tensors["bias"].size != len(kernel):
-            raise InputError(
-                f"{graph.path}: {graph.name(node)!r}: {tensors['bias'].size} biases of"
-                f" {len(kernel)} outputs"
-            )
-    return tensors
+    return kernel_and_bias(kernel, bias, f"{graph.path}: {graph.name(node)!r}")
 
 
 def _gemm(graph: _Graph, node: Any, given: dict, inputs: tuple[Layer, ...]) -> Layer | None:
@@ -190,7 +180,7 @@ def _product(graph: _Graph, node: Any, given: dict, inputs: tuple[Layer, ...]) -
 
 
 def _sum(graph: _Graph, node: Any, given: dict, inputs: tuple[Layer, ...]) -> Layer | None:
-    """A sum of two branches, or the bias after a product."""
+    """Sum of two branches, or the bias after a product."""
     del given
     if len(inputs) == 2:
         return Layer("add", graph.name(node), inputs)
@@ -230,7 +220,7 @@ def _max_pool(graph: _Graph, node: Any, given: dict, inputs: tuple[Layer, ...]) 
 
 
 def _average_pool(graph: _Graph, node: Any, given: dict, inputs: tuple[Layer, ...]) -> Layer | None:
-    """Over one pixel, as an adaptive pool from 7x7 to 7x7 is exported, it is nothing."""
+    """Skips a pool over one pixel, the export of an adaptive pool from 7x7 to 7x7."""
     del graph, node
     alone = given.get("kernel_shape") == [1, 1] and set(given.get("strides", (1, 1))) == {1}
     return inputs[0] if alone and inputs else None
@@ -275,19 +265,19 @@ _BUILT: dict[str, _Builder] = {
     "LRN": _lrn,
     "Relu": _named("relu"),
     "Softmax": _named("softmax"),
-    # Flat or not, values keep the order C, H, W; the layer after says how many it sees.
+    # Flat or not, values keep the order C, H, W; the next layer knows how many it needs.
     **dict.fromkeys(_PASSED, lambda graph, node, given, inputs: inputs[0] if inputs else None),
 }
 
 
 def read_graph(path: Path) -> Layer:
-    """An ONNX file's layers, from its output.
+    """Reads an ONNX file; gives the layer of its output.
 
     Raises:
-      InputError: it cannot be read, or has several outputs.
+      InputError: the file cannot be read, or has several outputs.
     """
     graph = _Graph(path)
     if len(graph.outputs) != 1:
         names = ", ".join(text(name) for name in graph.outputs[:4])
-        raise InputError(f"{path}: expected a network of one output; it has {names}")
+        raise InputError(f"{path}: expected a network with one output, found {names}")
     return graph.layer(graph.outputs[0])

@@ -1,8 +1,9 @@
-"""Tensors of an ONNX file: inside it, or beside it in a file of its own folder.
+"""Reads tensors of an ONNX file: from inside it, or from a file in its folder.
 
 References: onnx.proto; ONNX, External Data.
 """
 
+import math
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 
 from ageflax.errors import InputError
 from ageflax.weights.formats import protobufs
+from ageflax.weights.formats.files import as_float32
 from ageflax.weights.formats.protobufs import text
 
 _DTYPES = {
@@ -21,17 +23,17 @@ _DTYPES = {
 _FLOATS = (1, 10, 11, 16)
 _MOST_AXES = 8
 _EXTERNAL = 1
-_SLACK = 1_000_000  # bytes; short lists of numbers take fewer in a file than in memory
+_SLACK = 1_000_000  # bytes; short lists of numbers are smaller in a file than in memory
 
 
 class Tensors:
-    """The tensors of one file by name, each read when it is asked for.
+    """Tensors of one file by name, each read on first use.
 
-    All that is read of them takes no more than the files are long, and four times that where they are of
-    half precision, however often a graph names the same bytes.
+    In memory they take no more than the files' size (four times that in half precision), however often
+    a graph names the same bytes.
 
     Args:
-      path: of the .onnx file.
+      path: the .onnx file.
       initializers: TensorProto messages.
     """
 
@@ -50,43 +52,31 @@ class Tensors:
             self._read[name] = self.values(self._protos[name])
         return self._read[name]
 
-    def shape(self, name: bytes) -> tuple[int, ...]:
-        """Without reading it."""
-        return tuple(self._protos[name].dims)
-
-    def _spend(self, size: int, where: str) -> None:
-        self._left -= size
-        if self._left < 0:
-            raise InputError(f"{where}: tensors share bytes of the file, which no network needs")
-
     def values(self, proto: Any) -> np.ndarray:
-        """A tensor's numbers: floats as float32, integers as they are.
+        """Reads a tensor: floats as float32, integers unchanged.
 
         Raises:
-          InputError: its type is not of weights; it has not as many numbers as its shape; they are not
-            finite; or it lies in another file than one of the model's own folder.
+          InputError: the type is not supported, the numbers do not fill the shape or are not finite, or
+            the file lies outside the model's folder.
         """
         where = f"{self._path}: tensor {text(proto.name)!r}"
         dtype, shape = _DTYPES.get(proto.data_type), tuple(proto.dims)
         if dtype is None:
-            raise InputError(f"{where}: of ONNX's type {proto.data_type}, not of weights")
+            raise InputError(f"{where}: ONNX's type {proto.data_type}, which no weights have")
         if len(shape) > _MOST_AXES or any(side < 0 for side in shape):
-            raise InputError(f"{where}: damaged: of shape {shape[:_MOST_AXES]}")
-        count = 1
-        for side in shape:
-            count *= side
+            raise InputError(f"{where}: damaged: shape {shape[:_MOST_AXES]}")
+        count = math.prod(shape)
         if proto.data_location == _EXTERNAL:
             values = self._external(proto, dtype, count, where)
         else:
             values = self._inside(proto, dtype, where)
         if values.size != count:
-            raise InputError(f"{where}: damaged: {values.size} numbers, and the shape {shape}")
-        self._spend(values.nbytes, where)
+            raise InputError(f"{where}: damaged: {values.size} numbers for the shape {shape}")
+        self._left -= values.nbytes
+        if self._left < 0:
+            raise InputError(f"{where}: tensors share bytes of the file, which no network needs")
         if proto.data_type in _FLOATS:
-            with np.errstate(over="ignore"):
-                values = values.astype(np.float32, copy=False)
-            if not np.isfinite(values).all():
-                raise InputError(f"{where}: has values that are not finite")
+            values = as_float32(values, where)
         return values.reshape(shape)
 
     def _inside(self, proto: Any, dtype: np.dtype, where: str) -> np.ndarray:
@@ -110,7 +100,7 @@ class Tensors:
             size = int(entries.get(b"length", str(count * dtype.itemsize).encode())[:20])
             location = entries.get(b"location", b"").decode()
         except ValueError as error:
-            raise InputError(f"{where}: where its external data lies cannot be read") from error
+            raise InputError(f"{where}: the location of its external data is damaged") from error
         path = self._beside(location, where)
         length = path.stat().st_size
         if path not in self._counted:
@@ -118,23 +108,24 @@ class Tensors:
             self._left += length
         if offset < 0 or size != count * dtype.itemsize or offset + size > length:
             raise InputError(
-                f"{where}: its external data does not lie in {path.name}: {size} bytes from {offset}"
-                f" of {length}"
+                f"{where}: its external data ({size} bytes from {offset}) does not lie in {path.name},"
+                f" which has {length}"
             )
         return np.fromfile(path, dtype, count, offset=offset)
 
     def _beside(self, location: str, where: str) -> Path:
-        """A file of the model's own folder, or of one in it.
+        """Finds a file in or below the model's folder.
 
         Raises:
-          InputError: it is none, or another place is meant.
+          InputError: the file is absent, or lies elsewhere.
         """
         folder = self._path.parent.resolve()
         shown = text(location.encode())
+        outside = InputError(f"{where}: external data outside the model's folder: {shown!r}")
         parts = (*PurePosixPath(location).parts, *PureWindowsPath(location).parts)
         absolute = PurePosixPath(location).is_absolute() or PureWindowsPath(location).anchor
         if not location or "\0" in location or absolute or ".." in parts:
-            raise InputError(f"{where}: external data outside the model's folder: {shown!r}")
+            raise outside
         try:
             path = (folder / location).resolve()
             inside = path.is_relative_to(folder)
@@ -142,7 +133,7 @@ class Tensors:
         except (OSError, RuntimeError, ValueError) as error:
             raise InputError(f"{where}: its external data {shown!r} cannot be read") from error
         if not inside:
-            raise InputError(f"{where}: external data outside the model's folder: {shown!r}")
+            raise outside
         if not there:
             raise InputError(f"{where}: its external data {shown!r} is not beside the model")
         return path

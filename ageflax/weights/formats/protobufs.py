@@ -1,8 +1,8 @@
-"""Protocol-buffer files of Caffe and ONNX, read by protobuf from the part of each schema used here.
+"""Reads protocol-buffer files of Caffe and ONNX with protobuf, by the parts of their schemas used here.
 
-Numbers are those of caffe.proto and onnx.proto. What a schema here does not name, protobuf skips. Names
-are bytes, so that none can fail to decode. Packed numbers are declared as the bytes that they are on the
-wire, little-endian, which NumPy views without a Python number for each of 100 million weights.
+Field numbers are those of caffe.proto and onnx.proto; protobuf skips fields that a schema here lacks.
+Names are declared as bytes, which cannot fail to decode. Packed numbers are declared as bytes too, which
+NumPy views without making a Python number for each of 100 million weights.
 
 References: Jia et al., Caffe, 2014, src/caffe/proto/caffe.proto; onnx/onnx.proto; Protocol Buffers,
   Encoding.
@@ -18,11 +18,12 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 from ageflax.errors import InputError
+from ageflax.weights.formats.files import opened
 
 Schema = dict[str, dict[str, tuple[int, str]]]
 
-# message -> field -> (number, type). A type is a scalar's or a message's name; "*" is repeated; "data"
-# are packed numbers, as bytes.
+# message -> field -> (number, type). A type is the name of a scalar or message; "*" marks repeated ones;
+# "data" is packed numbers as bytes.
 _CONVOLUTION = {
     "num_output": (1, "uint32"), "pad": (3, "*uint32"), "kernel_size": (4, "*uint32"),
     "group": (5, "uint32"), "stride": (6, "*uint32"), "pad_h": (9, "uint32"), "pad_w": (10, "uint32"),
@@ -99,14 +100,14 @@ ONNX: Schema = {
 }  # fmt: skip
 
 LARGEST = 2**31 - 1  # protobuf's own limit, in bytes
-# A message takes tens of times the memory of its two bytes on the wire, so fields are counted before
-# they are parsed. VGG-16 has 800, a ResNet-50 in ONNX 9,000.
+# Fields are counted before they are parsed, because a message takes tens of times the memory of its two
+# bytes on the wire. VGG-16 has 800, a ResNet-50 in ONNX 9,000.
 _MOST_FIELDS = 200_000
-_LONGEST = 1_000_000  # bytes of a field that is no data
+_LONGEST = 1_000_000  # bytes of a field other than data
 
 
 def message_classes(schema: Schema, package: str) -> dict[str, Any]:
-    """A protobuf class for each message of a schema."""
+    """Makes a protobuf class for each message of a schema."""
     file = descriptor_pb2.FileDescriptorProto(
         name=f"ageflax/{package}.proto", package=package, syntax="proto2"
     )
@@ -147,11 +148,11 @@ def _varint(content: memoryview, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, at
         if shift > 63:
-            raise ValueError("a number without end")
+            raise ValueError("an endless number")
 
 
 def _fields(content: memoryview) -> Iterator[tuple[int, memoryview | None]]:
-    """Number of each field of a message, and its bytes where it has a length of its own."""
+    """Yields the number of each field of a message, and the bytes of those with a length."""
     at = 0
     while at < len(content):
         tag, at = _varint(content, at)
@@ -169,7 +170,7 @@ def _fields(content: memoryview) -> Iterator[tuple[int, memoryview | None]]:
 
 
 def _count(content: memoryview, schema: Schema, message: str, counted: int) -> int:
-    """Fields so far; raises ValueError where they are too many or too long to be a network's."""
+    """Counts fields, added to `counted`; raises ValueError for too many or too long ones."""
     known = {number: kind.removeprefix("*") for number, kind in schema[message].values()}
     for number, part in _fields(content):
         counted += 1
@@ -186,48 +187,42 @@ def _count(content: memoryview, schema: Schema, message: str, counted: int) -> i
 
 
 def read(path: Path, package: str, message: str, what: str) -> Any:
-    """A file's message.
+    """Reads a file that consists of one message.
 
-    It takes a small multiple of the file's length in memory, whatever the file says.
+    Takes a small multiple of the file's size in memory, whatever its content.
 
     Args:
-      path: of the file.
+      path: file to read.
       package: "caffe" or "onnx".
-      message: its name in the schema.
-      what: the kind of file, for messages to the user.
+      message: name of the message in the schema.
+      what: kind of file, for error messages.
 
     Raises:
-      InputError: there is no such file, or it is none of this kind, or damaged.
+      InputError: the file is absent, of another kind, or damaged.
     """
-    try:
-        if not path.is_file():
-            raise InputError(f"{path}: {'a folder, not' if path.is_dir() else 'no such'} file")
+    with opened(path) as file:
         if path.stat().st_size > LARGEST:
-            raise InputError(f"{path}: of more than 2 GiB, the most that a {what} can have")
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from error
-    if not content:
-        raise InputError(f"{path}: an empty file")
+            raise InputError(f"{path}: larger than 2 GiB, the limit of a {what}")
+        content = file.read()
     schema = {"caffe": CAFFE, "onnx": ONNX}[package]
     try:
         _count(memoryview(content), schema, message, 0)
         return _classes(package)[message].FromString(content)
     except (DecodeError, ValueError, IndexError, RecursionError) as error:
-        raise InputError(f"{path}: no {what}, or cut short or damaged") from error
+        raise InputError(f"{path}: no {what}, cut short or damaged") from error
 
 
 def text(name: bytes) -> str:
-    """A name in a file, fit to be printed."""
+    """Makes a name from a file printable."""
     decoded = bytes(name[:80]).decode(errors="replace")
     return "".join(c if c.isprintable() else "?" for c in decoded)
 
 
 def numbers(parts: Any, dtype: str) -> np.ndarray:
-    """Packed numbers, float32 or wider, of a "data" field.
+    """Numbers of a "data" field.
 
     Raises:
-      ValueError: their bytes are no whole number of them.
+      ValueError: the size is not a multiple of the dtype's.
     """
     joined = parts[0] if len(parts) == 1 else b"".join(parts)
     return np.frombuffer(joined, dtype)

@@ -1,4 +1,4 @@
-"""PyTorch's .pth files, of both its containers, without running what is in them.
+"""Reads PyTorch's .pth files, in both containers, without running any of their code.
 
 References: PyTorch, torch/serialization.py: _save and _legacy_save.
 """
@@ -16,27 +16,34 @@ import numpy as np
 
 from ageflax.errors import InputError
 from ageflax.weights.formats import pytorch_pickle
+from ageflax.weights.formats.files import check_name, opened
 from ageflax.weights.formats.pytorch_pickle import Storage, Tensor
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
-_DIRECTORY = 4_000_000  # bytes of an archive's list of contents; a thousand tensors take 100,000
-_LONGEST_NAME = 200
-# Under which a checkpoint keeps its weights, the first that is there.
+_DIRECTORY = 4_000_000  # bytes of an archive's directory; a thousand tensors take 100,000
+# Keys under which checkpoints keep their weights, in order of preference.
 _PARTS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights")
+
+# Errors that zipfile and NumPy raise for damaged files.
+_DAMAGE = (
+    zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, struct.error, IndexError,
+    OverflowError,
+)  # fmt: skip
+_BIG_ENDIAN = "big-endian numbers, which are not supported"
 
 _Read = Callable[[Storage], bytes]
 
 
 class _Bounded:
-    """A file of which no more than `most` is read at once, whatever an archive says of itself."""
+    """A file that reads at most `most` bytes at once, whatever an archive claims."""
 
     def __init__(self, file: BinaryIO):
         self._file, self.most = file, _DIRECTORY
 
     def read(self, size: int = -1) -> bytes:
         if size > self.most:
-            raise zipfile.BadZipFile("a list of contents of more than 4 MB")
+            raise zipfile.BadZipFile("a directory of more than 4 MB")
         return self._file.read(size)
 
     def __getattr__(self, name: str) -> Any:
@@ -47,41 +54,38 @@ def _dtype(storage: Storage) -> np.dtype:
     return np.dtype(ml_dtypes.bfloat16 if storage.dtype == "bfloat16" else storage.dtype)
 
 
+def _damaged(path: Path, key: str) -> InputError:
+    return InputError(f"{path}: cut short or damaged: storage {key[:40]!r}")
+
+
 def _entry(archive: zipfile.ZipFile, name: str, path: Path) -> zipfile.ZipInfo:
     info = archive.NameToInfo.get(name)
     if info is None:
         raise InputError(f"{path}: cut short or damaged: {name[:80]!r} is not in it")
     if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
-        raise InputError(
-            f"{path}: {name[:80]!r} in it is compressed, which PyTorch never does: refused"
-        )
+        raise InputError(f"{path}: refused: {name[:80]!r} is compressed, which PyTorch never does")
     if info.flag_bits & 1:
-        raise InputError(f"{path}: {name[:80]!r} in it is encrypted")
+        raise InputError(f"{path}: {name[:80]!r} is encrypted")
     return info
 
 
 def _zipped(path: Path, file: BinaryIO, size: int) -> tuple[Any, _Read]:
-    """The pickle of an archive, and what reads a storage of it."""
+    """Value of an archive's pickle, and a function that reads a storage."""
     bounded = _Bounded(file)
     archive = zipfile.ZipFile(bounded)  # pyright: ignore[reportArgumentType, reportCallIssue]
     bounded.most = size
     pickles = [name for name in archive.NameToInfo if name.endswith("/data.pkl")]
     if len(pickles) != 1:
-        what = (
-            "TorchScript" if any(n.endswith("/constants.pkl") for n in archive.NameToInfo) else "a"
-        )
-        raise InputError(
-            f"{path}: {what} zip archive, none of PyTorch's weights: no data.pkl in it"
-        )
+        raise InputError(f"{path}: a zip archive without data.pkl, so not PyTorch's weights")
     folder = pickles[0].removesuffix("data.pkl")
     if f"{folder}constants.pkl" in archive.NameToInfo:
         raise InputError(
-            f"{path}: a TorchScript program, not weights alone; with torch, save its state_dict()"
+            f"{path}: a TorchScript program, not weights; save its state_dict() with torch"
         )
     if f"{folder}byteorder" in archive.NameToInfo:
         order = _entry(archive, f"{folder}byteorder", path)
         if order.file_size != 6 or archive.read(order) != b"little":
-            raise InputError(f"{path}: of big-endian numbers, which are not imported")
+            raise InputError(f"{path}: {_BIG_ENDIAN}")
     info = _entry(archive, pickles[0], path)
     if info.file_size > min(pytorch_pickle.LARGEST, size):
         raise InputError(f"{path}: refused: a pickle of {info.file_size} bytes")
@@ -89,16 +93,16 @@ def _zipped(path: Path, file: BinaryIO, size: int) -> tuple[Any, _Read]:
 
     def read(storage: Storage) -> bytes:
         found = _entry(archive, f"{folder}data/{storage.key}", path)
-        # Before it is read: an archive may say that a short file has any length.
+        # Before reading: an archive may claim any length for a short file.
         if found.file_size != storage.count * _dtype(storage).itemsize or found.file_size > size:
-            raise InputError(f"{path}: cut short or damaged: storage {storage.key[:40]!r}")
+            raise _damaged(path, storage.key)
         return archive.read(found)
 
     return value, read
 
 
 def _legacy(path: Path, file: BinaryIO, size: int) -> tuple[Any, _Read]:
-    """The same of the container before version 1.6: pickles, then each storage's count and bytes."""
+    """Like `_zipped`, for the container before 1.6: pickles, then count and bytes of each storage."""
     start = file.read(pytorch_pickle.LARGEST)
     at, values = 0, []
     for _ in range(5):
@@ -106,30 +110,28 @@ def _legacy(path: Path, file: BinaryIO, size: int) -> tuple[Any, _Read]:
         at += length
         values.append(value)
         if len(values) == 1 and values[0] != _MAGIC:
-            raise InputError(
-                f"{path}: a pickle, but none of PyTorch's weights, so it is not read further"
-            )
+            raise InputError(f"{path}: a pickle, but none of PyTorch's weights; not read further")
     _, protocol, system, value, keys = values
     if protocol != _PROTOCOL or not isinstance(system, dict) or not isinstance(keys, list):
         raise InputError(f"{path}: cut short or damaged: its first pickles are not PyTorch's")
     if system.get("little_endian") is not True:
-        raise InputError(f"{path}: of big-endian numbers, which are not imported")
+        raise InputError(f"{path}: {_BIG_ENDIAN}")
     places = {}
     counts = {storage.key: storage for storage in _storages(value)}
     for key in keys:
         if not isinstance(key, str) or key not in counts or key in places:
-            raise InputError(f"{path}: cut short or damaged: its list of storages")
+            raise InputError(f"{path}: cut short or damaged: list of storages")
         file.seek(at)
         stored = struct.unpack("<q", file.read(8).ljust(8, b"\xff"))[0]
         length = counts[key].count * _dtype(counts[key]).itemsize
         if stored != counts[key].count or at + 8 + length > size:
-            raise InputError(f"{path}: cut short or damaged: storage {key[:40]!r}")
+            raise _damaged(path, key)
         places[key] = at + 8
         at += 8 + length
 
     def read(storage: Storage) -> bytes:
         if storage.key not in places:
-            raise InputError(f"{path}: cut short or damaged: storage {storage.key[:40]!r}")
+            raise _damaged(path, storage.key)
         file.seek(places[storage.key])
         return file.read(storage.count * _dtype(storage).itemsize)
 
@@ -137,7 +139,7 @@ def _legacy(path: Path, file: BinaryIO, size: int) -> tuple[Any, _Read]:
 
 
 def _storages(value: Any) -> list[Storage]:
-    """All that tensors anywhere in a pickled value lie in."""
+    """Storages of all tensors in a pickled value."""
     found, waiting, seen = {}, [value], set()
     while waiting:
         one = waiting.pop()
@@ -154,32 +156,32 @@ def _storages(value: Any) -> list[Storage]:
 
 
 def _state(value: Any, path: Path) -> dict[str, Tensor]:
-    """The weights in a checkpoint: itself, or the part of it that is called so."""
+    """Finds the weights in a checkpoint: the whole of it, or one of _PARTS."""
     for _ in range(3):
         if not isinstance(value, dict):
             break
         tensors = {n: v for n, v in value.items() if isinstance(v, Tensor) and isinstance(n, str)}
-        if any(len(name) > _LONGEST_NAME or not name.isprintable() for name in tensors):
-            raise InputError(f"{path}: a tensor's name in it cannot be printed")
+        for name in tensors:
+            check_name(name, path)
         if len(tensors) > 1:
             return tensors
         value = next((value[n] for n in _PARTS if isinstance(value.get(n), dict)), None)
     raise InputError(
-        f"{path}: no weights by name in it, neither at once nor under {', '.join(_PARTS)}"
+        f"{path}: no weights by name, neither at the top nor under {', '.join(_PARTS)}"
     )
 
 
 def _array(tensor: Tensor, values: np.ndarray, name: str, path: Path) -> np.ndarray:
-    """A tensor as a view of its storage's values."""
+    """View of a storage's values as one tensor."""
     count, last = 1, tensor.offset
     for side, stride in zip(tensor.shape, tensor.strides, strict=True):
         count *= side
         last += (side - 1) * stride
     if not count:
-        return np.zeros(0, values.dtype)  # no weights have such a shape, whatever it is
+        return np.zeros(0, values.dtype)  # no weights have such a shape
     if last >= len(values) or count > len(values):
         raise InputError(f"{path}: damaged: {name} does not lie in its storage")
-    # Along an axis of one, a stride can be any number.
+    # An axis of length one may have any stride.
     strides = tuple(
         stride * values.itemsize if side > 1 else 0
         for side, stride in zip(tensor.shape, tensor.strides, strict=True)
@@ -192,7 +194,7 @@ def _array(tensor: Tensor, values: np.ndarray, name: str, path: Path) -> np.ndar
 def _storage_values(storage: Storage, content: bytes, path: Path) -> np.ndarray:
     dtype = _dtype(storage)
     if len(content) != storage.count * dtype.itemsize:
-        raise InputError(f"{path}: cut short or damaged: storage {storage.key[:40]!r}")
+        raise _damaged(path, storage.key)
     values = np.frombuffer(content, dtype)
     if storage.dtype not in ("<f8", "<f4", "<f2", "bfloat16"):
         return values
@@ -201,40 +203,26 @@ def _storage_values(storage: Storage, content: bytes, path: Path) -> np.ndarray:
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """Tensors of a .pth, .pt or .bin file by name; those of floats as float32, of integers as they are.
+    """Reads the tensors of a .pth, .pt or .bin file by name: floats as float32, integers unchanged.
 
     Raises:
-      InputError: it cannot be read, is damaged, has more in it than tensors, or values that are not
-        finite.
+      InputError: the file cannot be read, is damaged, holds more than tensors, or has values that are
+        not finite.
     """
-    try:
-        if not path.is_file():
-            raise InputError(f"{path}: {'a folder, not a' if path.is_dir() else 'no such'} file")
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            start = file.read(4)
-            file.seek(0)
+    with opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        start = file.read(4)
+        file.seek(0)
+        try:
             if start == b"PK\x03\x04":
                 value, load = _zipped(path, file, size)
             elif start[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
                 value, load = _legacy(path, file, size)
             else:
-                raise InputError(f"{path}: {'an empty file' if not size else 'no file of PyTorch'}")
+                raise InputError(f"{path}: no file of PyTorch")
             return _read(_state(value, path), load, path, size)
-    # All that zipfile raises of archives that are none.
-    except (
-        OSError,
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        ValueError,
-        RuntimeError,
-        struct.error,
-        IndexError,
-        OverflowError,
-    ) as error:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else "damaged"
-        raise InputError(f"{path}: cannot be read: {why}") from error
+        except _DAMAGE as error:
+            raise InputError(f"{path}: cut short or damaged") from error
 
 
 def _read(state: dict[str, Tensor], load: _Read, path: Path, size: int) -> dict[str, np.ndarray]:
@@ -246,7 +234,7 @@ def _read(state: dict[str, Tensor], load: _Read, path: Path, size: int) -> dict[
         if key not in stored:
             numbers += tensor.storage.count
             if numbers > size:
-                raise InputError(f"{path}: damaged: more numbers in it than bytes")
+                raise InputError(f"{path}: damaged: more numbers than bytes")
             described[key] = tensor.storage.count, tensor.storage.dtype
             stored[key] = _storage_values(tensor.storage, load(tensor.storage), path)
         elif (tensor.storage.count, tensor.storage.dtype) != described[key]:
@@ -255,7 +243,7 @@ def _read(state: dict[str, Tensor], load: _Read, path: Path, size: int) -> dict[
     total = sum(values.size for values in found.values())
     if total > size:
         raise InputError(
-            f"{path}: refused: its tensors share their numbers, {total} in {size} bytes"
+            f"{path}: refused: its tensors share their numbers: {total} in {size} bytes"
         )
     for name, values in found.items():
         if values.dtype.kind == "f" and not np.isfinite(values).all():

@@ -1,8 +1,8 @@
-"""The pickle inside a PyTorch file, read as data: nothing in it is ever called, imported or built.
+"""Reads the pickle inside a PyTorch file as data: nothing in it is ever called, imported or built.
 
-A pickle is a program for a small stack machine. This is that machine with every instruction left out
-that a file of tensors does not need, and with the few names that such a file calls standing for inert
-records of ours. Any other name, and any other instruction, is refused by its name.
+A pickle is a program for a small stack machine. This machine has only the instructions that a file of
+tensors needs, and the few names that such a file calls stand for inert records. Any other name or
+instruction is refused.
 
 References: CPython, pickletools; PyTorch, torch/serialization.py and torch/_weights_only_unpickler.py.
 """
@@ -15,9 +15,9 @@ from typing import Any
 
 from ageflax.errors import InputError
 
-# Its memory is a small multiple of these: a checkpoint of a ResNet-152 with its optimiser has 60,000.
+# A checkpoint of a ResNet-152 with its optimizer has 60,000; memory is a small multiple of the limit.
 _MOST_INSTRUCTIONS = 1_000_000
-LARGEST = 16_000_000  # bytes of a pickle; tensors' numbers lie outside it
+LARGEST = 16_000_000  # bytes of a pickle, without the tensors' numbers
 
 STORAGES = {
     "DoubleStorage": "<f8", "FloatStorage": "<f4", "HalfStorage": "<f2", "BFloat16Storage": "bfloat16",
@@ -28,12 +28,12 @@ STORAGES = {
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Storage:
-    """Where the numbers of one or more tensors lie.
+    """Place of the numbers of one or more tensors.
 
     Attributes:
-      key: its name in the file.
-      dtype: for NumPy, or "bfloat16".
-      count: of its numbers.
+      key: name in the file.
+      dtype: NumPy's name, or "bfloat16".
+      count: number of elements.
     """
 
     key: str
@@ -43,7 +43,7 @@ class Storage:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Tensor:
-    """A view of a storage: a shape, and how far apart in it neighbours along each axis are."""
+    """A view of a storage; offset and strides count elements."""
 
     storage: Storage
     offset: int
@@ -53,13 +53,13 @@ class Tensor:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Name:
-    """Something that the file would call or import."""
+    """A name that the file would call or import."""
 
     name: str
 
 
 class _RefusedError(Exception):
-    """What the file asks for that is not done; the message says what."""
+    """A request of the file that is refused; the message names it."""
 
 
 def _is_shape(value: Any) -> bool:
@@ -90,7 +90,7 @@ def _empty(arguments: tuple) -> dict:
     return {}
 
 
-# What a file of tensors calls, and what stands for the result.
+# Functions that a file of tensors calls, and their replacements.
 _CALLS: dict[str, Callable[[tuple], Any]] = {
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_tensor": _tensor,
@@ -110,14 +110,14 @@ def _named(module: Any, name: Any) -> _Name:
 
 
 class _Machine:
-    """Stack and memo; a method an instruction, under pickletools' name for it."""
+    """Stack machine; instructions have pickletools' names."""
 
     def __init__(self):
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
 
     def run(self, content: bytes) -> tuple[Any, int]:
-        """The pickled value, and where the pickle ends."""
+        """Runs a pickle; gives its value and its length."""
         for count, (opcode, argument, at) in enumerate(_instructions(content)):
             if count > _MOST_INSTRUCTIONS:
                 raise _RefusedError(f"more than {_MOST_INSTRUCTIONS} instructions")
@@ -134,7 +134,7 @@ class _Machine:
         raise ValueError("no end")
 
     def marked(self) -> list[Any]:
-        """Takes what lies above the last mark, and the mark."""
+        """Pops everything above the last mark, and the mark."""
         found = []
         while (top := self.stack.pop()) is not _MARK:
             found.append(top)
@@ -144,47 +144,45 @@ class _Machine:
         self.memo[len(self.memo) if place is None else place] = self.stack[-1]
 
     def tuple_of(self, count: int) -> None:
-        """The last so many as a tuple."""
+        """Replaces the last `count` values by their tuple."""
         if count > len(self.stack):
             raise ValueError("a tuple of nothing")
-        taken = tuple(self.stack[len(self.stack) - count :])
-        del self.stack[len(self.stack) - count :]
-        self.stack.append(taken)
+        self.stack[-count:] = [tuple(self.stack[-count:])]
 
     def set_items(self, pairs: list[Any]) -> None:
-        """Into the dictionary on top."""
+        """Adds keys and values, in turn, to the dictionary on top."""
         target = self.stack[-1]
         if not isinstance(target, dict) or len(pairs) % 2:
             raise ValueError("items of no dictionary")
         for key, value in zip(pairs[::2], pairs[1::2], strict=True):
-            # Of nested tuples even the hash could take for ever.
+            # Even the hash of nested tuples could take forever.
             if type(key) not in (str, int):
                 raise _RefusedError(f"a dictionary with a key of type {type(key).__name__}")
             target[key] = value
 
     def append(self, values: list[Any]) -> None:
-        """To the list on top."""
+        """Adds values to the list on top."""
         if not isinstance(self.stack[-1], list):
             raise ValueError("values of no list")
         self.stack[-1].extend(values)
 
     def call(self) -> None:
-        """Makes the record that stands for what the named function would return."""
+        """Makes the record that stands for a function's result."""
         arguments, function = self.stack.pop(), self.stack.pop()
         if not isinstance(function, _Name) or not isinstance(arguments, tuple):
-            raise ValueError("a call of what is no function")
+            raise ValueError("a call of no function")
         if function.name not in _CALLS:
             raise _RefusedError(f"a call of {function.name!r}")
         self.stack.append(_CALLS[function.name](arguments))
 
     def build(self) -> None:
-        """Drops attributes: a state dict's are versions of its modules."""
+        """Drops attributes: those of a state dict are versions of its modules."""
         self.stack.pop()
         if not isinstance(self.stack[-1], dict):
             raise _RefusedError("an object with attributes")
 
     def storage(self) -> None:
-        """What a tensor names its storage by: ('storage', type, key, device, count)."""
+        """Makes a storage of its description ('storage', type, key, device, count)."""
         given = self.stack.pop()
         if not isinstance(given, tuple) or len(given) not in (5, 6) or given[0] != "storage":
             raise ValueError("no storage")
@@ -235,26 +233,26 @@ def _instructions(content: bytes) -> Iterator[tuple[str, Any, int]]:
 
 
 def read(content: bytes, where: str) -> tuple[Any, int]:
-    """What a pickle of tensors says, as dictionaries, lists, tuples, numbers, texts and `Tensor`s.
+    """Reads a pickle of dictionaries, lists, tuples, numbers, texts and `Tensor`s.
 
     Args:
-      content: begins with the pickle.
-      where: the file's name, for messages.
+      content: bytes that begin with the pickle.
+      where: name of the file, for messages.
 
     Returns:
-      The value; and the number of bytes that the pickle takes.
+      The value, and the pickle's length in bytes.
 
     Raises:
-      InputError: it is damaged, or asks for anything that a file of tensors does not.
+      InputError: the pickle is damaged, or asks for more than a file of tensors needs.
     """
     try:
         return _Machine().run(content)
     except _RefusedError as error:
         raise InputError(
-            f"{where}: refused, nothing in it was run: its pickle holds {error}, where a file of"
-            " weights has tensors alone; with torch, where you trust the file, save them alone:"
+            f"{where}: refused, nothing in it was run: its pickle holds {error}, and a file of weights"
+            " only tensors; if you trust the file, save them alone with torch:"
             " torch.save(model.state_dict(), FILE)"
         ) from error
-    # Whatever is in place of a pickle: no such place in the memo, an empty stack, no text, no number.
+    # Errors of damaged pickles: no such memo entry, an empty stack, a wrong type.
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise InputError(f"{where}: cut short or damaged: its pickle cannot be read") from error
+        raise InputError(f"{where}: cut short or damaged: unreadable pickle") from error

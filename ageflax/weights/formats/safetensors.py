@@ -9,10 +9,10 @@ import numpy as np
 import safetensors
 
 from ageflax.errors import InputError, one_line
+from ageflax.weights.formats.files import as_float32, check_name, opened
 
 _FLOATS = ("F64", "F32", "F16", "BF16")
 _DTYPES = (*_FLOATS, "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL")
-_LONGEST_NAME = 200  # characters; messages print names
 
 
 def _reject_others(path: Path, start: bytes) -> None:
@@ -45,8 +45,7 @@ def _reject_others(path: Path, start: bytes) -> None:
 
 
 def _tensor(path: Path, file: Any, name: str) -> np.ndarray:
-    if len(name) > _LONGEST_NAME or not name.isprintable():
-        raise InputError(f"{path}: not safetensors of weights: a name is not printable or too long")
+    check_name(name, path)
     dtype = file.get_slice(name).get_dtype()
     if dtype not in _DTYPES:
         raise InputError(f"{path}: {name} has dtype {dtype}; expected one of {', '.join(_DTYPES)}")
@@ -54,13 +53,7 @@ def _tensor(path: Path, file: Any, name: str) -> np.ndarray:
         values = file.get_tensor(name)
     except (ValueError, OverflowError) as error:  # too many axes, or too long
         raise InputError(f"{path}: damaged: {name} has a shape no array can have") from error
-    if dtype not in _FLOATS:
-        return values
-    with np.errstate(over="ignore"):  # to infinity, reported next
-        values = values.astype(np.float32, copy=False)
-    if not np.isfinite(values).all():
-        raise InputError(f"{path}: {name} has values that are not finite")
-    return values
+    return as_float32(values, f"{path}: {name}") if dtype in _FLOATS else values
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
@@ -72,23 +65,14 @@ def read(path: Path) -> dict[str, np.ndarray]:
       InputError: the file is absent, damaged or something else (a pickle is refused unopened), or has
         values that are not finite.
     """
-    try:
-        if path.is_dir():
-            raise InputError(f"{path}: a folder, not a weights file")
-        if not path.is_file():
-            raise InputError(f"{path}: no such file")
-        with path.open("rb") as file:
-            start = file.read(512)
-        if not start:
-            raise InputError(f"{path}: an empty file")
-        _reject_others(path, start)
-        with safetensors.safe_open(path, framework="numpy") as tensors:
-            return {name: _tensor(path, tensors, name) for name in sorted(tensors.keys())}
-    except safetensors.SafetensorError as error:
-        why = one_line(str(error).removeprefix("Error while deserializing header: "), 160)
-        raise InputError(f"{path}: damaged, cut short or not safetensors: {why}") from error
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from error
+    with opened(path) as file:
+        _reject_others(path, file.read(512))
+        try:
+            with safetensors.safe_open(path, framework="numpy") as tensors:
+                return {name: _tensor(path, tensors, name) for name in sorted(tensors.keys())}
+        except safetensors.SafetensorError as error:
+            why = one_line(str(error).removeprefix("Error while deserializing header: "), 160)
+            raise InputError(f"{path}: damaged, cut short or not safetensors: {why}") from error
 
 
 def sha256(path: Path) -> str:
@@ -97,11 +81,8 @@ def sha256(path: Path) -> str:
     Raises:
       InputError: the file cannot be read.
     """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from error
+    with opened(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_sha256(path: Path, expected: str) -> str:

@@ -1,1 +1,1 @@
-"""Which of somebody else's tensors is which layer of ours, by name or by graph."""
+"""Matches tensors of other projects with our layers, by name or by graph."""

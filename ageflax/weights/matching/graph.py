@@ -1,7 +1,7 @@
-"""A foreign network as a graph of layers, and a cursor that walks it from its output to its input."""
+"""Graph of a foreign network's layers, and a cursor that walks it from output to input."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,16 +11,16 @@ from ageflax.errors import InputError
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Layer:
-    """One operation; identity is the object's.
+    """One operation, compared by identity.
 
     Attributes:
-      kind: conv, dense, relu, max_pool, lrn, batch_norm, add, mean, softmax, input; or, of what no
-        network here has, the file's own word for it.
-      name: in the file, fit to be printed.
-      inputs: what it is computed from.
-      tensors: by name: `kernel` O, I, H, W of conv and O, I of dense, `bias`; of batch_norm `scale`,
-        `bias`, `mean` and `var`.
-      settings: numbers that shape the computation: `stride`, `pads` (top, left, bottom, right), ...
+      kind: conv, dense, relu, max_pool, lrn, batch_norm, add, mean, softmax or input; the file's own
+        word for any other operation.
+      name: printable name from the file.
+      inputs: layers that it is computed from.
+      tensors: weights by name. conv: `kernel` (O, I, H, W), `bias`; dense: `kernel` (O, I), `bias`;
+        batch_norm: `scale`, `bias`, `mean`, `var`.
+      settings: other parameters, such as `stride` and `pads` (top, left, bottom, right).
     """
 
     kind: str
@@ -30,44 +30,55 @@ class Layer:
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
+def kernel_and_bias(
+    kernel: np.ndarray, bias: Sequence[np.ndarray], where: str
+) -> dict[str, np.ndarray]:
+    """Tensors of a layer with at most one bias; raises InputError if it does not fit the kernel."""
+    tensors = {"kernel": kernel}
+    if bias:
+        tensors["bias"] = bias[0].reshape(-1)
+        if bias[0].size != len(kernel):
+            raise InputError(f"{where}: {bias[0].size} biases for {len(kernel)} outputs")
+    return tensors
+
+
 class MismatchError(InputError):
-    """The graph is of another network than the one it is compared with."""
+    """The graph is another network than the expected one."""
 
 
 class Cursor:
-    """A place in a graph. Each method asks for one kind of layer there, and steps over it.
+    """A position in a graph. Each method expects one kind of layer there, and steps over it.
 
     Args:
-      layer: where it stands.
-      network: the name of the network that is expected, for messages.
+      layer: position.
+      network: name of the expected network, for messages.
     """
 
     def __init__(self, layer: Layer, network: str):
         self.layer, self.network = layer, network
 
     def copy(self) -> "Cursor":
-        """Another at the same place."""
+        """Another cursor at the same position."""
         return Cursor(self.layer, self.network)
 
-    def differs(self, what: str) -> MismatchError:
-        """What to raise where the layer is not the expected one."""
-        return MismatchError(
-            f"{what} at {self.layer.name or self.layer.kind!r}: not {self.network}"
-        )
+    def differs(self, difference: str) -> MismatchError:
+        """Error for an unexpected layer."""
+        place = self.layer.name or self.layer.kind
+        return MismatchError(f"{difference} at {place!r}: not {self.network}")
 
     def at(self, kind: str) -> bool:
-        """Whether a layer of this kind is here."""
+        """True if a layer of this kind is here."""
         return self.layer.kind == kind
 
     def take(self, kind: str, **settings: Any) -> Layer:
-        """The layer here, of this kind and with these settings; steps to its first input.
+        """Gives the layer here and steps to its first input.
 
         Raises:
-          MismatchError: it is of another kind, or has other settings.
+          MismatchError: kind, settings or number of inputs differ from the expected ones.
         """
         here = self.layer
         if here.kind != kind:
-            raise self.differs(f"found {here.kind} where {kind} is expected")
+            raise self.differs(f"found {here.kind}, expected {kind},")
         for name, expected in settings.items():
             found = here.settings.get(name)
             if isinstance(expected, float) and isinstance(found, float):
@@ -75,46 +86,46 @@ class Cursor:
             else:
                 alike = found == expected
             if not alike:
-                raise self.differs(f"{kind} with {name} {found}, expected {expected}")
+                raise self.differs(f"{kind} with {name} {found}, expected {expected},")
         if len(here.inputs) != (2 if kind == "add" else 1):
-            raise self.differs(f"{kind} of {len(here.inputs)} inputs")
+            raise self.differs(f"{kind} with {len(here.inputs)} inputs")
         self.layer = here.inputs[0]
         return here
 
     def conv(self, *, side: int, stride: int, pad: int) -> Layer:
-        """A convolution of one group, its kernel, stride and padding as given."""
+        """Takes a convolution of one group with this kernel, stride and padding."""
         here = self.take("conv", stride=(stride, stride), pads=(pad,) * 4, dilation=(1, 1), group=1)
-        if here.tensors["kernel"].shape[2:] != (side, side):
+        found = here.tensors["kernel"].shape[2:]
+        if found != (side, side):
             raise MismatchError(
-                f"convolution {here.name} of {here.tensors['kernel'].shape[2:]} pixels,"
-                f" expected {side}x{side}: not {self.network}"
+                f"convolution {here.name} of {found} pixels, expected {side}x{side}: not"
+                f" {self.network}"
             )
         return here
 
     def pool(self, *, side: int, stride: int, pad: int, before: int, after: int) -> Layer:
-        """A max-pool from `before` pixels a side to `after`; which way it rounds shows in them."""
-        expected = {"side": (side, side), "stride": (stride, stride)}
+        """Takes a max-pool from `before` pixels a side to `after`, which depends on its rounding."""
         place = self.copy()
-        here = self.take("max_pool", **expected)
+        here = self.take("max_pool", side=(side, side), stride=(stride, stride))
         top, left, bottom, right = here.settings["pads"]
         for first, last in ((top, bottom), (left, right)):
             room = before + first + last - side
             rounded = -(-room // stride) if here.settings["ceil"] else room // stride
-            # Caffe drops a last window that would begin in the padding.
+            # Caffe drops a last window that starts in the padding.
             if here.settings["ceil"] and rounded * stride >= before + first:
                 rounded -= 1
             if first != pad or rounded + 1 != after:
                 raise place.differs(
-                    f"max_pool from {before} to {rounded + 1} pixels, padded by {first}; expected"
-                    f" {after}, padded by {pad}"
+                    f"max_pool from {before} to {rounded + 1} pixels with padding {first}, expected"
+                    f" {after} with padding {pad},"
                 )
         return here
 
     def end(self) -> None:
-        """The network's input is here.
+        """Checks that the network's input is here.
 
         Raises:
-          MismatchError: something is computed first: more layers, or preprocessing.
+          MismatchError: more layers, or preprocessing, come before.
         """
         if not self.at("input"):
-            raise self.differs(f"found {self.layer.kind} between the image and the first layer")
+            raise self.differs(f"found {self.layer.kind} between the image and the first layer,")

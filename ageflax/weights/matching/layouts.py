@@ -1,7 +1,6 @@
-"""What other frameworks call the tensors of our networks, and where each belongs.
+"""Names of our networks' tensors in other frameworks, and our path for each.
 
-Each network is described by a list of (pattern, replacement): the first pattern that matches a name
-whole says where the tensor goes.
+A layout lists (pattern, replacement): the first pattern that matches a whole name gives the path.
 
 References: torchvision's resnet.py and vgg.py; timm's vgg.py and vision_transformer.py; OpenAI's CLIP,
   model.py, whose names FaRL keeps; FaRL, farl/network/farl/model.py; transformers'
@@ -11,18 +10,27 @@ References: torchvision's resnet.py and vgg.py; timm's vgg.py and vision_transfo
 import re
 from typing import NamedTuple
 
-DROPPED = ""  # in place of a path: left out, and reported by name: a classifier of other classes
-COUNTED = "="  # likewise, reported as one group of so many
+DROPPED = ""  # instead of a path: left out and reported by name, such as another classifier
+COUNTED = "="  # instead of a path: left out and reported as a group with its size
+
+# Blocks of each stage, and True for bottlenecks.
+RESNETS = {
+    "resnet18": ((2, 2, 2, 2), False),
+    "resnet34": ((3, 4, 6, 3), False),
+    "resnet50": ((3, 4, 6, 3), True),
+    "resnet101": ((3, 4, 23, 3), True),
+    "resnet152": ((3, 8, 36, 3), True),
+}
 
 
 class Layout(NamedTuple):
-    """One way in which a network's tensors are named.
+    """One naming of a network's tensors.
 
     Attributes:
-      marks: names that a file in this layout has.
+      marks: names that every file in this layout has.
       first: our path of the kernel that sees the image.
-      rules: name to path.
-      bgr: whether it was trained on BGR, as Caffe's networks are.
+      rules: pairs of a pattern over names and our path.
+      bgr: True if trained on BGR, as Caffe's networks are.
     """
 
     marks: tuple[str, ...]
@@ -110,32 +118,31 @@ _VGG = (
 )
 
 
+_PATCHES = "params/trunk/patch_embedding/kernel"
+_NO_IMAGE = COUNTED + "not of the image encoder"
+_CLIP_BLOCK = r"visual\.transformer\.resblocks\.(\d+)\."
+
+
 def _vit_of_transformers(prefix: str) -> Layout:
-    """Its CLIPModel and CLIPVisionModel; queries, keys and values lie apart, and are joined later."""
+    """CLIPModel and CLIPVisionModel of transformers; queries, keys and values are joined later."""
     before = re.escape(prefix)
     layer = before + r"encoder\.layers\.(\d+)\."
     return Layout(
         (f"{prefix}embeddings.class_embedding", f"{prefix}pre_layrnorm.weight"),
-        "params/trunk/patch_embedding/kernel",
+        _PATCHES,
         (
-            (
-                before + r"embeddings\.patch_embedding\.weight",
-                "params/trunk/patch_embedding/kernel",
-            ),
+            (before + r"embeddings\.patch_embedding\.weight", _PATCHES),
             (before + r"embeddings\.class_embedding", "params/trunk/class_token"),
             (before + r"embeddings\.position_embedding\.weight", "params/trunk/position_embedding"),
             (before + r"embeddings\.position_ids", DROPPED),  # 0, 1, ... 196
-            *_layer_norm(before + r"pre_layrnorm", "pre_norm"),  # spelt so
+            *_layer_norm(before + r"pre_layrnorm", "pre_norm"),  # sic
             *_layer_norm(before + r"post_layernorm", "post_norm"),
             *_dense(layer + r"self_attn\.([qkv])_proj", r"block_\1/\2"),
             *_dense(layer + r"self_attn\.out_proj", r"block_\1/projection"),
             *_layer_norm(layer + r"layer_norm(\d)", r"block_\1/norm\2"),
             *_dense(layer + r"mlp\.fc(\d)", r"block_\1/fc\2"),
             (r"visual_projection\.weight", DROPPED),  # to the space shared with texts
-            (
-                r"text_model\..*|text_projection\.weight|logit_scale",
-                COUNTED + "not of the image encoder",
-            ),
+            (r"text_model\..*|text_projection\.weight|logit_scale", _NO_IMAGE),
         ),
     )
 
@@ -143,38 +150,30 @@ def _vit_of_transformers(prefix: str) -> Layout:
 _VIT = (
     Layout(
         ("visual.conv1.weight", "visual.class_embedding"),
-        "params/trunk/patch_embedding/kernel",
+        _PATCHES,
         (
-            (r"visual\.conv1\.weight", "params/trunk/patch_embedding/kernel"),
+            (r"visual\.conv1\.weight", _PATCHES),
             (r"visual\.class_embedding", "params/trunk/class_token"),
             (r"visual\.positional_embedding", "params/trunk/position_embedding"),
             *_layer_norm(r"visual\.ln_pre", "pre_norm"),
             *_layer_norm(r"visual\.ln_post", "post_norm"),
-            (
-                r"visual\.transformer\.resblocks\.(\d+)\.attn\.in_proj_weight",
-                r"params/trunk/block_\1/qkv/kernel",
-            ),
-            (
-                r"visual\.transformer\.resblocks\.(\d+)\.attn\.in_proj_bias",
-                r"params/trunk/block_\1/qkv/bias",
-            ),
-            *_dense(
-                r"visual\.transformer\.resblocks\.(\d+)\.attn\.out_proj", r"block_\1/projection"
-            ),
-            *_layer_norm(r"visual\.transformer\.resblocks\.(\d+)\.ln_(\d)", r"block_\1/norm\2"),
-            *_dense(r"visual\.transformer\.resblocks\.(\d+)\.mlp\.c_fc", r"block_\1/fc1"),
-            *_dense(r"visual\.transformer\.resblocks\.(\d+)\.mlp\.c_proj", r"block_\1/fc2"),
+            (_CLIP_BLOCK + r"attn\.in_proj_weight", r"params/trunk/block_\1/qkv/kernel"),
+            (_CLIP_BLOCK + r"attn\.in_proj_bias", r"params/trunk/block_\1/qkv/bias"),
+            *_dense(_CLIP_BLOCK + r"attn\.out_proj", r"block_\1/projection"),
+            *_layer_norm(_CLIP_BLOCK + r"ln_(\d)", r"block_\1/norm\2"),
+            *_dense(_CLIP_BLOCK + r"mlp\.c_fc", r"block_\1/fc1"),
+            *_dense(_CLIP_BLOCK + r"mlp\.c_proj", r"block_\1/fc2"),
             (r"visual\.proj", DROPPED),  # to the space shared with texts
-            # What FaRL predicts masked patches with, where a copy still has it.
+            # FaRL's prediction of masked patches, which some copies still have.
             (r"visual\.(mim|lm_|ln_lm\.).*|visual\.mask_token", COUNTED + "of masked images"),
-            (r"(?!visual\.).*", COUNTED + "not of the image encoder"),
+            (r"(?!visual\.).*", _NO_IMAGE),
         ),
     ),
     Layout(
         ("patch_embed.proj.weight", "norm_pre.weight"),
-        "params/trunk/patch_embedding/kernel",
+        _PATCHES,
         (
-            (r"patch_embed\.proj\.weight", "params/trunk/patch_embedding/kernel"),
+            (r"patch_embed\.proj\.weight", _PATCHES),
             (r"cls_token", "params/trunk/class_token"),
             (r"pos_embed", "params/trunk/position_embedding"),
             *_layer_norm(r"norm_pre", "pre_norm"),
@@ -187,12 +186,10 @@ _VIT = (
         ),
     ),
     _vit_of_transformers("vision_model."),
-    _vit_of_transformers(""),  # the image encoder alone, as its version 5 saves it
+    _vit_of_transformers(""),  # the image encoder alone, as version 5 saves it
 )
 LAYOUTS: dict[str, tuple[Layout, ...]] = {
-    "resnet18": (_RESNET,),
-    "resnet34": (_RESNET,),
-    "resnet50": (_RESNET,),
+    **dict.fromkeys(("resnet18", "resnet34", "resnet50"), (_RESNET,)),
     "vgg16": _VGG,
     "vit_b16": _VIT,
 }

@@ -1,7 +1,7 @@
-"""Which layer of a foreign graph is which of ours, told by the structure and by nothing else.
+"""Matches layers of a foreign graph with ours, by structure alone.
 
-A network is walked from its output to its input; each layer must be of the kind, with the stride,
-padding and rounding, that our network has there. Names and the order in the file play no part.
+The graph is walked from output to input. Each layer must have the kind, stride, padding and rounding of
+our network's; names and the order in the file play no part.
 """
 
 from collections.abc import Callable
@@ -10,69 +10,59 @@ import numpy as np
 
 from ageflax.errors import InputError
 from ageflax.weights.matching.graph import Cursor, Layer, MismatchError
+from ageflax.weights.matching.layouts import RESNETS
 
 Tensors = dict[str, np.ndarray]
 
-_RESNETS = {
-    "resnet18": ((2, 2, 2, 2), False),
-    "resnet34": ((3, 4, 6, 3), False),
-    "resnet50": ((3, 4, 6, 3), True),
-}
-_VGG_STAGES = (2, 2, 3, 3, 3)  # convolutions
-_EPSILON = 1e-5  # of our batch norm
+_VGG_STAGES = (2, 2, 3, 3, 3)  # convolutions per stage
+_EPSILON = 1e-5  # our batch norm's
 
 
 class _Found:
-    """Tensors under our paths, as they are met."""
+    """Tensors under our paths, in the order they are found."""
 
     def __init__(self):
         self.tensors: Tensors = {}
 
-    def bias(self, path: str, layer: Layer, outputs: int) -> None:
-        self.tensors[f"params/trunk/{path}/bias"] = layer.tensors.get(
-            "bias", np.zeros(outputs, np.float32)
-        )
+    def _add(self, path: str, layer: Layer, kernel: np.ndarray) -> None:
+        zeros = np.zeros(kernel.shape[-1], np.float32)
+        self.tensors[f"params/trunk/{path}/kernel"] = kernel
+        self.tensors[f"params/trunk/{path}/bias"] = layer.tensors.get("bias", zeros)
 
     def conv(self, path: str, layer: Layer) -> None:
-        """Kernel and bias of a convolution."""
-        kernel = layer.tensors["kernel"]
-        self.tensors[f"params/trunk/{path}/kernel"] = kernel.transpose(2, 3, 1, 0)
-        self.bias(path, layer, len(kernel))
+        """Adds a convolution."""
+        self._add(path, layer, layer.tensors["kernel"].transpose(2, 3, 1, 0))
 
     def dense(self, path: str, layer: Layer) -> None:
-        """Kernel and bias of a fully connected layer over features."""
-        kernel = layer.tensors["kernel"]
-        self.tensors[f"params/trunk/{path}/kernel"] = kernel.T
-        self.bias(path, layer, len(kernel))
+        """Adds a fully connected layer over features."""
+        self._add(path, layer, layer.tensors["kernel"].T)
 
     def dense_over_map(self, path: str, layer: Layer, *, side: int, network: str) -> None:
-        """The same over a map that the file flattens C, H, W and we H, W, C."""
+        """Adds a fully connected layer over a map, flattened C, H, W in the file and H, W, C here."""
         kernel = layer.tensors["kernel"]
         outputs, inputs = kernel.shape
         if inputs % side**2:
             raise MismatchError(
-                f"{layer.name} sees {inputs} values, which are no map of {side}x{side} pixels, as"
-                f" {network} has at this crop; --crop says what the network sees"
+                f"{layer.name} sees {inputs} values, but {network} has a map of {side}x{side} pixels"
+                " at this crop; --crop sets the crop"
             )
         spatial = kernel.reshape(outputs, -1, side, side).transpose(0, 2, 3, 1)
-        self.tensors[f"params/trunk/{path}/kernel"] = spatial.reshape(outputs, inputs).T
-        self.bias(path, layer, outputs)
+        self._add(path, layer, spatial.reshape(outputs, inputs).T)
 
     def conv_and_norm(self, conv: str, norm: str, layers: tuple[Layer, Layer | None]) -> None:
-        """A convolution, and its batch norm or, where that was folded into it, one that does nothing."""
+        """Adds a convolution and its batch norm; an identity if that was folded into the convolution."""
         convolution, batch_norm = layers
-        kernel = convolution.tensors["kernel"]
-        self.tensors[f"params/trunk/{conv}/kernel"] = kernel.transpose(2, 3, 1, 0)
-        bias = convolution.tensors.get("bias", np.zeros(len(kernel), np.float32))
+        self.conv(conv, convolution)
+        bias = self.tensors.pop(f"params/trunk/{conv}/bias")
         if batch_norm is None:
-            ones = np.ones(len(kernel), np.float32)
-            scale, shift, mean, var = ones, bias, np.zeros_like(ones), ones * (1 - _EPSILON)
+            ones = np.ones(len(bias), np.float32)
+            scale, shift, mean, var = ones, bias, 0 * ones, ones * (1 - _EPSILON)
         else:
             scale, shift, mean, var = (
                 batch_norm.tensors[name] for name in ("scale", "bias", "mean", "var")
             )
-            mean = mean - bias  # a bias before the norm is the same as a mean less it
-            # Another epsilon is the same as another variance.
+            mean = mean - bias  # a bias before the norm only shifts its mean
+            # Another epsilon amounts to another variance.
             var = var + np.float32(batch_norm.settings["epsilon"] - _EPSILON)
         self.tensors |= {
             f"params/trunk/{norm}/scale": scale,
@@ -125,7 +115,7 @@ def _conv_and_norm(cursor: Cursor, *, side: int, stride: int) -> tuple[Layer, La
 
 
 def _main_path(cursor: Cursor, layers: list[tuple[int, int]]) -> list[tuple[Layer, Layer | None]]:
-    """Convolutions of a block, the first first."""
+    """Convolutions of a block, from its input."""
     path = []
     for k, (side, stride) in enumerate(reversed(layers)):
         if k:
@@ -135,7 +125,7 @@ def _main_path(cursor: Cursor, layers: list[tuple[int, int]]) -> list[tuple[Laye
 
 
 def _block(cursor: Cursor, found: _Found, name: str, layers: list[tuple[int, int]]) -> None:
-    """A residual block; the two inputs of its sum come in either order."""
+    """Matches a residual block; the two inputs of its sum come in either order."""
     cursor.take("relu")
     joined = cursor.take("add")
     first, second = (Cursor(layer, cursor.network) for layer in joined.inputs)
@@ -146,11 +136,11 @@ def _block(cursor: Cursor, found: _Found, name: str, layers: list[tuple[int, int
     except MismatchError:
         end, shortcut = second, first
         main = _main_path(end, layers)
-    # A path that is found in the shortcut alone is refused below: it ends elsewhere.
+    # A main path found in the shortcut alone is refused below: it ends elsewhere.
     if shortcut.layer is not end.layer:
         pair = _conv_and_norm(shortcut, side=1, stride=strided)
         if shortcut.layer is not end.layer:
-            raise shortcut.differs("two branches that do not meet where they should")
+            raise shortcut.differs("two branches that do not meet")
         found.conv_and_norm(f"{name}/downsample_conv", f"{name}/downsample_bn", pair)
     for k, pair in enumerate(main, 1):
         found.conv_and_norm(f"{name}/conv{k}", f"{name}/bn{k}", pair)
@@ -158,7 +148,7 @@ def _block(cursor: Cursor, found: _Found, name: str, layers: list[tuple[int, int
 
 
 def _resnet(name: str) -> Callable[[Cursor, _Found, int], None]:
-    blocks, bottleneck = _RESNETS[name]
+    blocks, bottleneck = RESNETS[name]
 
     def walk(cursor: Cursor, found: _Found, crop: int) -> None:
         cursor.take("mean")
@@ -180,24 +170,25 @@ def _resnet(name: str) -> Callable[[Cursor, _Found, int], None]:
 _WALKS: dict[str, Callable[[Cursor, _Found, int], None]] = {
     "levi_hassner": _levi_hassner,
     "vgg16": _vgg16,
-    **{name: _resnet(name) for name in _RESNETS},
+    **{name: _resnet(name) for name in ("resnet18", "resnet34", "resnet50")},
 }
 MATCHED = tuple(_WALKS)
 
 
 def match(output: Layer, network: str, *, crop: int) -> tuple[Tensors, Layer]:
-    """A graph's tensors under our paths.
+    """Maps a graph's tensors to our paths.
 
     Args:
-      output: where the graph ends: the last dense layer, or a softmax of it.
-      network: one of ours.
-      crop: side in pixels of what it sees.
+      output: end of the graph: the last dense layer, or a softmax of it.
+      network: one of MATCHED.
+      crop: side in pixels of the network's input.
 
     Returns:
-      By path, such as "params/trunk/conv1/kernel"; and the last layer, whose rows are the classes.
+      Tensors by path, such as "params/trunk/conv1/kernel", and the last layer, whose rows are the
+      classes.
 
     Raises:
-      InputError: our network has another structure, or it is none that graphs are matched with.
+      InputError: the structures differ, or graphs are not matched with this network.
     """
     if network not in _WALKS:
         raise InputError(

@@ -108,7 +108,7 @@ _READ_ALL = """
 import resource, sys
 from pathlib import Path
 from ageflax.errors import InputError
-from ageflax.weights import caffe, onnx_graph
+from ageflax.weights.formats import caffe, onnx_graph
 
 for folder in sys.argv[1:]:
     for path in sorted(Path(folder).iterdir()):
@@ -150,12 +150,12 @@ def test_a_caffemodel_that_is_another_network_is_told_by_what_differs(tmp_path):
 
     assert "conv with group 2" in refused(with_settings("conv2", group=2))
     assert "lrn with alpha" in refused(with_settings("norm1", alpha=5e-4))
-    assert "found Pooling where max_pool" in refused(with_settings("pool2", pool=1))
+    assert "found Pooling, expected max_pool" in refused(with_settings("pool2", pool=1))
     assert "max_pool with stride" in refused(with_settings("pool2", stride=3))
     assert "conv with pads" in refused(with_settings("conv1", pad=1))
     assert "not levi_hassner" in refused([layer for layer in layers if layer[0] != "LRN"])
     concat = [("Concat" if name == "relu3" else kind, name, given) for kind, name, given in layers]
-    assert "found Concat where relu" in refused(concat)
+    assert "found Concat, expected relu" in refused(concat)
 
 
 def test_weights_that_do_not_fit_their_layer_are_refused(tmp_path):
@@ -170,12 +170,12 @@ def test_weights_that_do_not_fit_their_layer_are_refused(tmp_path):
         return str(refusal.value)
 
     kernel, bias = good["conv2"]
-    assert "5 biases of 4 outputs" in refused(conv2=(kernel, np.ones(5, np.float32)))
+    assert "5 biases for 4 outputs" in refused(conv2=(kernel, np.ones(5, np.float32)))
     assert "3 arrays of weights" in refused(conv2=(kernel, bias, bias))
     assert "a kernel of 2 axes" in refused(conv2=(kernel[:, :, 0, 0], bias))
     assert "not finite" in refused(conv2=(kernel, bias * np.nan))
     assert "of (3, 3) pixels, expected 5x5" in refused(conv2=(kernel[..., :3, :3], bias))
-    assert "no map of 7x7 pixels" in refused(fc6=(good["fc6"][0][:, 1:], good["fc6"][1]))
+    assert "has a map of 7x7 pixels" in refused(fc6=(good["fc6"][0][:, 1:], good["fc6"][1]))
     assert "--crop" in refused(fc6=(good["fc6"][0][:, 1:], good["fc6"][1]))
 
 

@@ -129,7 +129,7 @@ def test_tensors_that_share_their_bytes_are_refused(tmp_path):
 )  # fmt: skip
 def test_a_header_that_is_none_is_refused(tmp_path, header):
     message = refused(file_of(with_header(header, b"\0" * 8), tmp_path))
-    assert "not safetensors" in message
+    assert "not safetensors" in message or "not printable or too long" in message
     assert "\n" not in message
 
 
@@ -258,5 +258,5 @@ def test_a_checksum_is_compared_whatever_its_case_and_both_are_named(tmp_path):
     assert safetensors.check_sha256(path, found.upper()) == found
     with pytest.raises(InputError, match=f"sha256 is {found}, not {'0' * 64}"):
         safetensors.check_sha256(path, "0" * 64)
-    with pytest.raises(InputError, match="No such file"):
+    with pytest.raises(InputError, match="no such file"):
         safetensors.sha256(tmp_path / "absent")

@@ -158,7 +158,7 @@ def test_queries_keys_and_values_are_joined_in_this_order():
 def test_a_missing_query_key_or_value_is_refused(letter, part, ours_is):
     theirs = vit("transformers", depth=4)
     del theirs[f"{LAYER}.self_attn.{letter}_proj.{part}"]
-    with pytest.raises(InputError, match=f"block_3/qkv/{ours_is} is made of .*: {letter} missing$"):
+    with pytest.raises(InputError, match=f"block_3/qkv/{ours_is} needs .*: {letter} missing$"):
         ours(theirs, "vit_b16")
 
 
@@ -166,7 +166,9 @@ def test_a_missing_query_key_or_value_is_refused(letter, part, ours_is):
 def test_queries_keys_and_values_of_unlike_shapes_are_refused(shape):
     theirs = vit("transformers", depth=4)
     theirs[f"{LAYER}.self_attn.k_proj.weight"] = np.ones(shape, np.float32)
-    with pytest.raises(InputError, match=r"block_3/qkv/kernel .* have the shapes \(64, 64\), "):
+    with pytest.raises(
+        InputError, match=r"block_3/qkv/kernel needs .* and the file.s are \(64, 64\), "
+    ):
         ours(theirs, "vit_b16")
 
 
@@ -252,9 +254,9 @@ def test_a_prefix_of_some_names_is_not():
          "vgg16", "vgg19"),
         ({"features.0.weight": np.ones((2, 3, 3, 3)), "features.40.weight": np.ones((2, 2, 3, 3))},
          "vgg16", "vgg16_bn"),
-        ({n: v for n, v in vit("timm").items() if "norm_pre" not in n}, "vit_b16", "a ViT that lacks"),
-        ({"a": np.ones(1), "b": np.ones(1)}, "vgg16", "none that is known (its first names: a, b)"),
-        ({}, "vgg16", "none that is known (its first names: none)"),
+        ({n: v for n, v in vit("timm").items() if "norm_pre" not in n}, "vit_b16", "a ViT without"),
+        ({"a": np.ones(1), "b": np.ones(1)}, "vgg16", "unknown (its first names: a, b)"),
+        ({}, "vgg16", "unknown (its first names: none)"),
     ],
 )  # fmt: skip
 def test_another_architecture_is_named(tensors, asked, looks_like):
