@@ -4,15 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from ageflax import config as configuration
-from ageflax.config import Config
 from ageflax.errors import RunError
 from ageflax.training import cross_validation
 from tests.conftest import small_values
 
 
-def run(values: Config, workdir: Path) -> None:
+def run(values: ConfigDict, workdir: Path) -> None:
     """Folds 0 and 3, age and gender."""
     resolved = configuration.resolve(values, ["--config.folds=(0, 3)", "--config.task=joint"])
     cross_validation.run(resolved, workdir, say=lambda line: None)

@@ -39,15 +39,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--allowed", type=float, default=flat.ALLOWED, help="allowed growth, a share"
     )
-    words, overrides = parser.parse_known_args(arguments)
-    seconds = 60 * words.minutes
+    options, overrides = parser.parse_known_args(arguments)
+    seconds = 60 * options.minutes
     samples: list[flat.Sample] = []
     failed = False
     with tempfile.TemporaryDirectory() as folder:
-        values = small_values(Path(folder) / "datasets")
-        values.steps = 200_000
-        values.eval.every, values.eval.log_every = 2, 2
-        config = configuration.resolve(values, ["--config.fold=0", *overrides])
+        words = ["fold=0", "steps=200000", "eval.every=2", "eval.log_every=2"]
+        config = configuration.resolve(
+            small_values(Path(folder) / "datasets"),
+            [*(f"--config.{word}" for word in words), *overrides],
+        )
         checkpoints = Path(folder) / "run" / "fold_0" / "checkpoints"
 
         def seen(sample: flat.Sample) -> None:
@@ -77,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:
             end.cancel()
     print(f"{samples[-1].done // 2 if samples else 0} checkpoints saved")
-    return max(flat.report(samples, allowed=words.allowed), int(failed))
+    return max(flat.report(samples, allowed=options.allowed), int(failed))
 
 
 if __name__ == "__main__":

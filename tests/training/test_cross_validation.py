@@ -5,10 +5,10 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from ageflax import config as configuration
 from ageflax.bundle import load
-from ageflax.config import Config
 from ageflax.data import dataset, reading
 from ageflax.data.dataset import Faces
 from ageflax.errors import InputError, RunError
@@ -18,7 +18,7 @@ from ageflax.training import cross_validation, log_lines, loop
 from tests.conftest import small_values
 
 
-def run(config: Config, workdir: Path, *overrides: str) -> list[str]:
+def run(config: ConfigDict, workdir: Path, *overrides: str) -> list[str]:
     """Runs and returns what was said."""
     lines: list[str] = []
     resolved = configuration.resolve(config, overrides)
