@@ -1,4 +1,4 @@
-"""What an exported file says of itself."""
+"""Metadata of exported files."""
 
 import json
 from typing import Any
@@ -10,24 +10,22 @@ from ageflax.export.verification import Differences
 
 
 def preprocessing(serving: Serving) -> str:
-    """What a caller does before, and what the model does itself, in words."""
+    """Preprocessing in words: steps for the caller, and steps inside the model."""
     config = serving.model.config
-    spec, margin = config["input"], config.get("crop_margin", 0.0)
-    eyes = config.get("eyes")
-    aligned = f" turned so that the eyes lie at {eyes} of width and height," if eyes else ""
+    spec, margin, eyes = config["input"], config.get("crop_margin", 0.0), config.get("eyes")
+    size, crop = spec["resize"], spec["crop"]
+    aligned = f" rotated so that the eyes lie at {eyes} of width and height," if eyes else ""
     face = (
-        f"the square on the longer side of the detected box, {margin:g} of it added on each side,"
-        f"{aligned} resized to"
+        f"before: the square on the longer side of the detected box, {margin:g} of it added on each"
+        f" side,{aligned} resized to {size}x{size} by {spec['interpolation']}"
     )
     if serving.layout == "nchw_bgr_float":
-        size = f"{spec['resize']}x{spec['resize']} by {spec['interpolation']}"
         return (
-            f"before: {face} {size}, of which the middle {spec['crop']}x{spec['crop']}; float32"
-            " N, C, H, W, BGR, 0-255; nothing subtracted. Inside: mean, deviation, order of channels"
+            f"{face}, and its middle {crop}x{crop}; float32 N, C, H, W, BGR, 0-255; nothing subtracted."
+            " Inside: mean, std, order of channels"
         )
     return (
-        f"before: {face} {spec['resize']}x{spec['resize']} by {spec['interpolation']}; uint8"
-        f" N, H, W, C, RGB. Inside: mean, deviation, {serving.crops} crop of {spec['crop']}, order of"
+        f"{face}; uint8 N, H, W, C, RGB. Inside: mean, std, {serving.crops} crop of {crop}, order of"
         " channels"
     )
 
@@ -35,13 +33,13 @@ def preprocessing(serving: Serving) -> str:
 def describe(
     serving: Serving, differences: Differences, *, precision: str, **more: Any
 ) -> dict[str, str]:
-    """Keys and texts for a file's metadata.
+    """Keys and texts of a file's metadata.
 
     Args:
-      serving: what was exported.
-      differences: of the file from JAX.
-      precision: of the weights.
-      more: of the format.
+      serving: exported model.
+      differences: differences of the file from JAX.
+      precision: precision of the weights.
+      more: further keys of the format.
     """
     config = serving.model.config
     data, source = config.get("data") or {}, config.get("source") or {}

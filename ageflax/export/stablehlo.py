@@ -1,4 +1,4 @@
-"""Writes and runs .stablehlo files, as jax.export makes them: for JAX, TensorFlow and C++, any chip."""
+"""Writes and runs .stablehlo files, made by jax.export for JAX, TensorFlow and C++ on any platform."""
 
 import json
 from pathlib import Path
@@ -16,16 +16,19 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 
 
 def described_at(path: Path) -> Path:
-    """Where the metadata of a .stablehlo file lies, which has no place for any."""
+    """Path of the metadata beside a .stablehlo file, which cannot hold any."""
     return path.with_name(f"{path.name}.json")
 
 
 class StableHloFile:
-    """A model that is being written as StableHLO, weights and all.
+    """A StableHLO model, weights included.
 
     Args:
-      serving: what it computes.
-      precision: of the weights.
+      serving: model to export.
+      precision: precision of the weights.
+
+    Attributes:
+      more: metadata of the format.
     """
 
     def __init__(self, serving: Serving, *, precision: str):
@@ -50,16 +53,16 @@ class StableHloFile:
         }
 
     def write(self, path: Path) -> None:
-        """Writes it under a name."""
+        """Writes the file."""
         path.write_bytes(self._content)
 
     def describe(self, path: Path, described: dict[str, str]) -> None:
-        """Writes what the file says of itself beside it."""
+        """Writes the metadata beside the file."""
         whole = {**self._specification, "metadata": described}
         described_at(path).write_text(json.dumps(whole, indent=2) + "\n")
 
     def answers(self, path: Path) -> Any:
-        """What the file gives, per output, by JAX on this machine."""
+        """Loads the file into JAX; returns a function from images to the outputs by name."""
         call = jax.export.deserialize(bytearray(path.read_bytes())).call
 
         def answer(images: np.ndarray) -> dict[str, np.ndarray]:

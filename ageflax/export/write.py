@@ -1,4 +1,4 @@
-"""Writes a model as one file that needs nothing of this project, and proves that it answers alike."""
+"""Exports a model to one file that runs without ageflax, and verifies its answers."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -21,12 +21,12 @@ SUFFIXES = (".onnx", ".stablehlo")
 
 @dataclasses.dataclass(frozen=True)
 class Written:
-    """A file that was written.
+    """An exported file.
 
     Attributes:
-      path: of it.
-      size: bytes.
-      differences: of its answers from JAX's in float32.
+      path: its path.
+      size: its size in bytes.
+      differences: differences of its answers from JAX's in float32.
     """
 
     path: Path
@@ -36,7 +36,7 @@ class Written:
 
 @contextmanager
 def _replaced(path: Path) -> Iterator[Path]:
-    """`files.replacing`, and with it the description that a StableHLO file has beside it."""
+    """Replaces a file as `files.replacing` does, and the metadata beside a StableHLO file with it."""
     with files.replacing(path) as temporary:
         beside = stablehlo.described_at(temporary)
         try:
@@ -48,13 +48,13 @@ def _replaced(path: Path) -> Iterator[Path]:
 
 
 def check_output(path: Path) -> None:
-    """Raises InputError where no file can be written under that name."""
+    """Raises InputError if no file can be written under this name."""
     if path.suffix not in SUFFIXES:
         raise InputError(f"--output={path}: expected a name that ends in {' or '.join(SUFFIXES)}")
     if path.is_dir():
-        raise InputError(f"--output={path}: a folder is there already")
+        raise InputError(f"--output={path}: is a folder; give a file name")
     if not path.parent.is_dir():
-        raise InputError(f"--output={path}: there is no folder {path.parent}")
+        raise InputError(f"--output={path}: no folder {path.parent}; create it first")
 
 
 def _check_choices(**given: tuple[object, object]) -> None:
@@ -76,26 +76,26 @@ def export(
     thorough: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> Written:
-    """Writes a model as .onnx or .stablehlo, by the name's ending.
+    """Exports a model to .onnx or .stablehlo, by the suffix of `output`.
 
-    The file is written under another name, run on images, and held against the bundle's own answers,
-    before it gets its name. A .stablehlo has FILE.stablehlo.json beside it, which describes it.
+    The file is written under a temporary name, run on images and compared with the bundle's own answers
+    before it replaces `output`. Metadata of FILE.stablehlo is in FILE.stablehlo.json.
 
     Args:
-      model: a bundle.
-      output: replaced if there is one.
+      model: model of one bundle.
+      output: file to write; an earlier one is replaced.
       crops: views whose probabilities are averaged: "center", "mirror" or "ten".
-      layout: of the input, "nhwc_rgb_uint8" or "nchw_bgr_float"; see onnx_model and Serving.
-      precision: of the weights, "float32", "float16" or "int8". Of the latter the differences are what
-        they cost, and are not judged.
-      opset: of ONNX.
-      faces: a photograph of a face, or a folder of some, to verify it on; random images if not given.
-      thorough: verify it also in a batch of 64.
-      say: takes lines for the user.
+      layout: layout of the input, "nhwc_rgb_uint8" or "nchw_bgr_float"; see Serving.
+      precision: precision of the weights, "float32", "float16" or "int8". The loss of the latter two is
+        reported and not limited.
+      opset: version of ONNX's operators.
+      faces: photograph of a face, or a folder of some, to verify on; None for random images.
+      thorough: True to verify also in a batch of 64.
+      say: receives progress lines.
 
     Raises:
-      InputError: the model, or what is asked for, cannot be exported.
-      RunError: the file answers otherwise than the bundle; nothing is written.
+      InputError: the model cannot be exported, or an argument is invalid.
+      RunError: the file's answers differ from the bundle's; nothing is written.
     """
     path = Path(output)
     check_output(path)
@@ -123,7 +123,7 @@ def export(
         if precision == "float32" and not within:
             lines = "\n".join(differences.lines())
             raise RunError(
-                f"{path}: not written: its answers differ from JAX's by more than"
+                f"{path}: not written: answers differ from JAX's by more than"
                 f" {verification.TOLERANCE:g}\n{lines}"
             )
         described = describe(served, differences, precision=precision, **file.more)

@@ -1,1 +1,1 @@
-"""Somebody else's weights as a bundle of ours: python -m ageflax.import_weights."""
+"""Converts published weights into bundles: python -m ageflax.import_weights."""

@@ -1,4 +1,4 @@
-"""Which output of a foreign network is which class of ours."""
+"""Maps a foreign network's outputs to the classes of ageflax."""
 
 import dataclasses
 import itertools
@@ -13,11 +13,11 @@ _SHOWN = 12  # names in a message
 
 @dataclasses.dataclass(frozen=True)
 class Heads:
-    """Our heads, made of a foreign last layer's rows.
+    """Heads made from rows of a foreign last layer.
 
     Attributes:
-      rows: per task, the file's output for each class of ours, in our order.
-      groups: the age groups.
+      rows: per task, the file's output for each class, in the order of ageflax.
+      groups: age groups.
     """
 
     rows: dict[str, tuple[int, ...]]
@@ -29,35 +29,33 @@ class Heads:
         return {task: list(labels.class_names(task, self.groups)) for task in self.rows}
 
 
-def _ask(outputs: int) -> InputError:
+def _missing(outputs: int) -> InputError:
     hints = {
-        2: "--classes=Male,Female or --classes=Female,Male: sources differ, and a guess would turn every"
-        " answer round",
-        8: f"--classes={','.join(labels.AGE_GROUPS)} where they are Adience's groups in this order",
-        101: "--classes=years where they are the years 0 to 100",
+        2: "--classes=Male,Female or --classes=Female,Male (sources differ; the wrong one swaps every"
+        " answer)",
+        8: f"--classes={','.join(labels.AGE_GROUPS)} for Adience's groups in this order",
+        101: "--classes=years for the years 0 to 100",
     }
-    hint = hints.get(
-        outputs, "--classes=NAME,NAME,... in the file's order, - for one that is not used"
-    )
+    hint = hints.get(outputs, "--classes=NAME,NAME,... in the file's order, - for an unused output")
     return InputError(
-        f"the file has {outputs} outputs and does not say what they are: {hint}; or --known names a"
-        " published model, or --classes=none takes the trunk alone"
+        f"--classes: needed, since the file does not name its {outputs} outputs; use {hint},"
+        " --known=MODEL for a published model, or --classes=none for the trunk alone"
     )
 
 
 def _intervals(names: dict[int, str]) -> dict[int, tuple[int, int]]:
-    """Bounds of the outputs that are ages."""
+    """Bounds of the outputs for age groups."""
     found = {}
     for row, name in names.items():
         match = re.fullmatch(r"(\d{1,3})-(\d{1,3})", name)
         if match is None:
             raise InputError(
-                f"--classes: {name[:40]!r} is none of female, male, an age group such as 25-32, or - for"
-                " an output that is not used"
+                f"--classes: {name[:40]!r}: expected female, male, an age group such as 25-32, or - for"
+                " an unused output"
             )
         low, high = int(match[1]), int(match[2])
         if low > high:
-            raise InputError(f"--classes: {name!r} ends before it begins")
+            raise InputError(f"--classes: {name!r}: ends before it begins")
         found[row] = (low, high)
     return found
 
@@ -70,7 +68,7 @@ def _ages(names: dict[int, str]) -> tuple[tuple[int, ...], labels.Intervals]:
         if bounds[before][1] >= bounds[after][0]:
             raise InputError(f"--classes: {names[before]} and {names[after]} overlap")
     if len(rows) == 1:
-        raise InputError(f"--classes: one age group alone, {names[rows[0]]}")
+        raise InputError(f"--classes: {names[rows[0]]}: expected at least two age groups")
     return tuple(rows), tuple(bounds[row] for row in rows)
 
 
@@ -84,32 +82,32 @@ def _genders(names: dict[int, str]) -> tuple[int, ...]:
 
 
 def heads_of(classes: str | None, outputs: int) -> Heads:
-    """What the outputs of a network mean.
+    """Heads for the outputs of a network.
 
     Args:
-      classes: "years", "none", or a name an output, joined by commas: female or male, an age group such
-        as 25-32, or "-" for what is no class of ours. Each task's classes have a softmax of their own.
-      outputs: of the network's last layer.
+      classes: "years", "none", or one name per output, joined by commas: female or male, an age group
+        such as 25-32, or "-" for an unused output. Each task's classes get their own softmax.
+      outputs: number of outputs of the last layer.
 
     Raises:
-      InputError: they are not given, not as many as the outputs, or no classes.
+      InputError: the classes are not given, invalid, or not as many as the outputs.
     """
     if classes is None:
-        raise _ask(outputs)
+        raise _missing(outputs)
     if classes == "none":
         return Heads({}, labels.ADIENCE)
     if classes == "years":
         if outputs != len(labels.YEARS):
             raise InputError(
-                f"--classes=years: the file has {outputs} outputs, and the years 0 to 100 are"
-                f" {len(labels.YEARS)}"
+                f"--classes=years: the file has {outputs} outputs, expected {len(labels.YEARS)} for the"
+                " years 0 to 100"
             )
         return Heads({"years": tuple(range(outputs))}, labels.ADIENCE)
     names = [name.strip() for name in classes.split(",")]
     if len(names) != outputs:
         raise InputError(
-            f"--classes: {len(names)} names ({', '.join(names[:_SHOWN])}), and the file has {outputs}"
-            " outputs"
+            f"--classes: {len(names)} names ({', '.join(names[:_SHOWN])}) for {outputs} outputs; give"
+            " one per output"
         )
     used = {row: _GENDERS.get(name.lower(), name) for row, name in enumerate(names) if name != "-"}
     of_gender = {row: name for row, name in used.items() if name in labels.GENDERS}
@@ -121,7 +119,5 @@ def heads_of(classes: str | None, outputs: int) -> Heads:
     if of_gender:
         rows["gender"] = _genders(of_gender)
     if not rows:
-        raise InputError(
-            "--classes: none of the outputs is used; --classes=none takes the trunk alone"
-        )
+        raise InputError("--classes: no output is used; --classes=none takes the trunk alone")
     return Heads(rows, groups)

@@ -1,4 +1,4 @@
-"""What the best-known published models leave unsaid in their files: classes, input and licence.
+"""Facts of well-known published models that their files do not hold: classes, input, licence.
 
 References: Levi & Hassner, CVPRW 2015, and the authors' demo, whose genders are Male, Female; Rothe et
   al., DEX, and the ONNX model zoo's age_gender page; Parkhi et al., BMVC 2015; Karkkainen & Joo,
@@ -15,17 +15,17 @@ _DEX = "IMDB-WIKI: academic research only"
 
 @dataclasses.dataclass(frozen=True)
 class Known:
-    """A published model; what is None has to be said by whoever imports it.
+    """A published model; options that are None must be given.
 
     Attributes:
-      arch: ours.
-      classes: as of --classes.
-      channels: that it sees.
-      mean: as of --mean.
-      deviation: as of --deviation.
+      arch: architecture of ageflax.
+      classes: value of --classes.
+      channels: channel order of its input, bgr or rgb.
+      data: name of its training data.
+      licence: licence of the weights and of that data.
+      mean: value of --mean.
+      deviation: value of --deviation.
       crop_margin: share of a detected box's side that its faces have on each side.
-      data: what it was trained on.
-      licence: of that, and of the weights.
     """
 
     arch: str
@@ -41,20 +41,13 @@ class Known:
 KNOWN = {
     "levi_age": Known("levi_hassner", ",".join(AGE_GROUPS), "bgr", "adience", _LEVI),
     "levi_gender": Known("levi_hassner", "Male,Female", "bgr", "adience", _LEVI),
-    # The model zoo's example subtracts no mean; 40 % of the face's size around it is the authors'.
+    # The model zoo's example subtracts no mean; the margin of 40 % on each side is the authors'.
     "dex_age": Known("vgg16", "years", "bgr", "imdb_wiki", _DEX, "none", crop_margin=0.4),
-    "dex_apparent_age": Known(
-        "vgg16",
-        "years",
-        "bgr",
-        "ChaLearn LAP 2015 after IMDB-WIKI",
-        _DEX,
-        "none",
-        crop_margin=0.4,
-    ),
+    "dex_apparent_age": Known("vgg16", "years", "bgr", "ChaLearn LAP 2015 after IMDB-WIKI", _DEX,
+                              "none", crop_margin=0.4),
     "dex_gender": Known("vgg16", "Female,Male", "bgr", "imdb_wiki", _DEX, "none", crop_margin=0.4),
     "vgg_face": Known("vgg16", "none", "bgr", "VGG-Face", "VGG-Face: non-commercial research only"),
-    # Its first seven outputs are none of ours. The authors' faces are dlib's chips, padded by 0.25.
+    # The first seven outputs are races. The authors' faces are dlib's chips, padded by 0.25.
     "fairface": Known(
         "resnet34",
         "-,-,-,-,-,-,-,Male,Female,0-2,3-9,10-19,20-29,30-39,40-49,50-59,60-69,70-100",
@@ -65,4 +58,4 @@ KNOWN = {
         "imagenet",
         0.25,
     ),
-}
+}  # fmt: skip

@@ -1,4 +1,4 @@
-"""A bundle made of foreign weights: architecture, heads, input and provenance, checked and written."""
+"""Makes a bundle from foreign weights: architecture, heads, input and provenance."""
 
 import dataclasses
 import re
@@ -22,7 +22,7 @@ from ageflax.import_weights.known import KNOWN
 from ageflax.import_weights.read import Foreign
 from ageflax.weights.formats.safetensors import sha256
 
-# The kernel that sees the image, and the outputs that it has at width 1.
+# First layer and its outputs at width 1.
 _FIRST = {
     "levi_hassner": ("conv1", 96),
     "vgg16": ("conv1_1", 64),
@@ -33,31 +33,31 @@ _FIRST = {
 }
 ARCHITECTURES = tuple(_FIRST)
 CHANNELS = ("bgr", "rgb")
-# What the network sees, and what the face is resized to before, where nothing else is said.
+# Defaults of crop and resize.
 _SIDES = {"levi_hassner": (227, 256)}
-_OF_ALL = (224, 224)
+_OTHER_SIDES = (224, 224)
 
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What a command line asks for; None is what is not said, "" of texts.
+    """Options of the command; None if not given.
 
     Attributes:
-      framework: the file's format, one of foreign.FORMATS.
-      arch: the network of ours.
-      input: the file.
-      output: the bundle's folder.
-      known: a published model, one of KNOWN.
-      classes: as of classes.heads_of.
-      channels: that the network sees: bgr or rgb.
-      mean: as of preprocessing.mean.
-      deviation: as of preprocessing.deviation.
+      framework: format of the file, one of read.FORMATS.
+      arch: architecture of ageflax.
+      input: file of weights.
+      output: folder of the bundle.
+      known: published model, one of KNOWN.
+      classes: classes of the outputs; see classes.heads_of.
+      channels: channel order of the network's input, bgr or rgb.
+      mean: see preprocessing.mean.
+      deviation: see preprocessing.std.
       resize: side in pixels of the decoded face.
-      crop: side in pixels of what the network sees.
-      interpolation: how faces are resized.
-      crop_margin: share of a detected box's side that is added on each side.
-      data: what the model was trained on.
-      licence: of that, and of the weights.
+      crop: side in pixels of the network's input.
+      interpolation: resizing filter.
+      crop_margin: share of a detected box's side added on each side.
+      data: name of the training data.
+      licence: licence of the weights and of that data.
     """
 
     framework: str
@@ -77,39 +77,33 @@ class Request:
     licence: str | None = None
 
 
-def _completed(request: Request) -> Request:
-    """With what is known of the model, the format or the network in place of what is not said.
+def _completed(request: Request) -> tuple[Request, Input]:
+    """Fills in facts of the known model and defaults; returns also the bundle's input.
 
     Raises:
-      InputError: something is needed still, or is none of the choices.
+      InputError: an option is missing or invalid.
     """
     if request.arch not in ARCHITECTURES:
-        raise InputError(
-            f"--arch={request.arch}: expected one of {', '.join(ARCHITECTURES)}, which weights are"
-            " imported for"
-        )
-    said: dict[str, Any] = {}
+        raise InputError(f"--arch={request.arch}: expected one of {', '.join(ARCHITECTURES)}")
+    facts: dict[str, Any] = {}
     if request.known is not None:
         if request.known not in KNOWN:
             raise InputError(f"--known={request.known}: expected one of {', '.join(KNOWN)}")
-        said = dataclasses.asdict(KNOWN[request.known])
-        if said.pop("arch") != request.arch:
-            raise InputError(
-                f"--known={request.known}: of --arch={KNOWN[request.known].arch}, not {request.arch}"
-            )
+        facts = dataclasses.asdict(KNOWN[request.known])
+        if (arch := facts.pop("arch")) != request.arch:
+            raise InputError(f"--known={request.known}: not {request.arch}; use --arch={arch}")
     if request.framework == "caffe":
-        said.setdefault("channels", "bgr")  # Caffe's own readers give no other
-    crop, resize = _SIDES.get(request.arch, _OF_ALL)
-    crop = request.crop or crop
-    said |= {"crop": crop, "resize": max(resize, crop)}
-    missing = {name: value for name, value in said.items() if getattr(request, name) is None}
+        facts.setdefault("channels", "bgr")  # the only order of Caffe's own readers
+    missing = {name: value for name, value in facts.items() if getattr(request, name) is None}
     request = dataclasses.replace(request, **missing)
+    crop, resize = _SIDES.get(request.arch, _OTHER_SIDES)
+    crop = crop if request.crop is None else request.crop
+    resize = max(resize, crop) if request.resize is None else request.resize
     if request.channels not in CHANNELS:
         raise InputError(
-            "the file does not say in which order its network sees the channels: --channels=rgb (usual"
-            " in PyTorch) or --channels=bgr (Caffe's, and whatever read images by OpenCV)"
+            "--channels: needed, since the file does not hold it; use --channels=rgb (usual in PyTorch)"
+            " or --channels=bgr (Caffe, OpenCV)"
         )
-    crop, resize = request.crop or 0, request.resize or 0
     if not 16 <= crop <= resize <= 4096:
         raise InputError(f"--crop={crop} --resize={resize}: expected 16 <= crop <= resize <= 4096")
     if not 0.0 <= (request.crop_margin or 0.0) <= 4.0:
@@ -118,16 +112,16 @@ def _completed(request: Request) -> Request:
         raise InputError(
             f"--interpolation={request.interpolation}: expected one of {', '.join(INTERPOLATIONS)}"
         )
-    return request
+    return request, Input(resize, crop, request.interpolation, request.channels)
 
 
 def _architecture(request: Request, found: Foreign) -> dict[str, Any]:
-    """As a bundle has it, with the width and depth that the weights are of."""
+    """The bundle's architecture, with the width and depth of the weights."""
     name = request.arch
     layer, outputs = _FIRST[name]
     kernel = found.trunk.get(f"params/trunk/{layer}/kernel")
     if kernel is None or kernel.ndim != 4:
-        raise InputError(f"{request.input}: {layer}, the layer that sees the image, is not in it")
+        raise InputError(f"{request.input}: no weights of {layer}, the first layer of {name}")
     model = configuration.replaced(configuration.Config(), **{"model.name": name}).model
     architecture = {key: value for key, value in model.to_dict().items() if value is not None}
     architecture["width"] = kernel.shape[-1] / outputs
@@ -138,7 +132,7 @@ def _architecture(request: Request, found: Foreign) -> dict[str, Any]:
 
 
 def _heads(found: Foreign, heads: classes.Heads) -> dict[str, np.ndarray]:
-    """The last layer's rows as our heads, by path."""
+    """Weights of the heads by path, from the last layer's rows."""
     tensors = {}
     for task, rows in heads.rows.items():
         assert found.kernel is not None and found.bias is not None  # since there are rows
@@ -148,13 +142,14 @@ def _heads(found: Foreign, heads: classes.Heads) -> dict[str, np.ndarray]:
 
 
 def _check_shapes(request: Request, description: Description, tensors: dict[str, Any]) -> None:
-    """Raises InputError where the weights are not those of the architecture at this crop."""
-    crop = request.crop or 0
+    """Raises InputError if the weights do not fit the architecture at this crop."""
+    crop = description.input.crop
     try:
         wanted = shapes_of(Network(description))
-    except Exception as error:  # widths and crops that no network has fail wherever they come up
-        first = first_line(error)
-        raise InputError(f"--crop={crop}: no {request.arch} of these weights: {first}") from error
+    except Exception as error:  # impossible widths and crops fail wherever they come up
+        raise InputError(
+            f"--crop={crop}: no {request.arch} has these weights: {first_line(error)}"
+        ) from error
     given = {path: values.shape for path, values in tensors.items()}
     differing = sorted(
         path
@@ -173,24 +168,22 @@ def _check_shapes(request: Request, description: Description, tensors: dict[str,
 def _check_values(request: Request, tensors: dict[str, np.ndarray]) -> None:
     for path, values in tensors.items():
         if values.dtype != np.float32:
-            raise InputError(f"{request.input}: {path} is of {values.dtype}, not of weights")
+            raise InputError(f"{request.input}: {path}: dtype {values.dtype}, expected float32")
         if not np.isfinite(values).all() or (path.endswith("/var") and (values < 0).any()):
-            raise InputError(f"{request.input}: {path} has values that no weights have")
+            raise InputError(f"{request.input}: {path}: non-finite values or negative variances")
 
 
 def _description(
-    request: Request, architecture: dict[str, Any], heads: classes.Heads
+    request: Request, spec: Input, architecture: dict[str, Any], heads: classes.Heads
 ) -> Description:
-    """The bundle's description; it says nothing of training, which was elsewhere."""
+    """The bundle's description, without the parts about training."""
     names = {task: tuple(classes) for task, classes in heads.names.items()}
     return Description(
         architecture=architecture,
         heads=names,
         loss=configuration.Config().loss,
         intervals=heads.groups,
-        input=Input(
-            request.resize or 0, request.crop or 0, request.interpolation, request.channels or ""
-        ),
+        input=spec,
         crop_margin=request.crop_margin or 0.0,
         data={"name": request.data, "licence": request.licence},
         source={
@@ -212,44 +205,44 @@ def _description(
 
 
 def _check_output(path: Path) -> None:
-    """Raises InputError where something else than a bundle is in the way."""
+    """Raises InputError if something other than a bundle is at the output path."""
     if path.is_dir():
         bundle_there = (path / "config.json").is_file() and (path / "model.safetensors").is_file()
         if any(path.iterdir()) and not bundle_there:
-            raise InputError(f"--output={path}: a folder with something else in it; name a new one")
+            raise InputError(f"--output={path}: a folder with other files in it; give a new one")
     elif path.exists() or path.is_symlink():
-        raise InputError(f"--output={path}: a file; name the folder that the bundle is to be")
+        raise InputError(f"--output={path}: is a file; give the folder of the bundle")
 
 
 def run(request: Request, *, say: Callable[[str], None]) -> None:
-    """Reads the file, writes the bundle, and says what was made of what.
+    """Reads the file, writes the bundle and reports its contents.
+
+    Args:
+      request: options of the command.
+      say: receives lines for the user.
 
     Raises:
-      InputError: the file cannot be read or is of another network, or the command line lacks what it
-        does not say.
+      InputError: the file cannot be read or holds another network, or an option is missing or invalid.
     """
-    request = _completed(request)
+    request, spec = _completed(request)
     _check_output(request.output)
-    channels, resize = request.channels or "", request.resize or 0
-    mean = preprocessing.mean(request.mean, channels=channels, resize=resize)
-    deviation = preprocessing.deviation(
-        request.deviation, mean_given=request.mean, channels=channels
-    )
-    found = read.read(request.input, request.framework, request.arch, crop=request.crop or 0)
-    if found.kernel is None and request.classes not in (None, "none"):
-        raise InputError(f"{request.input}: no last layer in it that classes could be of")
-    if found.kernel is None:
+    mean = preprocessing.mean(request.mean, channels=spec.channels, resize=spec.resize)
+    std = preprocessing.std(request.deviation, mean=request.mean, channels=spec.channels)
+    found = read.read(request.input, request.framework, request.arch, crop=spec.crop)
+    if found.kernel is not None:
+        heads = classes.heads_of(request.classes, len(found.kernel))
+    elif request.classes in (None, "none"):
         heads = classes.heads_of("none", 0)
     else:
-        heads = classes.heads_of(request.classes, len(found.kernel))
-    description = _description(request, _architecture(request, found), heads)
+        raise InputError(f"{request.input}: no last layer for --classes; use --classes=none")
+    description = _description(request, spec, _architecture(request, found), heads)
     tensors = found.trunk | _heads(found, heads)
     _check_values(request, tensors)
     _check_shapes(request, description, tensors)
     variables = unflatten_dict(
         {path: np.ascontiguousarray(values) for path, values in tensors.items()}, sep="/"
     )
-    write(request.output, description, variables, mean=mean, std=deviation)
+    write(request.output, description, variables, mean=mean, std=std)
     _report(request, found, heads, say)
 
 
@@ -257,16 +250,16 @@ def _report(
     request: Request, found: Foreign, heads: classes.Heads, say: Callable[[str], None]
 ) -> None:
     count = sum(values.size for values in found.trunk.values())
-    say(f"{request.input}: the trunk of {request.arch}, {count:,} numbers")
+    say(f"{request.input}: trunk of {request.arch}, {count:,} parameters")
     for task, rows in heads.rows.items():
-        moved = "" if list(rows) == sorted(rows) else ", put in this order"
+        moved = "" if list(rows) == sorted(rows) else ", reordered"
         names = heads.names[task]
         say(f"head {task}: {len(names)} classes, {names[0]} to {names[-1]}{moved}")
     if not heads.rows:
-        why = "no last layer in it" if found.kernel is None else "its last layer left out"
+        why = "the file has no last layer" if found.kernel is None else "last layer dropped"
         say(
-            f"no heads ({why}): a start for training, --config.transfer.weights={request.output}, not"
-            " a model that answers"
+            f"no heads ({why}): use it to start training, --config.transfer.weights={request.output}; it"
+            " cannot predict"
         )
     used = {row for rows in heads.rows.values() for row in rows}
     unused = 0 if found.kernel is None or not used else len(found.kernel) - len(used)
@@ -275,8 +268,8 @@ def _report(
         say(f"not used: {', '.join(left_out[:6])}" + ", ..." * (len(left_out) > 6))
     if request.arch == "vit_b16":
         say(
-            "taken to be trained with QuickGELU, as OpenAI's CLIP and FaRL were: the file cannot tell"
+            "assuming QuickGELU, as in OpenAI's CLIP and FaRL: the file does not hold the activation"
         )
     if request.licence is None:
-        say("no licence is stated (--licence=TEXT): that of its data and of its authors holds")
+        say("no licence given (--licence=TEXT): that of the data and of the authors applies")
     say(f"bundle: {request.output}")

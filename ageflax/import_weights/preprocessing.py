@@ -1,4 +1,4 @@
-"""What was subtracted from and divided out of the images that a foreign network saw."""
+"""Mean and std of a foreign network's input, from options and files."""
 
 import math
 from pathlib import Path
@@ -10,71 +10,70 @@ from ageflax.errors import InputError
 from ageflax.weights.formats import caffe
 
 
-def _ordered(values: np.ndarray, channels: str) -> np.ndarray:
-    """From the network's order of channels to RGB."""
+def _in_rgb(values: np.ndarray, channels: str) -> np.ndarray:
+    """Reorders the channels of the network's input to RGB."""
     return np.ascontiguousarray(values[..., ::-1] if channels == "bgr" else values)
 
 
-def _numbers(given: str, flag: str) -> np.ndarray | None:
-    """Three numbers joined by commas; None where the text is no list."""
-    parts = given.split(",")
-    if len(parts) == 1:
-        return None
+def _numbers(given: str, option: str) -> np.ndarray | None:
+    """Three numbers joined by commas; None if the text is not a list of numbers."""
     try:
-        values = [float(part) for part in parts]
+        values = [float(part) for part in given.split(",")]
     except ValueError:
         return None
+    if len(values) == 1:
+        return None
     if len(values) != 3 or not all(map(math.isfinite, values)):
-        raise InputError(f"{flag}={given}: expected three numbers, one a channel")
+        raise InputError(f"{option}={given}: expected three numbers, one per channel")
     return np.array(values, np.float32).reshape(1, 1, 3)
 
 
 def mean(given: str | None, *, channels: str, resize: int) -> np.ndarray:
-    """float32[h, w, 3], RGB, of the decoded size or 1x1.
+    """Reads a mean as float32[h, w, 3], RGB, of the decoded size or 1x1.
 
     Args:
       given: "none", "imagenet", "clip", three numbers in the order of `channels`, or a
         mean.binaryproto.
-      channels: that the network sees.
-      resize: side of the decoded image, under which a mean image lies.
+      channels: channel order of the network's input.
+      resize: side in pixels of the decoded image, which a mean image must have.
 
     Raises:
-      InputError: it is not given, cannot be read, or is of another size.
+      InputError: it is not given, cannot be read, or has another size.
     """
     if given is None:
         raise InputError(
-            "what is subtracted from the image is not in the file of weights: --mean=FILE.binaryproto,"
-            " three numbers in the order of --channels, imagenet, clip or none"
+            "--mean: needed, since the file of weights does not hold it; use FILE.binaryproto, three"
+            " numbers in the order of --channels, imagenet, clip or none"
         )
     if given in FIXED:
         return FIXED[given].mean
     values = _numbers(given, "--mean")
     if values is None:
         values = caffe.read_mean(Path(given))
-        if values.shape[2] != 3:
-            raise InputError(f"{given}: a mean of one channel, and the network sees {channels}")
-        if values.shape[:2] not in ((1, 1), (resize, resize)):
-            height, width = values.shape[:2]
+        height, width, depth = values.shape
+        if depth != 3:
+            raise InputError(f"{given}: a mean with one channel, expected {channels}")
+        if (height, width) not in ((1, 1), (resize, resize)):
             raise InputError(
-                f"{given}: a mean image of {width}x{height}, and images are resized to {resize}:"
-                f" --resize={width} resizes them to its size"
+                f"{given}: a mean image of {width}x{height}, expected {resize}x{resize};"
+                f" --resize={width} resizes faces to its size"
             )
-    return _ordered(values, channels)
+    return _in_rgb(values, channels)
 
 
-def deviation(given: str | None, *, mean_given: str | None, channels: str) -> np.ndarray:
-    """float32[1, 1, 3], RGB.
+def std(given: str | None, *, mean: str | None, channels: str) -> np.ndarray:
+    """Reads per-channel divisors as float32[1, 1, 3], RGB.
 
     Args:
-      given: "none", "imagenet", "clip" or three numbers; None goes by the mean.
-      mean_given: with the mean of imagenet or clip, their deviation is divided by.
-      channels: that the network sees.
+      given: "none", "imagenet", "clip" or three numbers; None takes those that belong to the mean.
+      mean: text of the mean option.
+      channels: channel order of the network's input.
 
     Raises:
-      InputError: it is no list of three positive numbers.
+      InputError: it is not three positive numbers.
     """
     if given is None:
-        given = mean_given if mean_given in FIXED else "none"
+        given = mean if mean in FIXED else "none"
     if given in FIXED:
         return FIXED[given].std
     values = _numbers(given, "--deviation")
@@ -82,4 +81,4 @@ def deviation(given: str | None, *, mean_given: str | None, channels: str) -> np
         raise InputError(
             f"--deviation={given}: expected three positive numbers, imagenet, clip or none"
         )
-    return _ordered(values, channels)
+    return _in_rgb(values, channels)

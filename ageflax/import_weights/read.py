@@ -1,4 +1,4 @@
-"""A foreign file's weights under our paths, whichever format it is of."""
+"""Reads weights from a foreign file of any format, under the paths of ageflax."""
 
 import dataclasses
 import re
@@ -15,13 +15,13 @@ FORMATS = ("caffe", "torch", "onnx")
 
 @dataclasses.dataclass(frozen=True)
 class Foreign:
-    """Weights as they were found.
+    """Weights of a foreign file.
 
     Attributes:
-      trunk: by path, such as "params/trunk/conv1/kernel".
-      kernel: float32[outputs, features] of the last layer; None where the file has none.
-      bias: float32[outputs].
-      left_out: what has no part in our network, for the user.
+      trunk: arrays by path, such as "params/trunk/conv1/kernel".
+      kernel: float32[outputs, features] of the last layer; None if the file has none.
+      bias: float32[outputs]; None if the file has no last layer.
+      left_out: names of unused arrays, for the user.
     """
 
     trunk: dict[str, np.ndarray]
@@ -31,11 +31,11 @@ class Foreign:
 
 
 def _of_graph(path: Path, arch: str, *, crop: int, framework: str) -> Foreign:
-    # Caffe's ResNets have the stride elsewhere.
+    # Caffe's ResNets have their strides in other layers.
     networks = ("levi_hassner", "vgg16") if framework == "caffe" else match.MATCHED
     if arch not in networks:
         raise InputError(
-            f"--arch={arch}: from {framework}, weights are imported for {', '.join(networks)}"
+            f"--arch={arch}: not importable from {framework}; use one of {', '.join(networks)}"
         )
     output = (caffe if framework == "caffe" else onnx_graph).read_graph(path)
     try:
@@ -53,14 +53,14 @@ def _of_graph(path: Path, arch: str, *, crop: int, framework: str) -> Foreign:
 def _of_torch(path: Path, arch: str) -> Foreign:
     if arch not in names.LAYOUTS:
         raise InputError(
-            f"--arch={arch}: from torch, weights are imported for {', '.join(names.LAYOUTS)}"
+            f"--arch={arch}: not importable from torch; use one of {', '.join(names.LAYOUTS)}"
         )
     with path.open("rb") as file:
         is_safetensors = file.read(9)[8:] == b"{"
     tensors = (safetensors if is_safetensors else pytorch).read(path)
     trunk, left_out = names.to_ours(tensors, model_name=arch, channels=None, origin=str(path))
     last = names.classifier(tensors, origin=str(path))
-    # The classifier's own names are not left out, they are looked at next.
+    # The classifier becomes the heads.
     left_out = [
         name for name in left_out if last is None or not re.fullmatch(names.CLASSIFIER, name)
     ]
@@ -68,16 +68,16 @@ def _of_torch(path: Path, arch: str) -> Foreign:
 
 
 def read(path: Path, framework: str, arch: str, *, crop: int) -> Foreign:
-    """Reads a file of weights; nothing in it is run.
+    """Reads a file of weights without executing anything in it.
 
     Args:
-      path: of a .caffemodel, of a .safetensors or .pth, or of an .onnx file.
-      framework: which of FORMATS.
-      arch: the network of ours that they are for.
-      crop: side in pixels of what it sees.
+      path: .caffemodel, .safetensors, .pth or .onnx file.
+      framework: format of the file, one of FORMATS.
+      arch: architecture of ageflax.
+      crop: side in pixels of the network's input.
 
     Raises:
-      InputError: it cannot be read, or is of another network.
+      InputError: the file cannot be read, or holds another network.
     """
     if not path.is_file():
         raise InputError(f"{path}: {'a folder, not a' if path.is_dir() else 'no such'} file")

@@ -1,4 +1,4 @@
-"""Bundles of networks that were never trained, their weights drawn so that every layer matters."""
+"""Bundles of untrained networks whose random weights make every layer matter."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from ageflax.bundle.model import Network
 
 
 def _drawn(network, shape):
-    """Weights, biases and batch statistics, none of them zero or one."""
+    """Random weights, biases and batch statistics, none of them zero or one."""
     shapes = jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros(shape, jnp.float32)))
     rng, drawn = np.random.default_rng(0), {}
     leaves: dict[Any, Any] = flatten_dict(dict(shapes))
@@ -49,14 +49,14 @@ def write(directory, values, *, mean="image"):
     """Writes a bundle of a config's values; returns its folder.
 
     Args:
-      values: of the config, {"model": {...}, "data": {...}, ...}.
-      mean: of an image's size, or of one pixel.
+      values: values of the config, {"model": {...}, "data": {...}, ...}.
+      mean: "image" for a mean image, "pixel" for one pixel.
     """
     return write_config(directory, configuration.resolve(ConfigDict(values)), mean=mean)
 
 
 def write_config(directory, config, *, mean="image"):
-    """As `write`, of a resolved config."""
+    """Writes a bundle of a resolved config; see `write`."""
     description = described(config)
     side = config.data.resize if mean == "image" else 1
     bundle.write(

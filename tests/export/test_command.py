@@ -1,4 +1,4 @@
-"""python -m ageflax.export: what it prints, and what it refuses, in one line each."""
+"""python -m ageflax.export: output, and refusals of one line each."""
 
 import shutil
 import sys
@@ -20,7 +20,7 @@ def run(joint, tmp_path, capsys):
     return ran
 
 
-def test_it_writes_and_says_so(run, tmp_path):
+def test_it_writes_and_reports(run, tmp_path):
     code, printed = run()
     assert code == 0
     assert printed.out == ""
@@ -36,7 +36,7 @@ def test_verify_prints_differences_and_fewer_bits_their_loss(run):
         "largest difference from JAX in float32, 64 random images, in batches of 1, 7 and 64:"
     )
     assert [line.split()[0] for line in lines] == [
-        "gender_probabilities", "years_probabilities", "age",
+        "years_probabilities", "gender_probabilities", "age",
     ]  # fmt: skip
     assert lines[-1].endswith(" years")
     code, printed = run("--precision=int8")
@@ -52,7 +52,7 @@ def test_verify_prints_differences_and_fewer_bits_their_loss(run):
         (["--layout=nchw"], "--layout=nchw: expected one of nhwc_rgb_uint8, nchw_bgr_float"),
         (["--opset=12"], "--opset=12: expected one of 13, 14,"),
         (["--opset=24"], "--opset=24: expected one of 13, 14,"),
-        (["--layout=nchw_bgr_float", "--crops=ten"], "--crops=ten: --layout=nchw_bgr_float is given"),
+        (["--layout=nchw_bgr_float", "--crops=ten"], "--crops=ten: --layout=nchw_bgr_float takes the crop"),
         (["--verify=/no/such"], "--verify=/no/such: no such file or folder"),
     ],
 )  # fmt: skip
@@ -69,8 +69,8 @@ def test_bad_options(words, message, run, tmp_path):
     [
         ("model.pb", "expected a name that ends in .onnx or .stablehlo"),
         ("model", "expected a name that ends in .onnx or .stablehlo"),
-        ("none/model.onnx", "there is no folder"),
-        ("folder.onnx", "a folder is there already"),
+        ("none/model.onnx", "create it first"),
+        ("folder.onnx", "is a folder; give a file name"),
     ],
 )
 def test_bad_outputs(output, message, run, tmp_path):
@@ -111,5 +111,5 @@ def test_without_the_extra_it_says_how_to_get_it(module, run, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)  # importing it fails
     code, printed = run()
     assert code == 2
-    assert f"{module}, which writing ONNX needs, is not installed" in printed.err
+    assert f"{module}: not installed, needed to write ONNX" in printed.err
     assert run(output="model.stablehlo")[0] == 0

@@ -1,4 +1,4 @@
-"""The command as these tests call it, and small files to give it."""
+"""Fixtures that run the command, and a small file."""
 
 import pytest
 
@@ -10,7 +10,7 @@ AGES = "0-2,4-6,8-12,15-20,25-32,38-43,48-53,60-100"
 
 @pytest.fixture
 def run(tmp_path, capsys):
-    """Runs the command with the file given as bytes or a path; returns its code, bundle and last line."""
+    """Runs the command on a file given as bytes or a path; returns code, bundle and stderr."""
 
     def ran(content, *words, framework="caffe", arch="levi_hassner"):
         path = content
@@ -35,7 +35,7 @@ def run(tmp_path, capsys):
 
 @pytest.fixture
 def refused(run):
-    """Asserts that the command refuses in one line, and returns it."""
+    """Asserts that the command refuses in one line; returns the line."""
 
     def ran(content, *words, **named):
         code, output, said = run(content, *words, **named)

@@ -1,4 +1,4 @@
-"""Caffe's files, imported, answer as OpenCV's own reader of them does."""
+"""Imported Caffe files answer as with OpenCV's reader."""
 
 import json
 import os
@@ -19,7 +19,7 @@ def faces(side, count=2, seed=1):
 
 
 def by_opencv(tmp_path, layers, content, images):
-    """Probabilities of float[b, h, w, 3], BGR, less the mean, in the file's order."""
+    """Probabilities for float[b, h, w, 3], BGR, minus the mean, in the file's order."""
     (tmp_path / "deploy.prototxt").write_text(caffe_nets.deploy(layers))
     (tmp_path / "net.caffemodel").write_bytes(content)
     net = cv2.dnn.readNetFromCaffe(
@@ -51,10 +51,10 @@ def test_the_network_of_levi_and_hassner_with_its_mean_image(run, tmp_path, vers
     assert code == 0, said
     images = faces(256)
     seen = centre(images[..., ::-1].astype(np.float32) - mean, 227)
-    if double:  # which OpenCV does not read
+    if double:  # OpenCV does not read doubles
         content = caffe_nets.caffemodel(layers, weights, version=version)
     expected = by_opencv(tmp_path, layers, content, seen)
-    assert expected.max() < 0.9  # so that a difference could show
+    assert expected.max() < 0.9  # not saturated: a difference would show
     np.testing.assert_allclose(bundle.load(output)(images)["age"], expected, atol=1e-5)
 
 
@@ -74,18 +74,18 @@ def test_vgg16_as_dex_has_it(run, tmp_path, version):
 
 
 @pytest.mark.parametrize("order", ["Male,Female", "Female,Male"])
-def test_genders_come_out_in_our_order_whatever_the_files_is(run, tmp_path, order):
+def test_genders_come_out_in_one_order_whatever_the_files(run, tmp_path, order):
     layers = caffe_nets.levi(outputs=2)
     content = caffe_nets.caffemodel(layers, caffe_nets.drawn(layers), version=1)
     code, output, said = run(content, f"--classes={order}", "--mean=none")
     assert code == 0, said
-    assert ("put in this order" in said) == (order == "Male,Female")
+    assert (", reordered" in said) == (order == "Male,Female")
     images = faces(256)
     expected = by_opencv(tmp_path, layers, content, centre(images[..., ::-1], 227))
     if order == "Male,Female":
         expected = expected[:, ::-1]
     found = bundle.load(output)
-    assert found.heads == {"gender": ["female", "male"]}
+    assert found.heads == {"gender": ("female", "male")}
     np.testing.assert_allclose(found(images)["gender"], expected, atol=1e-5)
 
 
@@ -98,7 +98,7 @@ def test_age_groups_come_out_from_young_to_old(run, tmp_path):
     seen = centre(images[..., ::-1].astype(np.float32) - np.array([104, 117, 123], np.float32), 227)
     expected = by_opencv(tmp_path, layers, content, seen)[:, [1, 2, 0]]
     found = bundle.load(output)
-    assert found.heads == {"age": ["0-17", "18-39", "40-100"]}
+    assert found.heads == {"age": ("0-17", "18-39", "40-100")}
     assert found.config["age_groups"] == [[0, 17], [18, 39], [40, 100]]
     np.testing.assert_allclose(found(images)["age"], expected, atol=1e-5)
 
@@ -117,7 +117,7 @@ def test_outputs_of_two_tasks_and_of_none_are_told_apart(run, tmp_path):
     np.testing.assert_allclose(found["age"], softmax(scores[:, 3:]), atol=1e-5)
 
 
-def test_the_bundle_says_where_it_comes_from_and_on_what_terms(run, small_levi):
+def test_the_bundle_holds_its_source_and_terms(run, small_levi):
     code, output, said = run(small_levi, "--known=levi_age", "--mean=none")
     assert code == 0, said
     described = json.loads((output / "config.json").read_text())
@@ -149,7 +149,7 @@ def test_a_trunk_alone_starts_a_training_and_answers_nothing(run, tmp_path, caps
         loading.open_model(output)
 
 
-@pytest.mark.skipif("AGEFLAX_REAL_DATA" not in os.environ, reason="real data are not at hand")
+@pytest.mark.skipif("AGEFLAX_REAL_DATA" not in os.environ, reason="no real data")
 def test_the_authors_mean_image(run, small_levi):
     path = Path(os.environ["AGEFLAX_REAL_DATA"]) / "levi_hassner" / "mean.binaryproto"
     code, output, _ = run(small_levi, "--known=levi_age", f"--mean={path}")

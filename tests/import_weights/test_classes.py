@@ -1,4 +1,4 @@
-"""Which output is which class is never guessed."""
+"""Outputs are mapped to classes as given, never guessed."""
 
 import pytest
 
@@ -21,7 +21,7 @@ from ageflax.import_weights.known import KNOWN
         ("none", 2622, {}),
     ],
 )
-def test_rows_in_our_order(classes, outputs, rows):
+def test_rows_in_the_order_of_ageflax(classes, outputs, rows):
     found = heads_of(classes, outputs)
     assert found.rows == rows
     for task, names in found.names.items():
@@ -32,7 +32,7 @@ def test_rows_in_our_order(classes, outputs, rows):
 @pytest.mark.parametrize(
     ("classes", "outputs", "said"),
     [
-        (None, 2, "--classes=Male,Female or --classes=Female,Male: sources differ"),
+        (None, 2, "--classes=Male,Female or --classes=Female,Male (sources differ"),
         (None, 8, "--classes=0-2,4-6,8-12"),
         (None, 101, "--classes=years"),
         (None, 7, "--classes=NAME,NAME"),
@@ -40,27 +40,27 @@ def test_rows_in_our_order(classes, outputs, rows):
         ("Male,Female,0-5", 2, "3 names"),
         ("Male,Male", 2, "one output for female and one for male"),
         ("Male,-", 2, "one output for female and one for male"),
-        ("Male,Frau", 2, "'Frau' is none of"),
-        ("0,1", 2, "'0' is none of"),
+        ("Male,Frau", 2, "'Frau': expected female, male"),
+        ("0,1", 2, "'0': expected female, male"),
         ("0-10,5-20", 2, "overlap"),
         ("0-10,0-10", 2, "overlap"),
         ("10-0,11-20", 2, "ends before it begins"),
-        ("0-10,-", 2, "one age group alone"),
-        ("-,-", 2, "none of the outputs is used"),
-        ("years", 100, "the years 0 to 100 are 101"),
+        ("0-10,-", 2, "0-10: expected at least two age groups"),
+        ("-,-", 2, "no output is used"),
+        ("years", 100, "100 outputs, expected 101 for the years 0 to 100"),
         ("(0, 2),(4, 6)", 2, "4 names"),
         ("", 2, "1 names"),
-        ("0-9999,1-2", 2, "'0-9999' is none of"),
+        ("0-9999,1-2", 2, "'0-9999': expected female, male"),
     ],
 )
-def test_what_is_refused(classes, outputs, said):
+def test_refusals(classes, outputs, said):
     with pytest.raises(InputError) as refusal:
         heads_of(classes, outputs)
     assert said in str(refusal.value)
     assert "\n" not in str(refusal.value)
 
 
-def test_what_is_known_of_published_models_makes_heads():
+def test_known_models_have_valid_heads():
     made = {
         name: heads_of(
             known.classes, 101 if known.classes == "years" else known.classes.count(",") + 1

@@ -1,4 +1,4 @@
-"""The command: torch's formats end to end, bad input by the dozen, and what evaluate makes of a bundle."""
+"""The command: torch's formats end to end, bad input, and evaluation of an imported bundle."""
 
 import os
 import pickle
@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from ageflax import evaluate as evaluate
-from ageflax.bundle import loading
-from ageflax.bundle import load
+from ageflax import evaluate
+from ageflax.bundle import load, loading
 from ageflax.import_weights import __main__ as command
 from tests.conftest import SMALL_FACES
 from tests.import_weights.conftest import AGES
@@ -23,7 +22,7 @@ RGB = ("--channels=rgb", "--mean=imagenet")
 
 
 def resnet18(outputs=8):
-    """torchvision's names, small numbers, at width 1/16."""
+    """Small weights under torchvision's names, at width 1/16."""
     state = foreign_states.resnet()
     draw = np.random.default_rng(0)
     for name, values in state.items():
@@ -70,10 +69,12 @@ def test_each_container_of_torch_gives_the_same_bundle(run, tmp_path):
     kernel = model.variables.params["trunk"]["conv1"]["kernel"]
     np.testing.assert_array_equal(kernel, state["conv1.weight"].transpose(2, 3, 1, 0))
     np.testing.assert_allclose(model.variables.mean.reshape(3), [123.675, 116.28, 103.53])
-    np.testing.assert_allclose(model.variables.std.reshape(3), [58.395, 57.12, 57.375])  # the mean's
+    np.testing.assert_allclose(
+        model.variables.std.reshape(3), [58.395, 57.12, 57.375]
+    )  # the mean's
 
 
-def test_the_order_of_channels_is_what_the_flag_says(run):
+def test_the_order_of_channels_is_that_of_the_option(run):
     content = CONTENTS["zip"](resnet18())
     words = ("--mean=1,2,3", "--deviation=4,5,6", f"--classes={AGES}", "--crop=48", "--resize=48")
     given = {"framework": "torch", "arch": "resnet18"}
@@ -82,7 +83,9 @@ def test_the_order_of_channels_is_what_the_flag_says(run):
     bgr = load(output)
     code, output, _ = run(content, "--channels=rgb", *words, **given)
     rgb = load(output)
-    assert bgr.variables.mean.reshape(3).tolist() == [3, 2, 1] and rgb.variables.mean.reshape(3).tolist() == [1, 2, 3]
+    assert bgr.variables.mean.reshape(3).tolist() == [3, 2, 1] and rgb.variables.mean.reshape(
+        3
+    ).tolist() == [1, 2, 3]
     assert bgr.variables.std.reshape(3).tolist() == [6, 5, 4]
     faces = np.random.default_rng(1).integers(0, 256, (2, 48, 48, 3), np.uint8)
     np.testing.assert_allclose(bgr(faces[..., ::-1])["age"], rgb(faces)["age"], atol=1e-6)
@@ -105,7 +108,7 @@ def test_a_clip_vit_has_no_classes_and_becomes_a_trunk(run):
         save(state), "--channels=rgb", "--mean=clip", framework="torch", arch="vit_b16"
     )
     assert code == 0, said
-    assert "no heads (no last layer in it)" in said and "QuickGELU" in said
+    assert "no heads (the file has no last layer)" in said and "QuickGELU" in said
     code, _, said = run(
         save(state),
         "--channels=rgb",
@@ -114,7 +117,7 @@ def test_a_clip_vit_has_no_classes_and_becomes_a_trunk(run):
         framework="torch",
         arch="vit_b16",
     )
-    assert code == 2 and "no last layer in it that classes could be of" in said
+    assert code == 2 and "no last layer for --classes; use --classes=none" in said
 
 
 def test_an_imported_model_is_evaluated(run, tmp_path, data_dir, small_faces, capsys):
@@ -145,11 +148,11 @@ def test_an_imported_model_is_evaluated(run, tmp_path, data_dir, small_faces, ca
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--mean=none",), "8 outputs and does not say what they are"),
-        ((f"--classes={AGES}",), "what is subtracted from the image is not in the file"),
-        (("--known=levi_age",), "what is subtracted"),
-        (("--known=levi_gender", "--mean=none"), "2 names (Male, Female), and the file has 8 outputs"),
-        (("--known=dex_age", "--mean=none"), "of --arch=vgg16"),
+        (("--mean=none",), "does not name its 8 outputs"),
+        ((f"--classes={AGES}",), "--mean: needed, since the file of weights does not hold it"),
+        (("--known=levi_age",), "--mean: needed"),
+        (("--known=levi_gender", "--mean=none"), "2 names (Male, Female) for 8 outputs"),
+        (("--known=dex_age", "--mean=none"), "not levi_hassner; use --arch=vgg16"),
         (("--known=none", "--mean=none"), "expected one of levi_age"),
         (("--known=levi_age", "--mean=absent.binaryproto"), "absent.binaryproto: no such file"),
         (("--known=levi_age", "--mean=1,2"), "three numbers"),
@@ -161,12 +164,12 @@ def test_an_imported_model_is_evaluated(run, tmp_path, data_dir, small_faces, ca
         (("--known=levi_age", "--mean=none", "--crop=240", "--resize=230"), "crop <= resize"),
         (("--known=levi_age", "--mean=none", "--crop=300"), "--crop"),
         (("--known=levi_age", "--mean=none", "--crop=16"), "not levi_hassner"),
-        (("--known=levi_age", "--mean=none", "--crop-margin=-1"), "a share from 0 to 4"),
-        (("--known=levi_age", "--mean=none", "--crop-margin=nan"), "a share from 0 to 4"),
+        (("--known=levi_age", "--mean=none", "--crop_margin=-1"), "a share from 0 to 4"),
+        (("--known=levi_age", "--mean=none", "--crop_margin=nan"), "a share from 0 to 4"),
         (("--known=levi_age", "--mean=none", "--interpolation=cubic"), "expected one of bilinear, area"),
     ],
 )  # fmt: skip
-def test_bad_flags_are_refused_in_a_line(refused, small_levi, words, said):
+def test_bad_options_are_refused_in_one_line(refused, small_levi, words, said):
     assert said in refused(small_levi, *words)
 
 
@@ -174,15 +177,15 @@ def test_bad_flags_are_refused_in_a_line(refused, small_levi, words, said):
     ("framework", "arch", "said"),
     [
         ("caffe", "vgg16", "not vgg16"),
-        ("caffe", "resnet18", "weights are imported for levi_hassner, vgg16"),
-        ("caffe", "vit_b16", "from caffe, weights are imported for"),
+        ("caffe", "resnet18", "not importable from caffe; use one of levi_hassner, vgg16"),
+        ("caffe", "vit_b16", "not importable from caffe"),
         ("caffe", "googlenet", "--arch=googlenet: expected one of"),
         ("onnx", "levi_hassner", "no ONNX file"),
-        ("torch", "levi_hassner", "from torch, weights are imported for"),
+        ("torch", "levi_hassner", "not importable from torch"),
         ("torch", "resnet18", "no file of PyTorch"),
     ],
 )
-def test_another_format_or_network_than_the_files(refused, small_levi, framework, arch, said):
+def test_a_wrong_format_or_network(refused, small_levi, framework, arch, said):
     words = ("--mean=none", f"--classes={AGES}", "--channels=bgr")
     assert said in refused(small_levi, *words, framework=framework, arch=arch)
 
@@ -197,12 +200,12 @@ def test_another_network_of_torch(refused):
     )
     assert "not the weights of resnet18" in line and "(3, 3, 4, 5) in the file" in line
     two = resnet18() | {"fc.0.weight": np.ones((8, 32), np.float32)}
-    assert "several layers" in refused(
+    assert "several classifiers" in refused(
         save(two), *RGB, "--classes=f,m", framework="torch", arch="resnet18"
     )
 
 
-def test_code_in_a_checkpoint_is_not_run(refused, tmp_path):
+def test_code_in_a_checkpoint_is_not_executed(refused, tmp_path):
     class Evil:
         def __reduce__(self):
             return os.system, (f"touch {tmp_path / 'was_run'}",)
@@ -225,7 +228,7 @@ def test_a_mean_image_of_another_size(refused, small_levi, tmp_path):
     assert "--resize=128" in line
 
 
-def test_what_is_in_the_outputs_place(run, small_levi, tmp_path):
+def test_an_occupied_output(run, small_levi, tmp_path):
     words = ("--known=levi_age", "--mean=none")
     assert run(small_levi, *words)[0] == 0
     assert run(small_levi, *words)[0] == 0  # an earlier bundle is replaced

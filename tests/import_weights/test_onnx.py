@@ -1,4 +1,4 @@
-"""ONNX files are matched by their graph: whatever the names and the order, the answers are theirs."""
+"""ONNX files are matched by their graph, whatever their names and order."""
 
 import os
 from pathlib import Path
@@ -22,7 +22,7 @@ def faces(side, count=2):
 
 
 def by_opencv(model, images):
-    """Its softmax, by OpenCV's own reader."""
+    """Softmax of a model, by OpenCV's reader."""
     net = cv2.dnn.readNetFromONNX(np.frombuffer(model.SerializeToString(), np.uint8))
     scores = []
     for image in images:
@@ -95,7 +95,7 @@ def test_resnets_with_norms_and_with_norms_folded_away(run, arch, given):
 
 
 def refit(change, writer=None):
-    """A file of Levi's network after a change of its message."""
+    """File of Levi's network with a changed graph."""
     model = (writer or onnx_nets.levi()).model(227)
     change(model.graph)
     return model.SerializeToString()
@@ -145,17 +145,17 @@ def circle(graph):
         (attribute("Conv", group=3), "conv with group 3"),
         (attribute("Conv", pads=[3, 3, 3, 3]), "conv with pads"),
         (attribute("Conv", dilations=[2, 2]), "conv with dilation"),
-        (attribute("Conv", auto_pad="SAME_UPPER"), "found Conv where conv"),
-        (attribute("Gemm", alpha=0.5), "found Gemm where"),
+        (attribute("Conv", auto_pad="SAME_UPPER"), "found Conv, expected conv"),
+        (attribute("Gemm", alpha=0.5), "found Gemm, expected dense"),
         (replaced("Relu", "Sigmoid"), "found Sigmoid"),
         (replaced("MaxPool", "AveragePool"), "found AveragePool"),
         (replaced("LRN", "Concat"), "found Concat"),
         (preprocessed, "found Sub between the image and the first layer"),
         (circle, "a circle"),
-        (attribute("LRN", beta=[1, 2]), "damaged: .* is no LRN"),
-        (attribute("MaxPool", kernel_shape=3), "damaged: .* is no MaxPool"),
-        (attribute("MaxPool", pads=1.5), "damaged: .* is no MaxPool"),
-        (no_inputs, "damaged: 'n1' is no Conv"),
+        (attribute("LRN", beta=[1, 2]), "damaged: .* is not a valid LRN"),
+        (attribute("MaxPool", kernel_shape=3), "damaged: .* is not a valid MaxPool"),
+        (attribute("MaxPool", pads=1.5), "damaged: .* is not a valid MaxPool"),
+        (no_inputs, "damaged: 'n1' is not a valid Conv"),
         (lambda graph: graph.initializer.pop(), r"nowhere|computed in the graph"),
         (lambda graph: graph.output.append(graph.output[0]), "one output"),
         (lambda graph: graph.ClearField("node"), "it has no nodes"),
@@ -196,7 +196,7 @@ def test_a_googlenet_is_refused_with_what_can_be_imported(refused):
 
 
 def external(folder, location="weights.bin"):
-    """Levi's network, its weights in a file of their own; returns the message and path."""
+    """Levi's network with its weights in a second file; returns the message and path."""
     model = onnx_nets.levi().model(227)
     convert_model_to_external_data(model, location=location, size_threshold=0)
     path = folder / "model.onnx"

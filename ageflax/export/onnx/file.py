@@ -8,45 +8,44 @@ import numpy as np
 
 from ageflax import __version__
 from ageflax.bundle.onnx import INPUT
-from ageflax.errors import InputError, RunError
-from ageflax.export.onnx.graph import BATCH, Const, Graph, Tensor
+from ageflax.errors import InputError, RunError, first_line
+from ageflax.export.onnx.graph import BATCH, Const, Graph, plain
 from ageflax.export.onnx.lower import lower
 from ageflax.export.onnx.precision import compress
 from ageflax.export.onnx.tidy import tidy
 from ageflax.export.serving import Serving
 
 OPSETS = range(13, 24)
-OPSET = 17  # what onnxruntime 1.12 and OpenCV 4.8 already read
-_HINT = "is not installed; run the command as uv run --extra onnx python -m ageflax.export ..."
+OPSET = 17  # supported from onnxruntime 1.12 and OpenCV 4.8 on
+_HINT = "not installed, needed to write ONNX; use uv run --extra onnx python -m ageflax.export ..."
 
 
 def packages() -> tuple[Any, Any]:
-    """The modules onnx and onnxruntime.
+    """Imports onnx and onnxruntime.
 
     Raises:
-      InputError: one is absent.
+      InputError: one is not installed.
     """
     try:
         import onnx
         import onnxruntime
     except ImportError as error:
-        raise InputError(f"{error.name or 'onnx'}, which writing ONNX needs, {_HINT}") from error
+        raise InputError(f"{error.name or 'onnx'}: {_HINT}") from error
     return onnx, onnxruntime
 
 
 def graph_of(serving: Serving, *, opset: int) -> Graph:
-    """The graph of what is served, with weights that are named as in the bundle."""
+    """Graph of an exported model; weights are named as in the bundle."""
     (batch,) = jax.export.symbolic_shape(BATCH)
     variables = serving.variables
-    shape = (batch, *serving.shape)
-    closed = jax.make_jaxpr(serving)(variables, jax.ShapeDtypeStruct(shape, serving.dtype))
+    images = plain(INPUT, (batch, *serving.shape))
+    closed = jax.make_jaxpr(serving)(variables, jax.ShapeDtypeStruct(images.shape, serving.dtype))
     leaves = jax.tree_util.tree_leaves_with_path(variables)
     weights = [
         Const(np.asarray(leaf), jax.tree_util.keystr(path, simple=True, separator="/"))
         for path, leaf in leaves
     ]
     graph = Graph(INPUT, batch, opset=opset)
-    images = Tensor(INPUT, shape, tuple(range(len(shape))))
     names = tuple(serving.outputs)
     lower(graph, closed, [*weights, images], names)
     tidy(graph, {INPUT}, set(names))
@@ -80,12 +79,15 @@ def _proto(onnx: Any, graph: Graph, serving: Serving) -> Any:
 
 
 class OnnxFile:
-    """An ONNX model that is being written.
+    """An ONNX model, weights included.
 
     Args:
-      serving: what it computes.
-      opset: the version of ONNX's operators.
-      precision: of the weights.
+      serving: model to export.
+      opset: version of ONNX's operators.
+      precision: precision of the weights.
+
+    Attributes:
+      more: metadata of the format.
     """
 
     def __init__(self, serving: Serving, *, opset: int, precision: str):
@@ -97,28 +99,27 @@ class OnnxFile:
         self.more = {"opset": opset}
 
     def write(self, path: Path) -> None:
-        """Writes it under a name, and checks what was written.
+        """Writes the file and checks it.
 
         Raises:
-          RunError: onnx's own checker finds fault with it.
+          RunError: onnx's checker rejects it.
         """
         path.write_bytes(self._content)
         self._content = b""
         try:
             self._onnx.checker.check_model(str(path), full_check=True)
         except Exception as error:  # its own classes
-            first = (str(error).splitlines() or [type(error).__name__])[0]
-            raise RunError(f"onnx.checker refuses the model: {first}") from error
+            raise RunError(f"onnx.checker rejects the model: {first_line(error)}") from error
 
     def describe(self, path: Path, described: dict[str, str]) -> None:
-        """Adds what the file says of itself: protobufs that follow one another are one."""
+        """Appends the metadata: consecutive protobufs are read as one."""
         model = self._onnx.ModelProto()
         self._onnx.helper.set_model_props(model, described)
         with path.open("ab") as file:
             file.write(model.SerializeToString())
 
     def answers(self, path: Path) -> Any:
-        """What the file gives, per output, by onnxruntime on the CPU.
+        """Loads the file into onnxruntime; returns a function from images to the outputs by name.
 
         Raises:
           RunError: onnxruntime cannot read it.
@@ -130,8 +131,7 @@ class OnnxFile:
                 str(path), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:
-            first = (str(error).splitlines() or [type(error).__name__])[0]
-            raise RunError(f"onnxruntime refuses the model: {first}") from error
+            raise RunError(f"onnxruntime rejects the model: {first_line(error)}") from error
         names = self._names
 
         def answer(images: np.ndarray) -> dict[str, np.ndarray]:
