@@ -67,7 +67,7 @@ def _fold_files(folder: Path) -> Case:
 
 
 def _labels_csv(folder: Path) -> Case:
-    from tfds_builders.labeled_faces import labels_file, people, rows
+    from tfds_builders.labeled_faces import identity, labels_file, rows
 
     def text(delimiter: str) -> bytes:
         lines = [["path", "age", "age_group", "gender", "subject", "fold", "note"]]
@@ -83,10 +83,10 @@ def _labels_csv(folder: Path) -> Case:
         file = labels_file.read(path)
         assert isinstance(file.notice, str)
         faces, _ = rows.parse_all(file.lines)
-        people.check_given_folds(faces)
+        identity.check_given_folds(faces)
         _opened(folder, [face.path for face in faces])
         if faces:
-            people.divide(people.name_unnamed(faces, []))
+            identity.divide(identity.name_unnamed(faces, []))
 
     return Case([text(","), text(";").replace(b'"x, y"', b""), text("\t")], read)
 

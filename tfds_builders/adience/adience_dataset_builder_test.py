@@ -115,8 +115,8 @@ def test_the_edition_is_recorded(manual_dir, edition, monkeypatch, capsys):
 def test_an_unknown_edition_is_accepted_with_a_notice(manual_dir, capsys):
     build(manual_dir)
     assert (
-        "adience: notice: these are not the fold files of a known edition of Adience; their md5 "
-        "sums are recorded in metadata.json"
+        "adience: notice: not the fold files of a known edition of Adience; their md5 sums are "
+        "recorded in metadata.json"
     ) in capsys.readouterr().err.splitlines()
 
 
@@ -129,7 +129,7 @@ def test_duplicates_that_disagree_are_reported(manual_dir, capsys):
     assert examples(builder)[key]["age_label"] == ""
     assert metadata(builder)["duplicates_that_disagree"] == [key]
     assert (
-        "adience: notice: images whose rows disagree on a label, which becomes unknown: 1 "
+        "adience: notice: 1 images have rows that disagree on a label, which is taken as unknown "
         f"(first: {key}; all in metadata.json)"
     ) in capsys.readouterr().err.splitlines()
 
@@ -148,7 +148,7 @@ def test_all_configs_means_the_one_that_most_people_have(manual_dir: Path):
 
 
 def test_an_unknown_config_names_the_known_ones(tmp_path: Path):
-    with pytest.raises(InputError, match="adience has no config 'nope'; it has aligned and faces"):
+    with pytest.raises(InputError, match="adience/nope: no such config; use aligned or faces"):
         Builder(config="nope", data_dir=tmp_path)
 
 

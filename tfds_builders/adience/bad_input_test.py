@@ -71,7 +71,7 @@ def test_spoiled_images_are_left_out_counted_listed_and_warned_of(manual_dir, ca
     assert said == [
         "adience: WARNING: 5 of 10 images (50.0%) cannot be used and are left out:",
         "adience: WARNING: 1 absent, 1 empty, 1 too large, 1 not an image, 1 truncated.",
-        "adience: WARNING: Figures from this dataset are not Adience's. Each image is listed in "
+        "adience: WARNING: figures from this dataset are not Adience's; each is listed in "
         f"{builder.data_path}/unreadable.csv",
     ]
 
@@ -80,17 +80,16 @@ def test_absent_images_with_an_archive_at_hand(manual_dir, capsys):
     (manual_dir / "aligned.tar.gz").touch()
     paths(manual_dir)[0].unlink()
     build(manual_dir)
-    assert "The archive is there too and was not read" in capsys.readouterr().err
+    assert "the archive is there too, but was not read" in capsys.readouterr().err
 
 
 def test_no_image_at_all(manual_dir: Path):
     for path in paths(manual_dir):
         path.unlink()
     assert refusal(manual_dir) == (
-        "none of the 10 images of the fold files was found: looked in the folder "
-        f"{manual_dir}/aligned and the archive {manual_dir}/aligned.tar.gz (the folder wins if "
-        "both are there), for files such as "
-        "aligned/1001@N01/landmark_aligned_face.1.101_a_o.jpg"
+        f"{manual_dir}: none of the 10 images of the fold files is there, neither in the folder "
+        "aligned nor in the archive aligned.tar.gz (the folder is read if both are there); expected "
+        "files such as aligned/1001@N01/landmark_aligned_face.1.101_a_o.jpg"
     )
 
 
@@ -98,7 +97,7 @@ def test_no_usable_image(manual_dir: Path):
     for path in paths(manual_dir):
         path.write_text("<html>404</html>")
     assert refusal(manual_dir) == (
-        f"none of the 10 images in {manual_dir} can be used: 10 not an image"
+        f"{manual_dir}: none of the 10 images can be used: 10 not an image"
     )
 
 
@@ -106,21 +105,21 @@ def test_no_usable_image_in_a_fold(manual_dir: Path):
     for path in (manual_dir / "aligned/1002@N02").iterdir():
         path.unlink()
     assert refusal(manual_dir) == (
-        f"none of the images of fold 1 can be used; of all 10 images in {manual_dir}: 2 absent"
+        f"{manual_dir}: none of the images of fold 1 can be used; of all 10 images: 2 absent"
     )
 
 
 def test_neither_folder_nor_archive(manual_dir: Path):
     assert (manual_dir / "faces").rename(manual_dir / "elsewhere")
     assert refusal(manual_dir, "faces") == (
-        f"no images: looked for the folder {manual_dir}/faces and for the archive "
-        f"{manual_dir}/faces.tar.gz"
+        f"no images: neither the folder {manual_dir}/faces nor the archive "
+        f"{manual_dir}/faces.tar.gz is there"
     )
 
 
 def test_no_manual_dir(tmp_path: Path):
     assert refusal(tmp_path / "none") == (
-        f"Manual directory {tmp_path}/none does not exist or is empty. Looked there for "
+        f"Manual directory {tmp_path}/none does not exist or is empty. Expected "
         "fold_0_data.txt to fold_4_data.txt and the folder or archive of images; name the folder "
         "that holds them with --manual_dir"
     )
@@ -128,26 +127,26 @@ def test_no_manual_dir(tmp_path: Path):
 
 def test_a_manual_dir_without_fold_files(manual_dir: Path):
     (manual_dir / "fold_2_data.txt").unlink()
-    assert refusal(manual_dir).startswith(f"no fold_2_data.txt in {manual_dir}: that folder must")
+    assert refusal(manual_dir).startswith(f"{manual_dir}: no fold_2_data.txt; the folder must")
 
 
-def test_a_person_in_two_folds(manual_dir: Path):
+def test_a_subject_in_two_folds(manual_dir: Path):
     first, second = manual_dir / "fold_0_data.txt", manual_dir / "fold_1_data.txt"
     second.write_text(second.read_text() + first.read_text().splitlines()[1] + "\n")
     assert refusal(manual_dir) == (
-        "fold_1_data.txt, line 4: the person with face_id 1 is in fold 0 too (fold_0_data.txt, "
-        "line 2); a test fold would leak into training"
+        "fold_1_data.txt, line 4: face_id 1 is also in fold 0 (fold_0_data.txt, line 2); a test fold "
+        "would leak into training"
     )
 
 
 def test_an_image_that_changes_during_the_build(manual_dir, monkeypatch):
     checked = survey.survey
 
-    def check_then_lose(faces, source):
-        result = checked(faces, source)
+    def check_then_lose(faces, read):
+        result = checked(faces, read)
         paths(manual_dir)[0].unlink()
         return result
 
     monkeypatch.setattr(survey, "survey", check_then_lose)
-    with pytest.raises(RunError, match="was good when it was checked and is now absent"):
+    with pytest.raises(RunError, match=": was good when it was checked and is now absent"):
         build(manual_dir)

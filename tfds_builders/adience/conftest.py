@@ -1,4 +1,4 @@
-"""A small Adience to build from, and to spoil."""
+"""A small Adience, copied for each test."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ def manual_dir(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def real_data() -> Path:
-    """Folder of Adience's own fold files, where there is one."""
+    """Folder of Adience's own fold files, if there is one."""
     folder = os.environ.get("AGEFLAX_REAL_DATA")
     if not folder:
         pytest.skip("AGEFLAX_REAL_DATA names no folder of real data")

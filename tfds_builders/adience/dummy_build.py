@@ -1,4 +1,4 @@
-"""What the tests of this folder share: building small trees and reading the result."""
+"""Helpers of this folder's tests."""
 
 import tarfile
 from pathlib import Path
@@ -11,7 +11,7 @@ build = builds(Builder)
 
 
 def pack(manual_dir: Path, config: str, prefix: str = "") -> None:
-    """Replaces the folder of images by the archive."""
+    """Replaces the folder of images with the archive."""
     folder = manual_dir / config
     with tarfile.open(manual_dir / f"{config}.tar.gz", "w:gz") as archive:
         archive.add(folder, prefix + config)

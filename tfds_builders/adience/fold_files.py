@@ -1,7 +1,7 @@
-"""Adience's five fold files: one row a face, in the authors' own division into folds.
+"""Adience's five fold files: a row per face, in the authors' division into folds.
 
-A fold file is tab-separated UTF-8 text whose first line names the columns. Of those only the five
-in COLUMNS are used; what else stands there (the face's box, its pose) is ignored.
+A fold file is tab-separated UTF-8 text with column names in the first line. Columns that are not in
+COLUMNS, such as the face's box and pose, are ignored.
 """
 
 import collections
@@ -11,11 +11,11 @@ import re
 from pathlib import Path
 
 from ageflax.errors import InputError
+from tfds_builders.subjects import FOLDS
 
-FOLDS = range(5)
 COLUMNS = ("user_id", "original_image", "face_id", "age", "gender")
 
-# md5 of the five files in each edition known to be in use: the authors' server's, and another.
+# md5 of the five files in each known edition: on the authors' server, and another in circulation.
 EDITIONS = {
     "server": (
         "dda2131b5a4934a67f0acfda8b50a65b",
@@ -34,23 +34,23 @@ EDITIONS = {
 }
 
 _GENDERS = {"f": "female", "m": "male", "u": "", "": ""}
-# The whole of Adience takes 400 kB a file; anything like this is not a fold file.
+# Far above the 400 kB of Adience's own files.
 _MAX_BYTES = 64_000_000
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Face:
-    """One row of a fold file: a face cut out of a photograph.
+    """A row of a fold file: a face cropped from a photograph.
 
     Attributes:
-      fold: index into FOLDS.
-      line: where in the fold file it stands, from 1.
-      user_id: the Flickr album the photograph is from.
+      fold: 0 to 4.
+      line: line number in the fold file, from 1.
+      user_id: the photograph's Flickr album.
       original_image: the photograph's file name in that album.
-      face_id: the person.
-      age_label: the file's text as it is, such as "(25, 32)", "35" or "None"; "" for nothing.
-      gender: "female", "male" or "" where the file does not say.
+      face_id: the subject.
+      age_label: the file's own text, such as "(25, 32)", "35" or "None"; "" if empty.
+      gender: "female", "male" or "" if unknown.
     """
 
     fold: int
@@ -69,13 +69,13 @@ class Face:
 
 @dataclasses.dataclass(frozen=True)
 class FoldFiles:
-    """What the five files say, each image once.
+    """Content of the five files, each image once.
 
     Attributes:
-      faces: one for each image, in the order of the files.
-      rows: how many rows each fold file has.
-      md5: of each fold file, in order.
-      disagreeing: keys of images named by rows that give them different labels.
+      faces: a face per image, in the order of the files.
+      rows: number of rows in each fold file.
+      md5: md5 of each fold file.
+      disagreeing: keys of images whose rows have different labels.
     """
 
     faces: list[Face]
@@ -85,12 +85,12 @@ class FoldFiles:
 
     @property
     def duplicates(self) -> int:
-        """Rows that name an image which an earlier row names."""
+        """Number of rows whose image is in an earlier row."""
         return sum(self.rows) - len(self.faces)
 
     @property
     def edition(self) -> str:
-        """A name out of EDITIONS, or "unknown (md5 ...)"."""
+        """A key of EDITIONS, or "unknown (md5 ...)"."""
         return edition(self.md5)
 
 
@@ -100,18 +100,18 @@ def name(fold: int) -> str:
 
 
 def edition(md5: tuple[str, ...]) -> str:
-    """The edition that five md5 sums belong to; files mixed from two editions are unknown."""
+    """Edition with these five md5 sums; a mixture of two editions is unknown."""
     known = next((label for label, sums in EDITIONS.items() if sums == md5), None)
     return known or f"unknown (md5 {', '.join(md5)})"
 
 
 def _shown(text: str) -> str:
-    """A value of the file fit for a one-line message."""
+    """A value of the file for a one-line message."""
     return repr(text if len(text) <= 60 else text[:57] + "...")
 
 
 def _columns(header: str, path: Path) -> tuple[dict[str, int], int]:
-    """Where each of COLUMNS stands, and how many columns there are."""
+    """Position of each of COLUMNS, and the number of columns."""
     names = header.split("\t")
     for column in COLUMNS:
         if column not in names:
@@ -120,18 +120,18 @@ def _columns(header: str, path: Path) -> tuple[dict[str, int], int]:
                 f"tab-separated columns {', '.join(COLUMNS)}"
             )
         if names.count(column) > 1:
-            raise InputError(f"{path}, line 1: column {column!r} stands there twice")
+            raise InputError(f"{path}, line 1: two columns are named {column!r}")
     return {column: names.index(column) for column in COLUMNS}, len(names)
 
 
 def _face(values: dict[str, str], *, fold: int, line: int, where: str) -> Face:
-    """One checked row. `where` starts the message of an InputError."""
+    """Checks a row; `where` starts the message of an InputError."""
     for column, value in values.items():
         if _CONTROL.search(value):
             raise InputError(f"{where}: {column} {_shown(value)} holds a control character")
     for column in ("user_id", "original_image"):
         value = values[column]
-        # Both become part of a path, which must stay in the folder of images.
+        # Both become part of a path, which must not leave the folder of images.
         if value in ("", ".", "..") or "/" in value or "\\" in value:
             raise InputError(f"{where}: {column} {_shown(value)} is not a plain file name")
     if not re.fullmatch(r"[0-9]+", values["face_id"]):
@@ -150,16 +150,15 @@ def _face(values: dict[str, str], *, fold: int, line: int, where: str) -> Face:
 
 
 def parse(content: bytes, *, fold: int, path: Path) -> list[Face]:
-    """The rows of one fold file, duplicates included.
+    """Parses a fold file; returns all rows, duplicates included.
 
     Args:
-      content: the file's bytes. A byte order mark, CRLF line ends and empty lines at the end are
-        accepted.
-      fold: its index.
-      path: where it was read, for messages.
+      content: the file's bytes; a byte order mark, CRLF and empty lines at the end are accepted.
+      fold: its fold.
+      path: its path, for messages.
 
     Raises:
-      InputError: empty, not UTF-8, a missing column, or a row that cannot be used; names the line.
+      InputError: the file is empty or not UTF-8, a column is missing, or a row is invalid.
     """
     if not content.strip():
         raise InputError(f"{path}: the file is empty")
@@ -168,7 +167,7 @@ def parse(content: bytes, *, fold: int, path: Path) -> list[Face]:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise InputError(f"{path}, line {line}: not UTF-8 text") from error
-    # Only "\n" ends a line: str.splitlines would also split at characters that file names may hold.
+    # Only "\n" ends a line; str.splitlines would also split at characters that may be in file names.
     lines = [line.removesuffix("\r") for line in text.rstrip("\r\n").split("\n")]
     positions, width = _columns(lines[0], path)
     if len(lines) == 1:
@@ -178,36 +177,35 @@ def parse(content: bytes, *, fold: int, path: Path) -> list[Face]:
         fields = line.split("\t")
         where = f"{path}, line {number}"
         if len(fields) != width:
-            raise InputError(f"{where}: {len(fields)} fields where the header has {width}")
+            raise InputError(f"{where}: {len(fields)} fields, expected {width} as in the header")
         values = {column: fields[position] for column, position in positions.items()}
         faces.append(_face(values, fold=fold, line=number, where=where))
     return faces
 
 
 def _refuse_leaks(rows: list[Face]) -> None:
-    """Raises InputError where a person, or a photograph, is in two folds."""
-    people: dict[str, Face] = {}
+    """Raises InputError if a subject or a photograph is in two folds."""
+    subjects: dict[str, Face] = {}
     photographs: dict[tuple[str, str], Face] = {}
     for row in rows:
         for what, first in (
-            (f"the person with face_id {row.face_id}", people.setdefault(row.face_id, row)),
+            (f"face_id {row.face_id}", subjects.setdefault(row.face_id, row)),
             (
-                f"the photograph {row.user_id}/{row.original_image}",
+                f"photograph {row.user_id}/{row.original_image}",
                 photographs.setdefault((row.user_id, row.original_image), row),
             ),
         ):
             if first.fold != row.fold:
                 raise InputError(
-                    f"{name(row.fold)}, line {row.line}: {what} is in fold {first.fold} too "
+                    f"{name(row.fold)}, line {row.line}: {what} is also in fold {first.fold} "
                     f"({name(first.fold)}, line {first.line}); a test fold would leak into training"
                 )
 
 
 def _merge(rows: list[Face]) -> tuple[list[Face], list[str]]:
-    """One face for each image, and the keys of those whose rows disagree.
+    """Merges rows into a face per image; also returns the keys of images whose rows disagree.
 
-    A label on which an image's rows disagree becomes unknown: one of them is wrong, and nothing
-    says which.
+    A label on which an image's rows disagree is taken as unknown, since nothing says which is wrong.
     """
     named: dict[str, list[Face]] = collections.defaultdict(list)
     for row in rows:
@@ -227,7 +225,7 @@ def _merge(rows: list[Face]) -> tuple[list[Face], list[str]]:
 
 def _read(path: Path) -> bytes:
     try:
-        if not path.is_file():  # of a pipe or a device, reading might never end
+        if not path.is_file():  # reading a pipe or a device might never end
             what = "Is a directory" if path.is_dir() else "not a file"
             raise InputError(f"{path}: cannot be read ({what})")
         if path.stat().st_size > _MAX_BYTES:
@@ -241,12 +239,12 @@ def read(folder: Path) -> FoldFiles:
     """Reads and checks the five fold files of a folder.
 
     Raises:
-      InputError: a file is absent or cannot be used, or a person or photograph is in two folds.
+      InputError: a file is absent or invalid, or a subject or photograph is in two folds.
     """
     absent = [name(fold) for fold in FOLDS if not (folder / name(fold)).exists()]
     if absent:
         raise InputError(
-            f"no {', '.join(absent)} in {folder}: that folder must hold Adience's five fold files, "
+            f"{folder}: no {', '.join(absent)}; the folder must hold Adience's five fold files, "
             f"{name(FOLDS[0])} to {name(FOLDS[-1])}"
         )
     contents = [_read(folder / name(fold)) for fold in FOLDS]

@@ -120,14 +120,14 @@ def test_what_editors_do_to_text_files(content: str | bytes):
         ),
         (
             table(ROW).replace("\tdx\t", "\tage\t"),
-            "fold_3_data.txt, line 1: column 'age' stands there twice",
+            "fold_3_data.txt, line 1: two columns are named 'age'",
         ),
         (
             table(ROW, "7@N00\ta.jpg"),
-            "fold_3_data.txt, line 3: 2 fields where the header has 12",
+            "fold_3_data.txt, line 3: 2 fields, expected 12 as in the header",
         ),
-        (table(ROW + "\t9"), "fold_3_data.txt, line 2: 13 fields where the header has 12"),
-        (table("", ROW), "fold_3_data.txt, line 2: 1 fields where the header has 12"),
+        (table(ROW + "\t9"), "fold_3_data.txt, line 2: 13 fields, expected 12 as in the header"),
+        (table("", ROW), "fold_3_data.txt, line 2: 1 fields, expected 12 as in the header"),
         (
             table(row(gender="x")),
             "fold_3_data.txt, line 2: gender 'x' is not m, f, u or nothing",
@@ -218,7 +218,7 @@ def test_absent_files_are_named(tmp_path: Path):
     (tmp_path / "fold_1_data.txt").unlink()
     (tmp_path / "fold_4_data.txt").unlink()
     assert message(fold_files.read, tmp_path) == (
-        f"no fold_1_data.txt, fold_4_data.txt in {tmp_path}: that folder must hold Adience's five "
+        f"{tmp_path}: no fold_1_data.txt, fold_4_data.txt; the folder must hold Adience's five "
         "fold files, fold_0_data.txt to fold_4_data.txt"
     )
 
@@ -243,21 +243,21 @@ def test_an_absurdly_large_file(tmp_path: Path):
 
 def test_a_person_in_two_folds_is_refused(tmp_path: Path):
     assert message(fold_files.read, write(tmp_path, apart(face_id="3"))) == (
-        "fold_3_data.txt, line 2: the person with face_id 3 is in fold 0 too (fold_0_data.txt, "
-        "line 2); a test fold would leak into training"
+        "fold_3_data.txt, line 2: face_id 3 is also in fold 0 (fold_0_data.txt, line 2); a test fold "
+        "would leak into training"
     )
 
 
 def test_a_photograph_in_two_folds_is_refused(tmp_path: Path):
     assert message(fold_files.read, write(tmp_path, apart(user_id="3@N00"))) == (
-        "fold_3_data.txt, line 2: the photograph 3@N00/a.jpg is in fold 0 too (fold_0_data.txt, "
-        "line 2); a test fold would leak into training"
+        "fold_3_data.txt, line 2: photograph 3@N00/a.jpg is also in fold 0 (fold_0_data.txt, line 2); "
+        "a test fold would leak into training"
     )
 
 
 def test_an_image_in_two_folds_is_refused(tmp_path: Path):
     text = message(fold_files.read, write(tmp_path, apart(user_id="3@N00", face_id="3")))
-    assert text.startswith("fold_3_data.txt, line 2: the person with face_id 3 is in fold 0 too")
+    assert text.startswith("fold_3_data.txt, line 2: face_id 3 is also in fold 0")
 
 
 def test_rows_of_one_image_become_one_face(tmp_path: Path):

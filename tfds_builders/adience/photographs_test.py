@@ -43,7 +43,7 @@ def test_the_folder_wins_and_no_archive_is_unpacked(tmp_path: Path):
     pack(tmp_path / "aligned.tar.gz", [(NAME, b"from the archive")])
     source = find(tmp_path, tmp_path / "spool")
     assert source.read(FACE) == b"from the folder"
-    assert source.origin == {"read_from": "folder aligned", "archive_not_read": True}
+    assert source.source.origin == {"read_from": "folder aligned", "archive_not_read": True}
     assert not (tmp_path / "spool").exists()
 
 
@@ -51,8 +51,8 @@ def test_the_archive_is_read_where_there_is_no_folder(tmp_path: Path):
     pack(tmp_path / "aligned.tar.gz", [(NAME, b"from the archive")])
     source = find(tmp_path, tmp_path / "spool")
     assert source.read(FACE) == b"from the archive"
-    assert source.origin["read_from"] == "archive aligned.tar.gz"
-    assert source.origin["archive_members_refused"] == 0
+    assert source.source.origin["read_from"] == "archive aligned.tar.gz"
+    assert source.source.origin["archive_members_refused"] == 0
 
 
 def test_a_face_that_the_archive_has_not(tmp_path: Path):
@@ -64,17 +64,18 @@ def test_a_face_that_the_archive_has_not(tmp_path: Path):
 def test_the_archive_is_told_from_the_published_one(tmp_path: Path, monkeypatch):
     path = pack(tmp_path / "aligned.tar.gz", [(NAME, b"bytes")])
     md5 = hashlib.md5(path.read_bytes()).hexdigest()
-    source = find(tmp_path, tmp_path / "spool")
-    assert source.origin["archive_md5"] == md5
-    assert source.origin["archive_md5_is_the_published_one"] is False
+    origin = find(tmp_path, tmp_path / "spool").source.origin
+    assert origin["archive_md5"] == md5
+    assert origin["archive_md5_is_the_published_one"] is False
     monkeypatch.setitem(photographs.ARCHIVE_MD5, "aligned", md5)
-    assert source.origin["archive_md5_is_the_published_one"] is True
+    origin = find(tmp_path, tmp_path / "another").source.origin
+    assert origin["archive_md5_is_the_published_one"] is True
 
 
 def test_without_either_both_are_named(tmp_path: Path):
     with pytest.raises(InputError) as caught:
         find(tmp_path, tmp_path / "spool")
     assert str(caught.value) == (
-        f"no images: looked for the folder {tmp_path}/aligned and for the archive "
-        f"{tmp_path}/aligned.tar.gz"
+        f"no images: neither the folder {tmp_path}/aligned nor the archive "
+        f"{tmp_path}/aligned.tar.gz is there"
     )

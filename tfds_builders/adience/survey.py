@@ -1,37 +1,34 @@
-"""Every image is decoded once before a dataset is written, so that its flaws are known first."""
+"""Decodes every image once before a dataset is written, so that faults are known first."""
 
 import collections
-import csv
 import dataclasses
-import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tqdm import tqdm
-
 from ageflax.data import images
+from ageflax.data.washing.report import write_csv
 from ageflax.errors import InputError
+from tfds_builders import common
+from tfds_builders.subjects import FOLDS
 
-from . import photographs as photographs_lib
-from .fold_files import FOLDS, Face
+from .fold_files import Face
+from .photographs import relative_path
 
 LISTING = "unreadable.csv"
-# Above this share of unusable images the build says so loudly.
-TOLERATED = 0.01
-# Images in flight. Rows are all that is kept, so memory does not grow with the dataset.
+# Images in memory at once; only rows are kept.
 _BATCH = 256
 
 
 @dataclasses.dataclass(frozen=True)
 class Survey:
-    """Which faces have a usable image.
+    """Faces with and without a usable image.
 
     Attributes:
-      usable: faces to write, in their order.
-      sizes: bytes that each of their images takes.
-      rejected: the others, each with its reason out of images.REASONS.
+      usable: faces to write, in order.
+      sizes: bytes of each of their images.
+      rejected: the other faces, each with one of images.REASONS.
     """
 
     usable: list[Face]
@@ -40,39 +37,33 @@ class Survey:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Rejected images by reason, in the order of images.REASONS; only reasons that occur."""
+        """Number of rejected images by reason, in the order of images.REASONS."""
         found = collections.Counter(reason for _, reason in self.rejected)
         return {reason: found[reason] for reason in images.REASONS if found[reason]}
 
-    @property
-    def share_rejected(self) -> float:
-        """Part of all images, from 0 to 1."""
-        return len(self.rejected) / (len(self.usable) + len(self.rejected))
 
+def survey(faces: Sequence[Face], read: Callable[[Face], bytes]) -> Survey:
+    """Decodes every image in threads; Pillow releases the interpreter's lock.
 
-def _check(face: Face, photographs: photographs_lib.Photographs) -> tuple[int, str]:
-    """Size in bytes of a good image and "", or 0 and why it cannot be used."""
-    try:
-        content = photographs.read(face)
-        images.decode(content)
-    except images.BadImageError as error:
-        return 0, error.reason
-    return len(content), ""
+    Args:
+      faces: faces to check.
+      read: function that reads a face's image.
+    """
 
+    def check(face: Face) -> tuple[int, str]:
+        """Size of a good image and "", or 0 and the reason why it cannot be used."""
+        try:
+            content = read(face)
+            images.decode(content)
+        except images.BadImageError as error:
+            return 0, error.reason
+        return len(content), ""
 
-def survey(faces: Sequence[Face], photographs: photographs_lib.Photographs) -> Survey:
-    """Decodes every image in threads (Pillow lets others run meanwhile)."""
     usable, sizes, rejected = [], [], []
-    with (
-        ThreadPoolExecutor(os.cpu_count()) as pool,
-        tqdm(
-            total=len(faces), desc="Checking images", unit=" images", leave=False, disable=None
-        ) as progress,
-    ):
+    with ThreadPoolExecutor(os.cpu_count()) as pool, common.checking(len(faces)) as progress:
         for start in range(0, len(faces), _BATCH):
             batch = faces[start : start + _BATCH]
-            checks = pool.map(_check, batch, itertools.repeat(photographs))
-            for face, (size, fault) in zip(batch, checks, strict=True):
+            for face, (size, fault) in zip(batch, pool.map(check, batch), strict=True):
                 if fault:
                     rejected.append((face, fault))
                 else:
@@ -82,55 +73,45 @@ def survey(faces: Sequence[Face], photographs: photographs_lib.Photographs) -> S
     return Survey(usable, sizes, rejected)
 
 
-def _by_reason(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count:,} {reason}" for reason, count in counts.items())
-
-
 def require_images(result: Survey, *, manual_dir: Path, config: str) -> None:
-    """Refuses a dataset without images, or with a fold that has none.
+    """Refuses a dataset or a fold without images.
 
     Raises:
-      InputError: says what was looked for and where.
+      InputError: names the places that were searched, and counts reasons.
     """
-    total = len(result.usable) + len(result.rejected)
+    total, counts = len(result.usable) + len(result.rejected), common.by_reason(result.counts)
     if result.counts.get("absent", 0) == total:
-        example = photographs_lib.relative_path(result.rejected[0][0], config)
+        example = relative_path(result.rejected[0][0], config)
         raise InputError(
-            f"none of the {total:,} images of the fold files was found: looked in the folder "
-            f"{manual_dir / config} and the archive {manual_dir / config}.tar.gz (the folder wins "
-            f"if both are there), for files such as {example}"
-        )
-    if not result.usable:
-        raise InputError(
-            f"none of the {total:,} images in {manual_dir} can be used: {_by_reason(result.counts)}"
+            f"{manual_dir}: none of the {total:,} images of the fold files is there, neither in the"
+            f" folder {config} nor in the archive {config}.tar.gz (the folder is read if both are"
+            f" there); expected files such as {example}"
         )
     populated = {face.fold for face in result.usable}
+    if not populated:
+        raise InputError(f"{manual_dir}: none of the {total:,} images can be used: {counts}")
     for fold in FOLDS:
         if fold not in populated:
             raise InputError(
-                f"none of the images of fold {fold} can be used; of all {total:,} images in "
-                f"{manual_dir}: {_by_reason(result.counts)}"
+                f"{manual_dir}: none of the images of fold {fold} can be used; of all {total:,}"
+                f" images: {counts}"
             )
 
 
 def write_listing(path: Path, rejected: Sequence[tuple[Face, str]], *, config: str) -> None:
-    """Lists the images left out as CSV; with none, the header stands alone."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("path", "fold", "reason", "subject", "age_label", "gender"))
-        for face, reason in rejected:
-            row = photographs_lib.relative_path(face, config), face.fold, reason
-            writer.writerow((*row, face.face_id, face.age_label, face.gender))
-
-
-def warning(result: Survey, *, listing: Path) -> str:
-    """The lines to print where too many images are left out; "" where not."""
-    if result.share_rejected <= TOLERATED:
-        return ""
-    total = len(result.usable) + len(result.rejected)
-    return (
-        f"WARNING: {len(result.rejected):,} of {total:,} images ({result.share_rejected:.1%}) "
-        f"cannot be used and are left out:\n"
-        f"WARNING: {_by_reason(result.counts)}.\n"
-        f"WARNING: Figures from this dataset are not Adience's. Each image is listed in {listing}"
+    """Lists the rejected images as CSV; without any, writes only the header."""
+    write_csv(
+        path,
+        ("path", "fold", "reason", "subject", "age_label", "gender"),
+        (
+            (
+                relative_path(face, config),
+                face.fold,
+                reason,
+                face.face_id,
+                face.age_label,
+                face.gender,
+            )
+            for face, reason in rejected
+        ),
     )

@@ -1,4 +1,4 @@
-"""What a folder of photographs can hold instead of photographs: one line each, and nothing lost."""
+"""Bad photographs and rows: each is listed, and none is fatal to the others."""
 
 import csv
 import os
@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ageflax.data.building import shards
 from ageflax.errors import InputError, RunError
 from tests.support.built_dataset import metadata
-from tfds_builders.labeled_faces import labeled_faces_dataset_builder
 from tfds_builders.labeled_faces.dummy_build import ROWS, build, draw, encode, lay_out
 from tfds_builders.labeled_faces.labeled_faces_dataset_builder import Builder
 
@@ -60,7 +60,7 @@ def test_each_unusable_row_is_listed_with_its_line_counted_and_warned_of(tmp_pat
     for name, (content, _) in SPOILED.items():
         (folder / name).write_bytes(content)
     builder = build(folder)
-    bare = "gender '0': datasets disagree on which number is which; write female or male"
+    bare = "gender '0': datasets disagree on the meaning of numbers; write female or male"
     assert listing(builder) == [
         *([str(8 + k), name, why, ""] for k, (name, (_, why)) in enumerate(SPOILED.items())),
         ["12", "gone.jpg", "absent", ""],
@@ -69,10 +69,10 @@ def test_each_unusable_row_is_listed_with_its_line_counted_and_warned_of(tmp_pat
         ["15", "g.png", "age", "age 'abc' is not a number of years"],
         ["16", "g.png", "gender", bare],
         ["17", "/etc/passwd", "path",
-         "path '/etc/passwd' is absolute; write it as seen from the folder of labels.csv"],
+         "path '/etc/passwd' is absolute; write it relative to the folder of labels.csv"],
         ["18", "../g.png", "path", "path '../g.png' leaves the folder of labels.csv"],
-        ["19", "g.png", "cells", "3 cells where the first line has 4"],
-        ["20", "a.png", "duplicate row", "says what line 2 says"],
+        ["19", "g.png", "cells", "3 cells, expected 4 as in the first line"],
+        ["20", "a.png", "duplicate row", "says the same as line 2"],
         ["21", "h.png", "conflicting rows", "lines 21, 22 disagree on h.png"],
         ["22", "h.png", "conflicting rows", "lines 21, 22 disagree on h.png"],
     ]  # fmt: skip
@@ -83,8 +83,8 @@ def test_each_unusable_row_is_listed_with_its_line_counted_and_warned_of(tmp_pat
         "labeled_faces: WARNING: 15 of 21 rows (71.4%) cannot be used and are left out:",
         "labeled_faces: WARNING: 1 cells, 2 path, 1 age, 1 gender, 1 duplicate row, 2 conflicting "
         "rows, 3 absent, 1 empty, 1 not an image, 1 truncated, 1 all zero.",
-        "labeled_faces: WARNING: line 8: empty.jpg: empty",
-        f"labeled_faces: WARNING: Each row is listed in {builder.data_path}/rejected.csv",
+        "labeled_faces: WARNING: line 8: empty.jpg: empty; each is listed in "
+        f"{builder.data_path}/rejected.csv",
     ]
 
 
@@ -96,7 +96,7 @@ def test_few_unusable_rows_are_a_notice(tmp_path, capsys):
         file.writelines(f"{k}.png,30,f,P{k}\n" for k in range(100))
     builder = build(folder)
     assert (
-        "labeled_faces: notice: 1 of 107 rows are left out; each is in "
+        "labeled_faces: notice: 1 of 107 rows are left out; each is listed in "
         f"{builder.data_path}/rejected.csv"
     ) in capsys.readouterr().err.splitlines()
 
@@ -116,17 +116,17 @@ def test_columns_that_are_not_used_are_named(tmp_path, capsys):
          "years"),
         (["path,gender", "a.png,0", "b.png,1"],
          "{csv}: none of its 2 rows can be used: 2 gender; line 2: gender '0': datasets disagree on "
-         "which number is which; write female or male"),
+         "the meaning of numbers; write female or male"),
         (["path,gender", "gone.png,f"],
          "{csv}: none of its 1 rows can be used: 1 absent; line 2: gone.png: absent"),
-        (["file,age", "a.png,3"], "{csv}: no column 'path'; its first line names: file, age"),
+        (["file,age", "a.png,3"], "{csv}: no column 'path'; its columns: file, age"),
         (["path,age,subject,fold", "a.png,3,Ann,0", "b.png,4,Ann,1"],
-         "labels.csv, line 3: subject 'Ann' is in fold 1, and in fold 0 in line 2; a test fold would "
+         "labels.csv, line 3: subject 'Ann' is in fold 1, but in fold 0 in line 2; a test fold would "
          "leak into training"),
         (["path,age", "a.png,3", "b.png,4"],
-         "no usable face is in fold 2: 2 faces of 2 people; five folds need five people at least"),
+         "fold 2 is empty: 2 usable images of 2 subjects; five folds need at least five subjects"),
         (["path,age,fold", *(f"{name}.png,3,0" for name in "abcdef")],
-         "no usable face is in fold 1: 6 faces of 6 people; five folds need five people at least"),
+         "fold 1 is empty: 6 usable images of 6 subjects; five folds need at least five subjects"),
     ],
 )  # fmt: skip
 def test_datasets_that_cannot_be_built(tmp_path, rows, message):
@@ -145,7 +145,7 @@ def test_another_encoding(tmp_path):
 def test_no_labels_file(tmp_path):
     folder = lay_out(tmp_path / "manual")
     (folder / "labels.csv").unlink()
-    end = "; the manual directory is to be the folder that holds it"
+    end = "; name the folder that holds it with --manual_dir"
     assert refusal(folder) == f"labeled_faces/default: no {folder}/labels.csv{end}"
     assert refusal(folder, "ours") == (
         f"labeled_faces/ours: no {folder}/ours/labels.csv or {folder}/labels.csv{end}"
@@ -154,8 +154,8 @@ def test_no_labels_file(tmp_path):
 
 def test_no_manual_dir(tmp_path):
     assert refusal(tmp_path / "none") == (
-        f"Manual directory {tmp_path}/none does not exist or is empty. Looked there for labels.csv and "
-        "the photographs that it lists; name the folder that holds them with --manual_dir"
+        f"Manual directory {tmp_path}/none does not exist or is empty. Expected labels.csv and the "
+        "photographs that it lists; name the folder that holds them with --manual_dir"
     )
 
 
@@ -164,8 +164,8 @@ def test_names_that_cannot_be_a_folders(tmp_path, name):
     with pytest.raises(InputError) as caught:
         Builder(config=name, data_dir=tmp_path)
     assert str(caught.value) == (
-        f"labeled_faces/{name}: a name starts with a letter and goes on with letters, digits, dots, "
-        "dashes and underscores"
+        f"labeled_faces/{name}: invalid name; use a letter, then letters, digits, dots, dashes and "
+        "underscores"
     )
 
 
@@ -182,14 +182,14 @@ def test_links_are_followed_and_pipes_are_not_opened(tmp_path):
 
 def test_a_photograph_that_changes_during_the_build(tmp_path, monkeypatch):
     folder = lay_out(tmp_path / "manual")
-    divide = labeled_faces_dataset_builder.shards.divide
+    divide = shards.divide
 
     def lose(items, **options):
         (folder / "a.png").unlink(missing_ok=True)
         return divide(items, **options)
 
-    monkeypatch.setattr(labeled_faces_dataset_builder.shards, "divide", lose)
-    with pytest.raises(RunError, match=r"a.png was good when it was checked and is now absent"):
+    monkeypatch.setattr(shards, "divide", lose)
+    with pytest.raises(RunError, match=r"a.png: was good when it was checked and is now absent"):
         build(folder)
 
 

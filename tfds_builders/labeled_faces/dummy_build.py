@@ -1,4 +1,4 @@
-"""What the tests of this folder share: drawing photographs, writing labels.csv, building, reading."""
+"""Helpers of this folder's tests: drawing photographs, writing labels.csv, building, reading."""
 
 import io
 from collections.abc import Iterable

@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 
 @pytest.fixture
 def manual_dir(tmp_path: Path) -> Path:
-    """Six rows that can be used, of five people."""
+    """Six valid rows of five subjects."""
     return lay_out(tmp_path / "manual")
 
 

@@ -1,4 +1,4 @@
-"""The CSV file that says who is on which photograph, read as text."""
+"""labels.csv, the file that lists photographs and their labels, read as text."""
 
 import csv
 import dataclasses
@@ -15,18 +15,18 @@ COLUMNS = ("path", "age", "age_group", "gender", "subject", "fold")
 _LABELS = ("age", "age_group", "gender")
 _DELIMITERS = (",", ";", "\t")
 _DELIMITER_NAMES = {",": "comma", ";": "semicolon", "\t": "tab"}
-_MOST_BYTES = 256_000_000  # of three million photographs
+_MOST_BYTES = 256_000_000  # about three million photographs
 _BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Line:
-    """A row as the file has it.
+    """A row of the file.
 
     Attributes:
-      number: of the line it begins in, from 1.
-      cells: text by column, for the columns of COLUMNS that the file has; stripped.
-      problem: why the row is none, "" where it is one.
+      number: number of its first line, from 1.
+      cells: stripped text by column, for columns in COLUMNS.
+      problem: reason why the row is invalid, or "".
     """
 
     number: int
@@ -39,11 +39,11 @@ class LabelsFile:
     """A labels.csv.
 
     Attributes:
-      lines: its rows, blank ones left out.
+      lines: its rows without blank ones.
       delimiter: comma, semicolon or tab.
-      columns: those of COLUMNS that it has, in its own order.
+      columns: its columns in COLUMNS, in its own order.
       ignored: its other columns.
-      md5: of the file.
+      md5: md5 of the file.
     """
 
     lines: list[Line]
@@ -54,11 +54,11 @@ class LabelsFile:
 
     @property
     def notice(self) -> str:
-        """A line for the user where columns are ignored, "" where none is."""
+        """A line for the user if columns are ignored, otherwise ""."""
         if not self.ignored:
             return ""
         meant = [
-            f"; did you mean {close[0]!r} by {column!r}?"
+            f"; did you mean {close[0]!r} instead of {column!r}?"
             for column in self.ignored[:20]
             if (close := difflib.get_close_matches(column, COLUMNS, n=1, cutoff=0.75))
             and close[0] not in self.columns
@@ -67,10 +67,10 @@ class LabelsFile:
 
 
 def _decode(content: bytes, path: Path) -> str:
-    """The file as text.
+    """Decodes the file.
 
     Raises:
-      InputError: it is not UTF-8, or no text at all.
+      InputError: the file is not UTF-8 text.
     """
     if content.startswith(_BYTE_ORDER_MARKS):
         raise InputError(f"{path}: encoded as UTF-16; save it as UTF-8")
@@ -84,15 +84,15 @@ def _decode(content: bytes, path: Path) -> str:
         ) from error
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
-        raise InputError(f"{path}, line {line}: holds a NUL byte, so it is no text file")
+        raise InputError(f"{path}, line {line}: holds a NUL byte; not a text file")
     return text
 
 
 def _rows(text: str, delimiter: str, path: Path) -> list[tuple[int, list[str]]]:
-    """Line number and cells of every row that is not blank.
+    """Line number and cells of each row that is not blank.
 
     Raises:
-      InputError: CSV that cannot be parsed, such as a quote that is never closed.
+      InputError: the CSV cannot be parsed, for example because a quote is not closed.
     """
     lines = io.StringIO(text, newline="")
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
@@ -110,7 +110,7 @@ def _rows(text: str, delimiter: str, path: Path) -> list[tuple[int, list[str]]]:
 
 
 def _header(text: str, path: Path) -> tuple[str, list[str]]:
-    """The delimiter, and the names of the columns in small letters."""
+    """The delimiter, and the column names in lower case."""
     first = next((line for line in re.split(r"\r\n|\r|\n", text) if line.strip()), "")
     if not first:
         raise InputError(f"{path}: empty")
@@ -127,7 +127,7 @@ def read(path: Path) -> LabelsFile:
     """Reads a labels.csv: UTF-8, delimited by comma, semicolon or tab, columns in any order.
 
     Raises:
-      InputError: it cannot be read at all, or lacks the columns without which no row is of use.
+      InputError: the file cannot be read, or a required column is missing.
     """
     try:
         if path.stat().st_size > _MOST_BYTES:
@@ -139,11 +139,9 @@ def read(path: Path) -> LabelsFile:
     delimiter, header = _header(text, path)
     found = one_line(", ".join(name or "(no name)" for name in header))
     if "path" not in header:
-        raise InputError(f"{path}: no column 'path'; its first line names: {found}")
+        raise InputError(f"{path}: no column 'path'; its columns: {found}")
     if not set(header) & set(_LABELS):
-        raise InputError(
-            f"{path}: no column of {', '.join(_LABELS)}; its first line names: {found}"
-        )
+        raise InputError(f"{path}: none of the columns {', '.join(_LABELS)}; its columns: {found}")
     for name in COLUMNS:
         if header.count(name) > 1:
             raise InputError(f"{path}: two columns are named {name!r}")
@@ -152,7 +150,7 @@ def read(path: Path) -> LabelsFile:
         named = zip(header, cells, strict=False)
         problem = ""
         if len(cells) != len(header):
-            problem = f"{len(cells)} cells where the first line has {len(header)}"
+            problem = f"{len(cells)} cells, expected {len(header)} as in the first line"
         lines.append(Line(number, {k: v for k, v in named if k in COLUMNS}, problem))
     return LabelsFile(
         lines=lines,

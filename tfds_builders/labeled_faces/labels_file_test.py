@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ageflax.data import images
 from ageflax.errors import InputError
-from tfds_builders.labeled_faces import labels_file, people, rows
+from tfds_builders.labeled_faces import identity, labels_file, rows
 
 TEXT = "path,age,gender\na.jpg,26,f\n\nsub/b.jpg,3,m\n"
 FUZZ = settings(
@@ -63,7 +63,7 @@ def test_columns_in_any_order_and_some_that_are_not_used(tmp_path):
     assert plain(file) == [(2, {"gender": "f", "path": "a.jpg"})]
     assert file.columns == ("gender", "path")
     assert file.notice == (
-        "notice: columns not used: race, agegroup; did you mean 'age_group' by 'agegroup'?"
+        "notice: columns not used: race, agegroup; did you mean 'age_group' instead of 'agegroup'?"
     )
 
 
@@ -78,8 +78,8 @@ def test_quoted_cells_with_delimiters_and_line_breaks_keep_their_line_numbers(tm
 def test_rows_of_another_length_are_told(tmp_path):
     file = read(tmp_path, "path,age\na.jpg\nb.jpg,1,2\nc.jpg,3\n")
     assert [line.problem for line in file.lines] == [
-        "1 cells where the first line has 2",
-        "3 cells where the first line has 2",
+        "1 cells, expected 2 as in the first line",
+        "3 cells, expected 2 as in the first line",
         "",
     ]
 
@@ -91,12 +91,12 @@ def test_rows_of_another_length_are_told(tmp_path):
         (b"\n \n", ": empty"),
         (b"path,age\nm\xe9.jpg,3\n", ", line 2: not UTF-8 (byte 0xe9); save it as UTF-8"),
         ("path,age\n".encode("utf-16"), ": encoded as UTF-16; save it as UTF-8"),
-        (b"path,age\na\0.jpg,3\n", ", line 2: holds a NUL byte, so it is no text file"),
-        (b"file,age\na.jpg,3\n", ": no column 'path'; its first line names: file, age"),
-        (b"a.jpg,26,f\n", ": no column 'path'; its first line names: a.jpg, 26, f"),
-        (b"path|age\n", ": no column 'path'; its first line names: path|age"),
+        (b"path,age\na\0.jpg,3\n", ", line 2: holds a NUL byte; not a text file"),
+        (b"file,age\na.jpg,3\n", ": no column 'path'; its columns: file, age"),
+        (b"a.jpg,26,f\n", ": no column 'path'; its columns: a.jpg, 26, f"),
+        (b"path|age\n", ": no column 'path'; its columns: path|age"),
         (b"path,,fold\n",
-         ": no column of age, age_group, gender; its first line names: path, (no name), fold"),
+         ": none of the columns age, age_group, gender; its columns: path, (no name), fold"),
         (b"path,age,Path\n", ": two columns are named 'path'"),
         (b'path,age\n"' + b"x" * 140_000, ", line 2: field larger than field limit (131072)"),
     ],
@@ -120,14 +120,14 @@ def check_all_the_way(tmp_path: Path, content: bytes) -> None:
     try:
         file = read(tmp_path, content)
         faces, rejected = rows.parse_all(file.lines)
-        people.check_given_folds(faces)
-        folds = people.divide(people.name_unnamed(faces, [faces] if faces else []))
+        identity.check_given_folds(faces)
+        folds = identity.divide(identity.name_unnamed(faces, [faces] if faces else []))
     except InputError as error:
         assert "\n" not in str(error)
         return
     assert len(faces) + len(rejected) == len(file.lines)
     assert all(bad.reason in rows.ROW_REASONS and bad.detail for bad in rejected)
-    assert set(folds.values()) == set(people.FOLDS)
+    assert set(folds.values()) == set(range(5))
     for face in faces:
         with contextlib.suppress(images.BadImageError):
             images.read(tmp_path / face.path)

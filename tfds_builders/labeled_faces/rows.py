@@ -1,4 +1,4 @@
-"""Rows of a labels.csv become faces; each row that cannot is told with its line and why."""
+"""Parses rows of labels.csv into faces; each invalid row is listed with its line and the reason."""
 
 import dataclasses
 import math
@@ -11,7 +11,7 @@ from ageflax.labels import GENDERS, UNKNOWN
 
 from .labels_file import Line
 
-# Why a row is left out before its photograph is looked at, in the order of the checks.
+# Reasons to leave out a row before its photograph is read, in the order of the checks.
 ROW_REASONS = (
     "cells",
     "path",
@@ -29,7 +29,7 @@ MAX_AGE = 130
 _UNKNOWN = frozenset(("", "u", "unknown", "none", "nan", "na", "n/a", "null"))
 _GENDERS = {"f": "female", "female": "female", "m": "male", "male": "male"}
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?")
-# "2.0" is what spreadsheets make of a column of whole numbers with a gap in it.
+# Spreadsheets write "2.0" in a column of whole numbers with empty cells.
 _FOLD = re.compile(r"([0-4])(\.0*)?")
 _DRIVE = re.compile(r"[A-Za-z]:")
 _LONGEST_AGE_GROUP = 40
@@ -37,16 +37,16 @@ _LONGEST_AGE_GROUP = 40
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Face:
-    """A row that can be used, as far as its text tells.
+    """A row with valid text.
 
     Attributes:
-      line: where it is in labels.csv, from 1.
-      path: of the photograph, below the folder of labels.csv; normalised, with forward slashes.
+      line: line number in labels.csv, from 1.
+      path: path of the photograph below the folder of labels.csv, normalised, with forward slashes.
       age: years, NaN if unknown.
       age_group: the file's own text, "" if none.
       gender: index into GENDERS, -1 if unknown.
-      subject: the person, "" if the file does not say.
-      fold: 0 to 4, None if the file does not say.
+      subject: the subject, "" if not given.
+      fold: 0 to 4, None if not given.
     """
 
     line: int
@@ -59,7 +59,7 @@ class Face:
 
     @property
     def labels(self) -> tuple[float | None, str, int, str, int | None]:
-        """What rows of the same photograph must agree on. No NaN, which would differ from itself."""
+        """Labels that rows of a photograph must agree on; None for NaN, which differs from itself."""
         age = None if math.isnan(self.age) else self.age
         return age, self.age_group, self.gender, self.subject, self.fold
 
@@ -69,10 +69,10 @@ class Rejection:
     """A row that is left out.
 
     Attributes:
-      line: where it is in labels.csv, from 1.
-      path: its photograph, as written.
+      line: line number in labels.csv, from 1.
+      path: path of its photograph, as written.
       reason: one of REASONS.
-      detail: more words, where there is more to say.
+      detail: explanation, if there is more to say.
     """
 
     line: int
@@ -85,7 +85,7 @@ class Rejection:
 
 
 class RowError(Exception):
-    """A row that cannot be used; `reason` is one of ROW_REASONS, the message says more."""
+    """An invalid row; `reason` is one of ROW_REASONS, the message explains."""
 
     def __init__(self, reason: str, detail: str):
         super().__init__(detail)
@@ -93,16 +93,16 @@ class RowError(Exception):
 
 
 def _path(text: str) -> str:
-    """Normalised and relative. Backslashes are taken for Windows' separators.
+    """Normalises a relative path; backslashes are taken for Windows' separators.
 
-    Links are followed wherever they lead: those who can put them into the folder own it.
+    Links are followed anywhere: whoever can put them into the folder owns it.
     """
     if not text:
         raise RowError("path", "no path")
     path = text.replace("\\", "/")
     if path.startswith("/") or _DRIVE.match(path):
         raise RowError(
-            "path", f"path {text!r} is absolute; write it as seen from the folder of labels.csv"
+            "path", f"path {text!r} is absolute; write it relative to the folder of labels.csv"
         )
     path = posixpath.normpath(path)
     if path == ".." or path.startswith("../"):
@@ -142,7 +142,7 @@ def _gender(text: str) -> int:
     if re.fullmatch(r"[-+]?[0-9.]+", word):
         raise RowError(
             "gender",
-            f"gender {text!r}: datasets disagree on which number is which; write female or male",
+            f"gender {text!r}: datasets disagree on the meaning of numbers; write female or male",
         )
     raise RowError("gender", f"gender {text!r} is neither female (f) nor male (m)")
 
@@ -157,10 +157,10 @@ def _fold(text: str) -> int | None:
 
 
 def parse(line: Line) -> Face:
-    """The face that a row describes.
+    """Parses a row.
 
     Raises:
-      RowError: says why there is none.
+      RowError: the row is invalid.
     """
     if line.problem:
         raise RowError("cells", line.problem)
@@ -180,10 +180,10 @@ def parse(line: Line) -> Face:
 
 
 def parse_all(lines: Iterable[Line]) -> tuple[list[Face], list[Rejection]]:
-    """Every row once, as a face or as a rejection.
+    """Parses all rows, each into a face or a rejection.
 
-    Rows that say the same of a photograph become one; where they disagree, none is used, since nobody
-    knows which is right.
+    Only the first of rows with the same labels of a photograph is used; none if they disagree, since
+    nothing says which is right.
     """
     rejected = []
     rows_of: dict[str, list[Face]] = {}
@@ -202,7 +202,7 @@ def parse_all(lines: Iterable[Line]) -> tuple[list[Face], list[Rejection]]:
             faces.append(first)
             rejected += [
                 Rejection(
-                    face.line, face.path, "duplicate row", f"says what line {first.line} says"
+                    face.line, face.path, "duplicate row", f"says the same as line {first.line}"
                 )
                 for face in others
             ]

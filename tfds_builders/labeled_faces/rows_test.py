@@ -64,7 +64,7 @@ def test_folds(text, fold):
     assert parse(line(fold=text)).fold == fold
 
 
-BARE = "datasets disagree on which number is which; write female or male"
+BARE = "datasets disagree on the meaning of numbers; write female or male"
 
 
 @pytest.mark.parametrize(
@@ -72,11 +72,11 @@ BARE = "datasets disagree on which number is which; write female or male"
     [
         ({"path": ""}, "path", "no path"),
         ({"path": "/etc/passwd"}, "path",
-         "path '/etc/passwd' is absolute; write it as seen from the folder of labels.csv"),
+         "path '/etc/passwd' is absolute; write it relative to the folder of labels.csv"),
         ({"path": "C:\\faces\\a.jpg"}, "path",
-         "path 'C:\\\\faces\\\\a.jpg' is absolute; write it as seen from the folder of labels.csv"),
+         "path 'C:\\\\faces\\\\a.jpg' is absolute; write it relative to the folder of labels.csv"),
         ({"path": "\\\\server\\a.jpg"}, "path",
-         "path '\\\\\\\\server\\\\a.jpg' is absolute; write it as seen from the folder of labels.csv"),
+         "path '\\\\\\\\server\\\\a.jpg' is absolute; write it relative to the folder of labels.csv"),
         ({"path": "../a.jpg"}, "path", "path '../a.jpg' leaves the folder of labels.csv"),
         ({"path": "sub/../../a.jpg"}, "path", "path 'sub/../../a.jpg' leaves the folder of labels.csv"),
         ({"path": "..\\a.jpg"}, "path", "path '..\\\\a.jpg' leaves the folder of labels.csv"),
@@ -114,15 +114,15 @@ def test_cells_that_cannot_be_used(cells, reason, message):
 
 
 def test_a_row_of_another_length():
-    with pytest.raises(RowError, match="3 cells where the first line has 2"):
-        parse(Line(2, {"path": "a.jpg"}, "3 cells where the first line has 2"))
+    with pytest.raises(RowError, match="3 cells, expected 2 as in the first line"):
+        parse(Line(2, {"path": "a.jpg"}, "3 cells, expected 2 as in the first line"))
 
 
 def test_rows_that_say_the_same_become_one():
     faces, rejected = parse_all([line(2), line(3, path="b.jpg"), line(4, path="./a.jpg")])
     assert [face.line for face in faces] == [2, 3]
     assert [(bad.line, bad.reason, bad.detail) for bad in rejected] == [
-        (4, "duplicate row", "says what line 2 says")
+        (4, "duplicate row", "says the same as line 2")
     ]
     faces, rejected = parse_all([line(n, age="", gender="f") for n in (2, 3)])
     assert [face.line for face in faces] == [2]

@@ -1,4 +1,4 @@
-"""Which photographs are one picture, saved twice: so they show one person, named or not."""
+"""Finds photographs that are one picture, saved twice: they show one subject, named or not."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,47 +9,30 @@ from ageflax.data import images
 from ageflax.data.washing import near_duplicates
 from ageflax.data.washing.report import Report
 from ageflax.errors import InputError
+from tfds_builders.subjects import Groups
 
 from .rows import Face
 
-# Larger groups are no copies of one photograph but pictures that are all alike, such as drawings or the
-# frames of a film. Taken for one person they would all be in one fold.
+# Larger groups are not copies of a photograph but pictures that are all alike, such as drawings or
+# frames of a film. Taken for one subject, they would all be in one fold.
 MOST_COPIES = 5
 
 
-class _Sets:
-    """Numbers that belong together: a union-find."""
-
-    def __init__(self, count: int):
-        self._parents = list(range(count))
-
-    def root(self, member: int) -> int:
-        while self._parents[member] != member:
-            self._parents[member] = self._parents[self._parents[member]]
-            member = self._parents[member]
-        return member
-
-    def join(self, first: int, second: int) -> None:
-        low, high = sorted((self.root(first), self.root(second)))
-        self._parents[high] = low
-
-
 def find(faces: Sequence[Face], report: Report, folder: Path) -> tuple[list[list[Face]], str]:
-    """Groups of faces that show one picture, identical or nearly so.
+    """Groups of faces on identical or nearly identical pictures.
 
-    Only faces without a subject are compared, with all others: where everybody has a name there is
-    nothing to learn.
+    Only faces without a subject are compared with the others.
 
     Args:
-      faces: those that the report keeps, in its order.
-      report: of washing them.
-      folder: where their paths start.
+      faces: faces kept by washing, in the report's order.
+      report: report of washing.
+      folder: parent of the faces' paths.
 
     Returns:
-      The groups, each in the order of `faces`, and a line to tell the user, "" for none.
+      The groups, each in the order of `faces`; and a notice for the user, or "".
     """
     number = {face.path: k for k, face in enumerate(faces)}
-    sets = _Sets(len(faces))
+    sets = Groups[int](key=lambda k: k)
     for group in report.identical:
         first, *others = (number[record.key] for record in group.records)
         for other in others:
@@ -59,25 +42,25 @@ def find(faces: Sequence[Face], report: Report, folder: Path) -> tuple[list[list
         try:
             _join_alike(faces, report, folder, sets)
         except InputError as error:  # a thousand frames of one film, say
-            notice = f"notice: pictures that are alike are not taken for one person: {error}"
+            notice = f"notice: similar pictures are not taken for one subject: {error}"
     members: dict[int, list[Face]] = {}
     for k, face in enumerate(faces):
-        members.setdefault(sets.root(k), []).append(face)
+        members.setdefault(sets.find(k), []).append(face)
     groups = [group for group in members.values() if len(group) > 1]
     copies = [group for group in groups if len(group) <= MOST_COPIES]
     if len(copies) < len(groups):
         largest = max(len(group) for group in groups)
         notice = (
             f"notice: {largest:,} pictures are alike; groups of more than {MOST_COPIES} are not taken "
-            "for one person, so give them subjects where they are"
+            "for one subject; name the subject in labels.csv if they are"
         )
     return copies, notice
 
 
-def _join_alike(faces: Sequence[Face], report: Report, folder: Path, sets: _Sets) -> None:
-    # Of identical pictures one is compared with others.
-    rows = [k for k in range(len(faces)) if sets.root(k) == k]
-    # Two faces with subjects are not compared: all of them are in group 0.
+def _join_alike(faces: Sequence[Face], report: Report, folder: Path, sets: Groups[int]) -> None:
+    # One of identical pictures is compared with the others.
+    rows = [k for k in range(len(faces)) if sets.find(k) == k]
+    # Faces with subjects are not compared with each other: all of them are in group 0.
     nameless = np.array([0 if faces[k].subject else 1 + k for k in rows])
 
     def picture(k: int) -> np.ndarray:

@@ -73,7 +73,7 @@ def test_too_many_that_are_alike_are_told_and_left(folder: Path, monkeypatch, ca
     assert found["anew.jpg"] == "face of anew.jpg"
     assert found["copy.png"] == "face of 1.png"
     assert (
-        "labeled_faces: notice: pictures that are alike are not taken for one person: more than 0 "
+        "labeled_faces: notice: similar pictures are not taken for one subject: more than 0 "
         "pairs of images are within 4 bits of each other; ask for a smaller distance"
     ) in capsys.readouterr().err.splitlines()
 
@@ -91,7 +91,7 @@ def test_pictures_that_are_all_alike_are_no_copies(tmp_path: Path, capsys):
     assert [info.num_examples for info in builder.info.splits.values()] == [4] * 5
     assert (
         "labeled_faces: notice: 20 pictures are alike; groups of more than 5 are not taken for one "
-        "person, so give them subjects where they are"
+        "subject; name the subject in labels.csv if they are"
     ) in capsys.readouterr().err.splitlines()
 
 

@@ -1,4 +1,4 @@
-"""No person in two folds, and folds of one size."""
+"""No subject in two folds, and folds of one size."""
 
 import math
 import random
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ageflax.errors import InputError
-from tfds_builders.labeled_faces.people import check_given_folds, divide, name_unnamed
+from tfds_builders.labeled_faces.identity import check_given_folds, divide, name_unnamed
 from tfds_builders.labeled_faces.rows import Face
 
 
@@ -22,7 +22,7 @@ def test_a_subject_in_two_given_folds_is_refused():
     with pytest.raises(InputError) as caught:
         check_given_folds(faces)
     assert str(caught.value) == (
-        "labels.csv, line 5: subject 'Ann' is in fold 2, and in fold 1 in line 2; a test fold would "
+        "labels.csv, line 5: subject 'Ann' is in fold 2, but in fold 1 in line 2; a test fold would "
         "leak into training"
     )
 
@@ -32,7 +32,7 @@ def test_faces_without_a_subject_are_their_own():
     assert [one.subject for one in named] == ["face of 2.jpg", "Ann", "face of 4.jpg"]
 
 
-def test_identical_pictures_show_one_person():
+def test_identical_pictures_show_one_subject():
     one, two, ann, given_ = face(2), face(3), face(4, "Ann"), face(5, fold=3)
 
     def subjects(*group: Face) -> list[str]:
@@ -92,5 +92,5 @@ def test_fewer_people_than_folds_are_refused():
     with pytest.raises(InputError) as caught:
         divide([face(k, f"person {k % 4}") for k in range(8)])
     assert str(caught.value) == (
-        "no usable face is in fold 4: 8 faces of 4 people; five folds need five people at least"
+        "fold 4 is empty: 8 usable images of 4 subjects; five folds need at least five subjects"
     )
