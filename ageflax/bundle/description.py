@@ -311,6 +311,8 @@ def _eyes(eyes: Any) -> Eyes | None:
     ):
         raise ValueError("eyes: expected [[x, y], [x, y]] as fractions of the image")
     (a, b), (c, d) = eyes
+    if c - a <= 0.02:
+        raise ValueError("eyes: expected the one on the left first")
     return (a, b), (c, d)
 
 

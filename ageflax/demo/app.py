@@ -105,10 +105,10 @@ def application(
     limits = limits or Limits()
     endpoint = _Endpoint(predictor, limits)
     # Every visitor gets the same files, so they are made once.
-    text = page.render(predictor.config, limits, detector=predictor.detector.name)
+    text = page.render(predictor.description, limits, detector=predictor.detector.name)
     files = {
         "/": Response(text, media_type="text/html"),
-        "/openapi.json": JSONResponse(schema.document(predictor.config, limits)),
+        "/openapi.json": JSONResponse(schema.document(predictor.description, limits)),
     }
     for name, kind in _STATIC.items():
         files[f"/{name}"] = Response(page.static(name), media_type=kind)

@@ -2,7 +2,6 @@
 
 import re
 from importlib import resources
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
@@ -10,6 +9,7 @@ from markdown_it.token import Token
 
 from ageflax.bundle import card as model_card
 from ageflax.bundle import licences
+from ageflax.bundle.description import Description
 from ageflax.demo import schema
 from ageflax.demo.examples import examples
 from ageflax.demo.limits import Limits
@@ -27,13 +27,13 @@ def _lowered(tokens: list[Token]) -> list[Token]:
     return tokens
 
 
-def card(config: dict[str, Any]) -> tuple[str, str]:
+def card(model: Description) -> tuple[str, str]:
     """Renders (the model card, its section on limits) as HTML.
 
     The card is rendered from the description, so an .onnx file has one, too. Its text is untrusted: it
     is escaped, and raw HTML, images and links are dropped.
     """
-    text = re.sub(r"\A---\n.*?\n---\n", "", model_card.render(config), flags=re.DOTALL)
+    text = re.sub(r"\A---\n.*?\n---\n", "", model_card.render(model.to_json()), flags=re.DOTALL)
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     markdown.disable(["image", "link", "autolink"])
     sections = re.split(r"^(?=## )", text, flags=re.MULTILINE)
@@ -49,25 +49,25 @@ def card(config: dict[str, Any]) -> tuple[str, str]:
     return html(rest), html("".join(limits))
 
 
-def _model_line(config: dict[str, Any]) -> str:
+def _model_line(model: Description) -> str:
     """The model in a few words."""
-    data = config["data"].get("name")
+    data = model.data.get("name")
     names = {"age": "age groups", "years": "years", "gender": "gender"}
-    heads = " and ".join(names[head] for head in config["heads"])
+    heads = " and ".join(names[head] for head in model.heads)
     trained = f", trained on {one_line(data, 100)}" if isinstance(data, str) else ""
-    return f"{config['architecture']['name']} for {heads}{trained}"
+    return f"{model.architecture['name']} for {heads}{trained}"
 
 
-def render(config: dict[str, Any], limits: Limits, *, detector: str) -> str:
+def render(model: Description, limits: Limits, *, detector: str) -> str:
     """Renders the page, the same for every visitor.
 
     Args:
-      config: the model's config.json.
+      model: description of the model.
       limits: limits in force.
       detector: name of the detector.
     """
-    text, cautions = card(config)
-    document = schema.document(config, limits)
+    text, cautions = card(model)
+    document = schema.document(model, limits)
     environment = Environment(
         loader=PackageLoader("ageflax.demo"),
         undefined=StrictUndefined,
@@ -76,9 +76,9 @@ def render(config: dict[str, Any], limits: Limits, *, detector: str) -> str:
         lstrip_blocks=True,
     )
     return environment.get_template("demo.html.jinja").render(
-        model=_model_line(config),
+        model=_model_line(model),
         detector=detector,
-        notice=licences.notice(config["data"], config["source"]),
+        notice=licences.notice(model.data, model.source),
         examples=examples(),
         card=text,
         cautions=cautions,

@@ -1,9 +1,10 @@
 """The OpenAPI 3.1 document of the endpoint, with the classes of its model."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import ageflax
 from ageflax import labels
+from ageflax.bundle.description import Description, Json
 from ageflax.demo.limits import Limits
 
 # Pattern of a stream's name.
@@ -13,7 +14,7 @@ _NUMBER = {"type": "number"}
 _SHARE = {"type": "number", "minimum": 0, "maximum": 1}
 
 
-def _object(properties: dict[str, Any], *, optional: tuple[str, ...] = ()) -> dict[str, Any]:
+def _object(properties: Json, *, optional: tuple[str, ...] = ()) -> Json:
     return {
         "type": "object",
         "properties": properties,
@@ -22,19 +23,18 @@ def _object(properties: dict[str, Any], *, optional: tuple[str, ...] = ()) -> di
     }
 
 
-def _or_null(schema: dict[str, Any], description: str) -> dict[str, Any]:
+def _or_null(schema: Json, description: str) -> Json:
     return {"anyOf": [schema, {"type": "null"}], "description": description}
 
 
-def _answer(names: list[str]) -> dict[str, Any]:
+def _answer(names: Sequence[str]) -> Json:
     probabilities = _object(dict.fromkeys(names, _SHARE))
-    return _object({"label": {"enum": names}, "probabilities": probabilities})
+    return _object({"label": {"enum": list(names)}, "probabilities": probabilities})
 
 
-def _face(config: dict[str, Any]) -> dict[str, Any]:
-    intervals = tuple((low, high) for low, high in config["age_groups"])
-    groups = list(labels.group_names(intervals))
-    genders = config["heads"].get("gender") or list(labels.GENDERS)
+def _face(model: Description) -> Json:
+    groups = labels.group_names(model.intervals)
+    genders = model.heads.get("gender") or labels.GENDERS
     smoothing = _object(
         {"kind": {"const": "exponential"}, "share": _SHARE, "frames": {"type": "integer"}}
     )
@@ -56,7 +56,7 @@ def _face(config: dict[str, Any]) -> dict[str, Any]:
             "age_group": _or_null(_answer(groups), "null if the model predicts no ages"),
             "age": _or_null(_NUMBER, "expected age in years; null if the model predicts no ages"),
             "age_deviation": _or_null(_NUMBER, "standard deviation of the age in years"),
-            "gender": _or_null(_answer(list(genders)), "null if the model predicts none"),
+            "gender": _or_null(_answer(genders), "null if the model predicts none"),
             "track": {
                 "type": "integer",
                 "description": "ID of the face followed through a stream, from 1",
@@ -89,15 +89,15 @@ def _refusals(limits: Limits) -> dict[str, str]:
     }
 
 
-def _response(schema: dict[str, Any], description: str) -> dict[str, Any]:
+def _response(schema: Json, description: str) -> Json:
     return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
-def document(config: dict[str, Any], limits: Limits) -> dict[str, Any]:
+def document(model: Description, limits: Limits) -> Json:
     """Makes the OpenAPI document.
 
     Args:
-      config: the model's config.json.
+      model: description of the model.
       limits: limits in force.
     """
     reference = {"$ref": "#/components/schemas/Refusal"}
@@ -151,7 +151,7 @@ def document(config: dict[str, Any], limits: Limits) -> dict[str, Any]:
                         },
                     }
                 ),
-                "Face": _face(config),
+                "Face": _face(model),
                 "Refusal": _object(
                     {"error": {"type": "string", "description": "one sentence, for people"}}
                 ),

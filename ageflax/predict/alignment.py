@@ -1,13 +1,12 @@
 """Framing: cuts a detected face out of a photograph as the model's training images frame it."""
 
 import dataclasses
-from typing import Any
 
 import cv2
 import numpy as np
 
+from ageflax.bundle.description import Description
 from ageflax.data import images
-from ageflax.errors import InputError
 from ageflax.predict.detectors import Detection, Point
 from ageflax.predict.detectors.detection import rotated_square
 
@@ -36,25 +35,10 @@ class Framing:
     interpolation: str
 
     @classmethod
-    def of(cls, config: dict[str, Any], name: str) -> "Framing":
-        """Reads the framing from a bundle's config.json.
-
-        Args:
-          config: description of the bundle, its `input` checked.
-          name: name of the model, for messages.
-
-        Raises:
-          InputError: the margin or the eyes are damaged.
-        """
-        margin, eyes = config.get("crop_margin", 0.0), config.get("eyes")
-        if type(margin) not in (int, float) or not -0.45 <= margin <= 10:
-            raise InputError(
-                f"{name}: its config is damaged: crop_margin: {margin!r}, expected -0.45 to 10"
-            )
-        if eyes is not None:
-            eyes = _eyes(eyes, name)
-        spec = config["input"]
-        return cls(float(margin), eyes, spec["resize"], spec["interpolation"])
+    def of(cls, description: Description) -> "Framing":
+        """Framing that a bundle's description states."""
+        spec = description.input
+        return cls(description.crop_margin, description.eyes, spec.resize, spec.interpolation)
 
     def cut(self, image: np.ndarray, found: Detection) -> np.ndarray:
         """Cuts the face out as uint8[size, size, 3], RGB; beyond the image its edge repeats.
@@ -100,18 +84,6 @@ class Framing:
         # Pixel centres are at halves.
         half = complex(0.5, 0.5)
         return rotated_square(image, pixels, turn, start + turn * half - half)
-
-
-def _eyes(given: Any, name: str) -> tuple[Point, Point]:
-    """Two points in or near the unit square, the left one first."""
-    try:
-        (xl, yl), (xr, yr) = given
-        left, right = (float(xl), float(yl)), (float(xr), float(yr))
-        if all(-1 < place < 2 for place in (*left, *right)) and right[0] - left[0] > 0.02:
-            return left, right
-    except (TypeError, ValueError):
-        pass
-    raise InputError(f"{name}: its config is damaged: eyes: {given!r}, expected [[x, y], [x, y]]")
 
 
 def _square(image: np.ndarray, middle: float, level: float, side: float) -> np.ndarray:

@@ -107,7 +107,9 @@ def run(options: argparse.Namespace) -> None:
         album = options.annotate and stack.enter_context(
             closing(Album(options.annotate, found, options.every))
         )
-        table = options.csv and stack.enter_context(closing(Table(options.csv, predictor.config)))
+        table = options.csv and stack.enter_context(
+            closing(Table(options.csv, predictor.description))
+        )
         total = None if live else sources.count(found, options.every)
         progress = stack.enter_context(Progress(total, unit="image", label="predicting"))
         if live:

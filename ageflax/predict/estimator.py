@@ -8,7 +8,6 @@ import jax
 import numpy as np
 
 from ageflax import labels, metrics
-from ageflax.bundle.description import Json
 from ageflax.bundle.inference import CROPS
 from ageflax.bundle.loading import open_model
 from ageflax.bundle.model import Model
@@ -50,7 +49,7 @@ class Estimator:
       model, crops, calibrated: see Predictor.
 
     Attributes:
-      config: config.json of the model.
+      description: config.json of the model.
       framing: how faces are cut out for it.
       calibrated: whether probabilities are scaled by the model's own temperatures.
 
@@ -66,18 +65,13 @@ class Estimator:
         calibrated: bool = False,
     ):
         self._model = model if isinstance(model, Model) else open_model(model)
-        description = self._model.description
-        self.framing = Framing.of(self.config, self._model.name)
+        self.description = description = self._model.description
+        self.framing = Framing.of(description)
         self.calibrated = calibrated
         self._temperatures = self._calibration() if calibrated else {}
         self._answer = self._model.answer(crops=self._crops(crops))
         self._classes = {task: description.classes(task) for task in description.heads}
         self._groups = labels.group_names(description.intervals)
-
-    @property
-    def config(self) -> Json:
-        """config.json of the model."""
-        return self._model.config
 
     def _crops(self, asked: str | None) -> str:
         if self._model.is_onnx:

@@ -3,11 +3,12 @@
 import csv
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ageflax import labels
+from ageflax.bundle.description import Description
 from ageflax.errors import InputError
 
 
@@ -121,19 +122,18 @@ class Table:
 
     Args:
       path: file to write; replaced if present.
-      config: description of the model; gives the names of its classes.
+      description: description of the model; gives the names of its classes.
 
     Raises:
       InputError: the file cannot be written.
     """
 
-    def __init__(self, path: Path, config: Mapping[str, Any]):
-        heads, self._classes = config["heads"], {}
+    def __init__(self, path: Path, description: Description):
+        heads, self._classes = description.heads, {}
         if "age" in heads or "years" in heads:
-            groups = tuple((low, high) for low, high in config["age_groups"])
-            self._classes["age_group"] = list(labels.group_names(groups))
+            self._classes["age_group"] = labels.group_names(description.intervals)
         if "gender" in heads:
-            self._classes["gender"] = list(heads["gender"])
+            self._classes["gender"] = heads["gender"]
         try:
             # File names are written byte for byte, UTF-8 or not.
             self._file = path.open("w", newline="", encoding="utf-8", errors="surrogateescape")

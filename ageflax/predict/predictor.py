@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ageflax.bundle.description import Description
 from ageflax.bundle.model import Model
 from ageflax.errors import InputError
 from ageflax.predict.alignment import Framing
@@ -64,9 +65,9 @@ class Predictor:
         self.detector = detector
 
     @property
-    def config(self) -> dict[str, Any]:
+    def description(self) -> Description:
         """The model's config.json."""
-        return self.estimator.config
+        return self.estimator.description
 
     @property
     def framing(self) -> Framing:

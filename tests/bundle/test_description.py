@@ -129,6 +129,8 @@ def test_a_group_that_no_config_has(original, tmp_path, changes, message):
         ({"eyes": [0.3, 0.4]}, "eyes: expected [[x, y], [x, y]] as fractions"),
         ({"eyes": [[0.3, 0.4], [0.7, float("inf")]]}, "eyes: expected [[x, y], [x, y]]"),
         ({"eyes": [[0.3, 0.4]]}, "eyes: expected [[x, y], [x, y]]"),
+        ({"eyes": [[0.3, 0.4], [0.3, 0.4]]}, "eyes: expected the one on the left first"),
+        ({"eyes": [[0.7, 0.4], [0.3, 0.4]]}, "eyes: expected the one on the left first"),
         ({"data": "Adience"}, "data: expected an object"),
         ({"source": [1]}, "source: expected an object"),
         ({"figures": "good"}, "figures: expected an object"),

@@ -1,5 +1,6 @@
 """The page shows card, limits and examples, and loads nothing external or inline."""
 
+import dataclasses
 import html.parser
 import re
 
@@ -82,21 +83,25 @@ def test_all_that_can_be_used_has_a_name(parsed, served):
     assert ("html", {"lang": "en"}) in parsed.elements
 
 
+def with_data(predictor, **values):
+    """The model's description with other values of its data."""
+    described = predictor.description
+    return dataclasses.replace(described, data={**described.data, **values})
+
+
 def test_the_licence_is_told(predictor):
-    config = predictor.config
-    bound = {**config, "data": {**config["data"], "name": "faces", "licence": "Research only."}}
+    bound = with_data(predictor, name="faces", licence="Research only.")
     assert (
         "Research only." in page.render(bound, Limits(), detector="haar").split('class="desk"')[0]
     )
-    free = {**config, "data": {**config["data"], "licence": "Apache-2.0"}}
+    free = with_data(predictor, licence="Apache-2.0")
     assert 'class="notice"' not in page.render(free, Limits(), detector="haar")
 
 
 def test_words_of_a_model_are_words_alone(predictor):
     evil = "<script>alert(1)</script><img src=x onerror=alert(1)> [a](javascript:alert(1)) ![b](http://evil.example/p.png)"
-    config = predictor.config
-    config = {**config, "data": {**config["data"], "name": evil, "licence": evil}}
-    parsed = Parsed(page.render(config, Limits(), detector=evil))
+    described = with_data(predictor, name=evil, licence=evil)
+    parsed = Parsed(page.render(described, Limits(), detector=evil))
     assert [given.get("src") for tag, given in parsed.elements if tag == "script"] == ["/demo.js"]
     assert not any("onerror" in given for _, given in parsed.elements)
     assert not any("evil" in v or "javascript" in v for v in parsed.values("src", "href"))
@@ -104,7 +109,9 @@ def test_words_of_a_model_are_words_alone(predictor):
 
 
 def test_limits_are_stated_as_they_are(predictor):
-    text = page.render(predictor.config, Limits(max_bytes=3_000_000, rate=7.0), detector="haar")
+    text = page.render(
+        predictor.description, Limits(max_bytes=3_000_000, rate=7.0), detector="haar"
+    )
     assert 'data-most-bytes="3000000"' in text
     assert "more than 7 requests per second" in text
     assert "more than 3 megabytes" in text

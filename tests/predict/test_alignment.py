@@ -4,7 +4,6 @@ import cv2
 import numpy as np
 import pytest
 
-from ageflax.errors import InputError
 from ageflax.predict.alignment import Framing
 from ageflax.predict.detectors import Detection
 
@@ -16,8 +15,8 @@ def detection(*box, eyes=None):
     return Detection((x, y, width, height), 0.9, eyes)
 
 
-def config(**values):
-    return {"input": {"resize": 40, "interpolation": "bilinear"}, **values}
+def framing(margin, eyes=None):
+    return Framing(margin, eyes, 40, "bilinear")
 
 
 def gradient(height=200, width=300):
@@ -29,17 +28,17 @@ def gradient(height=200, width=300):
 
 
 def test_a_crop_is_the_square_on_the_longer_side_with_its_margin():
-    framing = Framing.of(config(crop_margin=0.25), "model")
+    framed = framing(0.25)
     # A box of 20 by 40 around (100, 100) with a quarter of 40 on each side: 60 pixels from 70 to 130.
-    crop = framing.cut(gradient(), detection(90, 80, 20, 40))
+    crop = framed.cut(gradient(), detection(90, 80, 20, 40))
     assert crop.shape == (40, 40, 3)
     expected = cv2.resize(gradient()[70:130, 70:130], (40, 40), interpolation=cv2.INTER_LINEAR)
     np.testing.assert_array_equal(crop, expected)
 
 
 def test_beyond_the_image_its_edge_repeats():
-    framing = Framing.of(config(crop_margin=0.0), "model")
-    crop = framing.cut(gradient(), detection(-20, 80, 40, 40))
+    framed = framing(0.0)
+    crop = framed.cut(gradient(), detection(-20, 80, 40, 40))
     np.testing.assert_array_equal(crop[:, :20, 0], 0)  # the first column repeats
     np.testing.assert_array_equal(crop[0, 20:, 0], np.arange(20))
     np.testing.assert_array_equal(crop[:, 0, 1], np.arange(80, 120))
@@ -49,7 +48,7 @@ def test_beyond_the_image_its_edge_repeats():
     "box", [(299.9, 199.9, 1, 1), (-0.5, -0.5, 1, 1), (-900, -900, 2000, 2000)]
 )
 def test_a_box_at_the_very_border_or_larger_than_the_image_is_cut_too(box):
-    crop = Framing.of(config(crop_margin=0.4), "model").cut(gradient(), detection(*box))
+    crop = framing(0.4).cut(gradient(), detection(*box))
     assert crop.shape == (40, 40, 3)
 
 
@@ -67,7 +66,7 @@ def test_eyes_come_to_lie_where_training_has_them_however_the_head_is_tilted(deg
     side = apart / 0.4
     box = (150 - side / 2, 100 - side / 2, side, side)
     found = detection(*box, eyes=(tuple(left.tolist()), tuple(right.tolist())))
-    crop = Framing.of(config(crop_margin=0.0, eyes=EYES), "model").cut(image, found)
+    crop = framing(0.0, EYES).cut(image, found)
     for channel, (x, y) in enumerate(EYES):
         weights = crop[..., channel].astype(float)
         rows, columns = np.mgrid[:40, :40] + 0.5
@@ -76,44 +75,16 @@ def test_eyes_come_to_lie_where_training_has_them_however_the_head_is_tilted(deg
 
 
 def test_eyes_that_fit_no_frontal_face_are_not_believed():
-    framing = Framing.of(config(crop_margin=0.25, eyes=EYES), "model")
+    framed = framing(0.25, EYES)
     box = (90, 80, 20, 40)
     profile = detection(*box, eyes=((99.0, 95.0), (101.0, 95.0)))
     np.testing.assert_array_equal(
-        framing.cut(gradient(), profile), framing.cut(gradient(), detection(*box))
+        framed.cut(gradient(), profile), framed.cut(gradient(), detection(*box))
     )
 
 
 def test_a_face_that_is_the_whole_image_is_stretched_as_in_training():
-    framing = Framing.of(config(crop_margin=0.4, eyes=EYES), "model")
-    crop = framing.cut(gradient(), Detection((0.0, 0.0, 300.0, 200.0)))
+    framed = framing(0.4, EYES)
+    crop = framed.cut(gradient(), Detection((0.0, 0.0, 300.0, 200.0)))
     expected = cv2.resize(gradient(), (40, 40), interpolation=cv2.INTER_LINEAR)
     np.testing.assert_array_equal(crop, expected)
-
-
-def test_old_bundles_have_no_eyes():
-    assert Framing.of(config(crop_margin=0.0), "old").eyes is None
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        {"crop_margin": "0.4"},
-        {"crop_margin": None},
-        {"crop_margin": True},
-        {"crop_margin": float("nan")},
-        {"crop_margin": -0.5},
-        {"crop_margin": 1e9},
-        {"eyes": []},
-        {"eyes": [[0.3, 0.4]]},
-        {"eyes": [[0.3, 0.4], [0.3, 0.4]]},
-        {"eyes": [[0.7, 0.4], [0.3, 0.4]]},
-        {"eyes": [[0.3, "x"], [0.7, 0.4]]},
-        {"eyes": [[0.3, float("nan")], [0.7, 0.4]]},
-        {"eyes": 3},
-        {"eyes": {"left": 1}},
-    ],
-)
-def test_a_damaged_framing_is_refused(damage):
-    with pytest.raises(InputError, match=rf"model: its config is damaged: {next(iter(damage))}"):
-        Framing.of(config(**{"crop_margin": 0.0, **damage}), "model")

@@ -94,7 +94,7 @@ def test_years_without_a_distribution_have_no_deviation_and_an_onnx_file_says_th
     assert max(face.to_dict()["age_group"]["probabilities"].values()) == 1.0
 
     model = load(fold)
-    size = predictor.config["input"]["resize"]
+    size = predictor.description.input.resize
     outputs = {"age": "years", "gender_probabilities": "gender"}
     session = types.SimpleNamespace(
         get_inputs=lambda: [
@@ -102,7 +102,7 @@ def test_years_without_a_distribution_have_no_deviation_and_an_onnx_file_says_th
         ],
         get_outputs=lambda: [types.SimpleNamespace(name=name) for name in outputs],
         get_modelmeta=lambda: types.SimpleNamespace(
-            custom_metadata_map={onnx.METADATA_KEY: json.dumps(predictor.config)}
+            custom_metadata_map={onnx.METADATA_KEY: json.dumps(predictor.description.to_json())}
         ),
         run=lambda names, feed: [
             np.asarray(model(feed["images"])[outputs[name]]) for name in names
