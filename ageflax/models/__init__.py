@@ -1,4 +1,4 @@
-"""The networks, by the names a config gives them."""
+"""Networks by their names in a config."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -29,12 +29,12 @@ TRUNKS: dict[str, type[nn.Module]] = {
 
 
 def build(model: Mapping[str, Any], heads: Mapping[str, Head]) -> Network:
-    """The network a config's `model` group describes.
+    """Builds the network of a config's `model` group.
 
     Args:
-      model: `name`, a key of TRUNKS, `dtype`, `head_hidden`, `head_dropout`, and the trunk's own
-        attributes; what is None is not the trunk's.
-      heads: the last layer of each task.
+      model: `name`, a key of TRUNKS, `dtype`, `head_hidden`, `head_dropout`, and attributes of the
+        trunk; None for attributes it does not have.
+      heads: last layer of each task.
     """
     dtype = jnp.dtype(model["dtype"])
     shared = ("name", "dtype", "head_hidden", "head_dropout")

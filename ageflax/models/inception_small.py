@@ -1,4 +1,4 @@
-"""An inception-like network of the size of Levi and Hassner's."""
+"""Small Inception network, about as large as Levi and Hassner's."""
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +10,8 @@ from ageflax.models.layers.convolution import Conv
 from ageflax.models.layers.pooling import max_pool
 
 _he = nn.initializers.he_normal()
-# Features of the 1x1 branch, of the 3x3 branch (reduced, then out), of the 5x5 branch, and after the
-# pooled one: GoogLeNet's modules 3a, 3b, 4a, 4b and 4e.
+# GoogLeNet's modules: features of the 1x1 branch, of the 3x3 and the 5x5 branch (reduced, out), and of
+# the pooled branch.
 _MODULES = (
     ("3a", 64, (96, 128), (16, 32), 32),
     ("3b", 128, (128, 192), (32, 96), 64),
@@ -24,18 +24,18 @@ _MODULES = (
 class InceptionSmall(nn.Module):
     """GoogLeNet's stem and five of its nine modules, with batch norm; 224x224 in, 832 out.
 
-    conv 64 7x7 s2, pool; conv 64 1x1, conv 192 3x3, pool; modules 3a, 3b, pool, 4a, 4b, 4e; average over
-    the map. Pools are 3x3 stride 2, padded by one. 224 - 112 - 56 - 28 - 14; 64 - 32 - 16 - 8 - 4.
+    conv 64 7x7 s2, pool; conv 64 1x1, conv 192 3x3, pool; modules 3a, 3b, pool, 4a, 4b, 4e; global
+    average. Pools are 3x3 stride 2, padded by one. 224 - 112 - 56 - 28 - 14; 64 - 32 - 16 - 8 - 4.
 
-    A project on Adience (zealerww/gender_age_classification) reports that an inception-like network was
-    no significant improvement over Levi and Hassner's; its code has none, so which modules it took is
-    open. These are GoogLeNet's, cut where the map is 14x14; ours are batch norm before every ReLU,
-    where GoogLeNet has none, and that there are no auxiliary classifiers.
+    A project on Adience (zealerww/gender_age_classification) reports no significant improvement of an
+    inception-like network over Levi and Hassner's, but its code lacks that network, so its modules are
+    unknown. These are GoogLeNet's, cut at the 14x14 maps, with batch norm before every ReLU and without
+    auxiliary classifiers.
 
     Attributes:
-      width: multiplies every layer's features.
+      width: multiplier of every layer's features.
       dropout: probability of dropping a pooled feature.
-      dtype: of the computation; parameters are float32.
+      dtype: dtype of the computation; parameters are float32.
 
     References: Szegedy et al., Going Deeper with Convolutions, CVPR 2015; Ioffe & Szegedy, Batch
       Normalization, ICML 2015.

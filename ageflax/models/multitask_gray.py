@@ -1,4 +1,4 @@
-"""The shared convolutions of the multi-task age and gender project."""
+"""Shared convolutions of the multi-task age and gender project."""
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -12,19 +12,19 @@ from ageflax.models.layers.response_norm import local_response_norm
 class MultitaskGray(nn.Module):
     """Three convolutions over one grey channel; 128x128 in, 64 maps flattened out.
 
-    conv1 32 7x7 s2 p2 - conv2 64 5x5 - conv3 64 3x3 s1 p2, each ReLU and max-pool, the first two then
-    LRN. 128 - 63 - 31 - 31 - 15 - 17 - 8, so 8 * 8 * 64 = 4,096 features. The project's two towers,
-    512 -> 100 -> classes, are `model.head_hidden=(512, 100)`.
+    conv1 32 7x7 s2 p2 - conv2 64 5x5 - conv3 64 3x3 s1 p2, each with ReLU and max-pool, the first two
+    also with LRN. 128 - 63 - 31 - 31 - 15 - 17 - 8, so 8 * 8 * 64 = 4,096 features. The project's two
+    towers, 512 -> 100 -> classes, are `model.head_hidden=(512, 100)`.
 
-    It leaves open the pools (3x3 stride 2, rounding up, as Levi and Hassner's), conv2's padding (2, so
-    that the map keeps its size), the constants of LRN (Caffe's) and the initialisation (He's). With
-    Caffe's constants LRN bends activations of some hundreds, as pixels of 0-255 less their mean give;
-    where they are divided by their deviation it hardly does anything.
+    The project does not specify the pools (here 3x3 stride 2, rounding up, as in Levi and Hassner's
+    network), conv2's padding (2, which keeps the size), the constants of LRN (Caffe's) and the
+    initialisation (He's). With Caffe's constants, LRN bends activations of some hundreds, typical for
+    pixels of 0-255 less their mean; with pixels divided by their std it does almost nothing.
 
     Attributes:
-      width: multiplies every layer's features.
+      width: multiplier of every layer's features.
       norm: "lrn" or "none".
-      dtype: of the computation; parameters are float32.
+      dtype: dtype of the computation; parameters are float32.
 
     References: the multi-task project's README; Krizhevsky et al., NIPS 2012, for LRN.
     """
@@ -38,7 +38,7 @@ class MultitaskGray(nn.Module):
         """Flattened maps of conv3.
 
         Raises:
-          ValueError: the images are not grey.
+          ValueError: the images have more than one channel.
         """
         if x.shape[-1] != 1:
             raise ValueError(f"{x.shape[-1]} channels: multitask_gray needs data.channels=grey")

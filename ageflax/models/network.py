@@ -1,4 +1,4 @@
-"""A trunk with one head a task."""
+"""A trunk with one head per task."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -8,17 +8,18 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from ageflax.models.layers.response_norm import gaussian
+from ageflax.models.layers.activations import gaussian
 
 
 @dataclasses.dataclass(frozen=True)
 class Head:
-    """A task's last layer.
+    """Last layer of a task.
 
     Attributes:
-      outputs: scores a face.
-      shared_weights: one weight vector for all scores, which differ by their biases alone (CORAL).
-      initial_bias: a value a score; zeros where empty.
+      outputs: number of scores per face.
+      shared_weights: True for one weight vector for all scores, which differ only in their biases
+        (CORAL).
+      initial_bias: initial bias per score; empty for zeros.
     """
 
     outputs: int
@@ -27,7 +28,7 @@ class Head:
 
 
 class _Thresholds(nn.Module):
-    """x . w + b_k: one score a face, against `outputs` thresholds."""
+    """x . w + b_k: one projection per face with `outputs` biases."""
 
     outputs: int
     bias_init: nn.initializers.Initializer
@@ -41,14 +42,14 @@ class _Thresholds(nn.Module):
 
 
 class Heads(nn.Module):
-    """One classifier a task over shared features: linear, or with hidden layers of its own.
+    """One classifier per task over shared features: linear, or with hidden layers of its own.
 
     Attributes:
-      tasks: the last layer of each task.
-      hidden: features of the fully connected layers before it, each followed by ReLU and dropout; a
-        tower of its own for every task.
+      tasks: last layer of each task.
+      hidden: widths of the fully connected layers before it, each followed by ReLU and dropout; every
+        task has its own.
       dropout: probability of dropping a hidden feature.
-      dtype: of the computation; scores come out as float32.
+      dtype: dtype of the computation; scores are float32.
     """
 
     tasks: Mapping[str, Head]
@@ -87,10 +88,10 @@ class Heads(nn.Module):
 
 
 class Network(nn.Module):
-    """What is trained and shipped: `trunk` turns an image into features, `heads` into scores.
+    """The whole network: `trunk` maps images to features, `heads` features to scores.
 
-    Parameters live under "trunk" and "heads", so that transfer, learning-rate multipliers and
-    importers can name either without knowing the other.
+    Parameters are under "trunk" and "heads", so transfer, learning-rate multipliers and importers can
+    name one without knowing the other.
     """
 
     trunk: nn.Module
@@ -99,21 +100,21 @@ class Network(nn.Module):
     def __call__(
         self, x: Float[Array, "b h w c"], *, train: bool = False, train_trunk: bool = True
     ) -> dict[str, Float[Array, "b _"]]:
-        """Scores per task, of images with the mean subtracted, in the model's channel order.
+        """Scores per task.
 
         Args:
-          x: images.
-          train: dropout on, batch statistics of the batch.
-          train_trunk: False runs the trunk as at test all the same; a frozen one does not train.
+          x: images with the mean subtracted, in the model's channel order.
+          train: True turns dropout on and normalises by the batch's own statistics.
+          train_trunk: False runs the trunk as at test even so, for a frozen trunk.
         """
         return self.heads(self.trunk(x, train=train and train_trunk), train=train)
 
     def features(self, x: Float[Array, "b h w c"]) -> Float[Array, "b f"]:
-        """What the heads see of images, at test."""
+        """Features of images at test, the input of the heads."""
         return self.trunk(x, train=False)
 
     def classify(
         self, features: Float[Array, "b f"], *, train: bool = False
     ) -> dict[str, Float[Array, "b _"]]:
-        """Scores per task, of features."""
+        """Scores per task, from features."""
         return self.heads(features, train=train)

@@ -1,4 +1,4 @@
-"""ResNets, laid out as torchvision's so that its weights fit."""
+"""ResNets in torchvision's layout, so that its weights fit."""
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -12,7 +12,7 @@ _fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
 def _conv(features: int, kernel: int, stride: int, dtype: jnp.dtype, name: str) -> Conv:
-    # The same padding on both sides, where "SAME" pads a strided convolution on one.
+    # Same padding on both sides; "SAME" pads a strided convolution more on one side.
     return Conv(
         features,
         kernel,
@@ -26,10 +26,9 @@ def _conv(features: int, kernel: int, stride: int, dtype: jnp.dtype, name: str) 
 
 
 class _Block(nn.Module):
-    """A residual block: two 3x3 convolutions, or 1x1, 3x3 and 1x1 to four times the features.
+    """Residual block: two 3x3 convolutions, or 1x1, 3x3 and 1x1 to four times the features.
 
-    The stride is in the 3x3 of a bottleneck, as torchvision has it (v1.5); the paper has it in the
-    first 1x1.
+    A bottleneck's stride is in its 3x3, as in torchvision (v1.5); the paper has it in the first 1x1.
     """
 
     features: int
@@ -56,17 +55,17 @@ class _Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    """What the three have in common; `blocks` a stage and `bottleneck` are a subclass's own.
+    """Base of the ResNets; subclasses set `blocks`, the number per stage, and `bottleneck`.
 
-    Layers have torchvision's names, dots written as underscores within a block's: layer1.0.conv1 is
-    layer1_0/conv1 and layer2.0.downsample.1 is layer2_0/downsample_bn.
+    Layers have torchvision's names with underscores for the dots within a block's name: layer1.0.conv1
+    is layer1_0/conv1 and layer2.0.downsample.1 is layer2_0/downsample_bn.
 
     Attributes:
-      width: multiplies every layer's features; the paper's networks are 1.
+      width: multiplier of every layer's features; 1 in the paper.
       stem: "imagenet", 7x7 stride 2 and 3x3 stride 2 max-pool; or "small", 5x5 stride 2 without a
-        pool, for inputs of about 64 to 112 pixels (ours: torchvision has no such stem).
+        pool, for inputs of about 64 to 112 pixels (not in torchvision).
       dropout: probability of dropping a pooled feature.
-      dtype: of the computation; parameters are float32.
+      dtype: dtype of the computation; parameters are float32.
     """
 
     width: float = 1.0
@@ -79,7 +78,7 @@ class ResNet(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b f"]:
-        """Features averaged over the last map: 512 (2048 of a bottleneck) times the width."""
+        """Features averaged over the last map: 512 (2048 with bottlenecks) times the width."""
         base = max(round(64 * self.width), 1)
         x = x.astype(self.dtype)
         x = _conv(base, 5 if self.stem == "small" else 7, 2, self.dtype, "conv1")(x, train=train)
@@ -102,7 +101,7 @@ class ResNet(nn.Module):
 
 
 class ResNet18(ResNet):
-    """Eight blocks of two 3x3 convolutions; 224x224 RGB in, 512 out; attributes as of ResNet.
+    """Eight blocks of two 3x3 convolutions; 224x224 RGB in, 512 out; attributes: see ResNet.
 
     References: He et al., Deep Residual Learning for Image Recognition, CVPR 2016; torchvision's
       resnet.py, which settles padding, stride and initialisation.
@@ -112,7 +111,7 @@ class ResNet18(ResNet):
 class ResNet34(ResNet):
     """Sixteen blocks of two 3x3 convolutions; 224x224 RGB in, 512 out.
 
-    References: as of ResNet18.
+    References: see ResNet18.
     """
 
     blocks = (3, 4, 6, 3)
@@ -121,7 +120,7 @@ class ResNet34(ResNet):
 class ResNet50(ResNet):
     """Sixteen bottlenecks; 224x224 RGB in, 2048 out.
 
-    References: as of ResNet18.
+    References: see ResNet18.
     """
 
     blocks = (3, 4, 6, 3)

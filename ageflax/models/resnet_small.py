@@ -1,4 +1,4 @@
-"""The resnet-like network that the VGG seed tried on Adience."""
+"""Small ResNet of a project on Adience."""
 
 import jax
 import jax.numpy as jnp
@@ -16,20 +16,20 @@ class ResNetSmall(nn.Module):
     """Two plain convolutions, then bottlenecks in three stages; 227x227 in, 1024 out.
 
     conv 32 3x3, pool 2x2; conv 64 3x3, pool 2x2; 3 bottlenecks to 256, 4 to 512 and 6 to 1024, the
-    first of each with stride 2 in its first 1x1 and in its shortcut; average over the map.
+    first of each stage with stride 2 in its first 1x1 and in its shortcut; global average.
 
     227 - 225 - 112 - 110 - 55 - 28 - 14 - 7; 64 - 62 - 31 - 29 - 14 - 7 - 4 - 2.
 
-    As the project's code has it, unpadded stem, biases before the norms and all. Its record is 85.4 % of
-    1,472 held-out faces by gender, where Levi and Hassner's network has 85.7 under the same recipe; it
-    says nothing of age. Otherwise than there: He's initialisation for TensorFlow's default, and batch
-    norm's constants are PyTorch's (.9 and 1e-5 for .99 and 1e-3), since a short run is over before a
-    mean that keeps .99 has settled.
+    As in the project's code, with the unpadded stem and the biases before the norms. It reports 85.4 %
+    for gender on 1,472 held-out faces, against 85.7 for Levi and Hassner's network with the same recipe,
+    and nothing on age. Different here: He's initialisation instead of TensorFlow's default, and
+    PyTorch's constants of batch norm (.9 and 1e-5 instead of .99 and 1e-3), since in a short run a mean
+    with momentum .99 does not settle.
 
     Attributes:
-      width: multiplies every layer's features.
+      width: multiplier of every layer's features.
       dropout: probability of dropping a pooled feature.
-      dtype: of the computation; parameters are float32.
+      dtype: dtype of the computation; parameters are float32.
 
     References: zealerww/gender_age_classification, cnn_model.py (net_resnet); He et al., CVPR 2016.
     """

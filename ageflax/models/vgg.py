@@ -14,16 +14,16 @@ _STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # features, convolu
 class VGG16(nn.Module):
     """Thirteen 3x3 convolutions in five stages, two fully connected layers; 224x224 in, 4096 out.
 
-    Layers have Caffe's names, conv1_1 to conv5_3, fc6 and fc7, under which VGG-Face's and DEX's weights
-    are known. Caffe and torchvision flatten C, H, W before fc6 and this H, W, C, so an importer permutes
-    it. torchvision averages the last map to 7x7 first, which at 224 pixels changes nothing; here an
-    input of another size makes another fc6. Pools round down as torchvision's, where Caffe's round up;
-    at 224 there is nothing to round.
+    Layers have Caffe's names, conv1_1 to conv5_3, fc6 and fc7, as in the weights of VGG-Face and DEX.
+    Caffe and torchvision flatten C, H, W before fc6, this network H, W, C, so an importer permutes fc6.
+    torchvision first averages the last map to 7x7, which changes nothing at 224 pixels; here another
+    input size means another fc6. Pools round down like torchvision's, where Caffe's round up; at 224
+    pixels there is nothing to round.
 
     Attributes:
-      width: multiplies every layer's features.
+      width: multiplier of every layer's features.
       dropout: probability of dropping a feature of fc6 and fc7.
-      dtype: of the computation; parameters are float32.
+      dtype: dtype of the computation; parameters are float32.
 
     References: Simonyan & Zisserman, ICLR 2015 (configuration D); Parkhi et al., Deep Face Recognition,
       BMVC 2015; Rothe et al., DEX, ICCV Workshops 2015.

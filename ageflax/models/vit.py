@@ -1,4 +1,4 @@
-"""The vision transformer of CLIP and FaRL."""
+"""Vision transformer of CLIP and FaRL."""
 
 import jax
 import jax.numpy as jnp
@@ -12,12 +12,12 @@ _HEAD = 64  # features of an attention head
 
 
 def _quick_gelu(x: jax.Array) -> jax.Array:
-    """CLIP's x * sigmoid(1.702 x); weights trained with it are off under the exact GELU."""
+    """CLIP's x * sigmoid(1.702 x); weights trained with it do not fit the exact GELU."""
     return x * jax.nn.sigmoid(1.702 * x)
 
 
 class _LayerNorm(nn.Module):
-    """In float32, as CLIP computes it; returned in the dtype that came in.
+    """Layer norm computed in float32, as in CLIP, and returned in the input's dtype.
 
     References: Ba et al., Layer Normalization, 2016.
     """
@@ -34,10 +34,9 @@ class _LayerNorm(nn.Module):
 
 @jax.custom_vjp
 def _scores(q: Float[Array, "b h q d"], k: Float[Array, "b h k d"]) -> Float[Array, "b h q k"]:
-    """Products of queries and keys, in float32: rounded to bfloat16, those of a sharp softmax tie.
+    """Products of queries and keys in float32; rounded to bfloat16, a sharp softmax would have ties.
 
-    What comes back through them is rounded: left in float32, it would take both derivatives out of
-    bfloat16's matrix units.
+    Their gradient is rounded: in float32 it would keep both derivatives off the bfloat16 matrix units.
     """
     return jnp.einsum("bhqd,bhkd->bhqk", q, k, preferred_element_type=jnp.float32)
 
@@ -60,8 +59,8 @@ class _Block(nn.Module):
     """x + attention(norm(x)), then x + mlp(norm(x)).
 
     Attributes:
-      drop_path: probability of leaving either branch out for a face.
-      dtype: of the computation.
+      drop_path: probability of skipping each branch for a face.
+      dtype: dtype of the computation.
     """
 
     drop_path: float
@@ -70,10 +69,10 @@ class _Block(nn.Module):
     def _dense(
         self, x: Float[Array, "b t c"], features: int, name: str, *, train: bool
     ) -> Float[Array, "b t f"]:
-        """A layer over each token; in training on CPUs over all faces' tokens in one row.
+        """Dense layer over each token; in training on CPUs, all faces' tokens form one axis.
 
-        Of three axes, the kernel's derivative sums over two: for that XLA's code for CPUs first copies
-        both operands, which takes half as long again as all of the products. TPUs keep three.
+        With three axes, the kernel's derivative sums over two, for which XLA on CPUs first copies both
+        operands: half again the time of all products. TPUs keep three axes.
         """
         layer = nn.Dense(features, dtype=self.dtype, name=name)
         if not train or platform() != "cpu":
@@ -83,14 +82,14 @@ class _Block(nn.Module):
     def _attend(self, x: jax.Array, *, train: bool) -> jax.Array:
         batch, tokens, width = x.shape
         qkv = self._dense(x, 3 * width, "qkv", train=train)
-        # A head's tokens one after another: of products over strided heads a CPU makes half the rate.
+        # Contiguous tokens per head: products over strided heads run at half the speed on CPUs.
         q, k, v = qkv.reshape(batch, tokens, 3, -1, _HEAD).transpose(2, 0, 3, 1, 4)
         weights = jax.nn.softmax(_scores(q, k) * _HEAD**-0.5).astype(self.dtype)
         x = (weights @ v).swapaxes(1, 2).reshape(batch, tokens, width)
         return self._dense(x, width, "projection", train=train)
 
     def _kept(self, x: jax.Array, *, train: bool) -> jax.Array:
-        """Stochastic depth: for some faces the branch is left out, for the others scaled up."""
+        """Stochastic depth: skips the branch for some faces and scales it up for the others."""
         return nn.Dropout(self.drop_path, broadcast_dims=(1, 2), deterministic=not train)(x)
 
     @nn.compact
@@ -107,30 +106,30 @@ class ViTB16(nn.Module):
 
     224x224x3 - 14x14 patches - 196 + 1 tokens of 768 - norm - 12 blocks of 12 heads - the class token,
     normed. The layout is that of CLIP's image encoder: no bias in the patches' convolution, a norm
-    before the blocks, QuickGELU, epsilon 1e-5. The output is before CLIP's projection to the 512
-    features that it shares with texts: whoever trains on needs no such space.
+    before the blocks, QuickGELU, epsilon 1e-5. The output precedes CLIP's projection to the 512
+    features shared with texts, which fine-tuning does not need.
 
-    It is here for FaRL's weights, a CLIP trained on 20 million faces of LAION and their captions, and
-    on masked images besides. In the benchmark of Paplham and Franc, whose splits are published, its 512
-    features, frozen, under two trained layers have a mean error of 3.87 years on UTKFace; a ResNet-50
-    trained whole has 4.38 at best, whatever the loss. Images are RGB with CLIP's mean and deviation.
+    It is meant for the weights of FaRL, a CLIP trained on 20 million faces of LAION with captions and
+    on masked images. In the benchmark of Paplham and Franc, whose splits are published, its 512 frozen
+    features under two trained layers reach a mean error of 3.87 years on UTKFace; a fully trained
+    ResNet-50 reaches 4.38 at best with any loss. Images are RGB with CLIP's mean and std.
 
-    Others were looked for in late 2026. MiVOLO is the best specialist in a comparison without training
-    (Ren et al. 2026), but a finished age network that sees bodies too, under terms of its own; the
-    language models that beat it there are far too large to train here. FAHR-Face (Haugg et al. 2025) is
-    a masked autoencoder of 40 million faces with public weights, and the one to try next; its 5.1 years
-    are on other faces, so nobody has set it beside FaRL. FSFM's ViTs (Wang et al., CVPR 2025) are made
-    to tell forgeries, and no age result of theirs is known.
+    Alternatives as of late 2026: MiVOLO is the best specialist in a comparison without training (Ren et
+    al. 2026), but it is a finished age network that also needs bodies, under its own terms; the language
+    models that beat it there are far too large to train here. FAHR-Face (Haugg et al. 2025), a masked
+    autoencoder of 40 million faces with public weights, is the one to try next; its 5.1 years are on
+    other faces, so it has not been compared with FaRL. FSFM's ViTs (Wang et al., CVPR 2025) detect
+    forgeries and have no known age result.
 
-    Weights start as flax draws them (LeCun's), tokens and positions as CLIP does. From scratch, on a few
+    Initialisation is flax's (LeCun's), for tokens and positions CLIP's. To train from scratch on a few
     thousand faces, a convolutional network is the better choice.
 
     Attributes:
-      width: multiplies the 768 features, in heads of 64.
-      depth: blocks.
-      drop_path: probability of leaving a branch of the last block out for a face in training; the
-        first block is always there, and those between in proportion.
-      dtype: of the computation; parameters are float32, softmax and norms are computed in it.
+      width: multiplier of the 768 features, rounded to heads of 64.
+      depth: number of blocks.
+      drop_path: probability of skipping a branch of the last block for a face in training; it grows
+        linearly from zero in the first block.
+      dtype: dtype of the computation; parameters, softmax and norms are float32.
 
     References: Dosovitskiy et al., An Image is Worth 16x16 Words, ICLR 2021; Radford et al., CLIP, ICML
       2021; Zheng et al., General Facial Representation Learning in a Visual-Linguistic Manner (FaRL),
@@ -149,7 +148,7 @@ class ViTB16(nn.Module):
         """The class token after the last norm.
 
         Raises:
-          ValueError: a side is no multiple of 16.
+          ValueError: a side is not a multiple of 16.
         """
         if x.shape[1] % _PATCH or x.shape[2] % _PATCH:
             raise ValueError(
@@ -166,9 +165,9 @@ class ViTB16(nn.Module):
             name="patch_embedding",
         )(x.astype(self.dtype))
         x = x.reshape(x.shape[0], -1, width)
-        deviation = nn.initializers.normal(width**-0.5)  # CLIP's
-        token = self.param("class_token", deviation, (width,), jnp.float32)
-        position = self.param("position_embedding", deviation, (1 + x.shape[1], width), jnp.float32)
+        normal = nn.initializers.normal(width**-0.5)  # CLIP's
+        token = self.param("class_token", normal, (width,), jnp.float32)
+        position = self.param("position_embedding", normal, (1 + x.shape[1], width), jnp.float32)
         tokens = jnp.broadcast_to(token.astype(self.dtype), (x.shape[0], 1, width))
         x = jnp.concatenate([tokens, x], axis=1) + position.astype(self.dtype)
         x = _LayerNorm(name="pre_norm")(x)

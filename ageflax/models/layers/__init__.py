@@ -1,1 +1,1 @@
-"""The layers that the trunks are built of."""
+"""Layers of the trunks."""

@@ -1,4 +1,4 @@
-"""Batch normalisation as PyTorch trains it."""
+"""Batch normalisation with PyTorch's running statistics."""
 
 import functools
 
@@ -12,9 +12,9 @@ from jaxtyping import Array, Float
 def _moments(x: Float[Array, "b ... c"], near: Float[Array, " c"]) -> tuple[jax.Array, jax.Array]:
     """Mean and biased variance of each channel, from one pass over x.
 
-    Of x less `near`, so that a mean which is large beside the deviation does not eat the variance's
-    digits. A pixel of x would always lie near the mean; but many devices would have to agree on it
-    first, one exchange more for each layer, and none could start to sum while x is being computed.
+    They are computed on x less `near`, so that a mean much larger than the std does not cost the
+    variance its digits. A pixel of x would always be near the mean, but devices would first have to
+    agree on it: one more exchange per layer, and no sum could start while x is being computed.
     """
     axes = tuple(range(x.ndim - 1))
     off = x.astype(np.promote_types(x.dtype, np.float32)) - near
@@ -31,14 +31,14 @@ def _normalized(
     near: Float[Array, " c"],
     epsilon: float,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The batch normalised by its own moments, and these, which are not differentiated.
+    """The batch normalised by its own moments, and the moments, which are not differentiated.
 
-    XLA differentiates the definition in four passes over the features; this takes two. Of `near`
-    the result is independent but for rounding.
+    XLA differentiates the definition in four passes over the features; this takes two. `near` changes
+    the result only by rounding.
     """
     mean, variance = _moments(x, near)
     factor = jax.lax.rsqrt(variance + epsilon) * scale
-    # The mean goes first: x and it may be large where their difference is not.
+    # The mean is subtracted first: x and the mean may be large while their difference is small.
     return ((x.astype(mean.dtype) - mean) * factor + bias).astype(x.dtype), mean, variance
 
 
@@ -66,28 +66,28 @@ _normalized.defvjp(_normalized_forward, _normalized_backward)
 
 
 class BatchNorm(nn.BatchNorm):
-    """flax's, in float32 whatever the network computes in, with PyTorch's running variance.
+    """flax's batch norm, always in float32, with PyTorch's running variance.
 
-    A batch is normalised with its biased variance; what is kept for test is the unbiased one,
-    n / (n - 1) times as large, as torch.nn.BatchNorm2d keeps it. flax keeps the biased one, which over
-    the few pixels of a deep layer and a small batch is another network at test. Means over a batch lose
-    too much in bfloat16; the result is returned in the dtype that came in.
+    A batch is normalised with its biased variance, but the unbiased variance, n / (n - 1) times as
+    large, is kept for test, as in torch.nn.BatchNorm2d. flax keeps the biased one, which makes a
+    different network at test for deep layers with few pixels and small batches. Means over a batch lose
+    too much in bfloat16; the result has the input's dtype.
 
-    Under jit over a sharded batch the mean is over the whole batch; no axis name is needed. Of the
-    attributes of flax's, momentum, epsilon and use_running_average are heeded.
+    Under jit over a sharded batch the moments are those of the whole batch; no axis name is needed. Of
+    flax's attributes, only momentum, epsilon and use_running_average have an effect.
 
     References: Ioffe & Szegedy, Batch Normalization, ICML 2015, whose algorithm 2 has the unbiased
       variance; torch.nn.BatchNorm2d.
     """
 
-    momentum: float = 0.9  # the share that is kept; PyTorch calls the rest so, 0.1
+    momentum: float = 0.9  # share that is kept; PyTorch's momentum is the rest, 0.1
     epsilon: float = 1e-5
 
     @nn.compact
     def __call__(  # pyright: ignore[reportIncompatibleMethodOverride]  # without mask
         self, x: Float[Array, "b ... c"], use_running_average: bool | None = None
     ) -> Float[Array, "b ... c"]:
-        """Normalised over all axes but the last."""
+        """Normalises over all axes but the last."""
         average = nn.merge_param(
             "use_running_average", self.use_running_average, use_running_average
         )
@@ -97,7 +97,7 @@ class BatchNorm(nn.BatchNorm):
         kept_mean = self.variable("batch_stats", "mean", jnp.zeros, features, jnp.float32)
         kept_var = self.variable("batch_stats", "var", jnp.ones, features, jnp.float32)
         if not average:
-            # The running mean, which every device has, is soon near the batch's.
+            # The running mean is on every device, and soon near the batch's mean.
             near = jnp.asarray(kept_mean.value)
             y, mean, var = _normalized(x, scale, bias, near, self.epsilon)  # pyright: ignore[reportGeneralTypeIssues]
             if not self.is_initializing():

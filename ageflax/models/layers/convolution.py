@@ -1,4 +1,4 @@
-"""Convolution as flax has it, computed in a form that suits its shape and the device."""
+"""flax's convolution, computed in the form that suits its shape and the device."""
 
 import jax
 import jax.numpy as jnp
@@ -7,18 +7,19 @@ from jaxtyping import Array, Float
 
 from ageflax.models.layers.kernel_gradient import (
     plain_convolution,
+    strided,
     summed_gradient_convolution,
 )
 from ageflax.models.layers.platform import mesh, platform
 from ageflax.models.layers.winograd import winograd_convolution
 
-# Matrix units take 16 to 128 channels at once; up to here, more of them is no more work.
+# Matrix units take 16 to 128 channels at once; up to this number, more channels cost no more.
 _FEW_CHANNELS = 64
-# What GPUs' matrix units take bfloat16 channels by.
+# Multiple of channels that GPUs' matrix units take in bfloat16.
 _WHOLE_CHANNELS = 8
-# Kernels that Winograd's form pays for; at test, where features have so many times channels^2 values.
+# Kernels for which Winograd's form pays; at test only if features have 6 channels^2 values or more.
 _TILED, _AT_TEST = (3, 5), 6
-# From here on, Winograd's additions are few beside the products saved, and patches worth copying.
+# Channels from which Winograd's additions cost little against the products saved, and patches pay.
 _MANY_CHANNELS = 32
 
 
@@ -29,24 +30,23 @@ def space_to_depth_convolution(
     stride: int,
     padding: int,
 ) -> Float[Array, "b h2 w2 f"]:
-    """A strided convolution as one of stride 1 over blocks of stride x stride pixels.
+    """Strided convolution as one of stride 1 over blocks of stride x stride pixels.
 
     An image's three channels leave matrix units almost empty; a block's 3 stride^2 do not. The kernel
-    is filled up with zeros to whole blocks. The sums are those of the plain convolution, in another
-    order.
+    is padded with zeros to whole blocks. The sums are those of the plain convolution in another order.
 
     Args:
       x: images.
-      kernel: of the plain convolution.
-      stride: of both axes.
+      kernel: kernel of the plain convolution.
+      stride: stride of both axes.
       padding: zeros on each side.
 
     References: Ying et al., Image Classification at Supercomputer Scale, 2018.
     """
     (b, height, width, c), (size, _, _, features) = x.shape, kernel.shape
-    taps = -(-size // stride)  # blocks that a kernel spans
+    taps = -(-size // stride)  # blocks per kernel side
     blocks = [(n + 2 * padding - size) // stride + taps for n in (height, width)]
-    # What lies behind the last block is not looked at: padding by less than nothing cuts it off.
+    # Negative padding cuts off rows and columns beyond the last block.
     ends = [count * stride - n - padding for count, n in zip(blocks, (height, width), strict=True)]
     x = jax.lax.pad(
         x,
@@ -59,13 +59,11 @@ def space_to_depth_convolution(
     kernel = jnp.pad(kernel, ((0, more), (0, more), (0, 0), (0, 0)))
     kernel = kernel.reshape(taps, stride, taps, stride, c, features).transpose(0, 2, 1, 3, 4, 5)
     kernel = kernel.reshape(taps, taps, stride * stride * c, features)
-    # Else cuDNN copies both once more to fill them up, forward and backward.
+    # Otherwise cuDNN pads copies of both, forward and backward.
     missing = -x.shape[-1] % _WHOLE_CHANNELS
     x = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, missing)))
     kernel = jnp.pad(kernel, ((0, 0), (0, 0), (0, missing), (0, 0)))
-    return jax.lax.conv_general_dilated(
-        x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
+    return plain_convolution(x, kernel, 1, 0)
 
 
 def patch_convolution(
@@ -75,16 +73,16 @@ def patch_convolution(
     stride: int,
     padding: int,
 ) -> Float[Array, "b h2 w2 f"]:
-    """A convolution as one matrix product with the image's patches.
+    """Convolution as one matrix product with the image's patches.
 
-    The patches are kept for the derivative by the kernel, which is a matrix product again. On a CPU, of
-    three channels, both are much faster than XLA's convolutions, and so are many channels of few pixels
-    without the derivative; the patches cost memory.
+    The patches are kept for the kernel's derivative, again a matrix product. On a CPU both are much
+    faster than XLA's convolutions for three channels; without the derivative, also for many channels
+    with few pixels. The patches cost memory.
 
     Args:
       x: images.
-      kernel: of the plain convolution.
-      stride: of both axes.
+      kernel: kernel of the plain convolution.
+      stride: stride of both axes.
       padding: zeros on each side.
     """
     (b, height, width, c), (size, _, _, features) = x.shape, kernel.shape
@@ -92,29 +90,26 @@ def patch_convolution(
     x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
 
     def shifted(values: jax.Array, count: int, axis: int) -> jax.Array:
-        span = stride * (count - 1) + 1
-        parts = [
-            jax.lax.slice_in_dim(values, k, k + span, stride=stride, axis=axis) for k in range(size)
-        ]
+        parts = [strided(values, k, count, stride=stride, axis=axis) for k in range(size)]
         return jnp.concatenate(parts, axis=-1)
 
-    # Along rows, then along columns: fewer, longer copies than one a place of the kernel.
+    # Along rows, then columns: fewer and longer copies than one per place of the kernel.
     patches = shifted(shifted(x, wide, 2), high, 1).reshape(-1, size * size * c)
     return (patches @ kernel.reshape(-1, features)).reshape(b, high, wide, features)
 
 
 class Conv(nn.Module):
-    """nn.Conv with square kernels: the same parameters under the same names, drawn alike.
+    """nn.Conv with square kernels: parameters have the same names and initial values.
 
     Attributes:
-      features: channels out.
+      features: output channels.
       kernel_size: side of the kernel.
-      strides: of both axes.
+      strides: stride of both axes.
       padding: zeros on each side.
-      use_bias: whether a bias is added.
-      dtype: of the computation; parameters are float32.
-      kernel_init: draws the kernel.
-      bias_init: draws the bias.
+      use_bias: True adds a bias.
+      dtype: dtype of the computation; parameters are float32.
+      kernel_init: initialiser of the kernel.
+      bias_init: initialiser of the bias.
     """
 
     features: int
@@ -132,8 +127,8 @@ class Conv(nn.Module):
 
         Args:
           x: images or features.
-          train: compute in the form that is fast with its derivatives. Without it, and outside of
-            `traced_for`, exporters and compilers for inference see the plain operation.
+          train: True takes the form whose derivatives are fast. Otherwise, outside of `traced_for`,
+            exporters and inference compilers see the plain operation.
         """
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
@@ -148,19 +143,19 @@ class Conv(nn.Module):
         size, stride, channels = self.kernel_size, self.strides, x.shape[-1]
         on_cpu = platform() == "cpu" and self.dtype == jnp.float32
         few = 1 < stride < size and stride * stride * channels <= _FEW_CHANNELS
-        # A TPU's compiler has its own way with three channels, and is slower when given blocks.
+        # A TPU's compiler has its own form for three channels, and is slower with blocks.
         if few and (train or on_cpu) and platform() != "tpu":
             form = patch_convolution if on_cpu else space_to_depth_convolution
             return form(x, kernel, stride=stride, padding=self.padding)
         many = min(channels, self.features) >= _MANY_CHANNELS
         tiled = on_cpu and size in _TILED and stride == 1 and many
-        # The kernel's own tiles cost as much for one face as for many.
+        # Transforming the kernel costs the same for one face as for many.
         if tiled and (train or x.size >= _AT_TEST * channels**2):
             return winograd_convolution(x, kernel, padding=self.padding)
         if train and on_cpu and many and max(size, stride) > 1:
             return summed_gradient_convolution(x, kernel, stride, self.padding, mesh())
-        # 1x1, or at test: there XLA's own convolutions are YNNPACK's, which fuses all that lie before a
-        # mean into one call, four times as slow.
+        # 1x1, or at test: there XLA uses YNNPACK, which fuses all convolutions before a mean into one
+        # call, four times as slow.
         if on_cpu and many:
             return patch_convolution(x, kernel, stride=stride, padding=self.padding)
         return plain_convolution(x, kernel, stride, self.padding)

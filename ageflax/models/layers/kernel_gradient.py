@@ -1,6 +1,6 @@
-"""Convolution whose derivative by the kernel is a sum of matrix products, a few images at a time.
+"""Convolution whose kernel derivative is a sum of matrix products, a few images at a time.
 
-XLA's own, on a CPU, takes two to four times as long as the convolution; this one takes about as long.
+On a CPU, XLA's derivative takes two to four times as long as the convolution; this one about as long.
 """
 
 import functools
@@ -13,8 +13,14 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float
 
-# Images whose patches lie in the processor's cache together.
+# Images whose patches fit the processor's cache together.
 _TOGETHER = 4
+
+
+def strided(values: jax.Array, start: int, count: int, *, stride: int, axis: int) -> jax.Array:
+    """Every `stride`-th slice along an axis, `count` of them."""
+    stop = start + stride * (count - 1) + 1
+    return jax.lax.slice_in_dim(values, start, stop, stride=stride, axis=axis)
 
 
 def plain_convolution(
@@ -24,8 +30,8 @@ def plain_convolution(
 
     Args:
       x: features.
-      kernel: square.
-      stride: of both axes.
+      kernel: square kernel.
+      stride: stride of both axes.
       padding: zeros on each side.
     """
     pads: Any = ((padding, padding),) * 2
@@ -43,15 +49,15 @@ def kernel_gradient(
     padding: int,
     mesh: Mesh | None = None,
 ) -> Float[Array, "k k c f"]:
-    """What `outer`, the derivative by a convolution's output, is by its kernel.
+    """Derivative by a convolution's kernel, from the derivative by its output.
 
     Args:
-      x: the convolution's input.
+      x: input of the convolution.
       outer: derivative by its output.
       size: side of the kernel.
-      stride: of both axes.
+      stride: stride of both axes.
       padding: zeros on each side.
-      mesh: over which the batch is split, where it is.
+      mesh: devices that the batch is split over; None if it is not split.
     """
     summed = functools.partial(_summed, size=size, stride=stride, padding=padding)
     if mesh is None or len(x) % mesh.size:
@@ -60,7 +66,7 @@ def kernel_gradient(
     def of_a_device(x: jax.Array, outer: jax.Array) -> jax.Array:
         return jax.lax.psum(summed(x, outer), mesh.axis_names)
 
-    # Said, not left to the compiler: it would gather the whole batch before it loops over it.
+    # Explicit: the compiler would gather the whole batch before looping over it.
     batched = P(mesh.axis_names)
     return jax.shard_map(
         of_a_device, mesh=mesh, in_specs=(batched, batched), out_specs=P(), check_vma=False
@@ -78,17 +84,17 @@ def _summed(
     (batch, _, _, channels), (_, high, wide, features) = x.shape, outer.shape
     together = math.gcd(batch, _TOGETHER)
 
-    def shifted(values: jax.Array, k: int, count: int, axis: int) -> jax.Array:
-        span = stride * (count - 1) + 1
-        return jax.lax.slice_in_dim(values, k, k + span, stride=stride, axis=axis)
-
     def added(sums: jax.Array, few: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
         images, outer = few
         images = jnp.pad(images, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-        columns = jnp.concatenate([shifted(images, k, wide, 2) for k in range(size)], axis=-1)
-        # The longer side last: so the product is much faster than the other way round.
+        parts = [strided(images, k, wide, stride=stride, axis=2) for k in range(size)]
+        columns = jnp.concatenate(parts, axis=-1)
+        # The longer side last: the product is much faster than the other way round.
         outer = outer.reshape(-1, features).T
-        rows = (shifted(columns, k, high, 1).reshape(-1, size * channels) for k in range(size))
+        rows = (
+            strided(columns, k, high, stride=stride, axis=1).reshape(-1, size * channels)
+            for k in range(size)
+        )
         return sums + jnp.stack([outer @ row for row in rows]), None
 
     sums, _ = jax.lax.scan(
@@ -107,8 +113,8 @@ def summed_gradient_convolution(
     padding: int,
     mesh: Mesh | None = None,
 ) -> Float[Array, "b h2 w2 f"]:
-    """The plain convolution, whose derivative by the kernel is `kernel_gradient`; arguments as there."""
-    del mesh  # only the derivative asks
+    """Plain convolution whose kernel derivative is `kernel_gradient`; see there for the arguments."""
+    del mesh  # only the derivative needs it
     return plain_convolution(x, kernel, stride, padding)
 
 

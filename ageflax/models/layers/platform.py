@@ -1,4 +1,4 @@
-"""What a training step is traced for, so that layers can take the form that runs best there."""
+"""Platform that a step is traced for; layers take the form that runs best on it."""
 
 import contextlib
 import contextvars
@@ -13,13 +13,13 @@ _current: contextvars.ContextVar[tuple[str, Mesh | None]] = contextvars.ContextV
 
 @contextlib.contextmanager
 def traced_for(platform: str, mesh: Mesh | None = None) -> Iterator[None]:
-    """Layers traced inside are compiled for "cpu", "gpu" or "tpu", whatever JAX's own default is.
+    """Within, layers are traced for this platform, whatever JAX's default is.
 
-    Set by the steps from the mesh's devices: a step for a TPU may be traced on a machine without one.
+    Steps set it from the mesh's devices: a step for a TPU may be traced on a machine without one.
 
     Args:
-      platform: kind of device.
-      mesh: over which the batch is split, where it is.
+      platform: kind of device: "cpu", "gpu" or "tpu".
+      mesh: devices that the batch is split over; None if it is not split.
     """
     token = _current.set((platform, mesh))
     try:
@@ -29,10 +29,10 @@ def traced_for(platform: str, mesh: Mesh | None = None) -> Iterator[None]:
 
 
 def platform() -> str:
-    """The kind of device that `traced_for` says; "" outside of it."""
+    """Kind of device given to `traced_for`; "" outside of it."""
     return _current.get()[0]
 
 
 def mesh() -> Mesh | None:
-    """Over which devices the batch is split; None outside of `traced_for`."""
+    """Mesh given to `traced_for`; None outside of it."""
     return _current.get()[1]

@@ -1,4 +1,4 @@
-"""Max pooling, with a derivative that is cheap where XLA's own is not."""
+"""Max pooling whose derivative is cheap on CPUs and GPUs."""
 
 import functools
 from typing import Any
@@ -22,31 +22,30 @@ def max_pool(
     padding: Pads = ((0, 0), (0, 0)),
     train: bool = False,
 ) -> Float[Array, "b h2 w2 c"]:
-    """The largest value of each window; what is padded never wins.
+    """Largest value of each window; padding never wins.
 
     Args:
       x: features.
       window: side of the square windows.
-      stride: of both axes.
-      padding: before and after, of rows and of columns.
-      train: on CPUs and GPUs, take the derivative from the place of each window's first largest
-        value, noted in the forward pass. XLA's own searches the windows again and scatters: several
-        times slower there. TPUs have an operation for it, and keep it. Values and derivative are the
-        same.
+      stride: stride of both axes.
+      padding: rows before and after, columns before and after.
+      train: True notes the place of each window's first largest value for the derivative, on CPUs and
+        GPUs. XLA's derivative searches the windows again and scatters, several times slower there. TPUs
+        have an operation for it. Values and derivative are the same.
     """
     if train and platform() != "tpu" and window**2 < _OUTSIDE:  # places are bytes
         return _noted(x, window, stride, padding)
-    pads: Any = padding  # annotated as a string there
-    # Keyword arguments only: an ONNX exporter's patch of nn.max_pool takes no others.
+    pads: Any = padding  # nn.max_pool annotates it as a string
+    # Keyword arguments only, for an ONNX exporter's patch of nn.max_pool.
     return nn.max_pool(x, window_shape=(window, window), strides=(stride, stride), padding=pads)
 
 
 def ceil_max_pool(
     x: Float[Array, "b h w c"], *, window: int = 3, stride: int = 2, train: bool = False
 ) -> Float[Array, "b h2 w2 c"]:
-    """Max pooling whose output size rounds up, as Caffe's does (56 -> 28 -> 14 -> 7 for 3x3 s2).
+    """Max pooling whose output size rounds up as in Caffe (56 -> 28 -> 14 -> 7 for 3x3 s2).
 
-    The missing last row and column are padded with -inf, so they never win.
+    The missing last row and column are padded with -inf, which never wins.
 
     Returns:
       float[b, ceil((h - window) / stride) + 1, ..., c].
@@ -61,7 +60,7 @@ def ceil_max_pool(
     return max_pool(x, window=window, stride=stride, padding=pads, train=train)
 
 
-# What windows outside have for a place, and what pixels outside of a window look for: neither finds any.
+# Place of windows outside, and place that pixels outside a window look for; they never match.
 _NONE, _OUTSIDE = 255, 254
 
 
@@ -91,7 +90,7 @@ def _forward(
             if largest is None:
                 largest = values
                 continue
-            # Only a larger one: of equals the first wins, as in XLA, Caffe and PyTorch.
+            # Strictly larger: of equals the first wins, as in XLA, Caffe and PyTorch.
             place = jnp.where(values > largest, jnp.uint8(i * window + j), place)
             largest = jnp.maximum(largest, values)
     assert largest is not None  # a window has a place
@@ -101,12 +100,12 @@ def _forward(
 def _backward(
     window: int, stride: int, padding: Pads, noted: tuple[jax.Array, jax.Array], g: jax.Array
 ) -> tuple[jax.Array]:
-    """Each input gathers from the windows that it lies in, so that nothing is scattered.
+    """Each input gathers from the windows that contain it; nothing is scattered.
 
-    Rows are taken in blocks of `stride`, from the input's first on: row s of block k lies in windows
-    k + d for a few offsets d, and is row s + top - stride d of them. Blocks that begin where the padding
-    does would have to be cut to the input's size, which takes a GPU a third longer; XLA's code for CPUs
-    is a seventh faster with something to cut off, so there it gets a block more.
+    Rows are taken in blocks of `stride` from the input's first row: row s of block k lies in windows
+    k + d for a few offsets d, and is row s + top - stride d of them. Blocks starting at the padding
+    would have to be cut to the input's size, which takes a GPU a third longer; XLA on CPUs is a seventh
+    faster with something to cut off, so it gets one more block.
     """
     place, like = noted
     (b, h2, w2, c), (height, width) = g.shape, like.shape[1:]
@@ -138,12 +137,12 @@ def _backward(
 
 
 def _offsets(window: int, stride: int, before: int) -> range:
-    """Of the windows that some row of a block lies in, from the window of the block's own number."""
+    """Offsets from a block's own number to the windows that contain some row of the block."""
     return range(-((window - 1 - before) // stride), (stride - 1 + before) // stride + 1)
 
 
 def _places(window: int, stride: int, row: int, column: int) -> UInt8[np.ndarray, "s s"]:
-    """Which place in a window each of a block's pixels is, where the first of them is row, column."""
+    """Place in a window of each pixel of a block whose first pixel is at row, column."""
     i, j = np.arange(stride)[:, None] + row, np.arange(stride) + column
     inside = (i >= 0) & (i < window) & (j >= 0) & (j < window)
     return np.where(inside, i * window + j, _OUTSIDE).astype(np.uint8)

@@ -1,9 +1,8 @@
-"""Local response normalisation and initialisers, as Caffe has them."""
+"""Local response normalisation as in Caffe."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
 from jaxtyping import Array, Float
 
 from ageflax.models.layers.platform import platform
@@ -21,32 +20,32 @@ def local_response_norm(
 
     y_c = x_c / (1 + alpha / size * sum of x_j^2 over the `size` channels around c) ^ beta
 
-    `size` is the whole window and divides alpha. TensorFlow's `depth_radius` is half the window and
-    its alpha is not divided: passing it 5 and 1e-4 is another network.
+    `size` is the whole window and divides alpha. TensorFlow's `depth_radius` is half the window and its
+    alpha is not divided, so 5 and 1e-4 give another network there.
 
     Args:
       x: features.
-      size: channels of a window.
-      alpha: as above.
-      beta: as above.
-      train: compute in the form that is fast with its derivative on CPUs and GPUs, as within
-        `traced_for` at test too. TPUs keep the operation of exporters.
+      size: channels per window.
+      alpha: see above.
+      beta: see above.
+      train: True takes the form whose derivative is fast on CPUs and GPUs; within `traced_for` it is
+        taken at test, too. TPUs keep the form for exporters.
 
     References: Krizhevsky et al., ImageNet Classification with Deep CNNs, NIPS 2012; Caffe's lrn_layer.
     """
     radius, channels = size // 2, x.shape[-1]
-    # In float32: squares of pixels near 255 have more digits than bfloat16.
+    # In float32: squares of pixels near 255 need more digits than bfloat16 has.
     exact = x.astype(np.promote_types(x.dtype, np.float32))
     squares = jnp.square(exact)
     if platform() != "tpu" and (train or platform()):
-        # A few shifted additions fuse with what surrounds them, which reduce_window does not; on a
-        # TPU their sums are written to memory, and its compiler expects Levi's step to be slower.
+        # A few shifted additions fuse with their surroundings, which reduce_window does not. On a TPU
+        # the sums would be written to memory; its compiler predicts a slower step for Levi.
         padded = jnp.pad(squares, ((0, 0), (0, 0), (0, 0), (radius, radius)))
         shifted = [padded[..., k : k + channels] for k in range(size)]
         window_sum = sum(shifted[1:], shifted[0])
     else:
-        # What exporters know as one layer, and a TPU as one operation. A Python 0.0: of an array it
-        # does not differentiate.
+        # One layer to exporters, one operation to a TPU. The 0.0 is a Python float: with an array,
+        # reduce_window has no derivative.
         window_sum = jax.lax.reduce_window(
             squares,
             0.0,
@@ -59,8 +58,3 @@ def local_response_norm(
     # scale^-0.75 by square roots: pow is several times slower on CPUs.
     inverse = jax.lax.rsqrt(scale * jnp.sqrt(scale)) if beta == 0.75 else scale**-beta
     return (exact * inverse).astype(x.dtype)
-
-
-def gaussian(deviation: float) -> nn.initializers.Initializer:
-    """Zero-mean normal of a fixed standard deviation, Caffe's "gaussian" filler."""
-    return nn.initializers.normal(stddev=deviation)

@@ -1,4 +1,4 @@
-"""Convolution with few multiplications: on a CPU, 3x3 and 5x5 ones train in about half the time."""
+"""Convolution with few multiplications: on a CPU, 3x3 and 5x5 train in about half the time."""
 
 import functools
 from collections.abc import Sequence
@@ -9,11 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-# Sides of tiles, the usual one first; a larger one would cost more additions, and digits.
+from ageflax.models.layers.kernel_gradient import strided
+
+# Sides of tiles, the usual one first; larger tiles would cost more additions, and digits.
 _OUTPUTS = (4, 5)
-# Of the usual one's products; with more of them left, the larger tile's additions eat what it saves.
+# The larger tile pays only below this share of the usual one's products; its additions cost more.
 _FEWER = 0.85
-# Of the polynomials that are multiplied; small, so that sums keep their digits. Infinity is added.
+# Points at which the polynomials are evaluated, besides infinity; small, so that sums keep digits.
 _POINTS = tuple(map(Fraction, ("0", "1", "-1", "2", "-2", "1/2", "-1/2")))
 
 
@@ -47,7 +49,7 @@ def _matrices(outputs: int, kernel: int) -> tuple[np.ndarray, np.ndarray, np.nda
 
 
 def _combined(matrix: np.ndarray, parts: Sequence[jax.Array]) -> list[jax.Array]:
-    """Matrix @ parts, as additions: most entries are 0, 1 or -1."""
+    """Computes matrix @ parts by additions: most entries are 0, 1 or -1."""
     found = []
     for row in matrix:
         terms = [
@@ -64,15 +66,14 @@ def _combined(matrix: np.ndarray, parts: Sequence[jax.Array]) -> list[jax.Array]
 
 
 def _slices(values: jax.Array, count: int, axis: int, n: int, outputs: int) -> list[jax.Array]:
-    """The first, second, ... n-th row, or column, of each of `count` tiles; tiles overlap."""
-    span = outputs * (count - 1) + 1
-    return [jax.lax.slice_in_dim(values, k, k + span, stride=outputs, axis=axis) for k in range(n)]
+    """The first to n-th row, or column, of each of `count` tiles, which overlap."""
+    return [strided(values, k, count, stride=outputs, axis=axis) for k in range(n)]
 
 
 def _overlapped(parts: Sequence[jax.Array], axis: int, outputs: int) -> jax.Array:
-    """The derivative of `_slices`: tiles side by side, and where they overlap their sum.
+    """Derivative of `_slices`: tiles side by side, summed where they overlap.
 
-    By whole blocks of `outputs` rows: a sum of single rows, each with gaps, is far slower.
+    Sums whole blocks of `outputs` rows; summing single rows with gaps is far slower.
     """
     zeros = jnp.zeros_like(parts[0])
     blocks = -(-len(parts) // outputs)
@@ -109,7 +110,7 @@ def _forward(
     x = jnp.pad(x, ((0, 0), (padding, ends[0]), (padding, ends[1]), (0, 0)))
     rows = jnp.stack(_combined(b, _slices(x, down, 1, n, outputs)))
     inner = jnp.stack(_combined(b, _slices(rows, across, 3, n, outputs)))
-    # Columns before rows, as in `inner`. Additions again: a product with so small a matrix is slower.
+    # Columns before rows, as in `inner`. Additions again: a product with a matrix this small is slower.
     parts = jnp.stack(_combined(g, list(kernel)))
     weights = jnp.stack(_combined(g, list(parts.swapaxes(0, 1))))
     tiles = inner.reshape(n * n, -1, channels)
@@ -127,7 +128,7 @@ def _forward(
 def _backward(
     padding: int, outputs: int, kept: tuple[jax.Array, jax.Array], outer: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Each line of `_forward` transposed, the last one first."""
+    """The lines of `_forward` transposed, in reverse order."""
     inner, weights = kept
     (n, _, batch, down, across, channels), features = inner.shape, weights.shape[-1]
     size = n - outputs + 1
@@ -158,11 +159,11 @@ _convolved.defvjp(_forward, _backward)
 
 
 def tile_outputs(height: int, width: int, kernel: int) -> int:
-    """The side of the tiles that take clearly fewer products, those for the outputs' filling-up counted.
+    """Side of the tiles that need clearly fewer products, those for padding outputs included.
 
     Args:
-      height: of the convolution's output; 14 are three tiles of 5, and would be four of 4.
-      width: of the output.
+      height: height of the convolution's output; 14 takes three tiles of 5 instead of four of 4.
+      width: width of the output.
       kernel: side of the kernel.
     """
 
@@ -181,18 +182,17 @@ def winograd_convolution(
     padding: int,
     outputs: int | None = None,
 ) -> Float[Array, "b h2 w2 f"]:
-    """A convolution of stride 1 by tiles of outputs x outputs, each from (outputs + k - 1)^2 products.
+    """Convolution of stride 1 by tiles of outputs x outputs, each from (outputs + k - 1)^2 products.
 
-    Of tiles of 4x4: 64 products in place of 400 for 5x5 kernels, 36 in place of 144 for 3x3; of 5x5
-    49 in place of 225. Sums are in another order and pass through small fractions: in float32 the
-    result is off by 1e-5 to 2e-5 of its largest value. Its derivatives are written out, in the same
-    products.
+    Tiles of 4x4 take 64 products instead of 400 for 5x5 kernels and 36 instead of 144 for 3x3; tiles of
+    5x5 take 49 instead of 225. Sums are in another order and pass through small fractions: in float32
+    the error is 1e-5 to 2e-5 of the largest value. Derivatives use the same products.
 
     Args:
       x: features.
-      kernel: square.
+      kernel: square kernel.
       padding: zeros on each side.
-      outputs: side of a tile; with the kernel at most 9 in all. `tile_outputs` where left out.
+      outputs: side of a tile; at most 9 with the kernel's side. None takes `tile_outputs`.
 
     References: Lavin & Gray, Fast Algorithms for Convolutional Neural Networks, CVPR 2016.
     """
