@@ -184,7 +184,9 @@ class Recipe:
         phase = built.phases[-1]  # the one in which most learns
         if step == "train":
             if built.recipe.cached:
-                features = jax.eval_shape(built.feature_step, variables_of(self._state), batch.images)
+                features = jax.eval_shape(
+                    built.feature_step, variables_of(self._state), batch.images
+                )
                 batch = batch.replace(images=features)  # type: ignore[attr-defined]
             return phase.train_step, (self._state, batch)
         if built.recipe.cached:

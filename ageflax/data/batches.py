@@ -47,7 +47,7 @@ class Batch:
     mask: Bool[AnyArray, " b"]
 
 
-class Placement(abc.ABC):
+class Batches(abc.ABC):
     """A source of batches on the mesh.
 
     Attributes:
@@ -148,7 +148,7 @@ def _eval_pieces(rows: np.ndarray, batch_size: int) -> Iterator[tuple[np.ndarray
         yield padded(rows[start : start + batch_size], batch_size)
 
 
-class OnHost(Placement):
+class HostBatches(Batches):
     """Decoded faces in host memory; each step's batch is gathered and sent.
 
     Args:
@@ -180,7 +180,7 @@ class OnHost(Placement):
             yield (shard_batch(batch, self._mesh, batch_size),)
 
     def eval_batches(self, rows: np.ndarray, batch_size: int) -> Iterator[Batch]:
-        """See Placement."""
+        """See Batches."""
         own = own_share(batch_size, self._mesh)
         for piece, mask in _eval_pieces(rows, batch_size):
             yield shard_batch(self._batch(piece[own], mask[own]), self._mesh, batch_size)
@@ -216,7 +216,7 @@ def make_pixel_sum(mesh: Mesh) -> Callable[[AnyArray, AnyArray, AnyArray], jax.A
 _SUMMED = 4096
 
 
-class OnDevice(Placement):
+class DeviceBatches(Batches):
     """Decoded faces on every device, sent once; a step is told row numbers only.
 
     Args:
@@ -228,7 +228,7 @@ class OnDevice(Placement):
     name = "device"
 
     def __init__(self, pixels: np.ndarray, labels: Labels, mesh: Mesh):
-        self._host, self._mesh, self.labels = OnHost(pixels, labels, mesh), mesh, labels
+        self._host, self._mesh, self.labels = HostBatches(pixels, labels, mesh), mesh, labels
         everything = Batch(images=pixels, labels=labels, mask=np.ones(len(pixels), bool))
         self._faces = put(everything, replicated(mesh))
         self._gather = make_gather(mesh)
@@ -243,13 +243,13 @@ class OnDevice(Placement):
             yield self._faces, put(rows, batched(self._mesh, axis=1))
 
     def eval_batches(self, rows: np.ndarray, batch_size: int) -> Iterator[Batch]:
-        """See Placement; the faces are gathered on the devices, which are told row numbers only."""
+        """See Batches; the faces are gathered on the devices, which are told row numbers only."""
         split = batched(self._mesh)
         for piece, mask in _eval_pieces(rows, batch_size):
             yield self._gather(self._faces, *put((piece.astype(np.int32), mask), split))
 
     def mean(self, rows: np.ndarray) -> np.ndarray:
-        """See Placement; summed where the faces lie, in whole numbers, to the same last bit."""
+        """See Batches; summed where the faces lie, in whole numbers, to the same last bit."""
         total = np.zeros((), np.uint64)
         for piece, mask in _eval_pieces(rows, min(len(rows), _SUMMED)):
             total = total + np.asarray(self._sum(self._faces.images, piece.astype(np.int32), mask))
@@ -298,7 +298,7 @@ class _StreamedPiece:
         return Batch(images=images, labels=labels, mask=mask & readable)
 
 
-class Streamed(Placement):
+class StreamedBatches(Batches):
     """Faces decoded when their step comes, by threads or by worker processes.
 
     An image that no longer decodes becomes a masked row: it counts for nothing, and is counted.
@@ -340,7 +340,7 @@ class Streamed(Placement):
         return stream(load_piece, 0, -(-len(rows) // batch_size), workers=self._eval_workers)
 
     def eval_batches(self, rows: np.ndarray, batch_size: int) -> Iterator[Batch]:
-        """See Placement."""
+        """See Batches."""
         own = own_share(batch_size, self._mesh)
         for batch in self._pieces(rows, batch_size, own):
             yield shard_batch(batch, self._mesh, batch_size)

@@ -15,14 +15,16 @@ from jax.sharding import Mesh
 from ageflax.bundle.loading import open_model
 from ageflax.bundle.model import Model
 from ageflax.data import images, reading
-from ageflax.data.batches import Batch, OnHost, Placement, Streamed
+from ageflax.data.batches import Batch, Batches, HostBatches, StreamedBatches
 from ageflax.errors import InputError, RunError, first_line
-from ageflax.evaluation import summary, unseen
+from ageflax.evaluation import unseen
 from ageflax.evaluation.figures import measure, scores
 from ageflax.evaluation.predictions import Predictions, predict
 from ageflax.evaluation.predictions_csv import write_predictions
 from ageflax.evaluation.protocol import Say, Trial, prepare, tell
+from ageflax.evaluation.result import FaceCounts, FoldResult, Json, Protocol, Summary
 from ageflax.evaluation.settings import Settings
+from ageflax.evaluation.summary import means_over_folds
 from ageflax.runtime import files
 from ageflax.runtime.mesh import make_mesh
 from ageflax.runtime.progress import Progress
@@ -37,22 +39,22 @@ class Tested:
       directory: where predictions.csv and result.json are.
     """
 
-    summary: dict[str, Any]
+    summary: Json
     directory: Path
 
 
 def _placed(
     trial: Trial, rows: np.ndarray, given: Settings, mesh: Mesh
-) -> tuple[Placement, dict[int, str]]:
+) -> tuple[Batches, dict[int, str]]:
     """A source of the tested faces, and those known already to be unreadable, with their reasons."""
     if given.placement in ("auto", "stream"):
         pixels = reading.StoredPixels(trial.stored, trial.decoding)
-        return Streamed(pixels, {}, mesh, workers=0, eval_workers=given.workers), {}
+        return StreamedBatches(pixels, {}, mesh, workers=0, eval_workers=given.workers), {}
     wanted = np.isin(np.arange(len(trial.faces)), rows)
     with Progress(len(trial.faces), unit="face", label=f"reading {trial.stored.name}") as progress:
         loaded = reading.load(trial.stored, trial.decoding, wanted=wanted, progress=progress.update)
     assert loaded.pixels is not None  # since a decoding was given
-    return OnHost(loaded.pixels, {}, mesh), loaded.unreadable
+    return HostBatches(loaded.pixels, {}, mesh), loaded.unreadable
 
 
 def _reasons(trial: Trial, rows: Iterable[int]) -> dict[int, str]:
@@ -132,29 +134,30 @@ def _check_finite(predictions: Predictions, trial: Trial) -> None:
             )
 
 
-def _described(
-    trial: Trial, predictions: Predictions, unreadable: Mapping[int, str]
-) -> dict[str, Any]:
-    """result.json but for the figures; keys are those of a fold's, as far as they have a meaning."""
+def _result(
+    trial: Trial,
+    predictions: Predictions,
+    unreadable: Mapping[int, str],
+    *,
+    command: Sequence[str],
+    **measured: Any,
+) -> FoldResult:
     metadata, plan, described = trial.stored.metadata, trial.plan, trial.model.description
-    own, spec = described.protocol, described.input
+    own = described.protocol
     kept = ("validation", "validation_persons_in_training", "checkpoint", "train_share")
-    return {
-        "model": trial.model.described(),
-        "fold": plan.folds[0] if len(plan.folds) == 1 else None,
-        "folds": list(plan.folds),
-        "protocol": {
-            # On the model's own data a test is that of its training; else it is an external one.
-            "name": own.get("name") if plan.own else "external",
-            "label_policy": trial.policy,
-            "most_frontal": trial.most_frontal,
-            "resize": spec.resize,
-            "crop": spec.crop,
-            "crops": trial.crops,
+    return FoldResult(
+        fold=plan.folds[0] if len(plan.folds) == 1 else None,
+        protocol=Protocol(
+            # On the model's own data the test is that of its training; otherwise an external one.
+            name=own.get("name") if plan.own else "external",
+            label_policy=trial.policy,
+            most_frontal=trial.most_frontal,
+            resize=described.input.resize,
+            crop=described.input.crop,
+            crops=trial.crops,
             **{key: own.get(key) for key in kept},
-        },
-        "notices": list(plan.notices),
-        "data": {
+        ),
+        data={
             "name": trial.stored.name,
             "faces": len(trial.faces),
             **trial.left_out,
@@ -163,30 +166,36 @@ def _described(
             "licence": metadata.get("licence"),
             "fingerprint": trial.faces.fingerprint,
         },
-        "weights": described.source.get("weights"),
-        "faces": {
-            "train": None,
-            "validation": None,
-            "test": len(predictions.rows) + len(unreadable),
-            "test_unreadable": len(unreadable),
+        weights=described.source.get("weights"),
+        faces=FaceCounts(
+            train=None,
+            validation=None,
+            test=len(predictions.rows) + len(unreadable),
+            test_unreadable=len(unreadable),
+        ),
+        tested_step=described.source.get("step"),
+        more={
+            "model": trial.model.described(),
+            "folds": list(plan.folds),
+            "notices": list(plan.notices),
+            "unreadable": dict(sorted(collections.Counter(unreadable.values()).items())),
+            "command": list(command),
         },
-        "unreadable": dict(sorted(collections.Counter(unreadable.values()).items())),
-        "tested_step": described.source.get("step"),
-    }
+        **measured,
+    )
 
 
-def _summary(result: Mapping[str, Any], per_part: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Figures in the shape of summary.json: mean and deviation over the folds that models share out."""
-    tasks = {}
-    for task, pooled in result["tasks"].items():
-        tasks[task] = pooled | summary.means_over_folds([figures[task] for figures in per_part])
-    return {
-        "folds": result["folds"],
-        "protocol": result["protocol"],
-        "data": result["data"],
-        "seconds": result["seconds"],
-        "tasks": tasks,
+def _summary(
+    result: FoldResult, folds: Sequence[int], per_part: Sequence[Mapping[str, Any]]
+) -> Summary:
+    """Mean and std over the folds that models share out, beside the figures of all faces."""
+    tasks = {
+        task: pooled | means_over_folds([figures[task] for figures in per_part])
+        for task, pooled in result.tasks.items()
     }
+    return Summary(
+        folds=folds, protocol=result.protocol, data=result.data, seconds=result.seconds, tasks=tasks
+    )
 
 
 def _default_output(model: Model, dataset: str) -> Path:
@@ -265,21 +274,24 @@ def run(
     predictions = _joined(parts)
     _check_finite(predictions, trial)
     per_part = [scores(part, trial.faces, trial.labelled) for part in parts]
-    figures = measure(
+    result = _result(
+        trial,
         predictions,
-        trial.faces,
-        trial.labelled,
-        temperatures=_temperatures(trial),
-        age_groups=trial.age_groups,
+        unreadable,
+        command=command,
+        tasks=measure(
+            predictions,
+            trial.faces,
+            trial.labelled,
+            temperatures=_temperatures(trial),
+            age_groups=trial.age_groups,
+        ),
+        images_per_second=len(predictions.rows) / max(seconds, 1e-9),
+        seconds=time.monotonic() - started,
     )
-    result = _described(trial, predictions, unreadable) | {
-        "tasks": figures,
-        "command": list(command),
-        "images_per_second": len(predictions.rows) / max(seconds, 1e-9),
-        "seconds": time.monotonic() - started,
-    }
     # Gone first and written last: a result is never beside another one's predictions.
     (directory / "result.json").unlink(missing_ok=True)
     write_predictions(directory / "predictions.csv", predictions, trial.faces, trial.targets)
-    files.write_json(directory / "result.json", result)
-    return Tested(_summary(result, per_part), directory)
+    files.write_json(directory / "result.json", result.to_json())
+    summary = _summary(result, trial.plan.folds, per_part)
+    return Tested(summary.to_json(), directory)

@@ -1,8 +1,8 @@
-"""Figures over the folds that are done: means over folds, and what all their test faces say at once."""
+"""Figures over the finished folds: means over folds, and figures over all their test faces at once."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -10,11 +10,12 @@ from ageflax import metrics
 from ageflax.errors import RunError
 from ageflax.evaluation.figures import INTERVALS_OF
 from ageflax.evaluation.predictions_csv import read_predictions
+from ageflax.evaluation.result import FoldResult, Json, Summary
 from ageflax.runtime import files
 
 
-def means_over_folds(per_fold: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Mean and deviation over folds of every figure that each of them has."""
+def means_over_folds(per_fold: Sequence[Json]) -> Json:
+    """Mean and std over folds of every figure that all of them have."""
     shares = ("exact", "majority_floor", "one_off", "one_off_floor", "mae_classes")
     found = {
         name: metrics.mean_and_std([figures[name] for figures in per_fold])
@@ -27,8 +28,8 @@ def means_over_folds(per_fold: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _counts(per_fold: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The confusion matrices added up, and what they say of each class."""
+def _counts(per_fold: Sequence[Json]) -> Json:
+    """Sum of the confusion matrices, and figures per class."""
     pooled = np.sum([figures["confusion"] for figures in per_fold], axis=0)
     return {
         "faces": int(pooled.sum()),
@@ -37,10 +38,8 @@ def _counts(per_fold: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _calibration(
-    answers: Sequence[metrics.Answers], per_fold: Sequence[dict[str, Any]]
-) -> dict[str, Any] | None:
-    """Of all faces; each fold's probabilities at its own temperature, where every fold has one."""
+def _calibration(answers: Sequence[metrics.Answers], per_fold: Sequence[Json]) -> Json | None:
+    """Calibration over all faces, each fold at its own temperature if every fold has one."""
     if any(part.probabilities is None for part in answers):
         return None
     temperatures = [f.get("calibration", {}).get("temperature") for f in per_fold]
@@ -56,14 +55,12 @@ def _calibration(
     )
 
 
-def _pooled(
-    answers: Sequence[metrics.Answers], per_fold: Sequence[dict[str, Any]]
-) -> dict[str, Any]:
-    """Figures over the test faces of all folds at once; no person is in two folds."""
+def _pooled(answers: Sequence[metrics.Answers], per_fold: Sequence[Json]) -> Json:
+    """Figures over the test faces of all folds at once; no subject is in two folds."""
     everyone = metrics.joined(answers)
     values = everyone.per_face()
     measured = {name: values[name] for name in INTERVALS_OF if name in values}
-    found: dict[str, Any] = {
+    found: Json = {
         "groups": metrics.pooled_groups([figures.get("groups", {}) for figures in per_fold]),
         "intervals": metrics.intervals(everyone.subjects, measured),
     }
@@ -74,15 +71,15 @@ def _pooled(
     return found
 
 
-def _read(workdir: Path, result: dict[str, Any], task: str) -> metrics.Answers:
-    """One fold's answers.
+def _read(workdir: Path, result: FoldResult, task: str) -> metrics.Answers:
+    """Answers of one fold.
 
     Raises:
       RunError: predictions.csv is not the one that the result was made with.
     """
-    path = workdir / f"fold_{result['fold']}" / "predictions.csv"
-    answers = read_predictions(path, task, names=list(result["tasks"][task]["per_class"]))
-    tested = result["faces"]["test"] - result["faces"]["test_unreadable"]
+    path = workdir / f"fold_{result.fold}" / "predictions.csv"
+    answers = read_predictions(path, task, names=list(result.tasks[task]["per_class"]))
+    tested = result.faces.test - result.faces.test_unreadable
     if len(answers) != tested:
         raise RunError(
             f"{path}: {len(answers)} faces, but {tested} were tested. Remove the result.json beside it"
@@ -91,48 +88,55 @@ def _read(workdir: Path, result: dict[str, Any], task: str) -> metrics.Answers:
     return answers
 
 
-def summarise(results: list[dict[str, Any]], workdir: Path) -> dict[str, Any]:
-    """summary.json: figures over the folds that are done.
+def summarise(results: Sequence[FoldResult], workdir: Path) -> Summary:
+    """Figures over the folds that are done.
 
-    Per task, mean and sample deviation over folds; and over all their test faces at once `confusion`,
-    `per_class`, `groups`, `intervals` by person, `calibration` and `years`.
+    Per task, mean and sample standard deviation over folds; and over all their test faces at once
+    `confusion`, `per_class`, `groups`, `intervals` by subject, `calibration` and `years`.
 
     Args:
-      results: of the folds, as in result.json.
-      workdir: the run's; predictions.csv of each is read.
+      results: the finished folds.
+      workdir: folder of the run; predictions.csv of each fold is read.
 
     Raises:
       RunError: a predictions.csv is absent or damaged.
     """
-    tasks: dict[str, Any] = {}
-    for task in results[0]["tasks"]:
-        per_fold = [result["tasks"][task] for result in results]
+    tasks: dict[str, Json] = {}
+    for task in results[0].tasks:
+        per_fold = [result.tasks[task] for result in results]
         answers = [_read(workdir, result, task) for result in results]
         tasks[task] = means_over_folds(per_fold) | _counts(per_fold) | _pooled(answers, per_fold)
-    leaks = [result["protocol"]["validation_persons_in_training"] for result in results]
-    return {
-        "folds": [result["fold"] for result in results],
-        # Of each fold's validation faces; a person counts in every fold that they leak in.
-        "protocol": results[0]["protocol"] | {"validation_persons_in_training": sum(leaks)},
-        "data": results[0]["data"],
-        "seconds": sum(result["seconds"] for result in results),
-        "tasks": tasks,
-    }
+    # Per fold, over its validation faces: a subject counts in every fold that they leak in.
+    leaks = sum(result.protocol.validation_persons_in_training or 0 for result in results)
+    return Summary(
+        folds=[result.fold for result in results],
+        protocol=dataclasses.replace(results[0].protocol, validation_persons_in_training=leaks),
+        data=results[0].data,
+        seconds=sum(result.seconds for result in results),
+        tasks=tasks,
+    )
 
 
-def finished(workdir: Path) -> list[dict[str, Any]]:
-    """Results of the folds that are done, in order."""
-    results = [files.read_json(workdir / f"fold_{k}" / "result.json") for k in range(5)]
-    return [result for result in results if result is not None]
+def finished(workdir: Path) -> list[FoldResult]:
+    """Results of the finished folds, in order.
+
+    Raises:
+      InputError: a result.json is damaged.
+    """
+    paths = [workdir / f"fold_{k}" / "result.json" for k in range(5)]
+    contents = [(files.read_json(path), path) for path in paths]
+    return [
+        FoldResult.from_json(content, path) for content, path in contents if content is not None
+    ]
 
 
-def fold_line(result: dict[str, Any], seconds: float) -> str:
-    """One fold's figures for the user."""
-    parts = [f"fold {result['fold']}:"]
-    for task, figures in result["tasks"].items():
+def fold_line(result: FoldResult, seconds: float) -> str:
+    """One fold's figures as a line for the user."""
+    parts = [f"fold {result.fold}:"]
+    for task, figures in result.tasks.items():
         parts.append(f"{task} {100 * (figures['exact'] or 0):.1f} % exact")
         if figures.get("one_off") is not None:
             parts.append(f"{100 * figures['one_off']:.1f} % one-off")
         if figures.get("years"):
             parts.append(f"{figures['years']['mae']:.2f} years off")
-    return "  ".join([*parts, f"({result['faces']['test']} faces, {seconds:.0f} s)"])
+    return "  ".join([*parts, f"({result.faces.test} faces, {seconds:.0f} s)"])

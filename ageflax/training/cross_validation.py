@@ -2,21 +2,14 @@
 
 import contextlib
 import dataclasses
-import hashlib
-import importlib.metadata
-import json
-import platform
 import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from ageflax import __version__
-from ageflax import config as configuration
 from ageflax.bundle import card
 from ageflax.config import Config
 from ageflax.data import splits
@@ -26,13 +19,9 @@ from ageflax.evaluation import summary
 from ageflax.runtime import files, hosts
 from ageflax.runtime.lock import locked
 from ageflax.runtime.mesh import check_divides, make_mesh
-from ageflax.training import program, run_fold
+from ageflax.training import program, run_fold, run_record
 from ageflax.training.run_data import Data, check_classes, place, read
 from ageflax.weights import transfer
-
-# Where things lie, and with how many hands they are read, may differ between hosts.
-_OF_A_HOST = ("data.dir", "data.manual_dir", "data.memory_share", "data.workers")
-_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "pillow")
 
 
 def _protocol_folds(config: Config) -> tuple[int, ...]:
@@ -61,18 +50,6 @@ def _splits(config: Config, data: Data) -> dict[int, splits.Split]:
             )
         check_classes(found[number], data)
     return found
-
-
-def _environment() -> dict[str, Any]:
-    """Versions and devices, for config.json and the report."""
-    versions = {"ageflax": __version__, "python": platform.python_version()}
-    versions |= {name: importlib.metadata.version(name) for name in _PACKAGES}
-    kinds = [device.device_kind for device in jax.devices()]
-    return {
-        "versions": versions,
-        "devices": {kind: kinds.count(kind) for kind in sorted(set(kinds))},
-        "platform": jax.default_backend(),
-    }
 
 
 def _weights(
@@ -106,55 +83,6 @@ def _check_weights(weights_of: dict[int, transfer.Loaded | None], source: dict[s
                     " other faces"
                 )
             trained_on = trained_on.get("before")
-
-
-def _claim(
-    workdir: Path,
-    config: Config,
-    source: dict[str, Any],
-    weights: dict[str, Any] | None,
-    command: Sequence[str],
-) -> None:
-    """Writes config.json on a first start; later checks that this is the same experiment.
-
-    Raises:
-      InputError: the folder cannot be written, or belongs to another config or other data.
-    """
-    path = workdir / "config.json"
-    remedy = "restore it or choose another --workdir"  # removed, folds of two recipes could mix
-    before = files.read_json(path, remedy=remedy)
-    if before is None:
-        described = {"config": config.to_dict(), "data": source, **_environment()}
-        described |= {"weights": weights, "command": list(command)}
-        files.write_json(path, described)
-        return
-    try:
-        differing = configuration.differing_keys(before["config"], config)
-        fingerprint = before["data"]["fingerprint"]
-        old, new = (w["sha256"] if w else None for w in (before.get("weights"), weights))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: not the record of a run; {remedy}") from error
-    if fingerprint != source["fingerprint"]:
-        differing.append(f"data: {fingerprint} -> {source['fingerprint']}")
-    if old != new:
-        differing.append(f"weights: sha256 {old} -> {new}")
-    if differing:
-        raise InputError(
-            f"{workdir} holds a run with another config; differing: {'; '.join(differing)}."
-            " Choose another --workdir"
-        )
-
-
-def _check_same(config: Config, source: dict[str, Any]) -> None:
-    """Raises InputError where a host was started with another config, or has other data."""
-    same = {k: v for k, v in configuration.flatten(config) if k not in _OF_A_HOST}
-    told = json.dumps([same, source["fingerprint"]], sort_keys=True, default=str)
-    own = np.frombuffer(hashlib.sha256(told.encode()).digest(), np.uint8)
-    if (hosts.from_writer(own) != own).any():
-        raise InputError(
-            f"process {jax.process_index()} was started with another config than process 0, or has other"
-            " data; start all with the same words"
-        )
 
 
 def _make_workdir(workdir: Path) -> None:
@@ -224,7 +152,7 @@ def run(
 def _done(workdir: Path) -> set[int]:
     """Folds that are done, as process 0 sees them."""
     found = np.zeros(5, np.uint8)
-    found[[result["fold"] for result in summary.finished(workdir)]] = 1
+    found[[result.fold for result in summary.finished(workdir)]] = 1
     return set(np.flatnonzero(hosts.from_writer(found)).tolist())
 
 
@@ -244,9 +172,9 @@ def _run(
     data = read(config, mesh, pixels=not done.issuperset(wanted), say=say)
     source = data.source()
     _check_weights(weights_of, source)
-    _check_same(config, source)
+    run_record.check_same(config, source)
     if hosts.writer():
-        _claim(workdir, config, source, _shared(config, weights_of), command)
+        run_record.claim(workdir, config, source, _shared(config, weights_of), command)
     split_of = _splits(config, data)
     training_faces = float(np.mean([len(split.train) for split in split_of.values()]))
     compiled = program.build(config, mesh, training_faces=training_faces)
@@ -274,7 +202,7 @@ def _run(
         say(summary.fold_line(result, time.monotonic() - started))
     figures = {}
     if hosts.writer():
-        figures = summary.summarise(summary.finished(workdir), workdir)
+        figures = summary.summarise(summary.finished(workdir), workdir).to_json()
         files.write_json(workdir / "summary.json", figures)
         card.add_summary(workdir, figures)
     return Outcome(figures, data.stored, data.faces)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ageflax.config import Config
-from ageflax.data.batches import Placement
+from ageflax.data.batches import Batches
 from ageflax.data.dataset import Faces, Target
 from ageflax.data.splits import Split
 from ageflax.training.program import Program
@@ -36,7 +36,7 @@ class Fold:
     split: Split
     faces: Faces
     targets: dict[str, Target]
-    placement: Placement
+    placement: Batches
     config: Config
     program: Program
     source: dict[str, Any]

@@ -9,7 +9,7 @@ from ageflax import losses
 from ageflax.augment import means
 from ageflax.bundle.inference import Variables
 from ageflax.config import Config
-from ageflax.data.batches import OnHost, Placement
+from ageflax.data.batches import Batches, HostBatches
 from ageflax.data.splits import Split
 from ageflax.errors import InputError
 from ageflax.runtime.mesh import put, whole
@@ -20,7 +20,7 @@ from ageflax.training.state import TrainState
 from ageflax.weights import transfer
 
 
-def _mean(config: Config, placement: Placement, rows: np.ndarray) -> np.ndarray:
+def _mean(config: Config, placement: Batches, rows: np.ndarray) -> np.ndarray:
     """float32, RGB: what is subtracted, from the fold's own training faces or as is usual."""
     if config.data.mean in means.FIXED:
         return means.FIXED[config.data.mean].mean
@@ -28,7 +28,7 @@ def _mean(config: Config, placement: Placement, rows: np.ndarray) -> np.ndarray:
     return mean.mean((0, 1), keepdims=True) if config.data.mean == "channel" else mean
 
 
-def _deviation(config: Config, placement: Placement, rows: np.ndarray) -> np.ndarray:
+def _deviation(config: Config, placement: Batches, rows: np.ndarray) -> np.ndarray:
     if config.data.deviation in means.FIXED:
         return means.FIXED[config.data.deviation].std
     # Images that are all one colour would divide by zero.
@@ -36,7 +36,7 @@ def _deviation(config: Config, placement: Placement, rows: np.ndarray) -> np.nda
 
 
 def _class_weights(
-    config: Config, program: Program, placement: Placement, rows: np.ndarray
+    config: Config, program: Program, placement: Batches, rows: np.ndarray
 ) -> Mapping[str, np.ndarray]:
     if config.loss.class_weights == "none":
         return {}
@@ -49,7 +49,7 @@ def _class_weights(
 
 
 def state(
-    program: Program, config: Config, number: int, placement: Placement, split: Split
+    program: Program, config: Config, number: int, placement: Batches, split: Split
 ) -> TrainState:
     """A fold's state before its first step, weights drawn from its own key.
 
@@ -97,7 +97,7 @@ def transferred(
     )
 
 
-def cached(program: Program, placement: Placement, split: Split, state: TrainState) -> OnHost:
+def cached(program: Program, placement: Batches, split: Split, state: TrainState) -> HostBatches:
     """The frozen trunk's features of every training and validation face, float32[n, views, f].
 
     Features of a face are those of its centre crop and, where training mirrors, of its mirror; faces
@@ -123,4 +123,4 @@ def cached(program: Program, placement: Placement, split: Split, state: TrainSta
             features[piece] = found
             progress.update(len(piece))
     assert features is not None  # a split has training faces
-    return OnHost(features, placement.labels, program.mesh)
+    return HostBatches(features, placement.labels, program.mesh)

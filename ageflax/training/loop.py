@@ -1,13 +1,15 @@
-"""The loop: steps of one fold, its validations and its checkpoints; left by SIGTERM at any step."""
+"""The loop: a fold's steps, validations and checkpoints; SIGTERM leaves it at any step."""
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
+import numpy as np
 
-from ageflax.data.batches import Batch, Placement
+from ageflax.data.batches import Batch, Batches
 from ageflax.data.order import ShuffledRows
 from ageflax.errors import RunError, first_line
 from ageflax.evaluation.figures import scores
@@ -20,15 +22,43 @@ from ageflax.training.log import MetricsLog
 from ageflax.training.log_lines import Records
 from ageflax.training.program import dispatch, pieces
 from ageflax.training.state import TrainState, variables_of
-from ageflax.training.validation import Patience, ranking
 
 
-def _validate(
-    fold: Fold, state: TrainState, placement: Placement
-) -> tuple[dict[str, float], float]:
-    """Validation figures, and the one that ranks checkpoints.
+def ranking(figures: dict[str, dict[str, Any]], chosen: str) -> float | None:
+    """The figure that ranks checkpoints, larger is better; None if there is none.
 
-    Without validation faces, or labels of theirs, the later checkpoint counts as the better one.
+    `exact` and `one_off` are means over the tasks that have them; `mae` is the negative error of the
+    years' head, or else of the age groups'.
+    """
+    if chosen == "auto":
+        chosen = "mae" if "years" in figures else "exact"
+    if chosen == "mae":
+        aged = figures.get("years") or figures.get("age") or {}
+        mae = aged.get("years", {}).get("mae")
+        return None if mae is None else -mae
+    found = [f[chosen] for f in figures.values() if f.get(chosen) is not None]
+    return float(np.mean(found)) if found else None
+
+
+@dataclasses.dataclass
+class Patience:
+    """Early stopping: validations since the best figure; saved with each checkpoint."""
+
+    limit: int
+    best: float = -math.inf
+    waited: int = 0
+
+    def see(self, figure: float) -> bool:
+        """Records a validation's figure; True when it is time to stop."""
+        improved = figure > self.best
+        self.best, self.waited = max(figure, self.best), 0 if improved else self.waited + 1
+        return bool(self.limit) and self.waited >= self.limit
+
+
+def _validate(fold: Fold, state: TrainState, placement: Batches) -> tuple[dict[str, float], float]:
+    """Validation figures for the log line, and the figure that ranks checkpoints.
+
+    Without labelled validation faces the later checkpoint is the better one.
     """
     rows = fold.split.validation
     if not len(rows):
@@ -52,8 +82,8 @@ def _validate(
     return record, float(state.step) if figure is None else figure
 
 
-def _stretches(fold: Fold, start: int, placement: Placement) -> list[range]:
-    """The steps from `start` on, in stretches that are dispatched as one."""
+def _stretches(fold: Fold, start: int, placement: Batches) -> list[range]:
+    """The steps from `start` on, in stretches of one dispatch each."""
     config, program = fold.config, fold.program
     multiple = dispatch(
         config.data, config.eval, resident=placement.name == "device", mesh=program.mesh
@@ -63,7 +93,7 @@ def _stretches(fold: Fold, start: int, placement: Placement) -> list[range]:
 
 
 def _until_stopped(batches: Iterable[Batch]) -> Iterator[Batch]:
-    """The batches; raises Preempted at the one before which all hosts agreed to stop."""
+    """Yields the batches; raises Preempted before the one at which all hosts agree to stop."""
     for batch in batches:
         if hosts.stopping():
             raise preemption.Preempted
@@ -71,27 +101,27 @@ def _until_stopped(batches: Iterable[Batch]) -> Iterator[Batch]:
 
 
 def _taken(inputs: Iterator[Any]) -> Any:
-    """The next step's input."""
+    """The input of the next step."""
     try:
         return next(inputs)
     except Exception as error:
-        # Whoever stops a whole group of processes has ended the workers that make it.
+        # A signal to the whole group of processes has ended the workers that make the input.
         if preemption.asked() and hosts.alone():
             raise preemption.Preempted from error
         raise
 
 
 @dataclasses.dataclass
-class Going:
-    """A fold in training: what is saved with each checkpoint, so that a resumed run knows.
+class FoldProgress:
+    """Loop state saved with every checkpoint.
 
     Attributes:
-      fold: which.
-      checkpoints: of the fold.
-      patience: how long validation has not improved.
-      stopped: whether that has ended training.
-      unwritten: metrics of the steps since the last log line, where training was left between two.
-      record: the log line of a validation that was left before its end.
+      fold: the fold in training.
+      checkpoints: the fold's checkpoints.
+      patience: early stopping.
+      stopped: True once early stopping has ended training.
+      unwritten: metrics of the steps since the last log line, if training was left between two.
+      record: log line of a validation that was left before its end.
     """
 
     fold: Fold
@@ -102,13 +132,13 @@ class Going:
     record: dict[str, Any] | None = None
 
     def restored(self, notes: dict[str, Any]) -> None:
-        """Goes on from a checkpoint's notes."""
+        """Resumes from a checkpoint's notes."""
         self.patience.best, self.patience.waited = notes["best"], notes["waited"]
         self.stopped = notes["stopped"]
         self.unwritten, self.record = notes.get("unwritten", {}), notes.get("record")
 
     def save(self, state: TrainState, figure: float | None, **notes: Any) -> None:
-        """Starts saving; without a figure it is only to go on from."""
+        """Starts saving; a checkpoint without a figure serves only to resume from."""
         common = {
             "best": self.patience.best,
             "waited": self.patience.waited,
@@ -118,16 +148,16 @@ class Going:
         self.checkpoints.save(int(state.step), state, {**common, **notes}, figure)
 
     def keep(self, state: TrainState, *, saved: bool = False, **notes: Any) -> None:
-        """Saves what is there, unless it just was, since the run was told to stop."""
+        """Saves the state, unless it just was, because the run was asked to stop."""
         if not saved:
             self.save(state, None, **notes)
         self.checkpoints.finish()
         self.fold.say(f"fold {self.fold.number}: told to stop; saved at step {int(state.step)}")
 
     def validate(
-        self, state: TrainState, placement: Placement, records: Records, record: dict[str, Any]
+        self, state: TrainState, placement: Batches, records: Records, record: dict[str, Any]
     ) -> None:
-        """Validates, saves and writes the log line, in that order: what is told has been saved."""
+        """Validates, saves and writes the log line, in that order: every logged figure is saved."""
         try:
             validation, figure = _validate(self.fold, state, placement)
         except preemption.Preempted:
@@ -139,7 +169,7 @@ class Going:
 
 
 def made_by(fold: Fold) -> dict[str, Any]:
-    """What decides how sums are rounded; elsewhere a run goes on the same but for that."""
+    """Devices and placement, which decide how sums are rounded."""
     devices = fold.program.mesh.devices
     return {
         "devices": devices.size,
@@ -148,8 +178,8 @@ def made_by(fold: Fold) -> dict[str, Any]:
     }
 
 
-def train(fold: Fold, state: TrainState, going: Going, placement: Placement) -> TrainState:
-    """Steps up to the last, or until validation stops improving; logs, validates and saves."""
+def train(fold: Fold, state: TrainState, going: FoldProgress, placement: Batches) -> TrainState:
+    """Trains up to the last step, or until validation stops improving; logs, validates and saves."""
     start = step = int(state.step)
     config, program = fold.config, fold.program
     stop = program.steps
@@ -225,7 +255,7 @@ def train(fold: Fold, state: TrainState, going: Going, placement: Placement) -> 
 
 
 def _notes(record: dict[str, Any]) -> dict[str, str]:
-    """What the progress display shows of a log line."""
+    """The part of a log line that the progress display shows."""
     if not record:
         return {}
     return {"loss": f"{record['loss']:.3f}", "images": f"{record['images_per_second']:.0f}/s"}

@@ -12,30 +12,10 @@ from jaxtyping import Array, Int
 
 from ageflax.arrays import Params
 from ageflax.config import Optim
-from ageflax.errors import InputError
+from ageflax.training.patterns import matching, paths_of
 
 # What Smith & Topin's peak is divided by at the first step, and that again at the last; PyTorch's.
 _FIRST_DIVISOR, _LAST_DIVISOR = 25.0, 1e4
-
-
-def _paths(params: Params) -> Any:
-    """The tree with each leaf replaced by its path, such as "trunk/conv1/bias"."""
-    return jax.tree_util.tree_map_with_path(
-        lambda path, _: jax.tree_util.keystr(path, simple=True, separator="/"), params
-    )
-
-
-def _check_used(patterns: Sequence[str], paths: Sequence[str], key: str) -> None:
-    """A pattern that matches nothing is a misspelling, and would silently change the recipe."""
-    for pattern in patterns:
-        try:
-            used = any(re.fullmatch(pattern, path) for path in paths)
-        except re.error as error:
-            raise InputError(f"{key}: {pattern!r} is no regular expression: {error}") from None
-        if not used:
-            raise InputError(
-                f"{key}: {pattern!r} matches no parameter; they are {', '.join(paths)}"
-            )
 
 
 def _balances(path: str) -> bool:
@@ -49,8 +29,9 @@ def lr_multipliers(params: Params, pairs: Sequence[tuple[str, float]]) -> Any:
     The losses' balance keeps 1 unless a pattern names it ("balance/.*"): one that is broad enough to
     match it, such as "(?!heads).*", was meant for the network.
     """
-    paths = _paths(params)
-    _check_used([pattern for pattern, _ in pairs], jax.tree.leaves(paths), "optim.lr_multipliers")
+    paths = paths_of(params)
+    for pattern, _ in pairs:
+        matching("optim.lr_multipliers", pattern, jax.tree.leaves(paths))
 
     def factor(path: str) -> float:
         means = [pair for pair in pairs if not _balances(path) or _balances(pair[0])]
@@ -64,8 +45,9 @@ def decay_mask(params: Params, exempt: Sequence[str]) -> Any:
 
     The losses' balance never does: that would pull every task's weight towards one.
     """
-    paths = _paths(params)
-    _check_used(exempt, jax.tree.leaves(paths), "optim.decay_exempt")
+    paths = paths_of(params)
+    for pattern in exempt:
+        matching("optim.decay_exempt", pattern, jax.tree.leaves(paths))
     return jax.tree.map(
         lambda path: not _balances(path) and not any(re.fullmatch(e, path) for e in exempt), paths
     )
@@ -141,18 +123,14 @@ def _first_steps(params: Params, unfreeze: Sequence[tuple[str, int]], frozen: Se
 
     What is not frozen to begin with learns from 0, whatever else matches it.
     """
-    paths = _paths(params)
+    paths = paths_of(params)
     every = jax.tree.leaves(paths)
-    _check_used(frozen, every, "transfer.frozen")
-    at_first = [path for path in every if any(re.fullmatch(f, path) for f in frozen)]
-    _check_used([pattern for pattern, _ in unfreeze], at_first, "transfer.unfreeze")
-
-    def first(path: str) -> int:
-        if path not in at_first:
-            return 0
-        return min((step for pattern, step in unfreeze if re.fullmatch(pattern, path)), default=0)
-
-    return jax.tree.map(first, paths)
+    at_first = set().union(*(matching("transfer.frozen", pattern, every) for pattern in frozen))
+    starts: dict[str, int] = {}
+    for pattern, step in unfreeze:
+        for path in matching("transfer.unfreeze", pattern, sorted(at_first)):
+            starts[path] = min(step, starts.get(path, step))
+    return jax.tree.map(lambda path: starts.get(path, 0), paths)
 
 
 def _stays_frozen(
@@ -161,7 +139,7 @@ def _stays_frozen(
     """True for parameters that never learn; none where some are to thaw, whose state must be there."""
     if unfreeze:
         return jax.tree.map(lambda _: False, params)
-    return jax.tree.map(lambda p: any(re.fullmatch(f, p) for f in frozen), _paths(params))
+    return jax.tree.map(lambda p: any(re.fullmatch(f, p) for f in frozen), paths_of(params))
 
 
 def _without(tree: Any, left_out: Any) -> Any:

@@ -125,12 +125,12 @@ def check_classes(split: splits.Split, data: Data) -> None:
             )
 
 
-def place(config: Config, data: Data, mesh: Mesh) -> batches.Placement:
+def place(config: Config, data: Data, mesh: Mesh) -> batches.Batches:
     """The source of batches that `Data.placed` names."""
     classes = {task: target.labels for task, target in data.targets.items()}
     if data.loaded.pixels is None:
         decoding = reading.Decoding(config.data.resize, config.data.interpolation)
         pixels = reading.StoredPixels(data.stored, decoding)
-        return batches.Streamed(pixels, classes, mesh, workers=config.data.workers)
-    kind = batches.OnDevice if data.placed == "device" else batches.OnHost
+        return batches.StreamedBatches(pixels, classes, mesh, workers=config.data.workers)
+    kind = batches.DeviceBatches if data.placed == "device" else batches.HostBatches
     return kind(data.loaded.pixels, classes, mesh)

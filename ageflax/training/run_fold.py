@@ -13,14 +13,14 @@ from ageflax.data import splits
 from ageflax.evaluation.figures import fit_temperatures, measure
 from ageflax.evaluation.predictions import Predictions, predict
 from ageflax.evaluation.predictions_csv import write_predictions
+from ageflax.evaluation.result import FaceCounts, FoldResult, Json, Protocol
 from ageflax.runtime import files, hosts, preemption
 from ageflax.training import initial
 from ageflax.training.checkpoints import Checkpoints
 from ageflax.training.fold import Fold, eval_batch_size
 from ageflax.training.log import images_per_second
-from ageflax.training.loop import Going, made_by, train
+from ageflax.training.loop import FoldProgress, Patience, made_by, train
 from ageflax.training.state import TrainState, variables_of
-from ageflax.training.validation import Patience
 
 __all__ = ["Fold", "run"]
 
@@ -41,7 +41,7 @@ def _tested_state(
     return checkpoints.restore(best, state).state, best
 
 
-def _test(fold: Fold, state: TrainState) -> tuple[Predictions, dict[str, dict[str, Any]]]:
+def _test(fold: Fold, state: TrainState) -> tuple[Predictions, dict[str, Json]]:
     """Predictions of the test faces, and figures, at temperatures that the validation faces give."""
     answer = functools.partial(fold.program.eval_step, variables_of(state))
 
@@ -64,42 +64,42 @@ def _test(fold: Fold, state: TrainState) -> tuple[Predictions, dict[str, dict[st
 
 
 def _result(
-    fold: Fold, figures: dict[str, Any], predictions: Predictions, **more: Any
-) -> dict[str, Any]:
+    fold: Fold, figures: dict[str, Json], predictions: Predictions, **measured: Any
+) -> FoldResult:
     config, split = fold.config, fold.split
     held_out = config.eval.protocol == "hold_out"
-    return {
-        "fold": fold.number,
-        "protocol": {
-            "name": config.eval.protocol,
-            "label_policy": config.data.label_policy,
-            "most_frontal": config.data.most_frontal,
-            "validation": "fold_3" if held_out else config.data.validation,
-            "validation_persons_in_training": split.leaks,
-            "resize": config.data.resize,
-            "crop": config.data.crop,
-            "crops": config.eval.crops,
-            "checkpoint": config.eval.checkpoint,
-            "train_share": config.data.train_share,
-        },
-        "data": fold.source,
-        "weights": fold.weights.provenance if fold.weights else None,
-        "faces": {
-            "train": len(split.train),
-            "validation": len(split.validation),
-            "test": len(split.test),
-            "test_unreadable": len(predictions.unreadable),
-        },
-        "tasks": figures,
-        **more,
-    }
+    return FoldResult(
+        fold=fold.number,
+        protocol=Protocol(
+            name=config.eval.protocol,
+            label_policy=config.data.label_policy,
+            most_frontal=config.data.most_frontal,
+            validation="fold_3" if held_out else config.data.validation,
+            validation_persons_in_training=split.leaks,
+            resize=config.data.resize,
+            crop=config.data.crop,
+            crops=config.eval.crops,
+            checkpoint=config.eval.checkpoint,
+            train_share=config.data.train_share,
+        ),
+        data=fold.source,
+        weights=fold.weights.provenance if fold.weights else None,
+        faces=FaceCounts(
+            train=len(split.train),
+            validation=len(split.validation),
+            test=len(split.test),
+            test_unreadable=len(predictions.unreadable),
+        ),
+        tasks=figures,
+        **measured,
+    )
 
 
 def _trained(fold: Fold, checkpoints: Checkpoints) -> tuple[TrainState, int, int]:
     """Trains, from where an earlier run stopped; the tested state, steps done, and the tested step."""
     state = initial.state(fold.program, fold.config, fold.number, fold.placement, fold.split)
     restored = checkpoints.restore_latest(state)
-    going = Going(fold, checkpoints, Patience(fold.config.eval.patience))
+    going = FoldProgress(fold, checkpoints, Patience(fold.config.eval.patience))
     if restored is None:
         if fold.weights is not None:
             state = initial.transferred(state, fold.weights, fold.config, say=fold.say)
@@ -127,22 +127,22 @@ def _trained(fold: Fold, checkpoints: Checkpoints) -> tuple[TrainState, int, int
     return tested, int(state.step), tested_step
 
 
-def _write_bundle(fold: Fold, state: TrainState, result: dict[str, Any]) -> None:
+def _write_bundle(fold: Fold, state: TrainState, result: FoldResult) -> None:
     tested = variables_of(state)
     bundle.write(
         fold.directory / "bundle",
-        bundle.Description.of_run(fold.config, result),
+        bundle.Description.of_run(fold.config, result.to_json()),
         network_variables(tested.params, tested.batch_stats),
         mean=tested.mean,
         std=tested.std,
     )
 
 
-def run(fold: Fold) -> dict[str, Any]:
+def run(fold: Fold) -> FoldResult:
     """Trains and tests one fold, going on where an earlier run of it stopped.
 
     Returns:
-      What result.json holds; it is written last, so its presence means that the fold is done.
+      Content of result.json, which is written last: its presence means that the fold is done.
 
     Raises:
       RunError: the loss is not finite, or a checkpoint can neither be saved nor read.
@@ -170,13 +170,13 @@ def run(fold: Fold) -> dict[str, Any]:
         figures,
         predictions,
         tested_step=tested_step,
-        steps=steps,
+        more={"steps": steps},
         images_per_second=images_per_second(fold.directory) if hosts.writer() else None,
         seconds=seconds,
     )
     if hosts.writer():
         write_predictions(fold.directory / "predictions.csv", predictions, fold.faces, fold.targets)
         _write_bundle(fold, state, result)
-        files.write_json(fold.directory / "result.json", result)
+        files.write_json(fold.directory / "result.json", result.to_json())
     hosts.meet(f"fold {fold.number} written")
     return result

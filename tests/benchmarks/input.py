@@ -89,7 +89,7 @@ def _one_core(contents: list[bytes], size: int) -> dict[str, Timed]:
     }
 
 
-def _batches(source: batches.Placement, options: argparse.Namespace, *, ahead: int) -> Timed:
+def _batches(source: batches.Batches, options: argparse.Namespace, *, ahead: int) -> Timed:
     """Batches of a source, cropped and mirrored on the device.
 
     Each turn has its own stream, read to its end: otherwise its workers would take the cores from the next
@@ -129,7 +129,7 @@ def _whole(
     for name in ("bilinear", "reduced"):
         pixels = reading.StoredPixels(stored, reading.Decoding(options.size, name))
         for workers in sorted({0, options.workers}):
-            source = batches.Streamed(pixels, labels, mesh, workers=workers)
+            source = batches.StreamedBatches(pixels, labels, mesh, workers=workers)
             where = f"{workers} processes" if workers else "threads"
             # A worker has four batches made and four in its queue; grain holds others in transit.
             ahead = 20 * workers if workers else 6
@@ -140,7 +140,7 @@ def _whole(
         loaded = pixel_cache.load(stored, decoding)
         starts[name] = machine.clock() - began
     assert loaded.pixels is not None
-    kept = batches.OnHost(loaded.pixels, labels, mesh)
+    kept = batches.HostBatches(loaded.pixels, labels, mesh)
     found["prepared, memory-mapped"] = _batches(kept, options, ahead=4)
     return found, starts
 

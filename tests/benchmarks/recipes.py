@@ -68,7 +68,7 @@ class _Prepared:
 
     config: Config
     program: program.Program
-    placement: placement.Placement
+    placement: placement.Batches
     split: Split
     train_step: Any
     feature_step: Any
@@ -107,7 +107,7 @@ def _config(name: str, options: argparse.Namespace, overrides: Sequence[str], me
 
 def _place(
     config: Config, stored: StoredDataset, count: int, mesh: Mesh
-) -> tuple[placement.Placement, Split]:
+) -> tuple[placement.Batches, Split]:
     """The first faces of a dataset, placed as in a run; streamed ones in host memory."""
     data, rows = config.data, np.arange(count)
     decoding = reading.Decoding(data.resize, data.interpolation)
@@ -127,7 +127,7 @@ def _place(
         share=data.memory_share,
         mesh=mesh,
     )
-    kind = placement.OnDevice if placed == "device" else placement.OnHost
+    kind = placement.DeviceBatches if placed == "device" else placement.HostBatches
     classes = {task: target.labels for task, target in targets.items()}
     nothing = np.zeros(0, np.int64)
     split = Split(0, np.flatnonzero(usable), nothing, nothing, leaks=0)
@@ -135,7 +135,7 @@ def _place(
 
 
 def _inputs(
-    config: Config, placed: placement.Placement, rows: np.ndarray, steps: int
+    config: Config, placed: placement.Batches, rows: np.ndarray, steps: int
 ) -> list[tuple[Any, ...]]:
     """Arguments of each step after the state, made beforehand."""
     order = ShuffledRows(rows, (config.seed, 0))
@@ -239,7 +239,7 @@ class _Running:
             rows = rows[: config.data.batch_size]
             found = np.asarray(prepared.feature_step(self._state, self._batch))[: len(rows)]
             labels = {task: values[rows] for task, values in placed.labels.items()}
-            placed = placement.OnHost(found, labels, prepared.program.mesh)
+            placed = placement.HostBatches(found, labels, prepared.program.mesh)
             rows = np.arange(len(rows))
         self._inputs = itertools.cycle(_inputs(config, placed, rows, _BATCHES))
         self._seconds: list[float] = []
