@@ -8,6 +8,7 @@ import pytest
 
 from ageflax.errors import InputError, RunError
 from tests.support.built_dataset import examples, metadata
+from tfds_builders import common
 from tfds_builders.imdb_wiki import download, records
 from tfds_builders.imdb_wiki.dummy_tree import Face, build, lay_out, pack
 
@@ -29,7 +30,7 @@ def nothing_is_taken_for_whole(manual_dir: Path) -> None:
 
 @pytest.fixture
 def no_network(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What would be downloaded."""
+    """Downloads that were asked for; each fails."""
     asked: list[str] = []
 
     def fetch(database: str, path: Path) -> None:
@@ -102,29 +103,31 @@ def test_no_metadata_in_the_folder_and_in_the_archive(manual_dir: Path):
 def test_damaged_metadata_is_named(manual_dir: Path):
     path = manual_dir / "wiki_crop/wiki.mat"
     path.write_bytes(path.read_bytes()[:3000])
-    assert refusal(manual_dir).startswith(f"{path}: not a .mat file that can be read, or damaged")
+    assert refusal(manual_dir).startswith(f"{path}: not a readable .mat file, or damaged")
 
 
 def test_no_image_at_all(manual_dir: Path):
     for path in manual_dir.rglob("*.jpg"):
         path.unlink()
     assert refusal(manual_dir) == (
-        f"none of the 17 records of wiki in {manual_dir} can be used: 1 no face, 1 low face score, "
+        f"{manual_dir}: none of the 17 records of wiki can be used: 1 no face, 1 low face score, "
         "1 second face, 1 gender unknown, 1 age unknown, 1 age out of range, 11 absent"
     )
 
 
-def test_too_few_people_for_five_folds(tmp_path: Path):
+def test_too_few_subjects_for_five_folds(tmp_path: Path):
     lay_out(tmp_path / "manual", [Face(f"0/{k}.jpg", f"Person {k % 4}") for k in range(9)])
-    assert refusal(tmp_path / "manual").startswith("9 usable images of 4 people: five folds")
+    assert refusal(tmp_path / "manual").startswith(
+        "fold 4 is empty: 9 usable images of 4 subjects;"
+    )
 
 
-def test_a_person_in_most_of_the_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_subject_in_most_of_the_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     faces = [Face(f"0/{k}.jpg", f"Person {max(0, k - 10)}") for k in range(20)]
     lay_out(tmp_path / "manual", faces)
     build(tmp_path / "manual")
     assert (
-        "imdb_wiki: notice: the folds have 2 to 11 images, since 11 are of one person, person0"
+        "imdb_wiki: notice: the folds have 2 to 11 images, since 11 are of one subject, person0"
     ) in capsys.readouterr().err.splitlines()
 
 
@@ -142,10 +145,9 @@ def test_spoiled_images_are_left_out_counted_listed_and_warned_of(manual_dir, ca
     flaws = {"absent": 1, "empty": 1, "not an image": 1, "truncated": 1}
     assert {name: rejected[name] for name in flaws} == flaws
     assert [line for line in capsys.readouterr().err.splitlines() if "WARNING" in line] == [
-        "imdb_wiki: WARNING: 4 of 11 images that the config asks for cannot be used and are left "
-        "out:",
+        "imdb_wiki: WARNING: 4 of 11 images (36.4%) cannot be used and are left out:",
         "imdb_wiki: WARNING: 1 absent, 1 empty, 1 not an image, 1 truncated.",
-        "imdb_wiki: WARNING: Figures from this dataset are not those of IMDB-WIKI. Each is listed in "
+        "imdb_wiki: WARNING: figures from this dataset are not those of IMDB-WIKI; each is listed in "
         f"{builder.data_path}/rejected.csv",
     ]
 
@@ -154,7 +156,7 @@ def test_a_build_that_breaks_in_the_middle_leaves_nothing(manual_dir: Path, monk
     written = []
     whole = records.Table.example
 
-    def full(self: records.Table, row: int) -> records.Example:
+    def full(self: records.Table, row: int) -> common.Example:
         written.append(row)
         if len(written) == 6:
             raise OSError(28, "No space left on device")
@@ -171,7 +173,7 @@ def test_a_build_that_breaks_in_the_middle_leaves_nothing(manual_dir: Path, monk
 def test_an_image_that_changes_during_the_build(manual_dir: Path, monkeypatch):
     whole = records.Table.example
 
-    def late(self: records.Table, row: int) -> records.Example:
+    def late(self: records.Table, row: int) -> common.Example:
         for path in (manual_dir / "wiki_crop").glob("0*/*.jpg"):
             path.unlink()
         return whole(self, row)
@@ -179,6 +181,6 @@ def test_an_image_that_changes_during_the_build(manual_dir: Path, monkeypatch):
     monkeypatch.setattr(records.Table, "example", late)
     with pytest.raises(RunError) as caught:
         build(manual_dir)
-    said = r"the image of wiki/.* was good when it was checked and is now absent"
+    said = r"wiki/.*: was good when it was checked and is now absent"
     assert re.fullmatch(said, str(caught.value))
     nothing_is_taken_for_whole(manual_dir)

@@ -1,4 +1,4 @@
-"""Small databases to build from, and to spoil."""
+"""Small databases, written for each test."""
 
 from pathlib import Path
 
@@ -7,13 +7,13 @@ import pytest
 
 from .dummy_tree import BORN, Face, lay_out
 
-# Ten people of wiki; the last record has the name of the first in another spelling.
+# Ten subjects of wiki; the last record has the name of the first in another spelling.
 WIKI = [
     *(Face(f"0{k}/{k}_1980-07-01_2010.jpg", f"Person No. {k}") for k in range(9)),
     Face("09/9.jpg", "José Ramos", gender=1.0),
     Face("09/10.jpg", "PERSON NO 0", dob=BORN - 1),
 ]
-# What the rule leaves out, each for another reason.
+# Records that the rule leaves out, by reason.
 REJECTED = {
     "no face": Face("10/a.jpg", face_score=-np.inf),
     "low face score": Face("10/b.jpg", face_score=0.99),

@@ -1,124 +1,52 @@
-"""Where the images of a database come from: the extracted folder, the archive, or the network."""
+"""Images of a database, from the extracted folder, the archive, or the network."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Protocol
 
 from ageflax.data import images
 from ageflax.data.building import archives
 from ageflax.errors import InputError
+from tfds_builders import sources
 
 from . import download
 
 
-class Crops(Protocol):
-    """The images of one database and the .mat file that lies among them."""
+@dataclasses.dataclass(frozen=True)
+class Crops:
+    """Images of a database, and the .mat file beside them.
 
-    @property
-    def origin(self) -> dict[str, Any]:
-        """What is read, for the dataset's metadata."""
-        ...
+    Attributes:
+      source: files of the images.
+      folder: name of the images' folder.
+    """
 
-    @property
-    def metadata_name(self) -> str:
-        """Names the .mat file in messages."""
-        ...
+    source: sources.Source
+    folder: str
+
+    def where(self, path: str) -> str:
+        """Location of a file, for messages."""
+        return self.source.where(f"{self.folder}/{path}")
 
     def read(self, path: str) -> bytes:
-        """A file's bytes.
+        """Reads a file below the folder.
 
         Raises:
           images.BadImageError: absent, unreadable, empty or too large.
         """
-        ...
+        return self.source.read(f"{self.folder}/{path}")
 
-    def only(self, paths: Sequence[str]) -> "Crops":
-        """The same, with no more than is needed to read some files: what a worker is sent."""
-        ...
-
-
-def folder_name(database: str) -> str:
-    """Of the extracted images, below the manual directory."""
-    return f"{database}_crop"
-
-
-def archive_name(database: str) -> str:
-    """As the authors' server has it."""
-    return f"{folder_name(database)}.tar"
-
-
-@dataclasses.dataclass(frozen=True)
-class ExtractedFolder:
-    """Images read from the folder that the archive was extracted to."""
-
-    manual_dir: Path
-    database: str
-
-    @property
-    def origin(self) -> dict[str, Any]:
-        """Names the folder, and says whether an archive lies beside it."""
-        archive = self.manual_dir / archive_name(self.database)
-        return {
-            "read_from": f"folder {folder_name(self.database)}",
-            "archive_not_read": archive.is_file(),
-        }
-
-    @property
-    def metadata_name(self) -> str:
-        """The file's path."""
-        return str(self.manual_dir / folder_name(self.database) / f"{self.database}.mat")
-
-    def read(self, path: str) -> bytes:
-        """The file's bytes."""
-        return images.read(self.manual_dir / folder_name(self.database) / path)
-
-    def only(self, paths: Sequence[str]) -> "ExtractedFolder":
-        """Itself: it holds a path and nothing else."""
-        del paths
-        return self
-
-
-@dataclasses.dataclass(frozen=True)
-class PackedCrops:
-    """Images read out of the archive, where they lie in it."""
-
-    archive: archives.Archive
-    database: str
-    downloaded: bool
-
-    @property
-    def origin(self) -> dict[str, Any]:
-        """The archive, its md5, whether that is the published one, and how it came here."""
-        return {
-            "read_from": f"archive {self.archive.file.name}",
-            "archive_md5": self.archive.md5,
-            "archive_md5_is_the_published_one": self.archive.md5 == download.MD5[self.database],
-            "archive_members_refused": self.archive.refused,
-            "downloaded": self.downloaded,
-        }
-
-    @property
-    def metadata_name(self) -> str:
-        """The archive's path and the member's."""
-        return f"{self.archive.file}: {folder_name(self.database)}/{self.database}.mat"
-
-    def read(self, path: str) -> bytes:
-        """The member's bytes."""
-        return self.archive.read(f"{folder_name(self.database)}/{path}")
-
-    def only(self, paths: Sequence[str]) -> "PackedCrops":
-        """Knows the places of these files alone, out of half a million."""
-        names = [f"{folder_name(self.database)}/{path}" for path in paths]
-        return dataclasses.replace(self, archive=self.archive.only(names))
+    def only(self, paths: Iterable[str]) -> "Crops":
+        """The same images reduced to some, small enough to send to a worker."""
+        source = self.source.only([f"{self.folder}/{path}" for path in paths])
+        return dataclasses.replace(self, source=source)
 
 
 class _Everything:
-    """Any image and the .mat file: which images there are stands in that file, in the archive."""
+    """Names of all images and of the .mat file, which lists the images and is in the archive itself."""
 
-    def __init__(self, database: str):
-        self._folder = f"{folder_name(database)}/"
-        self._metadata = f"{self._folder}{database}.mat"
+    def __init__(self, folder: str, metadata: str):
+        self._folder, self._metadata = f"{folder}/", f"{folder}/{metadata}"
 
     def __contains__(self, name: object) -> bool:
         text = str(name)
@@ -127,36 +55,44 @@ class _Everything:
         )
 
 
+def metadata_name(database: str) -> str:
+    """Name of a database's .mat file."""
+    return f"{database}.mat"
+
+
 def find(manual_dir: Path, database: str) -> Crops:
-    """The images of a database: the folder if it is there, else the archive, else a download.
+    """Finds the images of a database: the folder, or if absent the archive, or else downloads it.
 
     Args:
-      manual_dir: holds `wiki_crop/` or `wiki_crop.tar` (`imdb_crop` likewise); an archive that has
-        to be downloaded is put there.
-      database: of metadata.DATABASES.
+      manual_dir: folder that holds `wiki_crop/` or `wiki_crop.tar` (`imdb_crop` likewise); a download
+        goes there.
+      database: one of metadata.DATABASES.
 
     Raises:
       InputError: the archive cannot be read or downloaded.
     """
-    if (manual_dir / folder_name(database)).is_dir():
-        return ExtractedFolder(manual_dir, database)
-    path = manual_dir / archive_name(database)
+    folder = f"{database}_crop"
+    path = manual_dir / f"{folder}.tar"
+    if (manual_dir / folder).is_dir():
+        return Crops(sources.Extracted(manual_dir, folder, path.name), folder)
     downloaded = not path.is_file()
     if downloaded:
         download.fetch(database, path)
-    # A plain tar is read in place: no folder for copies is needed.
-    found = archives.read(path, _Everything(database), folder=manual_dir)
-    return PackedCrops(found, database, downloaded)
+    # A plain tar is read in place; nothing is unpacked into `manual_dir`.
+    wanted = _Everything(folder, metadata_name(database))
+    archive = archives.read(path, wanted, folder=manual_dir)
+    notes = {"downloaded": downloaded}
+    return Crops(sources.Packed(archive, path, download.MD5[database], notes), folder)
 
 
-def read_metadata(crops: Crops) -> bytes:
-    """The .mat file among the images.
+def read_metadata(crops: Crops, database: str) -> bytes:
+    """Reads a database's .mat file.
 
     Raises:
-      InputError: it is not there, or cannot be read.
+      InputError: it is absent or cannot be read.
     """
-    database = crops.metadata_name.rpartition("/")[2]
+    name = metadata_name(database)
     try:
-        return crops.read(database)
+        return crops.read(name)
     except images.BadImageError as error:
-        raise InputError(f"{crops.metadata_name}: {error.reason}") from error
+        raise InputError(f"{crops.where(name)}: {error.reason}") from error

@@ -1,9 +1,9 @@
-"""Fetches an archive from the authors' server; what broke off is taken up again."""
+"""Downloads an archive from the authors' server; an interrupted download is resumed."""
 
+import functools
 import hashlib
 import http.client
 import ssl
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -14,13 +14,14 @@ from typing import Any
 from tqdm import tqdm
 
 from ageflax.errors import InputError, RunError
+from tfds_builders import common
 
 _SERVER = "https://data.vision.ee.ethz.ch/cvl/rrothe/imdb-wiki/static"
 ADDRESSES = {
     "wiki": f"{_SERVER}/wiki_crop.tar",
     "imdb": f"{_SERVER}/imdb_crop.tar",
 }
-# As published beside the archives.
+# Published beside the archives.
 MD5 = {
     "wiki": "f536eb7f5eae229ae8f286184364b42b",
     "imdb": "44b7548f288c14397cb7a7bab35ebe14",
@@ -29,10 +30,10 @@ PARTIAL, DAMAGED = ".partial", ".damaged"
 
 _PIECE = 1 << 20
 _TIMEOUT_SECONDS = 60
-# Times in a row that a connection may break off before it brought anything.
+# Consecutive attempts without any progress.
 _ATTEMPTS = 4
 _PAUSE_SECONDS = 2.0
-# What the network does when it fails; files fail with other kinds of OSError.
+# Errors of the network; errors of files are other kinds of OSError.
 _NETWORK = (
     urllib.error.URLError,
     http.client.HTTPException,
@@ -43,21 +44,20 @@ _NETWORK = (
 
 
 class _BrokenOffError(Exception):
-    """The connection ended before the file did, or was never made."""
+    """The connection failed, or ended before the file did."""
 
 
-def _say(text: str) -> None:
-    print(f"imdb_wiki: {text}", file=sys.stderr)
+_say = functools.partial(common.say, "imdb_wiki")
 
 
 def _length(response: Any, start: int) -> int | None:
-    """Bytes of the whole file, where the server tells."""
+    """Bytes of the whole file, if the server states them."""
     left = response.headers.get("Content-Length", "")
     return start + int(left) if left.isdigit() else None
 
 
 def _resumes_at(response: Any, start: int) -> bool:
-    """Whether the server sends the part that was asked for, and not the whole file again."""
+    """True if the server sends the part from `start` on instead of the whole file."""
     where = response.headers.get("Content-Range", "")
     return response.status == http.HTTPStatus.PARTIAL_CONTENT and where.startswith(
         f"bytes {start}-"
@@ -65,7 +65,7 @@ def _resumes_at(response: Any, start: int) -> bool:
 
 
 def _write(response: Any, partial: Path, start: int, name: str) -> None:
-    """Appends the response to the part from `start` on; raises _BrokenOffError where it ends early."""
+    """Writes the response into the part from `start` on; raises _BrokenOffError if it ends early."""
     total = _length(response, start)
     progress = tqdm(
         desc=f"Downloading {name}",
@@ -92,11 +92,11 @@ def _write(response: Any, partial: Path, start: int, name: str) -> None:
 
 
 def _request(url: str, partial: Path, name: str) -> None:
-    """One request for what is missing of a file.
+    """Requests the missing part of a file.
 
     Raises:
-      _BrokenOffError: worth another request.
-      urllib.error.HTTPError: the server refuses.
+      _BrokenOffError: another request may succeed.
+      urllib.error.HTTPError: the server refused.
       OSError: the part cannot be written.
     """
     start = partial.stat().st_size if partial.exists() else 0
@@ -106,9 +106,9 @@ def _request(url: str, partial: Path, name: str) -> None:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310
             _write(response, partial, start if _resumes_at(response, start) else 0, name)
     except urllib.error.HTTPError as error:
-        error.close()  # it is a response too, with a connection
+        error.close()  # it is also a response, with a connection
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and start:
-            return  # nothing is missing; whether the part is the file, its md5 tells
+            return  # nothing is missing; the md5 is checked later
         if error.code >= http.HTTPStatus.INTERNAL_SERVER_ERROR:
             raise _BrokenOffError(f"HTTP {error.code} {error.reason}") from error
         raise
@@ -118,7 +118,7 @@ def _request(url: str, partial: Path, name: str) -> None:
 
 
 def _complete(url: str, partial: Path, name: str) -> None:
-    """Asks again, with growing pauses, as long as the file grows now and then."""
+    """Repeats requests, with growing pauses, until the file is complete or does not grow any more."""
     failures, size = 0, -1
     while True:
         try:
@@ -128,7 +128,7 @@ def _complete(url: str, partial: Path, name: str) -> None:
             failures = 1 if size > before else failures + 1
             if failures == _ATTEMPTS:
                 raise
-            _say(f"{name}: {error}; going on in {_PAUSE_SECONDS * failures:g} s")
+            _say(f"{name}: {error}; resuming in {_PAUSE_SECONDS * failures:g} s")
             time.sleep(_PAUSE_SECONDS * failures)
 
 
@@ -138,34 +138,33 @@ def _md5(path: Path) -> str:
 
 
 def _translated(do: Callable[[], None], url: str, path: Path) -> None:
-    """Runs a download, and says in one line why it failed and what to do."""
-    by_hand = f"run it again to go on, or download it by hand and put it into {path.parent}"
+    """Runs a download; turns its errors into a line with the reason and advice."""
+    by_hand = f"run it again to resume, or download it by hand and put it into {path.parent}"
     try:
         do()
     except _BrokenOffError as error:
-        raise InputError(f"cannot download {url}: {error}; {by_hand}") from error
+        raise InputError(f"{url}: cannot be downloaded: {error}; {by_hand}") from error
     except urllib.error.HTTPError as error:
         problem = f"HTTP {error.code} {error.reason}"
-        raise InputError(f"cannot download {url}: {problem}; {by_hand}") from error
+        raise InputError(f"{url}: cannot be downloaded: {problem}; {by_hand}") from error
     except OSError as error:
         raise RunError(
-            f"cannot write {path.name} to {path.parent}: {error.strerror}; what is there is kept, run it"
-            " again to go on"
+            f"{path}: cannot be written: {error.strerror}; the part is kept, run it again to resume"
         ) from error
 
 
 def fetch(database: str, path: Path) -> None:
-    """Downloads an archive; it is under its own name only once its md5 is the published one.
+    """Downloads an archive, which gets its name only if its md5 is the published one.
 
-    Until then it is beside it as `.partial`, which a later call goes on from. With another md5 it is
-    kept as `.damaged`, for a look, and the next call begins afresh.
+    Until then it is called `.partial`, which a later call resumes. With another md5 it is kept as
+    `.damaged`, and the next call starts anew.
 
     Args:
       database: a key of ADDRESSES.
-      path: where to put the archive; the folder is made if need be.
+      path: path of the archive; its folder is made if absent.
 
     Raises:
-      InputError: the server cannot be reached or refuses, or what it sends is not the archive.
+      InputError: the server cannot be reached or refuses, or the download is not the archive.
       RunError: the disk is full or cannot be written.
     """
     url = ADDRESSES[database]
@@ -182,7 +181,7 @@ def fetch(database: str, path: Path) -> None:
     if md5 != MD5[database]:
         partial.replace(damaged)
         raise InputError(
-            f"{url} has the md5 {md5} and not {MD5[database]}, so it is damaged or another file; it is"
-            f" kept as {damaged} and is not used; run it again to download it afresh"
+            f"{url}: md5 is {md5}, expected {MD5[database]}; damaged or another file, kept as {damaged}"
+            " but not used; run it again to download it anew"
         )
     partial.replace(path)

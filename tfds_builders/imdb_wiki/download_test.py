@@ -19,10 +19,10 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     """Serves CONTENT.
 
     Attributes:
-      ranges: whether parts are served.
+      ranges: True to serve parts.
       budget: bytes to send in each response before the connection breaks off, in order; then all.
-      status: what each request is answered with, in order; then success.
-      asked: Range of each request.
+      status: status of each response, in order; then success.
+      asked: Range header of each request.
     """
 
     daemon_threads = True
@@ -144,14 +144,14 @@ def test_a_connection_that_breaks_off_now_and_then(server: Server, path: Path, c
     assert path.read_bytes() == CONTENT
     assert server.asked[:3] == [None, "bytes=100000-", "bytes=200000-"]
     said = capsys.readouterr().err
-    assert "wiki_crop.tar: the connection ended after 100,000 of 3,000,000 bytes; going on" in said
+    assert "wiki_crop.tar: the connection ended after 100,000 of 3,000,000 bytes; resuming" in said
 
 
 def test_a_connection_that_brings_nothing_any_more(server: Server, path: Path):
     server.budget = [100_000] + [0] * 20
     assert refusal(path) == (
-        f"cannot download {server.url}: the connection ended after 100,000 of 3,000,000 bytes; run "
-        f"it again to go on, or download it by hand and put it into {path.parent}"
+        f"{server.url}: cannot be downloaded: the connection ended after 100,000 of 3,000,000 bytes; run "
+        f"it again to resume, or download it by hand and put it into {path.parent}"
     )
     assert names(path) == ["wiki_crop.tar.partial"]
     server.budget = []
@@ -167,7 +167,9 @@ def test_a_server_in_trouble_is_asked_again(server: Server, path: Path):
 
 def test_a_server_that_refuses(server: Server, path: Path):
     server.status = [404]
-    assert refusal(path).startswith(f"cannot download {server.url}: HTTP 404 Not Found; run it")
+    assert refusal(path).startswith(
+        f"{server.url}: cannot be downloaded: HTTP 404 Not Found; run it"
+    )
     assert len(server.asked) == 1
 
 
@@ -176,7 +178,7 @@ def test_no_server(server: Server, path: Path, monkeypatch: pytest.MonkeyPatch):
         url = f"http://127.0.0.1:{closed.server_address[1]}/wiki_crop.tar"
     monkeypatch.setitem(download.ADDRESSES, "wiki", url)
     text = refusal(path)
-    assert text.startswith(f"cannot download {url}: ")
+    assert text.startswith(f"{url}: cannot be downloaded: ")
     assert "Connection refused" in text
     assert text.endswith(f"put it into {path.parent}")
 
@@ -186,9 +188,8 @@ def test_another_file_is_kept_as_damaged_and_never_used(
 ):
     monkeypatch.setitem(download.MD5, "wiki", "0" * 32)
     assert refusal(path) == (
-        f"{server.url} has the md5 {hashlib.md5(CONTENT).hexdigest()} and not {'0' * 32}, so it is "
-        f"damaged or another file; it is kept as {path}.damaged and is not used; run it again to "
-        "download it afresh"
+        f"{server.url}: md5 is {hashlib.md5(CONTENT).hexdigest()}, expected {'0' * 32}; damaged or "
+        f"another file, kept as {path}.damaged but not used; run it again to download it anew"
     )
     assert names(path) == ["wiki_crop.tar.damaged"]
 
@@ -197,14 +198,13 @@ def test_a_full_disk(server: Server, path: Path):
     path.parent.mkdir()
     path.with_name("wiki_crop.tar.partial").symlink_to("/dev/full")
     assert refusal(path, RunError) == (
-        f"cannot write wiki_crop.tar to {path.parent}: No space left on device; what is there is "
-        "kept, run it again to go on"
+        f"{path}: cannot be written: No space left on device; the part is kept, run it again to resume"
     )
 
 
 def test_a_folder_that_cannot_be_made(server: Server, path: Path):
     path.parent.write_text("a file")
-    assert "cannot write wiki_crop.tar to" in refusal(path, RunError)
+    assert "wiki_crop.tar: cannot be written: File exists" in refusal(path, RunError)
 
 
 def test_the_published_sums_and_addresses():

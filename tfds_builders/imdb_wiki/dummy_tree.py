@@ -1,4 +1,4 @@
-"""What the tests of this folder share: small trees to build from, and reading the result."""
+"""Helpers of this folder's tests: small databases, and building them."""
 
 import dataclasses
 import io
@@ -22,7 +22,7 @@ BORN = 723363
 
 @dataclasses.dataclass(frozen=True)
 class Face:
-    """One record of a .mat file; the defaults pass the usual rule, a woman of 29."""
+    """A record of a .mat file; by default a woman of 29, who passes the usual rule."""
 
     path: str
     name: str = "Ada Lovelace"
@@ -35,7 +35,7 @@ class Face:
 
 
 def jpeg(seed: int, size: tuple[int, int] = (8, 8), *, black: bool = False) -> bytes:
-    """A small image that is like no other, or all zero."""
+    """A small image that differs for each seed, or an all-black one."""
     high = 1 if black else 256
     pixels = np.random.default_rng(seed).integers(0, high, (*size, 3), np.uint8)
     buffer = io.BytesIO()
@@ -44,7 +44,7 @@ def jpeg(seed: int, size: tuple[int, int] = (8, 8), *, black: bool = False) -> b
 
 
 def row(values: Iterable[Any], *, cells: bool = False) -> np.ndarray:
-    """[1, n], as MATLAB has it."""
+    """A row as in MATLAB, [1, n]."""
     listed = list(values)
     array = np.empty((1, len(listed)), object if cells else np.float64)
     array[0, :] = listed
@@ -75,7 +75,7 @@ def mat(content: dict[str, Any], database: str) -> bytes:
 def lay_out(
     manual_dir: Path, faces: list[Face], database: str = "wiki", celeb_names: Iterable[str] = ()
 ) -> Path:
-    """Writes a database as its archive has it, every image another; returns its folder."""
+    """Writes a database as in its archive, with distinct images; returns its folder."""
     folder = manual_dir / f"{database}_crop"
     folder.mkdir(parents=True)
     (folder / f"{database}.mat").write_bytes(mat(fields(faces, database, celeb_names), database))
@@ -87,7 +87,7 @@ def lay_out(
 
 
 def pack(manual_dir: Path, database: str = "wiki") -> Path:
-    """Replaces the folder by the archive."""
+    """Replaces the folder with the archive."""
     folder, archive = manual_dir / f"{database}_crop", manual_dir / f"{database}_crop.tar"
     with tarfile.open(archive, "w") as tar:
         tar.add(folder, folder.name)

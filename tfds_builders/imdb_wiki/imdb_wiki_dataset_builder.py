@@ -2,23 +2,24 @@
 
 import collections
 import dataclasses
-import sys
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
-from tqdm import tqdm
 
-from ageflax.data.building import beam, disk, shards
+from ageflax.data.building import beam, disk
 from ageflax.data.washing import rules
 from ageflax.data.washing.inspection import FLAWS
 from ageflax.data.washing.report import FAULTS, REJECTED, Report, count_by_reason
 from ageflax.errors import InputError
 from ageflax.labels import GENDERS
+from tfds_builders import common
+from tfds_builders.subjects import FOLDS, divide
 
-from . import crops, metadata, people, records
+from . import crops, metadata, records
 
 TERMS = (
     "IMDB-WIKI (Rothe, Timofte and Van Gool, ETH Zurich) is for academic research only. The "
@@ -26,13 +27,10 @@ TERMS = (
     "them inherits the terms. Ages are computed from crawled dates and genders are crawled, binary "
     "and often wrong; they are not for age verification or for decisions about people."
 )
-# Folds that differ by more than this share of their mean size are worth a word.
+# Share of the mean fold size; if folds differ by more, the build prints a notice.
 _UNEVEN = 0.02
-# Above this share of images that cannot be used, of those the rule asks for, the build says so loudly.
-_TOLERATED = 0.01
 
-
-# What the rule of public code asks for, and no more: it looks at no pixels.
+# The usual rule of public code, which does not look at pixels.
 _USUAL_RULE = dataclasses.replace(rules.USUAL, smallest_side=1, flatness=0.0)
 _READABLE = dataclasses.replace(rules.READABLE, smallest_side=1, flatness=0.0)
 _WASHED = dataclasses.replace(rules.USUAL, duplicates_allowed=False, conflicts_allowed=False)
@@ -40,13 +38,13 @@ _WASHED = dataclasses.replace(rules.USUAL, duplicates_allowed=False, conflicts_a
 
 @dataclasses.dataclass(eq=False)
 class ImdbWikiConfig(tfds.core.BuilderConfig):
-    """Which databases, and what is asked of a record.
+    """Databases, and the rule for their records.
 
     Attributes:
-      databases: of metadata.DATABASES.
-      thresholds: of washing; a dict, as `tfds build --config='{...}'` gives it, changes the usual
-        rule's where it names them.
-      blank_allowed: whether an image without a single pixel above zero is kept.
+      databases: names in metadata.DATABASES.
+      thresholds: thresholds of washing; a dict, as from `tfds build --config='{...}'`, overrides those
+        of the usual rule.
+      blank_allowed: True to keep all-black images.
     """
 
     databases: tuple[str, ...] = ("wiki",)
@@ -56,22 +54,25 @@ class ImdbWikiConfig(tfds.core.BuilderConfig):
     def __post_init__(self):
         self.databases = tuple(self.databases)
         if unknown := set(self.databases) - set(metadata.DATABASES):
-            raise InputError(f"imdb_wiki has no database {', '.join(sorted(unknown))}")
+            raise InputError(
+                f"imdb_wiki: no database {', '.join(sorted(unknown))}; use"
+                f" {' or '.join(metadata.DATABASES)}"
+            )
         if isinstance(self.thresholds, dict):
             self.thresholds = _thresholds(self.thresholds)
 
 
 def _thresholds(changes: dict[str, Any]) -> rules.Thresholds:
-    """The usual rule with some of its thresholds changed, checked as what a user wrote.
+    """The usual rule with some thresholds changed by the user.
 
     Raises:
-      InputError: a name that is none, or a value of another type.
+      InputError: a threshold is unknown, or its value has the wrong type.
     """
     names = [field.name for field in dataclasses.fields(rules.Thresholds)]
     checked = {}
     for name, value in changes.items():
         if name not in names:
-            raise InputError(f"washing has no threshold {name}; it has {', '.join(names)}")
+            raise InputError(f"washing: no threshold {name}; known: {', '.join(names)}")
         kind = type(getattr(_USUAL_RULE, name))
         if kind is float and type(value) is int:
             value = float(value)
@@ -81,20 +82,20 @@ def _thresholds(changes: dict[str, Any]) -> rules.Thresholds:
     return dataclasses.replace(_USUAL_RULE, **checked)
 
 
-# Suffix of the name: thresholds, whether blank images are kept, description.
+# By suffix of the name: thresholds, whether blank images are kept, description.
 _FORMS: dict[str, tuple[rules.Thresholds, bool, str]] = {
     "": (
         _USUAL_RULE,
         True,
-        "cleaned by the usual rule: face_score 1 or more and finite, no second face, gender known, "
+        "cleaned by the usual rule: face_score finite and at least 1, no second face, gender known, "
         "age 0 to 100",
     ),
-    "_raw": (_READABLE, True, "all whose image can be read, whatever the labels and scores"),
+    "_raw": (_READABLE, True, "all with a readable image, whatever the labels and scores"),
     "_washed": (
         _WASHED,
         False,
-        "cleaned by the usual rule and rid of blank, flat and 1x1 images, of duplicates, and of "
-        "identical images with different labels",
+        "cleaned by the usual rule, without blank, flat and 1x1 images, duplicates, and identical "
+        "images with different labels",
     ),
 }
 
@@ -117,73 +118,46 @@ def _configs() -> dict[str, ImdbWikiConfig]:
 _CONFIGS = _configs()
 
 
-def _say(text: str) -> None:
-    """Prints to stderr, each line marked with the dataset's name."""
-    for line in text.splitlines():
-        print(f"imdb_wiki: {line}", file=sys.stderr)
+_say = functools.partial(common.say, "imdb_wiki")
 
 
-class Builder(tfds.core.ShardBasedBuilder):
-    """IMDB-WIKI in five folds of equal size, splits fold_0 to fold_4, no person in two.
+class Builder(common.PhotographBuilder):
+    """IMDB-WIKI in five folds of equal size by subject, splits fold_0 to fold_4."""
 
-    Shard by shard, since TFDS's GeneratorBasedBuilder holds up to 1 GB of a split in memory to
-    shuffle it, and beyond that needs TensorFlow.
-    """
-
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First release."}
-    # No MANUAL_DOWNLOAD_INSTRUCTIONS: what is not in the manual directory is downloaded to it.
+    # No MANUAL_DOWNLOAD_INSTRUCTIONS: files that are not in the manual directory are downloaded to it.
     # `tfds build` without --config builds every config in this list, and `imdb` is a download of
-    # 7 GB: so the others stay out of it, and get_builder_config finds them when they are asked for.
+    # 7 GB. So the others are not in it; get_builder_config finds them.
     BUILDER_CONFIGS: ClassVar[list[tfds.core.BuilderConfig]] = [_CONFIGS["wiki"]]
 
-    def __init__(self, *, file_format: str | None = None, **kwargs: Any):
-        # array_record is what training reads without TensorFlow; TFDS's default is not.
-        self._provenance = tfds.core.MetadataDict()
+    def __init__(self, **kwargs: Any):
         self._manual_dir = Path()
         config = kwargs.get("config")
         if isinstance(config, str) and config not in _CONFIGS:
-            raise InputError(f"imdb_wiki has no config {config!r}; it has {', '.join(_CONFIGS)}")
-        super().__init__(file_format=file_format or "array_record", **kwargs)
-        self._final_path = Path(self.data_path)
+            raise InputError(f"imdb_wiki/{config}: no such config; use {', '.join(_CONFIGS)}")
+        super().__init__(**kwargs)
 
     @classmethod
     def get_builder_config(cls, name: str, version: Any = None) -> ImdbWikiConfig | None:
-        """The config of that name, listed in BUILDER_CONFIGS or not; None for one of the user's own."""
-        del version  # there is one
+        """Returns a config by name, also one not in BUILDER_CONFIGS; None for a user's own."""
+        del version  # there is only one
         return _CONFIGS.get(name)
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(
-            features=tfds.features.FeaturesDict(
-                {
-                    "image": tfds.features.Image(
-                        shape=(None, None, 3),
-                        encoding_format="jpeg",
-                        doc="The source's own JPEG file, byte for byte.",
-                    ),
-                    "key": tfds.features.Text(doc="Unique: database/full_path."),
-                    "subject": tfds.features.Text(
-                        doc="The person: the normalised name; '~' and an id where there is none."
-                    ),
-                    "age_label": tfds.features.Text(doc="Always empty: ages are in years."),
-                    "age": tfds.features.Scalar(
-                        np.float32,
-                        doc="Whole years on 1 July of the photo's year; NaN without a date.",
-                    ),
-                    "gender": tfds.features.ClassLabel(
-                        names=list(GENDERS), doc="-1 where the source does not say."
-                    ),
-                    "face_score": tfds.features.Scalar(
-                        np.float32, doc="Of the detector; -inf where it found no face."
-                    ),
-                    "second_face_score": tfds.features.Scalar(
-                        np.float32, doc="Of another face in the photo; NaN where there is none."
-                    ),
-                    "photo_year": tfds.features.Scalar(
-                        np.int32, doc="When the photo was taken; 0 if unknown."
-                    ),
-                }
+            features=common.features(
+                image="The source's own JPEG file, byte for byte.",
+                key="Unique: database/full_path.",
+                subject="The subject's normalised name; '~' and an id if there is none.",
+                age_label="Always empty: ages are in years.",
+                age="Whole years on 1 July of the photo's year; NaN without a date.",
+                gender="-1 if unknown.",
+                face_score=tfds.features.Scalar(
+                    np.float32, doc="The detector's score; -inf if it found no face."
+                ),
+                second_face_score=tfds.features.Scalar(
+                    np.float32, doc="Score of another face in the photo; NaN if there is none."
+                ),
+                photo_year=tfds.features.Scalar(np.int32, doc="Year of the photo; 0 if unknown."),
             ),
             homepage="https://data.vision.ee.ethz.ch/cvl/rrothe/imdb-wiki/",
             redistribution_info={"license": TERMS},
@@ -197,15 +171,15 @@ class Builder(tfds.core.ShardBasedBuilder):
         download_config: tfds.download.DownloadConfig | None = None,
         **kwargs: Any,
     ) -> None:
-        """Builds the dataset, here, or on Apache Beam where download_config names a runner for it.
+        """Builds the dataset, on Apache Beam if download_config names a runner.
 
         Raises:
-          InputError: a database is neither there nor can it be downloaded, or it cannot be read.
+          InputError: a database is absent and cannot be downloaded, or it cannot be read.
           RunError: the disk is full.
         """
         config = download_config or tfds.download.DownloadConfig()
         downloads = Path(download_dir or Path(self._data_dir_root) / "downloads").expanduser()
-        # The download manager gives this folder only to builders that cannot do without it.
+        # The download manager gives this folder only to builders that require it.
         self._manual_dir = Path(config.manual_dir or downloads / "manual").expanduser()
         beam.take_runner_from_options(config)
         with disk.failures_told(self._final_path):
@@ -226,41 +200,38 @@ class Builder(tfds.core.ShardBasedBuilder):
 
     def _shard_iterators_per_split(
         self, dl_manager: tfds.download.DownloadManager
-    ) -> Mapping[str, Sequence[records.Shard]]:
-        del dl_manager  # it downloads whole files only, and checks sha256, which nobody published
+    ) -> Mapping[str, Sequence[common.Examples]]:
+        del dl_manager  # it cannot resume, and checks sha256, which is not published
         assert isinstance(self.builder_config, ImdbWikiConfig)
         config = self.builder_config
         table = records.tabulate([_source(self._manual_dir, one) for one in config.databases])
         report = _wash(table, config)
         _require_images(report, self._manual_dir, config)
         subjects = [table.subjects[row] for row in report.kept]
-        fold_of = people.folds(subjects)
-        # self.data_path is now the folder that becomes the dataset when everything is written.
+        fold_of = divide(collections.Counter(subjects))
+        # self.data_path is now the folder that becomes the dataset once everything is written.
         report.write(Path(self.data_path))
         self._provenance.update(_metadata(config, table, report, fold_of))
         _report(report, listing=self._final_path / REJECTED)
         _report_folds(subjects, fold_of)
-        sized: dict[int, list[tuple[int, int]]] = {fold: [] for fold in people.FOLDS}
-        for row, size, subject in zip(report.kept, report.sizes, subjects, strict=True):
-            sized[fold_of[subject]].append((row, size))
-        return {
-            f"fold_{fold}": [
-                records.Shard(table, rows)
-                for rows in shards.divide(pairs, key=lambda row: table.keys[row])
-            ]
-            for fold, pairs in sized.items()
-        }
+        return common.shards_by_fold(
+            zip(report.kept, report.sizes, strict=True),
+            fold=lambda row: fold_of[table.subjects[row]],
+            key=lambda row: table.keys[row],
+            examples=lambda rows: records.Shard(table, rows),
+        )
 
 
 def _source(manual_dir: Path, database: str) -> records.Source:
     found = crops.find(manual_dir, database)
-    content = crops.read_metadata(found)
-    named = metadata.read(content, database=database, name=found.metadata_name)
+    content = crops.read_metadata(found, database)
+    name = found.where(crops.metadata_name(database))
+    named = metadata.read(content, database=database, name=name)
     return records.Source(named, found)
 
 
 def _wash(table: records.Table, config: ImdbWikiConfig) -> Report:
-    with tqdm(desc="Checking images", unit=" images", leave=False, disable=None) as progress:
+    with common.checking() as progress:
         report = rules.wash(
             table.for_washing,
             table.read,
@@ -271,7 +242,7 @@ def _wash(table: records.Table, config: ImdbWikiConfig) -> Report:
 
 
 def _with_blank_images(report: Report, table: records.Table) -> Report:
-    """The report with all-zero images among those kept: washing always takes them out."""
+    """The report with all-zero images among the kept ones; washing always rejects them."""
     blank = [one.row for one in report.rejected if one.reason in FLAWS]
     kept = list(zip(report.kept, report.sizes, report.hashes, strict=True))
     kept += [(row, len(table.read(row)), 0) for row in blank]
@@ -286,16 +257,12 @@ def _with_blank_images(report: Report, table: records.Table) -> Report:
     )
 
 
-def _by_reason(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{count:,} {reason}" for reason, count in counts.items())
-
-
 def _require_images(report: Report, manual_dir: Path, config: ImdbWikiConfig) -> None:
-    """Refuses a dataset without images, in one line that says what was looked for and where."""
+    """Raises InputError for a dataset without images."""
     if not report.kept:
         raise InputError(
-            f"none of the {report.records:,} records of {' and '.join(config.databases)} in "
-            f"{manual_dir} can be used: {_by_reason(report.counts)}"
+            f"{manual_dir}: none of the {report.records:,} records of {' and '.join(config.databases)}"
+            f" can be used: {common.by_reason(report.counts)}"
         )
 
 
@@ -305,7 +272,7 @@ def _metadata(
     report: Report,
     fold_of: Mapping[str, int],
 ) -> dict[str, Any]:
-    """What a dataset has to say about where it came from; JSON values only."""
+    """Metadata on the origin of the dataset, JSON values only."""
     subjects = [table.subjects[row] for row in report.kept]
     examples = collections.Counter(fold_of[subject] for subject in subjects)
     genders = np.concatenate([source.metadata.genders for source in table.sources])
@@ -317,7 +284,7 @@ def _metadata(
         "databases": {
             source.metadata.database: {
                 "records": len(source.metadata),
-                "images": source.crops.origin,
+                "images": source.crops.source.origin,
             }
             for source in table.sources
         },
@@ -325,7 +292,7 @@ def _metadata(
         "rejected": report.counts,
         "thresholds": report.thresholds,
         "examples": len(report.kept),
-        "examples_by_fold": [examples[fold] for fold in people.FOLDS],
+        "examples_by_fold": [examples[fold] for fold in FOLDS],
         "subjects": len(fold_of),
         "genders": {name: found[number] for number, name in names.items() if found[number]},
         "licence": TERMS,
@@ -333,25 +300,20 @@ def _metadata(
 
 
 def _report(report: Report, *, listing: Path) -> None:
-    """Tells the user what was kept, and warns where images are missing that the rule asks for."""
+    """Prints the number of records kept, and warns if images that the rule keeps are unusable."""
     _say(f"{len(report.kept):,} of {report.records:,} records are kept")
     faults = count_by_reason((one.reason for one in report.rejected), FAULTS)
-    asked_for = len(report.kept) + sum(faults.values())
-    if sum(faults.values()) > _TOLERATED * asked_for:
-        _say(
-            f"WARNING: {sum(faults.values()):,} of {asked_for:,} images that the config asks for "
-            f"cannot be used and are left out:\nWARNING: {_by_reason(faults)}.\n"
-            f"WARNING: Figures from this dataset are not those of IMDB-WIKI. Each is listed in {listing}"
-        )
+    note = "figures from this dataset are not those of IMDB-WIKI"
+    _say(common.warning(faults, len(report.kept), noun="images", note=note, listing=listing))
 
 
 def _report_folds(subjects: Sequence[str], fold_of: Mapping[str, int]) -> None:
-    """Tells the user where folds of equal size are not to be had."""
+    """Prints a notice if the folds differ in size."""
     sizes = collections.Counter(fold_of[subject] for subject in subjects)
     uneven = max(sizes.values()) - min(sizes.values())
     if uneven > max(1.0, _UNEVEN * len(subjects) / len(sizes)):
-        person, images = collections.Counter(subjects).most_common(1)[0]
+        subject, images = collections.Counter(subjects).most_common(1)[0]
         _say(
             f"notice: the folds have {min(sizes.values()):,} to {max(sizes.values()):,} images, since "
-            f"{images:,} are of one person, {person}"
+            f"{images:,} are of one subject, {subject}"
         )

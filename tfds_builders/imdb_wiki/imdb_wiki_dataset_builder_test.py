@@ -55,14 +55,14 @@ def test_examples(manual_dir: Path):
     assert found["wiki/09/9.jpg"]["gender"] == 1
 
 
-def test_no_person_is_in_two_folds(manual_dir: Path):
+def test_no_subject_is_in_two_folds(manual_dir: Path):
     found = examples(build(manual_dir, "imdb_wiki"))
     assert len(found) == len(WIKI) + len(IMDB)
     folds: dict[str, set[str]] = {}
     for example in found.values():
         folds.setdefault(example["subject"], set()).add(example["split"])
     assert all(len(splits) == 1 for splits in folds.values())
-    # One person under two spellings; one person in both databases.
+    # One subject under two spellings; one subject in both databases.
     first, second = found["wiki/00/0_1980-07-01_2010.jpg"], found["wiki/09/10.jpg"]
     assert (first["subject"], first["split"]) == (second["subject"], second["split"])
     assert found["imdb/01/nm1.jpg"]["split"] == found["wiki/09/9.jpg"]["split"]
@@ -137,9 +137,10 @@ def test_archives_equal_folders(manual_dir: Path, config: str):
 
 
 def test_a_path_that_occurs_twice_gets_two_keys(tmp_path: Path):
+    (tmp_path / "wiki_crop").mkdir()
     content = mat(fields([Face("0/a.jpg"), Face("0/b.jpg"), Face("0/a.jpg")], "wiki"), "wiki")
     named = metadata.read(content, database="wiki", name="x.mat")
-    source = records.Source(named, crops.ExtractedFolder(tmp_path, "wiki"))
+    source = records.Source(named, crops.find(tmp_path, "wiki"))
     assert records.tabulate([source]).keys == ["wiki/0/a.jpg", "wiki/0/b.jpg", "wiki/0/a.jpg#2"]
 
 
@@ -165,19 +166,17 @@ def test_thresholds_are_config(manual_dir: Path, tmp_path: Path):
 
 
 def test_a_threshold_that_there_is_not_is_named():
-    with pytest.raises(
-        InputError, match="washing has no threshold min_agee; it has min_age, max_age"
-    ):
+    with pytest.raises(InputError, match="washing: no threshold min_agee; known: min_age, max_age"):
         ImdbWikiConfig(name="x", thresholds={"min_agee": 3})  # pyright: ignore
     with pytest.raises(InputError, match="washing: min_age = 'old': expected float"):
         ImdbWikiConfig(name="x", thresholds={"min_age": "old"})  # pyright: ignore
-    with pytest.raises(InputError, match="imdb_wiki has no database wikii"):
+    with pytest.raises(InputError, match="imdb_wiki: no database wikii; use wiki or imdb"):
         ImdbWikiConfig(name="x", databases=("wikii",))
 
 
 def test_an_unknown_config_names_the_known_ones(tmp_path: Path):
     with pytest.raises(
-        InputError, match=r"no config 'nope'; it has wiki, imdb, imdb_wiki, wiki_raw"
+        InputError, match=r"imdb_wiki/nope: no such config; use wiki, imdb, imdb_wiki, wiki_raw"
     ):
         Builder(config="nope", data_dir=tmp_path)
 
@@ -187,7 +186,7 @@ def test_a_shard_is_sent_to_a_worker_without_the_rest(manual_dir: Path):
     for database in ("imdb", "wiki"):
         pack(manual_dir, database)
         found = crops.find(manual_dir, database)
-        content = crops.read_metadata(found)
+        content = crops.read_metadata(found, database)
         named = metadata.read(content, database=database, name="x.mat")
         sources.append(records.Source(named, found))
     table = records.tabulate(sources)
@@ -195,7 +194,7 @@ def test_a_shard_is_sent_to_a_worker_without_the_rest(manual_dir: Path):
     sent = pickle.loads(pickle.dumps(shard))  # noqa: S301
     np.testing.assert_equal(list(sent()), list(shard()))
     assert len(sent.table) == 4
-    assert sum(len(source.crops.archive.places) for source in sent.table.sources) == 4
+    assert sum(len(source.crops.source.archive.places) for source in sent.table.sources) == 4
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("apache_beam"), reason="needs the tfds extra")

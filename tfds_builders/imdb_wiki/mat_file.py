@@ -1,10 +1,9 @@
-"""MATLAB's .mat files of version 5, as far as tables need them: numbers, texts, cells and structs.
+"""Reads MATLAB's .mat files of version 5, as far as tables need: numbers, texts, cells and structs.
 
-SciPy's reader, which is compiled and believes what a file says of itself, dies of some damaged files and
-takes any memory that they ask for. This one takes a small multiple of the file's length, and reads a
-field when it is asked for.
+SciPy's compiled reader trusts the file: it crashes on some damaged files and allocates any amount of
+memory. This one needs a small multiple of the file's length, and reads a field on access.
 
-References: MathWorks, MAT-File Format, Version 7, chapter 1, whose tables say what the numbers mean.
+References: MathWorks, MAT-File Format, Version 7, chapter 1, for the numbers of types and classes.
 """
 
 import copy
@@ -34,36 +33,36 @@ _TEXTS = {1: "latin-1", 2: "latin-1", 4: "utf-16", 16: "utf-8", 17: "utf-16", 18
 _MATRIX, _COMPRESSED, _LENGTHS, _COMPLEX = 14, 15, 5, 0x800
 _CELL, _STRUCT, _CHAR, _NUMERIC = 1, 2, 4, range(6, 16)
 _HEADER = 128
-# Decompressed, of a file: twice what the larger of IMDB-WIKI's two has.
+# Decompressed bytes of a file: twice the size of IMDB-WIKI's larger one.
 _MOST = 300_000_000
-_MOST_CELLS = 5_000_000  # of a table; IMDB-WIKI has half a million faces
+_MOST_CELLS = 5_000_000  # per table; IMDB-WIKI has half a million faces
 _DEEPEST = 8
 _EMPTY = np.zeros((0, 0))
 
 
 class DamagedError(ValueError):
-    """What is wrong with a file, without its name."""
+    """A damaged file; the message does not name it."""
 
 
 class _Elements:
-    """Elements one after the other: of a file, or of a matrix.
+    """Reads the elements of a file or a matrix, one after another.
 
     Args:
-      content: their bytes.
-      order: of numbers, "<" or ">".
+      content: the elements' bytes.
+      order: byte order, "<" or ">".
     """
 
     def __init__(self, content: memoryview, order: str):
         self._content, self.order, self._at = content, order, 0
 
     def next(self) -> tuple[int, memoryview]:
-        """Type and bytes of the next one."""
+        """Type and bytes of the next element."""
         start = self._content[self._at : self._at + 8]
         if len(start) < 8:
             raise DamagedError("cut short")
         byte_order = "little" if self.order == "<" else "big"
         kind, size = (int.from_bytes(start[k : k + 4], byte_order) for k in (0, 4))
-        if kind >> 16:  # a short one, in the place of its own size
+        if kind >> 16:  # a short element, stored in place of its size
             kind, size, content = kind & 0xFFFF, kind >> 16, start[4:]
             self._at += 8
         else:
@@ -74,7 +73,7 @@ class _Elements:
         return kind, content[:size]
 
     def numbers(self, kinds: Any = _NUMBERS) -> np.ndarray:
-        """The next one as an array."""
+        """The next element as an array."""
         kind, content = self.next()
         if kind not in kinds:
             raise DamagedError(f"numbers of type {kind}")
@@ -93,7 +92,7 @@ class _Elements:
     def matrix(self) -> "_Elements":
         kind, content = self.next()
         if kind != _MATRIX:
-            raise DamagedError(f"an element of type {kind} in place of a matrix")
+            raise DamagedError(f"an element of type {kind} instead of a matrix")
         return _Elements(content, self.order)
 
     def __len__(self) -> int:
@@ -104,7 +103,7 @@ class _Elements:
 
 
 class Struct:
-    """A struct of one element; its fields are read when they are asked for."""
+    """A struct of one element; fields are read on access."""
 
     def __init__(self, fields: dict[str, _Elements], depth: int):
         self._fields, self._depth = fields, depth
@@ -116,7 +115,7 @@ class Struct:
         """A field's value.
 
         Raises:
-          DamagedError: it cannot be read.
+          DamagedError: the field cannot be read.
         """
         return _value(copy.copy(self._fields[name]), self._depth)[1]
 
@@ -148,7 +147,7 @@ def _text(elements: _Elements, sides: list[int]) -> str | np.ndarray:
     if sides[0] <= 1 and len(sides) == 2:
         return text
     if len(sides) != 2 or math.prod(sides) != len(text):
-        raise DamagedError("a text of another shape than it says")
+        raise DamagedError("a text that does not have its stated shape")
     return np.array(["".join(text[k :: sides[0]]) for k in range(sides[0])])
 
 
@@ -173,17 +172,17 @@ def _value(elements: _Elements, depth: int = 0) -> tuple[str, Value]:
         raise DamagedError(f"a matrix of class {kind}")
     values = elements.numbers()
     if values.size != math.prod(sides):
-        raise DamagedError(f"{values.size} numbers, and the shape {tuple(sides)}")
+        raise DamagedError(f"{values.size} numbers for the shape {tuple(sides)}")
     return name, values.reshape(sides, order="F")
 
 
 def _inflated(content: memoryview, order: str, most: int) -> _Elements:
-    """The matrix in a compressed element: no more is decompressed than it says of itself."""
+    """The matrix in a compressed element; decompresses at most its stated size."""
     stream = zlib.decompressobj()
     tag = stream.decompress(content, 8)
     size = int.from_bytes(tag[4:8], "little" if order == "<" else "big")
     if size > most:
-        raise DamagedError(f"more than {_MOST} bytes when it is decompressed")
+        raise DamagedError(f"more than {_MOST} bytes when decompressed")
     return _Elements(
         memoryview(tag + stream.decompress(stream.unconsumed_tail, size or 1)), order
     ).matrix()
@@ -204,17 +203,17 @@ def _decompressed(elements: _Elements) -> Iterator[_Elements]:
 
 
 def read(content: bytes) -> dict[str, Value]:
-    """A file's variables by name.
+    """Reads a file's variables by name.
 
     Raises:
-      DamagedError: it is no .mat file of version 5, damaged, or of kinds that tables have not.
+      DamagedError: the file is not of version 5, is damaged, or holds kinds that are not in tables.
     """
     order = {b"IM": "<", b"MI": ">"}.get(content[126:128])
     version = content[125:126] if order == "<" else content[124:125]
     if order is None or version != b"\1":
         if content.startswith(b"MATLAB 7.3"):
-            raise DamagedError("of version 7.3; save it with -v7")
-        raise DamagedError("not of version 5")
+            raise DamagedError("version 7.3; save it with -v7")
+        raise DamagedError("not version 5")
     elements = _Elements(memoryview(content)[_HEADER:], order)
     try:
         return dict(_value(matrix) for matrix in _decompressed(elements))

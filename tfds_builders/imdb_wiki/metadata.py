@@ -1,4 +1,4 @@
-"""wiki.mat and imdb.mat: what IMDB-WIKI says of each face."""
+"""Metadata of each face, from wiki.mat and imdb.mat."""
 
 import dataclasses
 import datetime
@@ -22,19 +22,19 @@ _LAST_DAY = datetime.date.max.toordinal()
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Metadata:
-    """One of the two databases, record by record, as the file has it.
+    """Records of one of the two databases, as in the file.
 
     Attributes:
-      database: of DATABASES.
-      paths: str[n], of the image below the database's folder, such as "17/10000217_1981-05-05_2009.jpg".
-      names: str[n], of the person, "" if not given.
-      celebrities: int[n], celeb_id, from 1; 0 where there is none, as in all of wiki.
-      celebrity_names: the name of each celeb_id, in their order; empty for wiki.
-      ages: float64[n], whole years on 1 July of the photo's year; NaN where a date is none.
+      database: one of DATABASES.
+      paths: str[n], paths below the database's folder, such as "17/10000217_1981-05-05_2009.jpg".
+      names: str[n], the subjects' names, "" if not given.
+      celebrities: int[n], celeb_id, from 1; 0 if there is none, as in all of wiki.
+      celebrity_names: names by celeb_id, in order; empty for wiki.
+      ages: float64[n], whole years on 1 July of the photo's year; NaN without a valid date.
       genders: int[n], 0 female, 1 male, -1 unknown.
-      face_scores: float64[n], of the detector; -inf where it found no face.
-      second_face_scores: float64[n], of the next face; NaN where there is none.
-      photo_years: int[n], when the photo was taken; 0 if unknown.
+      face_scores: float64[n], the detector's score; -inf if it found no face.
+      second_face_scores: float64[n], score of another face; NaN if there is none.
+      photo_years: int[n], year of the photo; 0 if unknown.
     """
 
     database: str
@@ -69,11 +69,11 @@ class Metadata:
 
 
 def _years(born: float, taken: float) -> float:
-    """Age in years, the photo taken to be of 1 July; NaN where one of the dates is none.
+    """Age in years if the photo is from 1 July; NaN if a date is invalid.
 
     Args:
-      born: days as MATLAB counts them.
-      taken: year.
+      born: day of birth as MATLAB counts days.
+      taken: year of the photo.
     """
     day = born - _MATLAB_EPOCH
     if not (1 <= day <= _LAST_DAY and datetime.MINYEAR <= taken <= datetime.MAXYEAR):  # or NaN
@@ -83,16 +83,14 @@ def _years(born: float, taken: float) -> float:
 
 
 def _load(content: bytes, name: str, database: str) -> mat_file.Struct:
-    """The one struct in a .mat file."""
+    """Reads the struct in a .mat file."""
     try:
         variables = mat_file.read(content)
     except mat_file.DamagedError as error:
-        raise InputError(
-            f"{name}: not a .mat file that can be read, or damaged ({error})"
-        ) from error
+        raise InputError(f"{name}: not a readable .mat file, or damaged ({error})") from error
     if database not in variables:
         found = one_line(", ".join(variables)) or "nothing"
-        raise InputError(f"{name}: holds {found} and no struct {database!r}")
+        raise InputError(f"{name}: no struct {database!r}; it holds {found}")
     struct = variables[database]
     if not isinstance(struct, mat_file.Struct):
         raise InputError(f"{name}: {database!r} is not one struct")
@@ -100,7 +98,7 @@ def _load(content: bytes, name: str, database: str) -> mat_file.Struct:
 
 
 class _Fields:
-    """Checked access to the fields of a struct; every refusal names the file and the field."""
+    """Checked access to the fields of a struct; errors name the file and the field."""
 
     def __init__(self, fields: mat_file.Struct, name: str):
         self._fields, self._name = fields, name
@@ -149,7 +147,7 @@ class _Fields:
 
 
 def _text(value: Any) -> str | None:
-    """A cell's text, or None where it holds something else."""
+    """A cell's text; None if it holds something else."""
     if isinstance(value, str):
         return value
     return "" if np.size(value) == 0 else None
@@ -179,7 +177,7 @@ def _genders(fields: _Fields) -> np.ndarray:
 
 
 def _whole(values: np.ndarray, low: int, high: int) -> np.ndarray:
-    """int64[n]; 0 for what is not between the bounds."""
+    """int64[n]; 0 for values outside the bounds."""
     good = (values >= low) & (values <= high)
     return np.where(good, values, 0).astype(np.int64)
 
@@ -188,13 +186,13 @@ def read(content: bytes, *, database: str, name: str) -> Metadata:
     """Reads wiki.mat or imdb.mat.
 
     Args:
-      content: the file.
-      database: of DATABASES, which is also the struct's name in the file.
-      name: the file's, for messages.
+      content: the file's bytes.
+      database: one of DATABASES, also the struct's name in the file.
+      name: the file's name, for messages.
 
     Raises:
-      InputError: not such a file; a field is missing, of another length or of the wrong type; a path
-        leaves the folder of images. One line that names the file and the field.
+      InputError: not such a file; a field is absent or has the wrong length or type; a path leaves the
+        folder of images.
     """
     fields = _Fields(_load(content, name, database), name)
     paths = _paths(fields)

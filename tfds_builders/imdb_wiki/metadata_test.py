@@ -132,7 +132,7 @@ def test_no_records():
 
 
 def test_another_struct_or_none():
-    with pytest.raises(InputError, match=r"^x\.mat: holds wiki and no struct 'imdb'"):
+    with pytest.raises(InputError, match=r"^x\.mat: no struct 'imdb'; it holds wiki"):
         metadata.read(mat(fields(FACES, "wiki"), "wiki"), database="imdb", name="x.mat")
     buffer = io.BytesIO()
     scipy.io.savemat(buffer, {"wiki": np.arange(5)})
@@ -142,7 +142,7 @@ def test_another_struct_or_none():
 
 @pytest.mark.parametrize("content", [b"", b"<html>404</html>", b"MATLAB 7.3 MAT-file" + b" " * 200])
 def test_what_is_no_mat_file(content: bytes):
-    with pytest.raises(InputError, match=r"^x\.mat: not a \.mat file that can be read") as caught:
+    with pytest.raises(InputError, match=r"^x\.mat: not a readable \.mat file") as caught:
         metadata.read(content, database="wiki", name="x.mat")
     assert "\n" not in str(caught.value)
 

@@ -1,29 +1,23 @@
-"""The records of one or both databases as one table, and the examples made of them."""
+"""Records of one or both databases as one table, and the examples made from them."""
 
 import collections
 import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from ageflax.data import images
 from ageflax.data.washing import report
-from ageflax.errors import RunError
+from tfds_builders import common
 
-from . import people
+from . import identity
 from .crops import Crops
 from .metadata import Metadata
-
-# Key, and the features by name.
-Example = tuple[str, dict[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A database: what it says, and its images."""
+    """A database: its metadata and its images."""
 
     metadata: Metadata
     crops: Crops
@@ -36,7 +30,7 @@ class Table:
     Attributes:
       sources: the databases.
       keys: str[n], unique: database and path.
-      subjects: str[n], the person; see people.
+      subjects: str[n], see `identity.subjects`.
     """
 
     sources: Sequence[Source]
@@ -51,18 +45,22 @@ class Table:
         return np.cumsum([0, *(len(source.metadata) for source in self.sources)])
 
     def locate(self, row: int) -> tuple[Source, int]:
-        """The source of a row, and the row's number there."""
+        """The source of a row, and the row's number in it."""
         number = int(np.searchsorted(self._starts, row, side="right")) - 1
         return self.sources[number], row - int(self._starts[number])
 
     def read(self, row: int) -> bytes:
-        """The image's bytes; raises images.BadImageError."""
+        """Reads the image of a row.
+
+        Raises:
+          images.BadImageError: absent, unreadable, empty or too large.
+        """
         source, own = self.locate(row)
         return source.crops.read(source.metadata.paths[own])
 
     @property
     def for_washing(self) -> list[report.Record]:
-        """What washing looks at, row by row."""
+        """Records for washing, row by row."""
         return [
             report.Record(
                 key=key,
@@ -84,7 +82,7 @@ class Table:
             yield from zip(*(column.tolist() for column in columns), strict=True)
 
     def narrowed(self, rows: Sequence[int]) -> "Table":
-        """A table of some rows, given in ascending order, with no more than is needed to read them."""
+        """The same table reduced to some rows, given in ascending order."""
         sources = []
         for source, start in zip(self.sources, self._starts.tolist(), strict=False):
             own = [row - start for row in rows if 0 <= row - start < len(source.metadata)]
@@ -94,19 +92,14 @@ class Table:
             sources, [self.keys[row] for row in rows], [self.subjects[row] for row in rows]
         )
 
-    def example(self, row: int) -> Example:
+    def example(self, row: int) -> common.Example:
         """One record as TFDS takes it.
 
         Raises:
-          RunError: the image is no longer what it was when it was checked.
+          RunError: the image has changed since it was checked.
         """
         source, own = self.locate(row)
-        try:
-            image = self.read(row)
-        except images.BadImageError as error:
-            raise RunError(
-                f"the image of {self.keys[row]} was good when it was checked and is now {error}"
-            ) from error
+        image = common.read_again(functools.partial(self.read, row), self.keys[row])
         metadata = source.metadata
         return (
             self.keys[row],
@@ -126,26 +119,25 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """The examples of one file; called by TFDS, here or on a worker of Beam."""
+    """Examples of a file; called by TFDS, here or on a Beam worker."""
 
     table: Table
     rows: Sequence[int]
 
-    def __call__(self) -> Iterator[Example]:
-        """The examples, in the order of `rows`."""
-        progress = tqdm(self.rows, desc="Writing", unit=" examples", leave=False, disable=None)
-        for row in progress:
+    def __call__(self) -> Iterator[common.Example]:
+        """Examples in the order of `rows`."""
+        for row in common.writing(self.rows):
             yield self.table.example(row)
 
     def __reduce__(self):
-        # A worker is sent these rows, not half a million.
+        # A worker gets only these rows out of half a million.
         ordered = sorted(self.rows)
         place = {row: number for number, row in enumerate(ordered)}
         return Shard, (self.table.narrowed(ordered), [place[row] for row in self.rows])
 
 
 def _keys(metadata: Metadata) -> Iterator[str]:
-    """Database and path; a path that occurs again gets a number, so that keys are unique."""
+    """Unique keys: database and path, and a number if the path has occurred before."""
     seen: collections.Counter[str] = collections.Counter()
     for path in metadata.paths:
         seen[path] += 1
@@ -154,9 +146,9 @@ def _keys(metadata: Metadata) -> Iterator[str]:
 
 
 def tabulate(sources: Sequence[Source]) -> Table:
-    """The table of one or both databases."""
+    """Makes the table of one or both databases."""
     return Table(
         sources,
         [key for source in sources for key in _keys(source.metadata)],
-        people.subjects(source.metadata for source in sources),
+        identity.subjects(source.metadata for source in sources),
     )
