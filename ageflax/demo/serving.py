@@ -1,4 +1,4 @@
-"""Serves the page: the socket, the server and its timeouts of connections."""
+"""Serves the page: the socket, the server and its limits on connections."""
 
 import argparse
 import asyncio

@@ -1,4 +1,4 @@
-"""Copies of photographs and videos with boxes, ages and genders drawn on them."""
+"""Draws boxes, ages and genders on copies of photographs and videos."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
