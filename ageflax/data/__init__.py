@@ -1,1 +1,1 @@
-"""Datasets of labelled faces: reading, splitting, placing and augmenting them."""
+"""Reads, washes, splits and batches datasets of labelled faces."""

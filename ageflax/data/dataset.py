@@ -1,4 +1,4 @@
-"""A built dataset on disk: its labels as a table, its images as bytes."""
+"""Datasets built on disk: labels as a table, images as bytes."""
 
 import dataclasses
 import functools
@@ -21,8 +21,8 @@ class Target(labels.Classes):
     """Classes of one head, and every face's label for it.
 
     Attributes:
-      classes: int32[n], class per face; -1 where unknown.
-      years: float32[n], age per face for a "years" head, NaN where unknown; else None.
+      classes: int32[n], class per face, -1 if unknown.
+      years: float32[n], age per face for a "years" head, NaN if unknown; None for other heads.
     """
 
     classes: np.ndarray
@@ -30,28 +30,27 @@ class Target(labels.Classes):
 
     @property
     def labels(self) -> np.ndarray:
-        """What the loss compares with: years, or class indices."""
+        """Labels for the loss: years, or class indices."""
         return self.classes if self.years is None else self.years
 
     @property
     def known(self) -> np.ndarray:
-        """bool[n], faces that have a label; NaN is not >= 0."""
+        """bool[n], True for faces with a label; NaN is not >= 0."""
         return self.labels >= 0
 
 
 @dataclasses.dataclass(frozen=True)
 class Faces:
-    """The labels of every face in a dataset, fold after fold, as the source has them.
+    """Labels of every face in a dataset, fold after fold, as in the source.
 
     Attributes:
       keys: str[n], unique.
-      subjects: str[n], the person.
+      subjects: str[n].
       folds: int[n], 0 to 4.
-      age_labels: str[n], "" where the source has none.
-      ages: float[n], years, NaN where unknown.
+      age_labels: str[n], "" if the source has none.
+      ages: float[n], years, NaN if unknown.
       genders: int[n], 0 female, 1 male, -1 unknown.
-      scores: float[n], a detector's score of the face, where the dataset has the field `face_score`;
-        else NaN.
+      scores: float[n], score of a face detector, NaN if the dataset has no field `face_score`.
     """
 
     keys: np.ndarray
@@ -67,7 +66,7 @@ class Faces:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """Hash of keys, persons, folds and raw labels: the data a figure was measured on."""
+        """Hash of keys, subjects, folds and raw labels, which identifies the data of a figure."""
         columns = (
             self.keys, self.subjects, self.folds, self.age_labels, self.ages, self.genders,
         )  # fmt: skip
@@ -79,7 +78,7 @@ class Faces:
     def target(
         self, task: str, *, policy: str, intervals: labels.Intervals = labels.ADIENCE
     ) -> "Target":
-        """Labels for "age" (by a label policy) or "gender"; for "years" the ages, and those groups."""
+        """Labels for "age" (by a label policy), "gender" or "years" (ages and their groups)."""
         meaning = labels.Classes.of(task, intervals)
         if task == "gender":
             return Target(**vars(meaning), classes=self.genders.astype(np.int32))
@@ -92,15 +91,15 @@ class Faces:
 
 
 class StoredDataset:
-    """Random access to a dataset that TFDS built as array_record. Needs no TensorFlow.
+    """Random access, without TensorFlow, to a dataset that TFDS built as array_record.
 
-    Pickles as its path, so that worker processes open the files themselves.
+    Pickles as its path: worker processes open the files themselves.
 
     Args:
-      path: the version folder, with dataset_info.json in it.
+      path: version folder with dataset_info.json.
 
     Raises:
-      InputError: it has not the five folds or the fields of ageflax's builders.
+      InputError: the five folds or the fields of ageflax's builders are missing.
     """
 
     def __init__(self, path: Path):
@@ -126,7 +125,7 @@ class StoredDataset:
 
     @functools.cached_property
     def _builder(self) -> Any:
-        # Half a second to import: not for commands that read no dataset.
+        # Imported late: it takes half a second, and not every command reads a dataset.
         import tensorflow_datasets as tfds
 
         return tfds.builder_from_directory(self.path)
@@ -135,23 +134,23 @@ class StoredDataset:
     def _sources(self) -> Sequence[Any]:
         import tensorflow_datasets as tfds
 
-        # The stored bytes as they are: decoding is ours, so that it is one and the same everywhere.
+        # Bytes as stored: our own decoding is the same everywhere.
         raw = {"image": tfds.decode.SkipDecoding()}
         return [self._builder.as_data_source(fold, decoders=raw) for fold in FOLDS]
 
     @property
     def name(self) -> str:
-        """Such as "adience/aligned/1.0.0"."""
+        """Full name, such as "adience/aligned/1.0.0"."""
         return self._info.full_name
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What the builder recorded: edition, licence, rejected images."""
+        """Metadata that the builder recorded: edition, licence, rejected images."""
         path = self.path / "metadata.json"
         return json.loads(path.read_text()) if path.is_file() else {}
 
     def examples(self, rows: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
-        """Whole examples, images as bytes, in the order of `rows`."""
+        """Reads whole examples, images as bytes, in the order of `rows`."""
         folds = np.searchsorted(self._ends, rows, side="right")
         starts = np.concatenate([[0], self._ends])
         return [
@@ -161,10 +160,10 @@ class StoredDataset:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Faces of each fold, as the files have them.
+        """Number of faces in the files of each fold.
 
         Raises:
-          InputError: the build wrote down another number.
+          InputError: the build recorded another number.
         """
         found = {}
         for fold, source in zip(FOLDS, self._sources, strict=True):
@@ -172,13 +171,13 @@ class StoredDataset:
             found[fold] = len(source)
             if found[fold] != built:
                 raise InputError(
-                    f"{self.path}: {fold} holds {found[fold]} faces, and {built} were built; its files"
-                    " are damaged: build the dataset anew"
+                    f"{self.path}: {fold} holds {found[fold]} faces, but {built} were built: its files"
+                    " are damaged; rebuild the dataset"
                 )
         return found
 
     def chunks(self, size: int = 64) -> Iterator[range]:
-        """All rows, in consecutive pieces."""
+        """All rows, in consecutive chunks."""
         for start in range(0, len(self), size):
             yield range(start, min(start + size, len(self)))
 
@@ -188,7 +187,7 @@ class StoredDataset:
 
 
 def table(examples: Sequence[dict[str, Any]], folds: Sequence[int]) -> Faces:
-    """The labels of examples as read by `StoredDataset.examples`."""
+    """Labels of examples read by `StoredDataset.examples`."""
 
     def text(field: str) -> np.ndarray:
         return np.array([example[field].decode() for example in examples], dtype=object)
@@ -205,6 +204,6 @@ def table(examples: Sequence[dict[str, Any]], folds: Sequence[int]) -> Faces:
 
 
 def joined(parts: Sequence[Faces]) -> Faces:
-    """Tables end to end."""
+    """Concatenates tables."""
     fields = [field.name for field in dataclasses.fields(Faces)]
     return Faces(*(np.concatenate([getattr(part, name) for part in parts]) for name in fields))

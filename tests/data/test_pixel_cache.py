@@ -214,7 +214,7 @@ def test_a_full_disk_is_said_before_anything_is_written(dataset, monkeypatch):
     loaded, said = _load(dataset)
     assert loaded.pixels is not None
     assert len(said) == 1
-    assert "of the 1.0 GB free" in said[0]
+    assert "1.0 GB are free" in said[0]
     assert set(_files(dataset)) == {"labels"}
 
 
