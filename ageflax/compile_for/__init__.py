@@ -1,1 +1,1 @@
-"""Compiles a recipe for accelerators that are not there, to learn its needs before renting one."""
+"""Compiles a recipe for absent accelerators, to learn its needs before renting one."""

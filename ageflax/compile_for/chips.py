@@ -1,4 +1,4 @@
-"""Chips as their vendor describes them, and the slices that are made of them."""
+"""TPU chips, by their data sheets, and slices of them."""
 
 import dataclasses
 import math
@@ -8,21 +8,21 @@ from ageflax.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Chip:
-    """A TPU generation; figures are of one chip.
+    """A TPU generation, with figures per chip.
 
     Attributes:
-      name: as in a topology's name.
-      flops: bfloat16 operations a second, at most.
+      name: prefix of a topology's name.
+      flops: peak bfloat16 operations per second.
       memory: bytes of HBM.
-      bandwidth: bytes a second between HBM and chip.
-      link: bytes a second of one link to a neighbour, in one direction.
-      axes: of the torus.
-      wraps: an axis is closed to a ring where its length divides by this.
-      slices: what is rented, from one chip up.
+      bandwidth: bytes per second between HBM and chip.
+      link: bytes per second of one link to a neighbour, in one direction.
+      axes: number of axes of the torus.
+      wraps: axes with a multiple of this length are rings.
+      slices: shapes that are rented, from one chip up.
 
     References: docs.cloud.google.com/tpu/docs/v5e, /v5p and /v6e (read in November 2026), whose
-      interconnect figure counts both directions of all links. That v5e and v6e close an axis at 16
-      chips and v5p at multiples of 4 is from memory of Google's "How to Scale Your Model".
+      interconnect figure counts both directions of all links. Rings of 16 chips on v5e and v6e and of
+      multiples of 4 on v5p are recalled from Google's "How to Scale Your Model".
     """
 
     name: str
@@ -49,11 +49,11 @@ CHIPS = {
 
 @dataclasses.dataclass(frozen=True)
 class Slice:
-    """Chips that are wired to each other.
+    """Interconnected chips.
 
     Attributes:
-      chip: their generation.
-      shape: chips along each axis.
+      chip: generation of the chips.
+      shape: number of chips along each axis.
     """
 
     chip: Chip
@@ -61,38 +61,38 @@ class Slice:
 
     @property
     def size(self) -> int:
-        """Chips in all."""
+        """Number of chips."""
         return math.prod(self.shape)
 
     @property
     def name(self) -> str:
-        """As it is asked for, "v5e:2x4"."""
+        """Name as on the command line, "v5e:2x4"."""
         return f"{self.chip.name}:{'x'.join(map(str, self.shape))}"
 
     def wrapped(self, length: int) -> bool:
-        """Whether an axis of this length is a ring."""
+        """True if an axis of this length is a ring."""
         return length > 1 and length % self.chip.wraps == 0
 
 
 def parse(text: str) -> Slice:
-    """A slice from its name, such as v5e:2x4 or v5p:4x4x4.
+    """Parses the name of a slice, such as v5e:2x4 or v5p:4x4x4.
 
     Raises:
-      InputError: no such chip or shape; says what there is.
+      InputError: unknown chip or shape; lists the known ones.
     """
     name, _, shape = text.partition(":")
     chip = CHIPS.get(name)
     if chip is None:
-        raise InputError(f"--topology={text}: no chip {name!r}; there are {', '.join(CHIPS)}")
+        raise InputError(f"--topology={text}: unknown chip {name!r}; use {', '.join(CHIPS)}")
     lengths = shape.split("x")
     if len(lengths) != chip.axes or not all(n.isascii() and n.isdecimal() for n in lengths):
         example = "x".join(map(str, chip.slices[2]))
         raise InputError(
-            f"--topology={text}: expected {name}: and {chip.axes} lengths, as in {name}:{example}"
+            f"--topology={text}: expected {name}: and {chip.axes} lengths, such as {name}:{example}"
         )
     known = {tuple(sorted(s)): s for s in chip.slices}
     asked = tuple(int(n) for n in lengths)
     if tuple(sorted(asked)) not in known:
         shapes = ", ".join("x".join(map(str, s)) for s in chip.slices)
-        raise InputError(f"--topology={text}: {name} slices of up to 256 chips are {shapes}")
+        raise InputError(f"--topology={text}: no such slice; {name} has {shapes}")
     return Slice(chip, known[tuple(sorted(asked))])

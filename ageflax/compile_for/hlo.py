@@ -1,4 +1,4 @@
-"""What a compiled program moves, multiplies and pads, read from its text."""
+"""Exchanges, products, host calls and padding of a compiled program, read from its text."""
 
 import collections
 import dataclasses
@@ -17,7 +17,7 @@ _COLLECTIVES = (
     "collective-permute", "collective-broadcast",
 )  # fmt: skip
 _HOST = ("infeed", "outfeed", "send", "recv")
-# Of StableHLO: the operation, and the types of its two operands.
+# StableHLO's products, with the types of both operands.
 _STABLE_PRODUCT = re.compile(
     r"stablehlo\.(?:convolution|dot_general)\b.*: \(tensor<([^>]*)>, tensor<([^>]*)>\)"
 )
@@ -30,11 +30,11 @@ class _Array:
     """One array of an instruction's type.
 
     Attributes:
-      dtype: "bf16".
+      dtype: type of its elements, such as "bf16".
       shape: lengths of its axes.
-      minor: its axes, the one whose neighbours lie together first; empty where not told.
-      tile: lengths of the tile that the last of them are cut into.
-      on_chip: whether it lies in the chip's own memory and not in HBM.
+      minor: its axes in memory order, the fastest first; empty if not stated.
+      tile: lengths of the tiles that the fastest axes are cut into.
+      on_chip: True if it lies in the chip's own memory instead of HBM.
     """
 
     dtype: str
@@ -49,7 +49,7 @@ class _Array:
 
     @property
     def padded_bytes(self) -> int:
-        """Bytes with what fills up its tiles."""
+        """Bytes with the padding of its tiles."""
         lengths = [self.shape[axis] for axis in self.minor]
         for k, side in enumerate(reversed(self.tile[-len(lengths) :] if lengths else ())):
             lengths[k] = -(-lengths[k] // side) * side
@@ -79,7 +79,7 @@ def _arrays(kind: str) -> list[_Array]:
 
 
 def _instructions(text: str) -> Iterator[tuple[str, str, str, str]]:
-    """(name, type, operation, what follows its parenthesis) of every instruction."""
+    """Name, type, operation and the text after its parenthesis, of every instruction."""
     for line in text.splitlines():
         found = _LINE.match(line)
         if found:
@@ -91,10 +91,10 @@ class Collective:
     """One exchange between the chips.
 
     Attributes:
-      kind: "all-reduce" and so on.
-      bytes: of its result on a chip.
-      dtypes: of what is exchanged.
-      arrays: how many go together.
+      kind: operation, such as "all-reduce".
+      bytes: bytes of its result on a chip.
+      dtypes: types of the exchanged arrays.
+      arrays: number of arrays exchanged together.
     """
 
     kind: str
@@ -104,7 +104,7 @@ class Collective:
 
 
 def collectives(text: str) -> list[Collective]:
-    """Every exchange between chips in a compiled program; one inside of a loop is told once."""
+    """Exchanges between chips in a compiled program; one inside a loop is listed once."""
     found = []
     for _, kind, operation, _ in _instructions(text):
         name = operation.removesuffix("-start")
@@ -119,13 +119,13 @@ def collectives(text: str) -> list[Collective]:
 
 
 def products(text: str) -> dict[str, int]:
-    """How many convolutions and matrix products there are by the types of their operands.
+    """Counts convolutions and matrix products by the types of their operands.
 
     Args:
-      text: of a compiled program or of StableHLO.
+      text: a compiled program or StableHLO.
 
     Returns:
-      Such as {"bf16 x bf16": 17}.
+      Counts such as {"bf16 x bf16": 17}.
     """
     types, asked = {}, []
     for name, kind, operation, rest in _instructions(text):
@@ -140,7 +140,7 @@ def products(text: str) -> dict[str, int]:
 
 
 def host_calls(text: str) -> list[str]:
-    """What reaches out to the host while the program runs: callbacks, feeds, transfers."""
+    """Operations that call the host while the program runs: callbacks, feeds, transfers."""
     found = [
         operation
         for _, _, operation, _ in _instructions(text)
@@ -151,16 +151,16 @@ def host_calls(text: str) -> list[str]:
 
 
 def cycles(text: str) -> int:
-    """Cycles of a chip that its compiler expects the program's operations to take, one after another.
+    """Sum of the cycles that the compiler estimates for the program's operations on a chip.
 
-    An operation in a loop counts once, and no exchange between chips counts. Good for telling two forms
-    of one step apart; 0 where the compiler says nothing.
+    Operations in a loop count once, exchanges between chips not at all. Good for comparing two forms of
+    one step; 0 if the compiler gives no estimate.
     """
     return sum(int(count) for count in _CYCLES.findall(text))
 
 
 def padding(text: str) -> float:
-    """What fills up tiles, as a share of the HBM bytes that the entry's operations write."""
+    """Padding of tiles as a share of the HBM bytes that the entry's operations write."""
     _, _, entry = text.partition("\nENTRY ")
     real = padded = 0
     for _, kind, operation, _ in _instructions(entry):

@@ -1,10 +1,10 @@
-"""The rate that a chip's data sheet allows a compiled step, alone and among many.
+"""Upper bounds on the rate of a compiled step, by the chips' data sheets, on one chip and on slices.
 
-Bounds, not forecasts: matrix units are never all busy, and what the compiler counts as touched bytes
-includes those that never leave the chip. Assumed: each chip keeps the batch it was compiled for; a
-step takes the longer of its operations at the highest rate and its bytes at the full bandwidth;
-all-reduces run over every link of the torus at once, a ring in both directions, an open row of chips
-in one; and each waits for a message to cross the slice and back, a microsecond a hop.
+Bounds, not forecasts: matrix units are never fully busy, and the compiler's count of touched bytes
+includes those that never leave the chip. Assumptions: each chip keeps the batch it was compiled for; a
+step takes the longer of its operations at the peak rate and its bytes at the full bandwidth;
+all-reduces use every link of the torus at once, a ring in both directions, an open row of chips in
+one; and each waits for a message to cross the slice and back, at a microsecond per hop.
 """
 
 import dataclasses
@@ -13,18 +13,18 @@ from collections.abc import Sequence
 from ageflax.compile_for.chips import Slice
 from ageflax.compile_for.hlo import Collective
 
-_HOP = 1e-6  # seconds; the usual figure for one hop on TPUs' links
+_HOP = 1e-6  # seconds; the usual figure for one hop on TPU links
 
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What a step costs a chip, as its compiler says.
+    """Cost of a step on a chip, by its compiler.
 
     Attributes:
-      images: of the batch, on one chip.
-      flops: operations.
-      bytes: touched.
-      collectives: exchanges with the other chips.
+      images: images of the batch on one chip.
+      flops: operations; a loop's body is counted once.
+      bytes: touched bytes, those in the chip's own memory included; a loop's body is counted once.
+      collectives: exchanges with other chips.
     """
 
     images: int
@@ -35,15 +35,15 @@ class Cost:
 
 @dataclasses.dataclass(frozen=True)
 class Bound:
-    """What a slice can reach at most.
+    """Upper bound on a slice's rate.
 
     Attributes:
-      chips: in the slice.
-      compute: seconds of a step at the chip's matrix rate.
-      memory: seconds of a step at its bandwidth.
+      chips: number of chips in the slice.
+      compute: seconds of a step's operations at the peak rate.
+      memory: seconds of its bytes at the full bandwidth.
       exchange: seconds of its collectives.
-      images_per_second: of the slice, the exchange waited for.
-      efficiency: share of `chips` times one chip's rate, the exchange waited for.
+      images_per_second: rate of the slice, exchange not overlapped.
+      efficiency: rate of the slice as a share of `chips` times one chip's.
     """
 
     chips: int
@@ -57,7 +57,7 @@ class Bound:
 def exchange_seconds(collectives: Sequence[Collective], where: Slice) -> float:
     """Seconds of a step's collectives on a slice.
 
-    An all-reduce sends each byte out and its sum back, 2 (n - 1) / n times; the others half of that.
+    An all-reduce moves each byte and its sum, 2 (n - 1) / n times; the others half of that.
     """
     if where.size == 1:
         return 0.0
@@ -73,7 +73,7 @@ def exchange_seconds(collectives: Sequence[Collective], where: Slice) -> float:
 
 
 def bound(cost: Cost, where: Slice) -> Bound:
-    """The bound of a step on a slice, each chip doing the work that `cost` tells."""
+    """Bound of a step on a slice whose chips each have this cost."""
     compute, memory = cost.flops / where.chip.flops, cost.bytes / where.chip.bandwidth
     alone = max(compute, memory)
     exchange = exchange_seconds(cost.collectives, where)
@@ -88,5 +88,5 @@ def bound(cost: Cost, where: Slice) -> Bound:
 
 
 def scaling(cost: Cost, where: Slice) -> list[Bound]:
-    """The bounds on every slice of the same chips, from one up to 256."""
+    """Bounds on every slice of the same chips, from one up to 256."""
     return [bound(cost, Slice(where.chip, shape)) for shape in where.chip.slices]

@@ -1,4 +1,4 @@
-"""The steps that a run would take, compiled for devices that need not be there."""
+"""Compiles the steps of a run for absent devices."""
 
 import dataclasses
 import importlib.util
@@ -12,19 +12,20 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from ageflax import config as configuration
-from ageflax.data.batches import Batch
-from ageflax.training.state import TrainState, variables_of
 from ageflax.compile_for import hlo
 from ageflax.compile_for.chips import Slice
+from ageflax.compile_for.roofline import Cost
 from ageflax.config import Config
+from ageflax.data.batches import Batch
 from ageflax.errors import InputError, RunError, first_line
 from ageflax.runtime.mesh import check_divides, make_mesh
 from ageflax.training import program
+from ageflax.training.state import TrainState, variables_of
 from ageflax.training.step import init_state
 
 STEPS = ("train", "resident", "evaluate")
-# Otherwise the TPU's library asks the cloud about its machine, complains that nobody answers, and
-# lets one process at a time load it.
+# Otherwise libtpu queries the cloud's metadata server, logs that it does not answer, and can be loaded
+# by one process at a time only.
 _WITHOUT_TPU = {
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_ACCELERATOR_TYPE": "v5litepod-8",
@@ -34,38 +35,30 @@ _WITHOUT_TPU = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Compiled:
-    """A step as it would run on one chip of a slice.
+class Compiled(Cost):
+    """A compiled step as it would run on one chip of a slice.
 
     Attributes:
       step: "train", "resident" or "evaluate".
-      images: of the batch, on a chip.
-      dtype: that the config computes in.
-      seconds: that the compiler took.
-      arguments: bytes of state and batch; of the faces too, where they are resident.
+      dtype: the config's computation type.
+      seconds: time of the compilation.
+      arguments: bytes of state, batch and resident faces.
       temporaries: bytes of everything that lives within a step.
       code: bytes of the program.
-      flops: operations of a step; a loop's body is counted once.
-      bytes: touched in a step, likewise, those in the chip's own memory included.
-      cycles: that the compiler expects, likewise, exchanges not counted.
-      collectives: exchanges with other chips.
-      products: convolutions and matrix products by the types of their operands.
-      host_calls: what waits for the host.
-      padding: what fills up tiles in HBM, as a share.
-      parameter_bytes: of the float32 parameters.
+      cycles: the compiler's estimate for a step without exchanges; a loop's body is counted once.
+      products: number of convolutions and matrix products by the types of their operands.
+      host_calls: operations that wait for the host.
+      padding: padding of tiles in HBM, as a share.
+      parameter_bytes: bytes of the float32 parameters.
     """
 
     step: str
-    images: int
     dtype: str
     seconds: float
     arguments: int
     temporaries: int
     code: int
-    flops: float
-    bytes: float
     cycles: int
-    collectives: list[hlo.Collective]
     products: dict[str, int]
     host_calls: list[str]
     padding: float
@@ -77,31 +70,31 @@ class Compiled:
         return self.arguments + self.temporaries + self.code
 
 
-def _wake_no_device() -> None:
-    """Only this machine's compilers are wanted; a device that it has may be at work."""
+def _use_cpu() -> None:
+    """Keeps JAX from starting this machine's accelerators, which may be in use."""
     if not jax.config.jax_platforms:  # pyright: ignore[reportAttributeAccessIssue]
         jax.config.update("jax_platforms", "cpu")
 
 
 def lowering_mesh() -> Mesh:
-    """A mesh of one device, to lower for another platform on."""
-    _wake_no_device()
+    """A mesh of one device, on which to lower for another platform."""
+    _use_cpu()
     return make_mesh(jax.devices()[:1])
 
 
 def topology_mesh(where: Slice) -> Mesh:
-    """A mesh of the slice's chips, which need not be there.
+    """A mesh of a slice's chips, which may be absent.
 
     Raises:
-      InputError: no TPU compiler is installed.
-      RunError: it does not know the slice.
+      InputError: the TPU compiler is not installed.
+      RunError: the compiler does not know the slice.
     """
     if importlib.util.find_spec("libtpu") is None:
         raise InputError(
-            f"--topology={where.name}: the TPU's compiler is not installed; `uv run --extra tpu`, or"
+            f"--topology={where.name}: the TPU compiler is not installed; use uv run --extra tpu, or"
             ' pip install "ageflax[tpu]"'
         )
-    _wake_no_device()
+    _use_cpu()
     for name, value in _WITHOUT_TPU.items():
         os.environ.setdefault(name, value)
     from jax.experimental import topologies
@@ -114,7 +107,7 @@ def topology_mesh(where: Slice) -> Mesh:
 
 
 def _state(built: program.Program, config: Config) -> TrainState:
-    """Shapes of a run's state."""
+    """Shapes of a run's training state."""
     side = config.data.resize if config.data.mean == "image" else 1
     weights = {}
     if config.loss.class_weights != "none":
@@ -138,7 +131,7 @@ def _state(built: program.Program, config: Config) -> TrainState:
 
 
 def _batch(config: Config, count: int) -> Batch:
-    """Shapes of `count` decoded faces."""
+    """Shapes of a batch of `count` decoded faces."""
     size = config.data.resize
     labels = {
         task: jax.ShapeDtypeStruct((count,), jnp.float32 if task == "years" else jnp.int32)
@@ -149,39 +142,39 @@ def _batch(config: Config, count: int) -> Batch:
     return Batch(images=images, labels=labels, mask=mask)  # type: ignore[arg-type]
 
 
-class Recipe:
-    """A config's program for a mesh, to compile steps of.
+class StepCompiler:
+    """Compiles steps of a config's program for a mesh.
 
     Args:
-      config: resolved.
-      mesh: of devices that need not be there.
+      config: resolved config.
+      mesh: mesh of devices, which may be absent.
     """
 
     def __init__(self, config: Config, mesh: Mesh):
         self.config, self._mesh = config, mesh
-        # The mean over Adience's folds; it decides the schedule's length and nothing of a step's cost.
+        # The mean over Adience's folds; it sets the schedule's length and does not affect a step's cost.
         self._built = program.build(config, mesh, training_faces=14_000.0)
         self._state = _state(self._built, config)
 
     def images(self, step: str) -> int:
-        """Faces that a step takes on each device.
+        """Number of faces of a step on each device.
 
         Raises:
           InputError: the batch does not divide over the devices.
         """
         devices = self._mesh.devices.size
-        if step == "evaluate":  # as a run does it: what is missing is padded
+        if step == "evaluate":  # padded, as in a run
             return -(-self.config.eval.batch_size // devices)
         check_divides(self.config.data.batch_size, self._mesh, "data.batch_size")
         return self.config.data.batch_size // devices
 
     def _traced(self, step: str, faces: int) -> tuple[Any, tuple[Any, ...]]:
-        """A step's function, and the shapes of its arguments."""
+        """A step's function and the shapes of its arguments."""
         built, config = self._built, self.config
         batch = _batch(config, self.images(step) * self._mesh.devices.size)
         if step == "evaluate":
             return built.eval_step, (variables_of(self._state), batch.images)
-        phase = built.phases[-1]  # the one in which most learns
+        phase = built.phases[-1]  # the phase with the most trainable weights
         if step == "train":
             if built.recipe.cached:
                 features = jax.eval_shape(
@@ -190,20 +183,22 @@ class Recipe:
                 batch = batch.replace(images=features)  # type: ignore[attr-defined]
             return phase.train_step, (self._state, batch)
         if built.recipe.cached:
-            raise InputError("--steps=resident: with transfer.cache_features no faces are resident")
+            raise InputError(
+                "--steps=resident: transfer.cache_features has no resident faces; drop it"
+            )
         count = program.dispatch(config.data, config.eval, resident=True, mesh=self._mesh)
         rows = jax.ShapeDtypeStruct((count, config.data.batch_size), jnp.int32)
         return phase.resident_train_step, (self._state, _batch(config, faces), rows)
 
     def compile(self, step: str, *, faces: int) -> Compiled | None:
-        """A step, compiled; None where its arrays do not fit the chip's memory.
+        """Compiles a step; returns None if its arrays do not fit the chip's memory.
 
         Args:
-          step: of STEPS.
-          faces: that are resident.
+          step: name from STEPS.
+          faces: number of resident faces.
 
         Raises:
-          RunError: the compiler fails otherwise.
+          RunError: the compiler fails for another reason.
         """
         function, shapes = self._traced(step, faces)
         started = time.monotonic()
@@ -214,11 +209,8 @@ class Recipe:
                 return None
             raise RunError(f"{step}: {first_line(error)}") from error
         seconds = time.monotonic() - started
-        memory, cost, text = (
-            compiled.memory_analysis(),
-            compiled.cost_analysis(),
-            compiled.as_text(),
-        )
+        memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
+        text = compiled.as_text()
         leaves = jax.tree.leaves(self._state.params)
         return Compiled(
             step=step,
@@ -241,6 +233,6 @@ class Recipe:
         )
 
     def lower(self, step: str, *, platform: str, faces: int) -> str:
-        """A step in StableHLO for a platform, as jax.export writes it; nothing is compiled."""
+        """Lowers a step to StableHLO for a platform by jax.export, without compiling it."""
         function, shapes = self._traced(step, faces)
         return jax.export.export(function, platforms=(platform,))(*shapes).mlir_module()

@@ -1,4 +1,4 @@
-"""The command; with libtpu (the extra `tpu`) a small trunk goes through the TPU's own compiler."""
+"""The command; with libtpu (the extra `tpu`) a small trunk is compiled by the TPU compiler."""
 
 import importlib.util
 import json
@@ -35,13 +35,19 @@ def lines(capsys: Any) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--topology=v9:2x2", *SMALL], "no chip 'v9'"),
-        (["--topology=", *SMALL], "no chip ''"),
-        (["--topology=v5e:2x4,", *SMALL], "no chip ''"),
-        (["--topology=cuda:8", *SMALL], "no chip 'cuda'"),
-        (["--topology=v5e:2x4", *SMALL, "--steps=training"], "there are train, resident, evaluate"),
-        (["--topology=v5e:2x4", *SMALL, "--steps="], "no such step"),
-        (["--topology=v5e:2x4", *SMALL, "--output=/no/such/x.json"], "/no/such is no folder"),
+        (["--topology=v9:2x2", *SMALL], "unknown chip 'v9'"),
+        (["--topology=", *SMALL], "unknown chip ''"),
+        (["--topology=v5e:2x4,", *SMALL], "unknown chip ''"),
+        (["--topology=cuda:8", *SMALL], "unknown chip 'cuda'"),
+        (
+            ["--topology=v5e:2x4", *SMALL, "--steps=training"],
+            "expected steps of train, resident, evaluate",
+        ),
+        (["--topology=v5e:2x4", *SMALL, "--steps="], "--steps=: expected steps of"),
+        (
+            ["--topology=v5e:2x4", *SMALL, "--output=/no/such/x.json"],
+            "no folder /no/such; create it first",
+        ),
         (["--topology=v5e:2x4", "--config=configs/none.py"], "no such file"),
         (["--topology=v5e:2x4", *SMALL, "--config.model.widht=1"], "model.width"),
         (["--topology=v5e:2x4", *SMALL, "--largets"], "unknown argument"),
@@ -62,7 +68,7 @@ def test_what_is_no_count_is_refused(word: str, capsys: Any) -> None:
     assert "expected a number of faces" in capsys.readouterr().err
 
 
-def test_without_the_tpus_compiler_it_says_how_to_get_it(
+def test_without_the_tpu_compiler_it_says_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
@@ -88,14 +94,14 @@ def test_steps_are_lowered_for_gpus_and_the_products_are_in_bfloat16(
 def test_a_product_that_stays_in_float32_fails_the_command(
     untyped: None, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    lower = steps_of.Recipe.lower
+    lower = steps_of.StepCompiler.lower
 
     def leaking(*arguments: Any, **more: Any) -> str:
         text = lower(*arguments, **more)
         one = text.index("stablehlo.dot_general")
         return text[:one] + text[one:].replace("xbf16>", "xf32>", 2)
 
-    monkeypatch.setattr(steps_of.Recipe, "lower", leaking)
+    monkeypatch.setattr(steps_of.StepCompiler, "lower", leaking)
     words = ["--topology=cuda", *SMALL, "--per_chip=4", "--steps=evaluate"]
     assert command.main(words) == 1
     assert "cuda evaluate: 1 convolutions or matrix products of f32 x f32" in lines(capsys)[-1]

@@ -44,7 +44,7 @@ def test_a_sound_step_has_no_faults() -> None:
         ({"products": {"bf16 x f32": 2}}, "of bf16 x f32"),
     ],
 )
-def test_a_fault_is_said(changes: dict[str, Any], words: str) -> None:
+def test_faults(changes: dict[str, Any], words: str) -> None:
     (fault,) = findings.faults(dataclasses.replace(SOUND, **changes))
     assert words in fault
 
@@ -58,7 +58,7 @@ def test_a_fault_is_said(changes: dict[str, Any], words: str) -> None:
         {"collectives": []},
     ],
 )
-def test_what_is_allowed_is_no_fault(changes: dict[str, Any]) -> None:
+def test_allowed_steps_have_no_faults(changes: dict[str, Any]) -> None:
     assert findings.faults(dataclasses.replace(SOUND, **changes)) == []
 
 

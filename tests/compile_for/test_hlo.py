@@ -1,10 +1,10 @@
-"""What is read from programs' text, against pieces of real ones."""
+"""Figures read from pieces of real programs."""
 
 import pytest
 
 from ageflax.compile_for import hlo
 
-# Pieces of what the TPU's compiler writes for a training step.
+# Pieces of a training step by the TPU compiler.
 COMPILED = """\
 HloModule jit_step, is_scheduled=true
 
@@ -37,7 +37,7 @@ def test_every_exchange_is_found_once_with_its_bytes() -> None:
     ]
 
 
-def test_products_are_counted_by_what_goes_into_them() -> None:
+def test_products_are_counted_by_the_types_of_their_operands() -> None:
     assert hlo.products(COMPILED) == {"bf16 x bf16": 1, "f32 x bf16": 1}
 
 
@@ -72,8 +72,8 @@ def test_the_cycles_that_the_compiler_expects_are_added_up() -> None:
     assert hlo.cycles("  %fusion = bf16[8]{0} fusion(%p), kind=kLoop") == 0
 
 
-def test_padding_is_what_fills_up_tiles_in_hbm() -> None:
-    # copy.1 holds 64 of 128 lanes; what lies on the chip, and what is not written, does not count.
+def test_padding_of_tiles_in_hbm() -> None:
+    # copy.1 fills 64 of 128 lanes; arrays on the chip, and those not written, do not count.
     assert hlo.padding(COMPILED) == pytest.approx(1.0)
 
 
@@ -96,7 +96,7 @@ def test_lengths_are_filled_up_along_the_axes_that_lie_together(kind: str, padde
 
 
 @pytest.mark.parametrize("text", ["", "no program", "ENTRY {", "\nENTRY %main () {\n}\n"])
-def test_what_is_no_program_has_nothing_in_it(text: str) -> None:
+def test_text_without_a_program_gives_nothing(text: str) -> None:
     assert hlo.collectives(text) == []
     assert hlo.products(text) == {}
     assert hlo.host_calls(text) == []

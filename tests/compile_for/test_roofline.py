@@ -1,4 +1,4 @@
-"""The bounds, worked out by hand."""
+"""Bounds, worked out by hand."""
 
 import pytest
 
