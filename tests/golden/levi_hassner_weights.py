@@ -1,4 +1,4 @@
-"""Weights and images that the golden file and the tests both draw, so that neither is stored.
+"""Weights and images drawn by both the golden script and the tests, so that neither is stored.
 
 Everything is in Caffe's layout: kernels O, I, H, W; matrices out, in, where fc6's input is flattened
 C, H, W. The order of the draws is the order of SHAPES, the weight before the bias.
@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-# BGR; the channel means that go with the authors' models.
+# BGR; channel means of the authors' models.
 MEAN_BGR = np.array([78.4263377603, 87.7689143744, 114.895847746])
 CLASSES = 8
 CROP = 227
 WEIGHTS_SEED = 2015
 IMAGES_SEED = 227
 
-# In the order of the draws: name and shape of the weight.
+# Name and shape of the weights, in the order of the draws.
 SHAPES = {
     "conv1": (96, 3, 7, 7),
     "conv2": (256, 96, 5, 5),
@@ -25,9 +25,9 @@ SHAPES = {
     "fc7": (512, 512),
     "fc8": (CLASSES, 512),
 }
-# Deviation of the weight, deviation of the bias, mean of the bias.
-# LARGE is He et al.'s deviation: activations of 1 to 700, so that LRN bends them and pooling's last
-# row counts. Biases are large enough to be missed.
+# Std of the weight, std of the bias, mean of the bias.
+# LARGE has He et al.'s std: activations of 1 to 700, so that LRN bends them and pooling's last row
+# matters. Biases are large enough that a missing one shows.
 LARGE = {
     "conv1": ((2 / 147) ** 0.5, 5.0, 0.0),
     "conv2": ((2 / 2400) ** 0.5, 5.0, 0.0),
@@ -36,8 +36,8 @@ LARGE = {
     "fc7": ((2 / 512) ** 0.5, 1.0, 0.0),
     "fc8": (0.02, 0.2, 0.0),
 }
-# PAPER is what training starts from; with LARGE the paper's rate diverges at once. Its biases are
-# constants, spread a little here so that none is mistaken for another.
+# PAPER is the start of training; with LARGE the paper's rate diverges at once. The paper's biases are
+# constants, spread a little here so that they can be told apart.
 PAPER = {
     "conv1": (0.01, 0.1, 0.0),
     "conv2": (0.01, 0.1, 1.0),
@@ -51,13 +51,13 @@ Weights = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 def draw_weights(scales: Mapping[str, tuple[float, float, float]]) -> Weights:
-    """(weight, bias) by layer, float32; the same standard normals whatever the scales."""
+    """(weight, bias) by layer, float32; the same standard normals for all scales."""
     generator = np.random.Generator(np.random.PCG64(WEIGHTS_SEED))
     weights = {}
     for name, shape in SHAPES.items():
-        deviation, bias_deviation, bias_mean = np.array(scales[name], np.float32)
-        weight = generator.standard_normal(shape, np.float32) * deviation
-        bias = generator.standard_normal(shape[0], np.float32) * bias_deviation + bias_mean
+        std, bias_std, bias_mean = np.array(scales[name], np.float32)
+        weight = generator.standard_normal(shape, np.float32) * std
+        bias = generator.standard_normal(shape[0], np.float32) * bias_std + bias_mean
         weights[name] = (weight, bias)
     return weights
 
@@ -72,16 +72,16 @@ def draw_images(count: int) -> np.ndarray:
 
 
 def checksum(weights: Weights) -> np.ndarray:
-    """float64[12, 4]: the sum and the first three values of every array, by layer."""
+    """float64[12, 4], the sum and the first three values of every array, by layer."""
     arrays = [array.ravel() for pair in weights.values() for array in pair]
     return np.array([[array.sum(dtype=np.float64), *array[:3]] for array in arrays])
 
 
 def probe(stage: np.ndarray) -> np.ndarray:
-    """A few values of every image: four channels at the corners of a map, or 16 of a vector's.
+    """A few values of every image: four channels at a map's corners, or 16 values of a vector.
 
     Args:
-      stage: [b, c, h, w] or [b, c].
+      stage: features [b, c, h, w] or [b, c].
     """
     if stage.ndim == 2:
         return stage[:, :: stage.shape[1] // 16]
@@ -95,7 +95,7 @@ def sample(array: np.ndarray) -> np.ndarray:
 
 
 def flax_layout(array: np.ndarray) -> np.ndarray:
-    """A Caffe array as flax keeps it: H, W, I, O; in, out with fc6's input flattened H, W, C."""
+    """A Caffe array in flax's layout: H, W, I, O; in, out with fc6's input flattened H, W, C."""
     if array.ndim == 4:
         return array.transpose(2, 3, 1, 0)
     if array.ndim == 2 and array.shape[1] == 384 * 7 * 7:
@@ -123,7 +123,7 @@ def flax_params(weights: Weights, task: str) -> dict[str, Any]:
 
 
 def caffe_arrays(params: Mapping[str, Any], task: str) -> dict[str, np.ndarray]:
-    """Every array of such a tree, in Caffe's layout, as "conv1.weight", "conv1.bias" and so on."""
+    """Arrays of a network with one head, in Caffe's layout, by name such as "conv1.weight"."""
     layers = {**params["trunk"], "fc8": params["heads"][task]}
     return {
         f"{name}.{kind}": caffe_layout(np.asarray(layers[name][key]))

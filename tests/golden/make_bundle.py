@@ -1,16 +1,16 @@
-"""Makes bundle/ and bundle.npz: a tiny bundle of drawn weights, and what it answers.
+"""Makes bundle/ and bundle.npz: a tiny bundle of random weights, and its answers.
 
     python -m tests.golden.make_bundle          # from the repository's root
 
-so that every later version, on any version of JAX, reads what this one wrote and answers the same. The
+Every later version, on any version of JAX, must read this bundle and give the same answers. The
 committed files were made with jax 0.12.0.1, flax 0.12.12, safetensors 0.8.0 and Python 3.12.1 (CPU);
-bundle.npz names the versions too. Do not make them anew when the format changes: add another folder.
+bundle.npz names the versions, too. Do not regenerate them when the format changes; add another folder.
 
 Contents of bundle.npz:
   faces: uint8[4, 32, 32, 3], RGB.
   age, years, gender: float32[4, classes], probabilities.
   ages: float32[4], years.
-  versions: of what made it.
+  versions: versions of the packages that made it.
 """
 
 import importlib.metadata
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ageflax.bundle.model import load
+from ageflax.bundle import load
 from tests.support import small_bundle
 
 FOLDER = Path(__file__).with_name("bundle")

@@ -1,4 +1,4 @@
-"""Makes levi_hassner.npz: the network and its training as PyTorch and OpenCV's Caffe importer have it.
+"""Makes levi_hassner.npz: the network and its training in PyTorch and OpenCV's Caffe importer.
 
     python -m tests.golden.make_levi_hassner          # from the repository's root
 
@@ -6,20 +6,20 @@ needs torch, opencv-python-headless below 5 (for its Caffe importer), protobuf a
 nothing of ageflax. The committed file was made with torch 2.13.0 (CPU), OpenCV 4.14.0, protobuf
 7.36.2, numpy 2.4.6 and Python 3.11.
 
-PyTorch computes in float64, so that the file holds the network's values and not one library's
-rounding; in float32 it differs from them by 9e-6 in the logits. OpenCV computes in float32.
+PyTorch computes in float64, so the file holds the network's values without one library's rounding; its
+float32 logits differ by 9e-6. OpenCV computes in float32.
 
 Contents, all for the eight age classes:
-  weights_large, weights_paper, images: sums and first values, to tell a change of numpy's stream of
-    random numbers from a fault of the network.
-  STAGE/probe, STAGE/moments: of pool1, norm1, pool2, norm2, pool5, fc6 and fc7 (after ReLU), LARGE
-    weights, three images: a few values; mean and standard deviation over everything.
-  logits; probabilities_opencv: of the same images.
+  weights_large, weights_paper, images: sums and first values, to tell a change of numpy's random
+    streams from a fault of the network.
+  STAGE/probe, STAGE/moments: for pool1, norm1, pool2, norm2, pool5, fc6 and fc7 (after ReLU), with LARGE
+    weights and three images: a few values; mean and standard deviation over all values.
+  logits, probabilities_opencv: for the same images.
   sgd/losses, sgd/step1/..., sgd/step4/...: torch.optim.SGD with the paper's recipe, PAPER weights,
-    batches of the same four images, no dropout. The loss before each step; and of every array, by
-    layer, the norm and a few values of what the step added to it.
-  drop/...: the same with Caffe's rule written out and the rate a tenth from step 3 on. PyTorch keeps
-    the rate out of the momentum, so its own optimiser takes another third step.
+    batches of the same four images, no dropout. The loss before each step; and by array, the norm and a
+    few values of the step's update.
+  drop/...: the same with Caffe's rule written out and a tenth of the rate from step 3 on. PyTorch keeps
+    the rate out of the momentum, so its own optimiser would take another third step.
   sgd/weights/..., drop/weights/...: a few values of every array after the last step.
 """
 
@@ -97,7 +97,7 @@ def prototxt(images: int) -> str:
 
 
 def _net_parameter() -> Any:
-    """An empty caffe.NetParameter, of the few fields of caffe.proto that hold weights."""
+    """An empty caffe.NetParameter with the few fields of caffe.proto that hold weights."""
     kinds = descriptor_pb2.FieldDescriptorProto
     file = descriptor_pb2.FileDescriptorProto(name="caffe_weights.proto", package="caffe")
     fields = {
@@ -142,7 +142,7 @@ def caffemodel(weights: shared.Weights) -> bytes:
 
 
 def opencv_probabilities(weights: shared.Weights, images: np.ndarray) -> np.ndarray:
-    """Softmax of the network as OpenCV's Caffe importer builds it."""
+    """Probabilities of the network from OpenCV's Caffe importer."""
     text = prototxt(len(images)).encode()
     net = cv2.dnn.readNetFromCaffe(
         np.frombuffer(text, np.uint8), np.frombuffer(caffemodel(weights), np.uint8)
@@ -163,7 +163,7 @@ def tensors(weights: shared.Weights) -> Tensors:
 def stages(
     w: Tensors, x: torch.Tensor, *, lrn: bool = True, alpha: float = 1e-4, ceil: bool = True
 ) -> Tensors:
-    """Every stage of the network by Caffe's name for it; "fc8" are the logits.
+    """Every stage of the network by Caffe's name; "fc8" are the logits.
 
     Floor pooling leaves 6 x 6 before fc6, which is then padded with zeros.
     """
@@ -182,7 +182,7 @@ def stages(
 
 
 def multiplier(name: str) -> float:
-    """Caffe's lr_mult: 1 and 2 for weights and biases, ten times that in fc8."""
+    """Caffe's lr_mult: 1 for weights and 2 for biases, ten times that in fc8."""
     return (10.0 if name.startswith("fc8") else 1.0) * (2.0 if name.endswith("bias") else 1.0)
 
 
@@ -209,7 +209,7 @@ class CaffeSgd:
 
 
 def torch_sgd(w: Tensors) -> torch.optim.SGD:
-    """PyTorch's own, one parameter group an array."""
+    """PyTorch's SGD with one parameter group per array."""
     groups = [
         {"params": [tensor], "lr": RATE * multiplier(name), "weight_decay": decay(name)}
         for name, tensor in w.items()
@@ -243,7 +243,7 @@ def train(
 
 
 def forward_record(weights: shared.Weights, images: np.ndarray) -> dict[str, np.ndarray]:
-    """Stages, logits and probabilities, after checking that every stage counts."""
+    """Stages, logits and probabilities, after checking that every stage matters."""
     w, x = tensors(weights), torch.tensor(images.transpose(0, 3, 1, 2), dtype=torch.float64)
     with torch.no_grad():
         found = {name: stage.numpy() for name, stage in stages(w, x).items()}

@@ -1,17 +1,17 @@
-"""Makes losses.npz: objectives as PyTorch has them, or written out in PyTorch from their papers.
+"""Makes losses.npz: PyTorch's objectives, or ones written in PyTorch from their papers.
 
     python -m tests.golden.make_losses          # from the repository's root
 
 needs torch and numpy, and imports nothing of ageflax. The committed file was made with torch 2.14.1
-(CPU), numpy 2.4.6 and Python 3.11. All is computed in float64, from scores that are float32.
+(CPU), numpy 2.4.6 and Python 3.11. Everything is computed in float64 from float32 scores.
 
 Contents, for each NAME in (groups, years): NAME/scores and NAME/labels; per OBJECTIVE NAME/OBJECTIVE
-(each face's loss) and NAME/OBJECTIVE/gradient (of the faces' sum, by autograd; of years the first
-three faces). Then
-  NAME/weights, NAME/cross_entropy_weighted: torch.nn.CrossEntropyLoss(weight=...), its weighted mean.
-  NAME/corn_batch: the authors' published form, one sum a threshold over the faces it is asked of,
+(loss of each face) and NAME/OBJECTIVE/gradient (of the sum over faces, by autograd; for years only the
+first three faces). Then
+  NAME/weights, NAME/cross_entropy_weighted: weighted mean of torch.nn.CrossEntropyLoss(weight=...).
+  NAME/corn_batch: the authors' published form, one sum per threshold over the faces that have it,
     divided by the number of terms as in the paper.
-  estimate/...: of two scores a face; the position is ten times the first.
+  estimate/...: objectives with two scores per face; the position is ten times the first.
 """
 
 # pyright: reportMissingImports=false
@@ -25,7 +25,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812
 
 OUTPUT = Path(__file__).with_name("losses.npz")
-DEVIATION, SMOOTHING, DELTA = 2.5, 0.1, 3.0
+SIGMA, SMOOTHING, DELTA = 2.5, 0.1, 3.0
 
 Tensor = Any
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -33,7 +33,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 def _label_distribution(scores: Tensor, labels: Tensor) -> Tensor:
     years = torch.arange(scores.shape[1], dtype=torch.float64)
-    density = torch.distributions.Normal(labels[:, None], DEVIATION).log_prob(years).exp()
+    density = torch.distributions.Normal(labels[:, None], SIGMA).log_prob(years).exp()
     target = density / density.sum(1, keepdim=True)
     return F.kl_div(F.log_softmax(scores, 1), target, reduction="none").sum(1)
 
@@ -59,7 +59,7 @@ def _coral(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def _corn(scores: Tensor, labels: Tensor) -> Tensor:
-    """-log of the class's probability, from a product of conditional probabilities."""
+    """-log probability of the class, from a product of conditional probabilities."""
     beyond = torch.sigmoid(scores[:, :-1])
     reached = torch.cumprod(torch.cat([torch.ones_like(beyond[:, :1]), beyond], 1), 1)
     p = reached * torch.cat([1 - beyond, torch.ones_like(beyond[:, :1])], 1)
@@ -130,7 +130,7 @@ def main() -> None:
         record[f"{task}/cross_entropy_weighted"] = mean.numpy()
         record[f"{task}/corn_batch"] = _corn_batch(x, y).numpy()
     scores = generator.normal((3.5, 0.5), (2, 0.7), (12, 2)).astype(np.float32)
-    # Errors of all sizes, and one year beyond the last.
+    # Errors of all sizes, and an age beyond the last class.
     labels = (scores[:, 0] * 10 + generator.normal(0, 1, 12) * 2.0 ** np.arange(-5, 7)).astype("f4")
     labels = np.append(np.abs(labels[:-1]), np.float32(104.5))
     record |= {"estimate/scores": scores, "estimate/labels": labels}

@@ -1,21 +1,21 @@
-"""Makes resnet.npz: features, batch statistics and gradients of ResNets as torchvision has them.
+"""Makes resnet.npz: features, batch statistics and gradients of torchvision's ResNets.
 
     python -m tests.golden.make_resnet          # from the repository's root
 
 needs torch, torchvision and numpy, and imports nothing of ageflax. The committed file was made with
 torch 2.14.1 (CPU), torchvision 0.29.1, numpy 2.4.6 and Python 3.11.
 
-PyTorch computes in float64, so that the file holds the networks' values and not one library's rounding.
+PyTorch computes in float64, so the file holds the networks' values without one library's rounding.
 
 Contents, NET being resnet18, resnet34 or resnet50:
   NET/names: "name shape" of every array but the classifier's, sorted.
-  NET/weights: a probe (see seeded_weights.py) of every array, to tell a change of numpy's stream of
-    random numbers from a fault of the network.
-  NET/eval: features before the classifier, images of EVAL_SIZES, running statistics.
-  NET/train: the same of eight images of 80x112 pixels with the batch's statistics; NET/statistics: a probe
-    of every running mean and variance after that forward, in NET/names' order.
-  NET/gradients: a probe of the gradient of every parameter, of the sum of NET/train's features times
-    directions(); resnet18 alone.
+  NET/weights: a probe (see seeded_weights.py) of every array, to tell a change of numpy's random
+    streams from a fault of the network.
+  NET/eval: features before the classifier, for images of EVAL_SIZES, with running statistics.
+  NET/train: the same for eight images of 80x112 pixels with the batch's statistics.
+  NET/statistics: a probe of every running mean and variance after that pass, in the order of NET/names.
+  NET/gradients: for resnet18 only, a probe of every parameter's gradient of the sum of NET/train times
+    directions().
   sizes: height and width of the maps after conv1, layer1, ..., layer4, for images of SIDES.
 """
 
@@ -30,16 +30,20 @@ import torchvision
 from tests.golden import seeded_weights as shared
 
 OUTPUT = Path(__file__).with_name("resnet.npz")
-GAIN = 0.5  # neither shortcuts nor residuals drown the other, whatever the running statistics
-TRAIN = (8, 80, 112)  # 96 values a channel in the last batch norms; with 16 rounding grows to 3e-4
-# Two odd sizes that are not square, and the networks' own.
+GAIN = 0.5  # neither shortcuts nor residuals dominate, whatever the running statistics
+TRAIN = (
+    8,
+    80,
+    112,
+)  # 96 values per channel in the last batch norms; with 16, rounding grows to 3e-4
+# Two odd sizes that are not square, and the usual one.
 EVAL_SIZES = {"resnet18": (2, 71, 93), "resnet34": (1, 224, 224), "resnet50": (2, 59, 80)}
 SIDES = ((59, 71), (80, 113), (224, 224))
 STAGES = ("conv1", "layer1", "layer2", "layer3", "layer4")
 
 
 def directions(features: int) -> np.ndarray:
-    """float32[8, features] of standard normals."""
+    """float32[8, features], standard normals."""
     return shared.draw("directions", (TRAIN[0], features), gain=float(features))
 
 
@@ -59,7 +63,7 @@ def _model(name: str) -> tuple[torch.nn.Module, dict[str, np.ndarray]]:
 
 
 def record(name: str) -> dict[str, np.ndarray]:
-    """All of one network."""
+    """All arrays of one network."""
     model, weights = _model(name)
     found = {
         "names": np.array([f"{key} {weights[key].shape}" for key in weights]),

@@ -1,19 +1,19 @@
-"""Makes vgg.npz: features of VGG-16 as torchvision has it.
+"""Makes vgg.npz: features of torchvision's VGG-16.
 
     python -m tests.golden.make_vgg          # from the repository's root
 
 needs torch, torchvision and numpy, and imports nothing of ageflax. The committed file was made with
 torch 2.14.1 (CPU), torchvision 0.29.1, numpy 2.4.6 and Python 3.11.
 
-PyTorch computes in float64. The images have 96x75 pixels, whose last map is 3x2 with pools that round
-down; torchvision's average to 7x7 is left out and its first fully connected layer made to fit. Every
-convolution is whole.
+PyTorch computes in float64. The images have 96x75 pixels, so the last map is 3x2 with pools that round
+down; torchvision's average to 7x7 is left out and its first fully connected layer made to fit. The
+convolutions have their full width.
 
 Contents:
-  names: "name shape" of every array but the last layer's, in sorted order of the names.
-  weights: a probe (see seeded_weights.py) of each, to tell a change of numpy's stream of random numbers
-    from a fault of the network.
-  fc6, fc7: features after ReLU, of two images, without dropout.
+  names: "name shape" of every array but the last layer's, sorted by name.
+  weights: a probe (see seeded_weights.py) of each array, to tell a change of numpy's random streams from
+    a fault of the network.
+  fc6, fc7: features of two images after ReLU, without dropout.
 """
 
 # pyright: reportMissingImports=false
@@ -27,14 +27,14 @@ import torchvision
 from tests.golden import seeded_weights as shared
 
 OUTPUT = Path(__file__).with_name("vgg.npz")
-GAIN = 2.0  # He et al.'s: there is no norm to hold the signal
+GAIN = 2.0  # He et al.'s, since no norm keeps the signal
 IMAGES = (2, 96, 75)
 
 
 def features(
     model: torch.nn.Module, images: torch.Tensor, *, channels_last: bool = False
 ) -> dict[str, np.ndarray]:
-    """fc6 and fc7; with the map flattened H, W, C that torchvision flattens C, H, W, both wrong."""
+    """fc6 and fc7; wrong with channels_last, which flattens the map H, W, C."""
     with torch.no_grad():
         maps = model.features(images)
         flat = (maps.permute(0, 2, 3, 1) if channels_last else maps).flatten(1)

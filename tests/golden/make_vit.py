@@ -1,4 +1,4 @@
-"""Makes vit.npz: the class token of a ViT-B/16 in CLIP's layout as timm has it.
+"""Makes vit.npz: class tokens of timm's ViT-B/16 in CLIP's layout.
 
     python -m tests.golden.make_vit          # from the repository's root
 
@@ -9,10 +9,10 @@ The network is vit_base_patch16_clip_quickgelu_224 at its full width, cut to two
 pixels; vit_weights.py draws its weights. PyTorch computes in float64.
 
 Contents:
-  weights: a probe (see seeded_weights.py) of every array, in vit_weights.SHAPES' order, to tell a change of
-    numpy's stream of random numbers from a fault of the network.
-  blocks: float32[2, 2, 768], the class token after each block, by block and image.
-  features: float32[2, 768], after the last norm.
+  weights: a probe (see seeded_weights.py) of every array in the order of vit_weights.SHAPES, to tell a
+    change of numpy's random streams from a fault of the network.
+  blocks: float32[2, 2, 768], class token after each block, by block and image.
+  features: float32[2, 768], class token after the last norm.
 """
 
 # pyright: reportMissingImports=false
@@ -44,14 +44,14 @@ def model(**kwargs: Any) -> torch.nn.Module:
 
 
 def without_first_norm() -> torch.nn.Module:
-    """The layout of a ViT that is not CLIP's."""
+    """The network without CLIP's norm before the blocks."""
     net = model()
     net.norm_pre = torch.nn.Identity()
     return net
 
 
 def another_epsilon() -> torch.nn.Module:
-    """That of ViTs that are not CLIP's, a tenth as large."""
+    """The network with the epsilon of ViTs other than CLIP's, a tenth as large."""
     net = model()
     for module in net.modules():
         if isinstance(module, torch.nn.LayerNorm):
@@ -68,7 +68,7 @@ MISTAKES: dict[str, Callable[[], torch.nn.Module]] = {
 
 
 def main() -> None:
-    """Writes the golden file, after saying what mistakes would change."""
+    """Writes the golden file and prints the effect of likely mistakes."""
     images = torch.tensor(shared.draw_images().transpose(0, 3, 1, 2), dtype=torch.float64)
     net, blocks = model(), []
     for block in net.blocks:

@@ -1,7 +1,7 @@
-"""Weights and images that golden scripts and tests both draw, so that neither is stored.
+"""Weights and images drawn by both the golden scripts and the tests, so that neither is stored.
 
 Everything is in PyTorch's layout and under torchvision's names: kernels O, I, H, W; matrices out, in.
-Every array has a stream of its own, seeded by its name, so that the order of the draws is of no matter.
+Every array has its own random stream, seeded by its name, so the order of the draws does not matter.
 """
 
 import zlib
@@ -16,12 +16,12 @@ def _normals(name: str, shape: Iterable[int]) -> np.ndarray:
 
 
 def draw(name: str, shape: tuple[int, ...], *, gain: float) -> np.ndarray:
-    """A float32 array of a scale that suits its kind, no two values alike.
+    """Draws a float32 array at a scale that suits its kind.
 
     Args:
-      name: torchvision's, such as "layer1.0.bn1.running_var".
-      shape: in PyTorch's layout.
-      gain: variance of a kernel's outputs over the mean square of its inputs; 2 is He et al.'s.
+      name: torchvision's name, such as "layer1.0.bn1.running_var".
+      shape: shape in PyTorch's layout.
+      gain: variance of a kernel's outputs over the mean square of its inputs; He et al.'s is 2.
     """
     values = _normals(name, shape)
     if name.endswith("running_var"):
@@ -36,7 +36,7 @@ def draw(name: str, shape: tuple[int, ...], *, gain: float) -> np.ndarray:
 def draw_images(count: int, height: int, width: int) -> np.ndarray:
     """float32[count, height, width, 3] of about -2 to 2: patches of 8 pixels under fine noise.
 
-    Not clipped: maps of constant patches are ties in max pooling, whose gradient rounding decides.
+    Not clipped: constant patches would tie in max pooling, and rounding would decide the gradient.
     """
     rows, columns = -(-height // 8), -(-width // 8)
     coarse = _normals(f"patches {height} {width}", (count, rows, columns, 3))

@@ -1,4 +1,4 @@
-"""What make_vit.py and the tests both draw: timm's names of a ViT's arrays, and their values."""
+"""Weights and images of a ViT under timm's names, drawn by both make_vit.py and the tests."""
 
 import numpy as np
 
@@ -36,7 +36,7 @@ SHAPES = {
 
 
 def draw_weights() -> dict[str, np.ndarray]:
-    """By timm's names, in PyTorch's layout: attention neither flat nor of one token, deviations near 1."""
+    """Weights by timm's name, in PyTorch's layout: attention neither flat nor on one token, std near 1."""
     weights = {}
     for name, shape in SHAPES.items():
         # seeded_weights divides the gain by a kernel's inputs; tokens and positions have none.

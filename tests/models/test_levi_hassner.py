@@ -59,7 +59,7 @@ def large(golden: dict[str, np.ndarray]) -> Tree:
 
 @pytest.fixture(scope="module")
 def forward(large: Tree, images: np.ndarray) -> dict[str, np.ndarray]:
-    """Every stage under Caffe's name for it, from what the network's own layers put out."""
+    """Every stage under Caffe's name, from the outputs of the network's layers."""
     network = models.build(PAPER, AGE)
     apply = jax.jit(lambda p, x: network.apply({"params": p}, x, capture_intermediates=True))
     logits, captured = apply(large, images[:3])
@@ -83,13 +83,13 @@ def forward(large: Tree, images: np.ndarray) -> dict[str, np.ndarray]:
 def test_every_stage_equals_pytorchs(
     forward: dict[str, np.ndarray], golden: dict[str, np.ndarray], stage: str
 ) -> None:
-    # Float32 sums of up to 18,816 products; single values may cancel, so atol follows the stage.
-    mean, deviation = golden[f"{stage}/moments"]
+    # Float32 sums of up to 18,816 products; terms may cancel, so atol follows the stage's scale.
+    mean, std = golden[f"{stage}/moments"]
     found = forward[stage]
-    atol = 1e-5 * deviation
+    atol = 1e-5 * std
     np.testing.assert_allclose(shared.probe(found), golden[f"{stage}/probe"], 1e-5, atol)
     np.testing.assert_allclose(
-        [found.mean(dtype=np.float64), found.std(dtype=np.float64)], [mean, deviation], 1e-5
+        [found.mean(dtype=np.float64), found.std(dtype=np.float64)], [mean, std], 1e-5
     )
 
 
@@ -115,7 +115,7 @@ def levi_optim() -> Optim:
 
 @pytest.fixture(scope="module")
 def loss_and_gradient(images: np.ndarray) -> Callable[[Tree], tuple[jax.Array, Tree]]:
-    """The real objective over one batch of four, without dropout."""
+    """Loss over one batch of four as in training, without dropout."""
     network = models.build({**PAPER, "dropout": 0.0}, AGE)
     batch, labels, mask = jnp.asarray(images), jnp.asarray(LABELS), jnp.ones(4, bool)
 
@@ -135,7 +135,7 @@ Steps = list[tuple[float, Tree, Tree]]
 def take_steps(
     golden: dict[str, np.ndarray], loss_and_gradient: Callable[[Tree], tuple[jax.Array, Tree]]
 ) -> Callable[[Optim], Steps]:
-    """Four steps from the paper's scale of weights: loss, updates and new weights of each."""
+    """Four steps from weights of the paper's scale: loss, updates and new weights of each."""
 
     def take(group: Optim) -> Steps:
         params = _weights(golden, "paper")
@@ -167,7 +167,7 @@ def test_training_equals_pytorchs(
         updates = shared.caffe_arrays(steps[number - 1][1], "age")
         norms = golden[f"{recipe}/step{number}/norms"]
         for (name, update), norm in zip(updates.items(), norms, strict=True):
-            # Single values may be differences of large terms: absolute to the array's own scale.
+            # Values may be differences of large terms: atol relative to the array's scale.
             atol = 2e-5 * norm / update.size**0.5
             found = np.linalg.norm(update.astype(np.float64))
             np.testing.assert_allclose(found, norm, 1e-5, err_msg=name)
@@ -243,13 +243,13 @@ def test_initial_weights_are_the_papers() -> None:
         "fc8": (0.01, 0),
     }
     assert layers.keys() == expected.keys()
-    for name, (deviation, bias) in expected.items():
+    for name, (std, bias) in expected.items():
         kernel = np.asarray(layers[name]["kernel"], np.float64)
-        # Five standard errors; a normal cut off at two deviations would be 12 % off.
+        # Five standard errors; a normal truncated at two std would be 12 % off.
         tolerance = 5 / np.sqrt(kernel.size)
-        assert abs(kernel.std() / deviation - 1) < tolerance / np.sqrt(2), name
-        assert abs(kernel.mean() / deviation) < tolerance, name
-        assert np.abs(kernel).max() > 3 * deviation, name
+        assert abs(kernel.std() / std - 1) < tolerance / np.sqrt(2), name
+        assert abs(kernel.mean() / std) < tolerance, name
+        assert np.abs(kernel).max() > 3 * std, name
         assert np.all(np.asarray(layers[name]["bias"]) == bias), name
 
 
@@ -259,7 +259,7 @@ def test_he_initialisation_keeps_the_signal_and_zeroes_biases() -> None:
     @jax.jit
     def init(key: jax.Array) -> Tree:
         trunk = network.init(key, jnp.zeros((1, 32, 32, 3)))["params"]["trunk"]
-        # One convolution and one matrix: each more takes a second to compile.
+        # One convolution and one matrix: each further one takes a second to compile.
         kernels = {name: trunk[name]["kernel"] for name in ("conv2", "fc7")}
         return kernels, {name: layer["bias"] for name, layer in trunk.items()}
 
@@ -284,14 +284,14 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32_weights(
 
 
 def _drawn(network: Network, images: jax.Array) -> Tree:
-    """Variables of He et al.'s scale; by numpy, since compiling an initialiser takes seconds."""
+    """Variables of He et al.'s scale, from numpy: compiling an initialiser takes seconds."""
     generator = np.random.default_rng(0)
 
     def draw(path: Any, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
         kind = path[-1].key
         if kind == "kernel":
-            deviation = (2 * leaf.shape[-1] / leaf.size) ** 0.5
-            return generator.normal(0, deviation, leaf.shape).astype(np.float32)
+            std = (2 * leaf.shape[-1] / leaf.size) ** 0.5
+            return generator.normal(0, std, leaf.shape).astype(np.float32)
         return np.full(leaf.shape, kind in ("scale", "var"), np.float32)
 
     shapes = jax.eval_shape(network.init, jax.random.key(0), images)

@@ -39,7 +39,7 @@ def _shapes(network: ResNet, height: int = 64, width: int = 64, channels: int = 
 
 
 def _name(keys: Any) -> str:
-    """torchvision's name for one of our arrays."""
+    """torchvision's name of one of our arrays."""
     *modules, kind = (key.key for key in keys[1:])
     module = ".".join(modules).replace("downsample_conv", "downsample.0")
     module = module.replace("downsample_bn", "downsample.1").replace("_", ".")
@@ -52,13 +52,13 @@ def _torch_layout(array: np.ndarray) -> np.ndarray:
 
 
 def _named(tree: Tree) -> dict[str, Any]:
-    """Leaves by torchvision's name, in that order."""
+    """Leaves by torchvision's name, sorted by name."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return dict(sorted((_name(keys), leaf) for keys, leaf in leaves))
 
 
 def _drawn(network: ResNet) -> Tree:
-    """The weights that the golden file was made with."""
+    """Weights of the golden file."""
 
     def draw(keys: Any, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
         shape = leaf.shape
@@ -112,7 +112,7 @@ def test_features_equal_torchvisions(
 def test_training_equals_torchvisions(
     weights: dict[str, Tree], golden: dict[str, np.ndarray], name: str
 ) -> None:
-    """Features with the statistics of the batch, what is kept of these, and resnet18's gradients."""
+    """Features with the batch's statistics, the running statistics, and resnet18's gradients."""
     images = jnp.asarray(shared.draw_images(*TRAIN))
     statistics = weights[name]["batch_stats"]
     directions = shared.draw("directions", golden[f"{name}/train"].shape, gain=512)
@@ -126,7 +126,7 @@ def test_training_equals_torchvisions(
 
     if name == "resnet18":
         step = jax.jit(jax.grad(forward, has_aux=True))
-        # Rounding may carry a ReLU's input over zero and a gradient with it: in float64, as PyTorch's.
+        # In float64 like PyTorch's: rounding may push a ReLU's input over zero, and its gradient with it.
         with jax.enable_x64(True):
             wide = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), weights[name])
             network, statistics = network.clone(dtype=jnp.dtype("float64")), wide["batch_stats"]
@@ -134,11 +134,11 @@ def test_training_equals_torchvisions(
         network, statistics = NETWORKS[name], weights[name]["batch_stats"]
         found = [_torch_layout(np.asarray(g)) for g in _named({"params": gradients}).values()]
         for array, probe in zip(found, golden["resnet18/gradients"], strict=True):
-            # Of values that may be differences of large terms: absolute to the array's own scale.
+            # Values may be differences of large terms: atol relative to the array's scale.
             np.testing.assert_allclose(shared.probe(array), probe, 1e-6, 1e-6 * probe[1])
     _, (features, kept) = jax.jit(forward)(weights[name]["params"], images)
     expected = golden[f"{name}/train"]
-    # Statistics of a batch feed on rounding: 53 of them take PyTorch's own float32 as far from its float64.
+    # Batch statistics amplify rounding: over 53 of them PyTorch's float32 differs from its float64 as much.
     np.testing.assert_allclose(features, expected, 0, 1e-4 * np.sqrt(np.square(expected).mean()))
     for array, probe in zip(_named(kept).values(), golden[f"{name}/statistics"], strict=True):
         np.testing.assert_allclose(shared.probe(np.asarray(array)), probe, 1e-5, 1e-5 * probe[1])
@@ -216,7 +216,7 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32_weights_and_statistics(
 
 def test_initial_kernels_are_torchvisions() -> None:
     network = ResNet50(width=0.25)
-    # Two kernels whose fans differ: each more takes long to compile.
+    # Two kernels with different fans: each further one takes long to compile.
     kernels = ("layer3.0.conv1.weight", "layer4.0.conv3.weight")
 
     @jax.jit
@@ -227,10 +227,10 @@ def test_initial_kernels_are_torchvisions() -> None:
     for name, array in init(jax.random.key(3)).items():
         values = np.asarray(array, np.float64)
         if name in kernels:
-            deviation = (2 / values.shape[-1]) ** 0.5  # He et al., fan out of 1x1
-            # Five standard errors; a normal cut off at two deviations has none beyond.
-            assert abs(values.std() / deviation - 1) < 5 / (2 * values.size) ** 0.5, name
-            assert np.abs(values).max() > 2.5 * deviation, name
+            std = (2 / values.shape[-1]) ** 0.5  # He et al., fan out of 1x1
+            # Five standard errors; a normal truncated at two std has no values beyond.
+            assert abs(values.std() / std - 1) < 5 / (2 * values.size) ** 0.5, name
+            assert np.abs(values).max() > 2.5 * std, name
         else:
             assert np.all(values == (not name.endswith(("bias", "mean")))), name
 

@@ -1,4 +1,4 @@
-"""The small trunks of the seeds: sizes, what training changes, and dtypes."""
+"""The small trunks: sizes, effects of training, and dtypes."""
 
 import functools
 from typing import Any
@@ -16,7 +16,7 @@ from ageflax.models.resnet_small import ResNetSmall
 CHANNELS = {InceptionSmall: 3, ResNetSmall: 3, MultitaskGray: 1}
 ALL = pytest.mark.parametrize("trunk", list(CHANNELS), ids=lambda trunk: trunk.__name__)
 
-# Each program is run once or twice, so that time goes into compiling it.
+# Each program runs once or twice, so most time is compilation.
 compiled = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 Tree = Any
@@ -27,7 +27,7 @@ def _images(trunk: type[nn.Module], count: int, side: int) -> jax.Array:
 
 
 def _shapes(network: nn.Module, side: int, channels: int) -> tuple[Any, Tree, Tree]:
-    """Of features, variables and what every layer puts out."""
+    """Shapes of features, variables and every layer's output."""
 
     def run(images: jax.Array) -> Tree:
         return network.init_with_output(
@@ -48,14 +48,14 @@ def _count(tree: Tree) -> int:
 
 
 def _drawn(network: nn.Module, images: jax.Array) -> Tree:
-    """Variables of He et al.'s scale; by numpy, since compiling an initialiser takes seconds."""
+    """Variables of He et al.'s scale, from numpy: compiling an initialiser takes seconds."""
     generator = np.random.default_rng(0)
 
     def draw(path: Any, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
         kind = path[-1].key
         if kind == "kernel":
-            deviation = (2 * leaf.shape[-1] / leaf.size) ** 0.5
-            return generator.normal(0, deviation, leaf.shape).astype(np.float32)
+            std = (2 * leaf.shape[-1] / leaf.size) ** 0.5
+            return generator.normal(0, std, leaf.shape).astype(np.float32)
         return np.full(leaf.shape, kind in ("scale", "var"), np.float32)
 
     init = functools.partial(network.init, train=False)
@@ -103,7 +103,7 @@ def test_inceptions_maps_halve_five_times_but_one() -> None:
 def test_an_inception_module_has_googlenets_features() -> None:
     _, variables, layers = _shapes(InceptionSmall(), 64, 3)
     features = {name: shape[-1] for name, shape in layers.items() if name.endswith("_bn")}
-    # Table 1 of the paper, of 3a and 4e.
+    # Rows 3a and 4e of the paper's table 1.
     assert {k: v for k, v in features.items() if k.startswith("3a")} == {
         "3a_1x1_bn": 64, "3a_3x3_reduce_bn": 96, "3a_3x3_bn": 128,
         "3a_5x5_reduce_bn": 16, "3a_5x5_bn": 32, "3a_pool_bn": 32,
@@ -209,7 +209,7 @@ def test_grey_has_no_state_and_trains_as_it_tests() -> None:
     assert variables.keys() == {"params"}
     images = _images(MultitaskGray, 8, 32)
     apply = compiled(functools.partial(MultitaskGray(width=0.05).apply, train=True))
-    # The first convolution sums in another order in training.
+    # In training the first convolution sums in another order.
     np.testing.assert_allclose(apply(variables, images), tested, rtol=1e-4, atol=2e-6)
 
 

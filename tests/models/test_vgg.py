@@ -13,7 +13,7 @@ from tests.golden import seeded_weights as shared
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "vgg.npz"
 GAIN = 2.0
-# torchvision's numbers: ReLUs and pools count.
+# torchvision's numbers, which count ReLUs and pools.
 FEATURES = {
     "conv1_1": 0, "conv1_2": 2, "conv2_1": 5, "conv2_2": 7, "conv3_1": 10, "conv3_2": 12,
     "conv3_3": 14, "conv4_1": 17, "conv4_2": 19, "conv4_3": 21, "conv5_1": 24, "conv5_2": 26,
@@ -40,7 +40,7 @@ def _shapes(network: VGG16, height: int, width: int, channels: int = 3) -> Tree:
 
 
 def _names(tree: Tree) -> dict[str, tuple[str, str]]:
-    """(layer, kind) by torchvision's name, in that order."""
+    """(layer, kind) by torchvision's name, sorted by name."""
     found = {}
     for layer, arrays in tree.items():
         part, number = ("features", FEATURES) if layer in FEATURES else ("classifier", CLASSIFIER)
@@ -51,7 +51,7 @@ def _names(tree: Tree) -> dict[str, tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def weights(golden: dict[str, np.ndarray]) -> Tree:
-    """The weights that the golden file was made with; drawn in torchvision's layout, then turned."""
+    """Weights of the golden file, drawn in torchvision's layout and transposed."""
     shapes = _shapes(VGG16(), 96, 75)
     names, probes, params = [], [], {layer: {} for layer in shapes}
     for name, (layer, kind) in _names(shapes).items():
@@ -77,7 +77,7 @@ def weights(golden: dict[str, np.ndarray]) -> Tree:
 
 @pytest.fixture(scope="module")
 def layers(weights: Tree) -> dict[str, np.ndarray]:
-    """What fc6 and the network put out for the golden file's images."""
+    """Outputs of fc6 and of the network for the golden file's images."""
     network, images = VGG16(), jnp.asarray(shared.draw_images(2, 96, 75))
 
     @jax.jit
@@ -125,7 +125,7 @@ def _narrow(dtype: str = "float32", dropout: float = 0.5) -> VGG16:
 
 @pytest.fixture(scope="module")
 def narrow_weights() -> Tree:
-    """He et al.'s kernels and zero biases, by numpy: compiling an initialiser takes seconds."""
+    """He et al.'s kernels and zero biases, from numpy: compiling an initialiser takes seconds."""
     return {
         layer: {
             "kernel": shared.draw(layer, arrays["kernel"].shape[::-1], gain=GAIN).T,
@@ -154,7 +154,7 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32_weights(narrow_weights:
 
 def test_dropout_halves_and_doubles_fc6_and_fc7_in_training_only(narrow_weights: Tree) -> None:
     images = jnp.asarray(shared.draw_images(8, 32, 32))
-    # Kernels of 0 and biases of 1: every feature is 1 before dropout.
+    # Kernels of 0 and biases of 1, so every feature is 1 before dropout.
     params = dict(narrow_weights)
     for layer in ("fc6", "fc7"):
         kernel, bias = params[layer]["kernel"], params[layer]["bias"]
@@ -180,19 +180,19 @@ def test_dropout_halves_and_doubles_fc6_and_fc7_in_training_only(narrow_weights:
 
 def test_initial_weights_are_torchvisions() -> None:
     network = VGG16(width=0.25)
-    deviations = {"conv4_1": (2 / (9 * 128)) ** 0.5, "fc7": 0.01}  # He et al., fan out; fixed
+    stds = {"conv4_1": (2 / (9 * 128)) ** 0.5, "fc7": 0.01}  # He et al., fan out; fixed
 
     @jax.jit
     def init(key: jax.Array) -> tuple[Tree, Tree]:
         params = network.init(key, jnp.zeros((1, 32, 32, 3)), train=False)["params"]
-        # One convolution and one matrix: each more takes long to compile.
-        kernels = {layer: params[layer]["kernel"] for layer in deviations}
+        # One convolution and one matrix: each further one takes long to compile.
+        kernels = {layer: params[layer]["kernel"] for layer in stds}
         return kernels, [arrays["bias"] for arrays in params.values()]
 
     kernels, biases = init(jax.random.key(3))
-    for layer, deviation in deviations.items():
+    for layer, std in stds.items():
         kernel = np.asarray(kernels[layer], np.float64)
-        # Five standard errors; a normal cut off at two deviations has none beyond.
-        assert abs(kernel.std() / deviation - 1) < 5 / (2 * kernel.size) ** 0.5, layer
-        assert np.abs(kernel).max() > 2.5 * deviation, layer
+        # Five standard errors; a normal truncated at two std has no values beyond.
+        assert abs(kernel.std() / std - 1) < 5 / (2 * kernel.size) ** 0.5, layer
+        assert np.abs(kernel).max() > 2.5 * std, layer
     assert not any(np.any(np.asarray(bias)) for bias in biases)

@@ -45,7 +45,7 @@ def _shapes(network: ViTB16, height: int, width: int) -> Tree:
 
 
 def _timms_name(path: str) -> str:
-    """That of one of our parameters, such as "block_0/qkv/kernel"."""
+    """timm's name of one of our parameters, such as "block_0/qkv/kernel"."""
     if path in ("class_token", "position_embedding"):
         return {"class_token": "cls_token", "position_embedding": "pos_embed"}[path]
     *block, layer, kind = path.split("/")
@@ -55,7 +55,7 @@ def _timms_name(path: str) -> str:
 
 @pytest.fixture(scope="module")
 def weights(golden: dict[str, np.ndarray]) -> Tree:
-    """The weights that the golden file was made with, turned from PyTorch's layout."""
+    """Weights of the golden file, transposed from PyTorch's layout."""
     drawn = shared.draw_weights()
     probes = np.stack([seeded_weights.probe(array) for array in drawn.values()])
     np.testing.assert_allclose(probes, golden["weights"], 1e-5, 1e-6, err_msg="numpy draws others")
@@ -74,7 +74,7 @@ def weights(golden: dict[str, np.ndarray]) -> Tree:
 
 
 def _run(network: ViTB16, params: Tree, images: np.ndarray, **kwargs: Any) -> tuple[Any, Tree]:
-    """Features, and what every layer puts out."""
+    """Features, and the output of every layer."""
 
     @jax.jit
     def run(params: Tree, images: jax.Array) -> Tree:
@@ -92,7 +92,7 @@ def layers(weights: Tree) -> Tree:
 
 
 def test_features_equal_timms(layers: Tree, golden: dict[str, np.ndarray]) -> None:
-    # Of about 0.6; PyTorch's own float32 is 8e-7 from its float64, an epsilon of 1e-6 1.4e-5.
+    # Values of about 0.6; PyTorch's float32 is 8e-7 from its float64, an epsilon of 1e-6 1.4e-5.
     np.testing.assert_allclose(layers["features"], golden["features"], 1e-5, 4e-6)
 
 
@@ -131,7 +131,7 @@ def test_sides_that_patches_do_not_fill_are_refused(height: int, width: int) -> 
 
 @pytest.fixture(scope="module")
 def narrow_weights() -> Tree:
-    """Of one head and two blocks, for 32x48 pixels; by numpy: compiling an initialiser takes seconds."""
+    """One head, two blocks, 32x48 pixels; from numpy: compiling an initialiser takes seconds."""
 
     def drawn(path: Any, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
         name = jax.tree_util.keystr(path, simple=True, separator="/")
@@ -193,7 +193,7 @@ def test_softmax_and_norms_are_computed_in_float32(narrow_weights: Tree) -> None
     for operation, count in (("exp", 2), ("rsqrt", 6)):
         found = re.findall(rf":(\w+)\[[\d,]+\] = {operation} ", program)
         assert found == ["f32"] * count, operation
-    # One a block: the scores.
+    # One per block: the scores.
     scores = [line for line in program.splitlines() if ":f32[1,1,7,7] = dot_general" in line]
     assert len(scores) == 2
 
@@ -216,7 +216,7 @@ def test_drop_path_leaves_branches_of_the_last_block_out_for_whole_faces(
     first = np.asarray(layers["block_0"]["__call__"][0])
     np.testing.assert_array_equal(first, np.broadcast_to(first[:1], first.shape))
     tested, _ = _run(network, narrow_weights, images[:1], train=False)
-    # What the last block adds: nothing, either branch doubled, or both.
+    # The last block adds nothing, either branch doubled, or both.
     added = np.asarray(layers["block_1"]["__call__"][0]) - first
     attention = np.asarray(layers["block_1"]["projection"]["__call__"][0]).reshape(added.shape)
     kinds, counts = np.unique(added.round(4), axis=0, return_counts=True)
@@ -232,11 +232,11 @@ def test_drop_path_leaves_branches_of_the_last_block_out_for_whole_faces(
 def test_tokens_and_positions_start_small_and_kernels_keep_a_signals_size() -> None:
     init = jax.jit(ViTB16(0.25, depth=1).init, static_argnames="train")
     params = init(jax.random.key(3), jnp.zeros((1, 64, 64, 3)), train=False)["params"]
-    deviations = {
+    stds = {
         "position_embedding": (params["position_embedding"], 192**-0.5),
         "fc2": (params["block_0"]["fc2"]["kernel"], 768**-0.5),
     }
-    for name, (found, deviation) in deviations.items():
-        assert np.std(found) == pytest.approx(deviation, rel=0.05), name
+    for name, (found, std) in stds.items():
+        assert np.std(found) == pytest.approx(std, rel=0.05), name
     assert not np.any(params["block_0"]["qkv"]["bias"])
     assert np.all(np.asarray(params["pre_norm"]["scale"]) == 1)

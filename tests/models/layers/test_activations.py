@@ -1,4 +1,4 @@
-"""Activations at literal values, and weights that keep a signal's size through them."""
+"""Activations at literal values, and initialisers that keep a signal's size."""
 
 from typing import Any
 
@@ -68,7 +68,7 @@ def test_prelu_learns_one_slope_a_channel() -> None:
         return found.sum()
 
     gradient = jax.grad(total)(variables["params"])["prelu"]["slope"]
-    # A channel's negative inputs, summed.
+    # Sum of a channel's negative inputs.
     np.testing.assert_array_equal(gradient, [-6.0, 0.0, -1.0])
     other = {"params": {"prelu": {"slope": jnp.array([0.5, 9.0, -1.0])}}}
     np.testing.assert_array_equal(layer.apply(other, x), [[[-1.0, 3.0, 1.0]], [[-2.0, 1.0, 5.0]]])
@@ -95,7 +95,7 @@ def test_a_signal_keeps_its_size_through_ten_matched_layers(activation: str) -> 
 
 
 def _before_activations(activation: str, initialization: str) -> tuple[np.ndarray, np.ndarray]:
-    """What conv1 and fc7 of a narrow network put out, for eight images, as it is initialised."""
+    """Outputs of conv1 and fc7 of a narrow, newly initialised network for eight images."""
     model = {"name": "levi_hassner", "dtype": "float32", "width": 0.25, "norm": "none"}
     options = {"activation": activation, "initialization": initialization}
     trunk = build({**model, **options}, {"age": Head(8)}).trunk
@@ -109,12 +109,12 @@ def _before_activations(activation: str, initialization: str) -> tuple[np.ndarra
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_matched_initialisation_keeps_the_signal_through_the_network(activation: str) -> None:
     first, last = _before_activations(activation, "matched")
-    # Padding takes from a map, max pooling adds.
+    # Padding shrinks the signal, max pooling enlarges it.
     assert 0.25 < np.std(last) / np.std(first) < 4
-    # And faces stay apart.
+    # Faces stay distinguishable.
     assert np.std(last, axis=0).mean() > 0.1 * np.std(last)
 
 
-def test_the_papers_deviations_let_a_narrow_networks_signal_vanish() -> None:
+def test_the_papers_stds_let_a_narrow_networks_signal_vanish() -> None:
     first, last = _before_activations("relu", "gaussian")
     assert np.std(last, axis=0).mean() < 1e-4 * np.std(first)

@@ -1,4 +1,4 @@
-"""Batch normalisation against literal values, as torch.nn.BatchNorm2d gives them."""
+"""Batch normalisation against literal values of torch.nn.BatchNorm2d."""
 
 from typing import Any
 
@@ -68,7 +68,7 @@ def test_it_passes_for_flaxs_where_calls_are_intercepted() -> None:
 
 
 def test_bfloat16_is_normalised_in_float32() -> None:
-    # 512 values around 8: summed in bfloat16 they would stop growing, and 8 + 1/16 keeps four bits.
+    # 512 values around 8: their sum in bfloat16 would stop growing, and 8 + 1/16 keeps four bits.
     x = 8 + jnp.asarray(np.random.default_rng(0).integers(-8, 9, (512, 1)) / 16, jnp.bfloat16)
     assert len(np.unique(x.astype(jnp.float32))) == 17
     exact, kept_exact = _train(x.astype(jnp.float32), _variables())
@@ -80,7 +80,7 @@ def test_bfloat16_is_normalised_in_float32() -> None:
 
 
 def test_a_large_mean_does_not_drown_a_small_variance() -> None:
-    # 4096^2 + 1/4 is 4096^2 in float32, so that the mean of squares less the squared mean is 0.
+    # 4096^2 + 1/4 is 4096^2 in float32, so the mean of squares less the squared mean is 0.
     x = jnp.asarray([[4095.5], [4096.5]])
     y, kept = _train(x, _variables(mean=4090.0))
     np.testing.assert_allclose(y, [[8.0], [12.0]], 1e-4)
@@ -96,15 +96,15 @@ def test_the_running_mean_changes_a_batchs_moments_by_rounding_alone() -> None:
     np.testing.assert_allclose(kept_other["var"], kept["var"], 1e-5)
 
 
-def test_a_first_batch_far_from_zero_has_a_variance_all_the_same() -> None:
-    # The running mean starts at 0: of a mean of 64 deviations, variance keeps four digits.
+def test_a_first_batch_far_from_zero_has_a_variance() -> None:
+    # The running mean starts at 0: with a mean of 64 std, the variance keeps four digits.
     x = 64 + jnp.asarray(np.random.default_rng(0).normal(0, 1, (512, 1)), jnp.float32)
     kept = _train(x, _variables(var=0.0))[1]
     np.testing.assert_allclose(kept["var"], [0.1 * np.var(x, ddof=1)], 2e-3)
 
 
 def test_a_layer_has_two_exchanges_between_devices() -> None:
-    # Moments forward, two sums backward. A third would cost each layer on a large slice some 30 us.
+    # Moments forward, two sums backward. A third would cost about 30 us per layer on a large slice.
     mesh = jax.make_mesh((4,), ("data",), (AxisType.Auto,), devices=jax.devices()[:4])
     split, whole = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("data",), ()))
 
@@ -128,7 +128,7 @@ def test_a_single_value_is_no_division_by_zero() -> None:
 @pytest.mark.parametrize("devices", [2, 4])
 def test_statistics_are_of_the_whole_batch_on_many_devices(devices: int) -> None:
     generator = np.random.default_rng(1)
-    # Every device sees another mean, so that statistics a device would show.
+    # Every device sees another mean, so statistics per device would differ.
     x = generator.normal(0, 1, (8, 2, 2, 3)) + np.arange(8).reshape(8, 1, 1, 1)
     x = jnp.asarray(x, jnp.float32)
     mesh = jax.make_mesh((devices,), ("data",), (AxisType.Auto,), devices=jax.devices()[:devices])

@@ -6,8 +6,8 @@ from flax import linen as nn
 
 from ageflax.models.layers.convolution import Conv, space_to_depth_convolution
 
-# Kernel, stride, padding, channels: the stems of Levi & Hassner, ResNet, its small stem, and the grey
-# network; and a kernel of whole blocks.
+# Kernel, stride, padding, channels: the stems of Levi & Hassner, ResNet, ResNet's small stem and the grey
+# network, and a kernel of whole blocks.
 STEMS = [(7, 4, 0, 3), (7, 2, 3, 3), (5, 2, 2, 3), (7, 2, 2, 1), (4, 2, 1, 3)]
 
 
@@ -15,7 +15,7 @@ STEMS = [(7, 4, 0, 3), (7, 2, 3, 3), (5, 2, 2, 3), (7, 2, 2, 1), (4, 2, 1, 3)]
 @pytest.mark.parametrize("size", [(27, 27), (32, 33), (30, 24)])
 def test_blocks_give_the_plain_sums_and_derivatives(kernel, stride, padding, channels, size):
     keys = jax.random.split(jax.random.key(0))
-    # Whole numbers, whose sums do not depend on the order.
+    # Integers, whose sums do not depend on the order.
     x = jax.random.randint(keys[0], (2, *size, channels), -4, 5).astype(jnp.float32)
     w = jax.random.randint(keys[1], (kernel, kernel, channels, 5), -4, 5).astype(jnp.float32)
 
@@ -49,7 +49,7 @@ def test_parameters_are_drawn_and_named_as_flax_does(use_bias):
 
 
 def test_only_training_sees_blocks():
-    """Exporters and compilers for inference meet one plain convolution."""
+    """Exporters and inference compilers see one plain convolution."""
     module, x = Conv(6, 7, strides=2, padding=3), jnp.zeros((1, 19, 19, 3))
     variables = module.init(jax.random.key(0), x)
 
@@ -62,5 +62,5 @@ def test_only_training_sees_blocks():
         ]
 
     assert shapes(False) == [(7, 7, 3, 6)]
-    # 12 channels of a block of 2x2 pixels, and 4 of zeros.
+    # 12 channels of a 2x2 block, and 4 of zeros.
     assert shapes(True) == [(4, 4, 16, 6)]

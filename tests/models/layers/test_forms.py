@@ -1,4 +1,4 @@
-"""The forms that layers take in training, by device, learn as the plain ones do."""
+"""In training, the layers' forms for each device learn like the plain layers."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ from ageflax import models
 from ageflax.models.layers.platform import platform, traced_for
 from tests.support.plain_layers import plain_layers
 
-# A width from which on Winograd's form is taken, and a side that does not divide.
+# A width at which Winograd's form is taken, and a side that tiles do not divide.
 OPTIONS = {"width": 0.34, "initialization": "matched", "dropout": 0.0, "dtype": "float32"}
 SIDE = 59
 
 
 def trained(kind: str) -> tuple[np.ndarray, np.ndarray]:
-    """Losses of a few steps, and a kernel after them."""
+    """Losses of a few steps, and a kernel after the last."""
     network = models.build({"name": "levi_hassner", **OPTIONS}, {"age": models.Head(3)})
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.normal(size=(6, SIDE, SIDE, 3)), jnp.float32)
@@ -50,8 +50,8 @@ def test_every_form_gives_the_plain_loss_curve():
     for found, changed in forms:
         np.testing.assert_allclose(found, losses, rtol=1e-5)
         np.testing.assert_allclose(changed, kernel, atol=1e-6)
-        assert not np.array_equal(changed, kernel)  # it was another form
-    # Its compiler has forms of its own.
+        assert not np.array_equal(changed, kernel)  # another form was taken
+    # A TPU's compiler has its own forms.
     for found, plain in zip(trained("tpu"), (losses, kernel), strict=True):
         np.testing.assert_array_equal(found, plain)
 

@@ -1,4 +1,4 @@
-"""A convolution with the kernel's derivative summed over few images at a time, against XLA's own."""
+"""Convolution with the kernel's derivative summed over a few images at a time, against XLA's."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ summed_gradient_convolution: Any = kernel_gradient.summed_gradient_convolution
 
 
 def operands(batch: int, size: int, *, side: tuple[int, int] = (9, 12)) -> list[jax.Array]:
-    """Whole numbers, whose sums do not depend on the order."""
+    """Integers, whose sums do not depend on the order."""
     keys = jax.random.split(jax.random.key(0))
     shapes = (batch, *side, 6), (size, size, 6, 5)
     return [
@@ -47,7 +47,7 @@ def test_values_and_derivatives_are_xlas(batch, size, stride, padding):
 
 @pytest.mark.parametrize("batch", [8, 20])
 def test_each_device_sums_its_own_part_of_the_batch(batch):
-    """Nothing but the sums is exchanged: features stay where they are."""
+    """Devices exchange only the sums, not features."""
     x, w = operands(batch, 3)
     mesh = make_mesh()
 

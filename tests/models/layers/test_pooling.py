@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ageflax.models.layers.platform import traced_for
 from ageflax.models.layers.pooling import ceil_max_pool, max_pool
 
-# Window, stride, padding: those of all networks, and some that none has.
+# Window, stride, padding: those of all networks, and others.
 FORMS = [
     (3, 2, ((0, 1), (0, 1))),
     (3, 2, ((1, 1), (1, 1))),
@@ -23,7 +23,7 @@ FORMS = [
 
 
 def derived(pool, platform="gpu"):
-    """Jitted: (x, g) -> the pooled features, and what g is by x."""
+    """Jitted (x, g) -> pooled features, and the derivative by x from g."""
 
     @jax.jit
     def found(x, g):
@@ -35,7 +35,7 @@ def derived(pool, platform="gpu"):
 
 
 def features(height: int, width: int, dtype=np.float32) -> jax.Array:
-    # Few distinct values, so that many windows have several largest ones.
+    # Few distinct values, so that many windows have ties.
     values = np.random.default_rng(height).integers(-2, 3, (2, height, width, 3))
     return jnp.asarray(values, dtype)
 
@@ -51,7 +51,7 @@ def test_the_noted_form_is_the_plain_one_to_the_last_bit(window, stride, padding
             max_pool, window=window, stride=stride, padding=padding, train=train
         )
 
-    # Whole numbers, whose sums do not depend on the order.
+    # Integers, whose sums do not depend on the order.
     shape = jax.eval_shape(pooled(False), x).shape
     g = jnp.asarray(np.random.default_rng(1).integers(-9, 10, shape), jnp.float32)
     plain, noted = (derived(pooled(train), platform)(x, g) for train in (False, True))

@@ -1,4 +1,4 @@
-"""Caffe's pooling and normalisation against small literal arrays and plain numpy."""
+"""Caffe's pooling and normalisation against literal arrays and numpy."""
 
 import math
 
@@ -6,18 +6,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ageflax.models.layers.response_norm import local_response_norm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ageflax.models.layers.pooling import ceil_max_pool
+from ageflax.models.layers.response_norm import local_response_norm
 
-# Sizes come from a short list: every new shape is compiled.
+# A short list of sizes: every new shape is compiled.
 SIZES = st.sampled_from((1, 2, 3, 4, 5, 7, 8))
 
 
 def _pool(x: np.ndarray, window: int, stride: int) -> np.ndarray:
-    """Caffe's definition: windows are cut off at the border."""
+    """Caffe's definition, with windows cut off at the border."""
     rows, columns = (
         range(max(math.ceil((side - window) / stride), 0) + 1) for side in x.shape[1:3]
     )
@@ -37,7 +37,7 @@ def _pool(x: np.ndarray, window: int, stride: int) -> np.ndarray:
 
 
 def _norm(x: np.ndarray, size: int, alpha: float, beta: float) -> np.ndarray:
-    """Krizhevsky's formula with Caffe's alpha / size, channel by channel, in float64."""
+    """Krizhevsky's formula with Caffe's alpha / size, per channel in float64."""
     x = x.astype(np.float64)
     out = np.empty_like(x)
     for c in range(x.shape[-1]):
@@ -48,7 +48,7 @@ def _norm(x: np.ndarray, size: int, alpha: float, beta: float) -> np.ndarray:
 
 def test_pooling_rounds_up_and_the_border_is_cut_off() -> None:
     x = -np.arange(1.0, 17.0, dtype=np.float32).reshape(1, 4, 4, 1)
-    # Rounding down gives [[-1]]. All negative: padding with zeros would show.
+    # Rounding down would give [[-1]]. All negative, so zero padding would show.
     np.testing.assert_array_equal(
         ceil_max_pool(jnp.asarray(x))[0, :, :, 0], [[-1.0, -3.0], [-9.0, -11.0]]
     )
@@ -124,7 +124,7 @@ def test_norm_equals_its_definition(
 
 
 def _norm_gradient(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Of sum(weights * norm(x)), by central differences in float64."""
+    """Gradient of sum(weights * norm(x)) by central differences in float64."""
     gradient, step = np.empty_like(x), 1e-3
     for index in np.ndindex(*x.shape):
         moved = np.zeros_like(x)

@@ -31,7 +31,7 @@ def test_the_matrices_are_a_correlation(outputs, kernel):
 
 
 def test_the_matrices_are_the_papers():
-    # Lavin & Gray, F(2, 3), but for the signs of a row, which two of the matrices share.
+    # Lavin & Gray's F(2, 3), up to the sign of a row, which two of the matrices share.
     a, g, b = _matrices(2, 3)
     np.testing.assert_array_equal(a, [[1, 1, 1, 0], [0, 1, -1, 1]])
     np.testing.assert_array_equal(np.abs(g), [[1, 0, 0], [0.5] * 3, [0.5] * 3, [0, 0, 1]])
@@ -71,10 +71,10 @@ def test_values_and_derivatives_are_those_of_the_convolution(size, kernel, paddi
         ((14, 14), 3, 5),  # 9 tiles of 49 products, not 16 of 36
         ((10, 25), 3, 5),
         ((28, 28), 3, 4),  # as many products either way
-        ((112, 112), 3, 4),  # 92 % of them: not worth the additions
+        ((112, 112), 3, 4),  # 92 % of the products: not worth the additions
         ((7, 7), 3, 4),
         ((14, 7), 3, 4),
-        ((10, 10), 5, 4),  # beyond the points there are
+        ((10, 10), 5, 4),  # needs more points than there are
     ],
 )
 def test_a_larger_tile_is_for_where_it_saves_products(size, kernel, outputs):
@@ -85,7 +85,7 @@ def test_a_larger_tile_is_for_where_it_saves_products(size, kernel, outputs):
 @pytest.mark.parametrize(
     ("batch", "kernel", "stride", "form"),
     [
-        (1, 3, 1, "patches"),  # the kernel's transform costs a single face more than it saves
+        (1, 3, 1, "patches"),  # for one face the kernel's transform costs more than it saves
         (16, 3, 1, "tiles"),
         (16, 3, 2, "patches"),
         (16, 1, 2, "patches"),
