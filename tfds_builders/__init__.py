@@ -1,1 +1,1 @@
-"""TensorFlow Datasets builders: each a folder that `tfds build` takes as it is."""
+"""TensorFlow Datasets builders, each in a folder for `tfds build`."""

@@ -1,1 +1,1 @@
-"""Adience: 19,370 faces in five folds, no person in two."""
+"""Adience: 19,370 faces in five folds by subject."""

@@ -150,8 +150,8 @@ def test_a_connection_that_breaks_off_now_and_then(server: Server, path: Path, c
 def test_a_connection_that_brings_nothing_any_more(server: Server, path: Path):
     server.budget = [100_000] + [0] * 20
     assert refusal(path) == (
-        f"{server.url}: cannot be downloaded: the connection ended after 100,000 of 3,000,000 bytes; run "
-        f"it again to resume, or download it by hand and put it into {path.parent}"
+        f"{server.url}: cannot be downloaded: the connection ended after 100,000 of 3,000,000 bytes; "
+        f"run it again to resume, or download it by hand and put it into {path.parent}"
     )
     assert names(path) == ["wiki_crop.tar.partial"]
     server.budget = []

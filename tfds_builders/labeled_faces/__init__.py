@@ -1,1 +1,1 @@
-"""Labeled faces: one's own photographs, labelled by a CSV file, in five folds by person."""
+"""Labeled faces: your own photographs, labelled by a CSV file, in five folds by subject."""

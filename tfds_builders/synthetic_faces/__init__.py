@@ -1,1 +1,1 @@
-"""Drawn faces in five person-exclusive folds: the embedded data set."""
+"""Drawn faces in five folds by subject: the embedded dataset."""

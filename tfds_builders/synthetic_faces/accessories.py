@@ -1,4 +1,4 @@
-"""What people wear on their hair."""
+"""Bows, headbands and beanies."""
 
 import math
 
@@ -10,7 +10,7 @@ from .head import Head, towards
 
 
 def draw_accessory(canvas: Canvas, head: Head) -> None:
-    """A bow, a headband or a beanie, in a colour of the wardrobe."""
+    """Draws a bow, a headband or a beanie, in the colour of clothes."""
     looks = head.looks
     colour = looks.second
     if looks.accessory == "bow":

@@ -10,7 +10,7 @@ from .head import Head, towards
 
 
 def draw_beard(canvas: Canvas, head: Head) -> None:
-    """Stubble, moustache, goatee or a full beard; greys a little ahead of the hair."""
+    """Draws stubble, a moustache, a goatee or a full beard; it turns grey a little before the hair."""
     looks = head.looks
     if not looks.beard:
         return

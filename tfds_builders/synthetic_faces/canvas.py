@@ -1,7 +1,7 @@
 """A supersampled canvas: smooth curves, tapered strokes and soft shapes in unit coordinates.
 
-Coordinates run from -1 (left, top) to 1 (right, bottom) of the picture, y downwards. Everything is
-drawn `SUPERSAMPLING` times as large as it is returned and then averaged down.
+Coordinates run from -1 (left, top) to 1 (right, bottom), y downwards. Everything is drawn
+`SUPERSAMPLING` times as large as the result, then averaged.
 """
 
 import functools
@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 
 SUPERSAMPLING = 3
-# OpenCV takes fixed-point coordinates: four bits below the pixel.
+# OpenCV takes fixed-point coordinates, here with four fractional bits.
 _SHIFT = 4
 _ONE = 1 << _SHIFT
-# Above this blur, in pixels, a mask is drawn at a quarter of the size: nobody sees the difference.
+# Above this blur, in pixels, a mask is drawn at a quarter of the size, with no visible difference.
 _COARSE_BLUR = 4.0
 
 Colour = np.ndarray  # float[3], RGB, 0 to 255.
@@ -24,7 +24,7 @@ Shapes = np.ndarray | Sequence[np.ndarray]
 
 @functools.lru_cache(maxsize=256)
 def _catmull_rom(knots: int, steps: int, closed: bool) -> np.ndarray:
-    """The matrix that takes `knots` control points to points on the curve through them."""
+    """Matrix from `knots` control points to points on the curve through them."""
     segments = knots if closed else knots - 1
     t = np.arange(steps) / steps
     powers = np.stack([np.ones_like(t), t, t**2, t**3], axis=1)
@@ -48,7 +48,7 @@ def curve(points: Sequence[Sequence[float]] | np.ndarray, *, closed: bool = Fals
 
 
 def moved(points: np.ndarray, x: float, y: float) -> np.ndarray:
-    """The points, all moved by the same step, float[n, 2]."""
+    """Points shifted by (x, y), float[n, 2]."""
     return points + np.array([x, y])
 
 
@@ -69,14 +69,14 @@ def ellipse(
 
 
 def rotation(angle: float) -> np.ndarray:
-    """The 2x2 matrix of a turn; with y downwards a positive angle is clockwise."""
+    """Rotation matrix, 2x2; as y points down, a positive angle is clockwise."""
     cos, sin = math.cos(angle), math.sin(angle)
     return np.array([[cos, -sin], [sin, cos]])
 
 
 @functools.lru_cache(maxsize=256)
 def _taper(count: int, start: float, end: float) -> np.ndarray:
-    """Shares of a stroke's width along it."""
+    """Relative widths along a stroke."""
     t = np.linspace(0.0, 1.0, count)
     return np.minimum(np.sin(math.pi * t) ** 0.7 + start * (1.0 - t) ** 2 + end * t**2, 1.0)
 
@@ -100,7 +100,7 @@ def ribbon(path: np.ndarray, width: float, *, start: float = 0.15, end: float = 
 
 
 class Canvas:
-    """Pixels to draw on, RGB, and the frame that what is drawn next lives in.
+    """RGB pixels to draw on, and the coordinate frame of the next shapes.
 
     Attributes:
       size: side of the finished picture.
@@ -116,18 +116,18 @@ class Canvas:
 
     @property
     def frame(self) -> np.ndarray:
-        """The affine map from the drawer's coordinates to unit coordinates, float[2, 3]."""
+        """Affine map from the shapes' coordinates to unit coordinates, float[2, 3]."""
         return self._frame
 
     @frame.setter
     def frame(self, frame: np.ndarray) -> None:
-        # Once a frame, not once a shape: on to OpenCV's fixed-point pixels.
+        # Computed once per frame: the map to OpenCV's fixed-point pixels.
         self._frame = frame
         unit, middle = self._side / 2.0 * _ONE, (self._side / 2.0 - 0.5) * _ONE
         self._turn, self._origin = frame[:, :2].T * unit, frame[:, 2] * unit + middle
 
     def mask(self, shapes: Shapes) -> np.ndarray:
-        """The area the shapes cover together, uint8[side, side], to clip later shapes with."""
+        """Area covered by shapes, uint8[side, side], for clipping other shapes."""
         mask = np.zeros((self._side, self._side), np.uint8)
         for shape in _as_list(shapes):
             cv2.fillPoly(mask, [self._fixed(shape)], 255, cv2.LINE_AA, _SHIFT)
@@ -142,14 +142,14 @@ class Canvas:
         soft: float = 0.0,
         clip: np.ndarray | None = None,
     ) -> None:
-        """Fills shapes with a colour; shapes that overlap in one call are not darker there.
+        """Fills shapes with a colour; overlaps of shapes in a call are not darker.
 
         Args:
           shapes: one polygon float[n, 2] or several, in the current frame.
           colour: RGB.
           alpha: opacity.
-          soft: standard deviation of the blur of the edge, in unit coordinates.
-          clip: a mask of this canvas outside of which nothing is painted.
+          soft: std of the edge's blur, in unit coordinates.
+          clip: mask from `mask`; nothing is painted outside it.
         """
         polygons = [self._fixed(shape) for shape in _as_list(shapes)]
         if not polygons:
@@ -187,7 +187,7 @@ class Canvas:
         return np.rint(points @ self._turn + self._origin).astype(np.int32)
 
     def _area(self, polygons: list[np.ndarray], *, margin: int) -> tuple[slice, slice] | None:
-        """Rows and columns that hold the polygons and a margin, None where off the picture."""
+        """Rows and columns of the polygons with a margin; None if they are outside the picture."""
         x, y, width, height = cv2.boundingRect(
             polygons[0] if len(polygons) == 1 else np.concatenate(polygons)
         )
@@ -204,7 +204,7 @@ def _as_list(shapes: Shapes) -> Sequence[np.ndarray]:
 
 
 def _draw_mask(polygons: list[np.ndarray], rows: slice, columns: slice, blur: float) -> np.ndarray:
-    """Coverage of the polygons inside an area, blurred, uint8[rows, columns]."""
+    """Blurred coverage of an area by polygons, uint8[rows, columns]."""
     height, width = rows.stop - rows.start, columns.stop - columns.start
     shrink = 2 if blur > _COARSE_BLUR else 0  # as a power of two
     small = (-(-height // (1 << shrink)), -(-width // (1 << shrink)))

@@ -1,4 +1,4 @@
-"""One photograph of one person, drawn: the painter's order of everything in the picture."""
+"""Draws a photograph of a subject: the order in which its parts are painted."""
 
 import numpy as np
 
@@ -13,19 +13,19 @@ from .looks import CLOTHES, Looks, imagine
 from .photograph import Photograph, backdrop, compose, develop
 from .population import Citizen, generator
 
-# Raise it whenever the same seed gives other pictures; builds carry it in their metadata.
+# Increment it if a seed gives other pictures than before; it is in the metadata of builds.
 DRAWING_VERSION = 1
 
-# Keeps the random numbers of looks and photographs apart.
+# Separate the random numbers of looks and photographs.
 _LOOKS, _PHOTOGRAPH = 1, 2
 
 
 def paint(looks: Looks, photo: Photograph, background: np.ndarray) -> np.ndarray:
-    """Draws a portrait, before light and lens.
+    """Draws a portrait, without light and lens.
 
     Args:
-      looks: who.
-      photo: how.
+      looks: appearance of the subject.
+      photo: circumstances of the photograph.
       background: uint8[size, size, 3], RGB.
 
     Returns:
@@ -53,15 +53,13 @@ def paint(looks: Looks, photo: Photograph, background: np.ndarray) -> np.ndarray
 
 
 def photograph(citizen: Citizen, number: int, *, size: int, seed: int) -> bytes:
-    """One photograph of a person.
-
-    The picture depends on the arguments alone, whatever else is drawn, before or beside it.
+    """Draws a photograph of a subject; the result depends only on the arguments.
 
     Args:
-      citizen: who.
-      number: which of the person's photographs.
-      size: side in pixels.
-      seed: the data set's.
+      citizen: the subject.
+      number: number of the photograph.
+      size: side, pixels.
+      seed: random seed of the dataset.
 
     Returns:
       JPEG bytes.

@@ -15,7 +15,7 @@ _GREY = np.array([206.0, 204.0, 204.0])
 
 
 def draw_eyes(canvas: Canvas, head: Head) -> None:
-    """Both eyes with lids, lashes and a light in each."""
+    """Draws both eyes with lids, lashes and a glint."""
     for side in (-1.0, 1.0):
         if head.photo.eyelids < 0.3:
             _draw_closed_eye(canvas, head, side)
@@ -24,7 +24,7 @@ def draw_eyes(canvas: Canvas, head: Head) -> None:
 
 
 def _eye_path(head: Head, side: float, heights: tuple[float, ...]) -> np.ndarray:
-    """A line over an eye from its inner to its outer corner; heights in eye widths, up positive."""
+    """A line over an eye from its inner to its outer corner; heights in eye widths, upwards."""
     along = np.linspace(-1.0, 1.0, len(heights))
     x = side * (head.eye_distance + along * head.eye_width)
     tilt = (head.looks.eye_tilt + 0.05 * head.looks.lashes) * along
@@ -93,7 +93,7 @@ def _draw_lashes(canvas: Canvas, head: Head, side: float, *, downwards: bool) ->
 
 
 def draw_brows(canvas: Canvas, head: Head) -> None:
-    """Brows: thicker on masculine faces, arched on feminine ones, thin and grey on old ones."""
+    """Draws brows, thicker on masculine faces, arched on feminine ones, thin and grey on old ones."""
     looks, photo = head.looks, head.photo
     colour = towards(towards(looks.hair, _INK, 0.30), _GREY, 0.75 * looks.grey)
     colour = towards(colour, looks.skin, 0.45 * looks.child**2)
@@ -113,7 +113,7 @@ def draw_brows(canvas: Canvas, head: Head) -> None:
 
 
 def draw_nose(canvas: Canvas, head: Head) -> None:
-    """A nose: a shaded side, a lit tip, nostrils; a button on small children."""
+    """Draws a nose with a shaded side, a lit tip and nostrils; a button on small children."""
     looks = head.looks
     half = 0.165 * head.width * looks.nose
     tip = np.array([[0.0, head.nose_level - 0.02]])
@@ -142,14 +142,14 @@ def draw_nose(canvas: Canvas, head: Head) -> None:
 
 
 def _mouth_line(head: Head, half: float, heights: tuple[float, ...]) -> np.ndarray:
-    """A line across the mouth; heights in half mouth widths, down positive."""
+    """A line across the mouth; heights in half mouth widths, downwards."""
     x = np.linspace(-half, half, len(heights))
     y = head.mouth_level + half * np.array(heights)
     return head.surface(curve(np.stack([x, y], axis=1)), lift=0.05)
 
 
 def draw_mouth(canvas: Canvas, head: Head) -> None:
-    """Lips whose fullness and colour fade with age, and teeth when they part."""
+    """Draws lips, less full and colourful with age, and teeth if they part."""
     looks, photo = head.looks, head.photo
     half = 0.285 * head.width * looks.mouth * (1.0 + 0.22 * photo.smile)
     bend = 0.28 * photo.smile
@@ -185,14 +185,14 @@ def _draw_teeth(
         return
     row = np.concatenate([middle, moved(middle[::-1], 0.0, 0.24 * half)])
     canvas.paint(row, towards(_TEETH, np.array([226.0, 206.0, 160.0]), 0.6 * looks.old), clip=clip)
-    if 0.58 < looks.child < 0.80 and looks.details[60] < 0.6:  # the first ones fall out
+    if 0.58 < looks.child < 0.80 and looks.details[60] < 0.6:  # milk teeth fall out
         at = 0.22 * half * (1.0 if looks.details[61] < 0.5 else -1.0)
         x, y = head.surface(np.array([[at, head.mouth_level + 0.1 * half]]), lift=0.05)[0]
         canvas.paint(ellipse(x, y + 0.02, 0.13 * half, 0.3 * half), _MOUTH, clip=clip)
 
 
 def draw_glasses(canvas: Canvas, head: Head) -> None:
-    """Frames with a glare on each lens."""
+    """Draws glasses with a glare on each lens."""
     looks = head.looks
     if not looks.glasses:
         return
@@ -221,7 +221,7 @@ def draw_glasses(canvas: Canvas, head: Head) -> None:
 
 
 def _ring(shape: np.ndarray, width: float) -> np.ndarray:
-    """The rim of a closed shape as one polygon, outer edge there and inner edge back."""
+    """Rim of a closed shape as one polygon: along the outer edge, back along the inner edge."""
     middle = shape.mean(axis=0)
     radius = np.linalg.norm(shape - middle, axis=1).mean()
     closed = np.concatenate([shape, shape[:1]])

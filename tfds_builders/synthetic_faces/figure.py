@@ -11,7 +11,7 @@ _WHITE = np.array([255.0, 252.0, 246.0])
 
 
 def draw_figure(canvas: Canvas, head: Head) -> None:
-    """The neck that carries the head, and shoulders in one of five outfits."""
+    """Draws the neck, and shoulders in one of five outfits."""
     looks = head.looks
     half = looks.neck * head.width
     base = 0.75 - 0.13 * looks.child

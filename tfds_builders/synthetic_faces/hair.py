@@ -1,4 +1,4 @@
-"""Hair: what hangs behind the head and what lies on it."""
+"""Hair behind the head and on it."""
 
 import math
 
@@ -14,7 +14,7 @@ _LONG = ("bob", "long")
 
 
 def hair_colour(head: Head) -> Colour:
-    """The hair's colour with its share of grey; babies' is lighter and thinner."""
+    """Colour of the hair with its share of grey; babies' hair is lighter."""
     colour = towards(head.looks.hair, GREY, 0.88 * head.looks.grey)
     return towards(colour, head.looks.skin, 0.25 if head.looks.haircut == "wisps" else 0.0)
 
@@ -24,13 +24,13 @@ def _is_bald(head: Head) -> bool:
 
 
 def _bumps(head: Head, angles: np.ndarray, count: float, depth: float) -> np.ndarray:
-    """Curls along an outline, as growth; scallops rather than waves."""
+    """Growth of curls along an outline, in scallops rather than waves."""
     phase = 6.0 * head.looks.details[62]
     return depth * (np.abs(np.sin(angles * count + phase)) - 0.35)
 
 
 def draw_back_hair(canvas: Canvas, head: Head) -> None:
-    """Long hair, curls, buns and tails, as far as they are behind the face."""
+    """Draws the parts of long hair, curls, buns and tails behind the face."""
     looks = head.looks
     colour = towards(hair_colour(head), INK, 0.22)
     grow = 0.085 * looks.volume
@@ -71,7 +71,7 @@ def draw_back_hair(canvas: Canvas, head: Head) -> None:
 
 
 def _draw_tails(canvas: Canvas, head: Head, colour: Colour) -> None:
-    """Two tails at the sides, each held by a band."""
+    """Draws two tails at the sides, each held by a band."""
     looks = head.looks
     for side in (-1.0, 1.0):
         x, y = side * (head.width * 0.98), -0.25 * head.height
@@ -95,14 +95,14 @@ def _draw_tails(canvas: Canvas, head: Head, colour: Colour) -> None:
 
 
 def _length(head: Head) -> float:
-    """How far down long hair reaches, in head coordinates."""
+    """Lower end of long hair, in head coordinates."""
     if head.looks.haircut == "bob":
         return head.height * (0.72 + 0.30 * head.looks.details[58])
     return head.height * (1.25 + 0.5 * head.looks.details[58])
 
 
 def hairline(head: Head) -> np.ndarray:
-    """The edge between forehead and hair from the picture's right to its left, float[37, 2]."""
+    """Edge between forehead and hair, from the picture's right to its left, float[37, 2]."""
     looks = head.looks
     back = looks.recede
     top = -0.62 + 0.05 * looks.child - 0.16 * back
@@ -161,7 +161,7 @@ def hairline(head: Head) -> np.ndarray:
 
 
 def crown_edge(head: Head) -> np.ndarray:
-    """The outer edge of the hair from the picture's right to its left, float[37, 2]."""
+    """Outer edge of the hair, from the picture's right to its left, float[37, 2]."""
     looks = head.looks
     start = 0.35 if looks.haircut == "wisps" else -0.02
     angles = np.linspace(start, math.pi - start, 37)
@@ -178,7 +178,7 @@ def crown_edge(head: Head) -> np.ndarray:
 
 
 def draw_front_hair(canvas: Canvas, head: Head) -> None:
-    """The hair on top and at the sides of the face, with strands and a shine."""
+    """Draws the hair on top and at the sides of the face, with strands and a shine."""
     looks = head.looks
     colour = hair_colour(head)
     if _is_bald(head) and looks.haircut not in _LONG:
@@ -199,7 +199,7 @@ def draw_front_hair(canvas: Canvas, head: Head) -> None:
         canvas.paint(cap, colour)
     if not buzz:
         _draw_strands(canvas, head, crown, line, canvas.mask(cap))
-    if thin and looks.details[56] < 0.5:  # the one lock that stands up
+    if thin and looks.details[56] < 0.5:  # a lock that stands up
         lock = curve(
             [(0.0, -head.height), (0.03, -head.height - 0.10), (-0.05, -head.height - 0.12)]
         )
@@ -209,7 +209,7 @@ def draw_front_hair(canvas: Canvas, head: Head) -> None:
 def _draw_strands(
     canvas: Canvas, head: Head, crown: np.ndarray, line: np.ndarray, clip: np.ndarray
 ) -> None:
-    """Strands from crown to hairline, or along it where hair is combed to a side; and a shine."""
+    """Draws a shine, and strands from crown to hairline, or along it if combed to a side."""
     looks = head.looks
     colour = hair_colour(head)
     light, dark = towards(colour, WHITE, 0.30), towards(colour, INK, 0.45)
@@ -225,7 +225,7 @@ def _draw_strands(
             path[:, 0] += 0.03 * looks.curly * np.sin(np.arange(6) * 2.0 + k)
         groups[k % 2].append(ribbon(path, 0.020))
     canvas.paint(groups[0], dark, alpha=0.36, clip=clip)
-    # Grey comes in strands before it comes everywhere.
+    # Strands turn grey before the rest does.
     early = looks.grey * (1.0 - looks.grey)
     canvas.paint(groups[1], towards(light, GREY, looks.grey), alpha=0.26 + early, clip=clip)
     shine = crown[9:28] * 0.68 + line[9:28] * 0.32
@@ -235,7 +235,7 @@ def _draw_strands(
 
 
 def _draw_curtains(canvas: Canvas, head: Head, colour: Colour) -> None:
-    """Long hair beside the face, over the ears."""
+    """Draws long hair beside the face, over the ears."""
     looks = head.looks
     low, grow = _length(head), 0.07 * looks.volume
     wave = 0.05 * looks.curly
@@ -270,7 +270,7 @@ def _draw_curtains(canvas: Canvas, head: Head, colour: Colour) -> None:
 
 
 def _draw_fringe_of_the_bald(canvas: Canvas, head: Head, colour: Colour) -> None:
-    """Hair left at the sides only, and a shine on top."""
+    """Draws hair at the sides only, and a shine on top."""
     canvas.paint(
         ellipse(0.12 * head.photo.light[0], -0.80 * head.height, 0.36 * head.width, 0.06),
         WHITE,

@@ -1,7 +1,7 @@
-"""The head as a rounded body: its outline, its surface when turned, its skin and its wrinkles.
+"""The head as a rounded body: outline, surface when turned, skin and wrinkles.
 
-Head coordinates: origin in the middle of the head, x to the right of the picture, y downwards, the
-same unit as the picture's; the head is `width` and `height` in each direction.
+Head coordinates: origin at the centre of the head, x to the right, y downwards, in the picture's unit;
+the head extends `width` and `height` in each direction.
 """
 
 import functools
@@ -18,12 +18,12 @@ _BLUSH = np.array([222.0, 84.0, 78.0])
 
 
 def towards(colour: Colour, other: Colour, share: float) -> Colour:
-    """The colour `share` of the way to the other."""
+    """Mixture of two colours, with `share` of the other."""
     return colour + (other - colour) * share
 
 
 class Head:
-    """Geometry and colours of one head in one photograph."""
+    """Geometry and colours of a head in a photograph."""
 
     def __init__(self, looks: Looks, photo: Photograph):
         self.looks = looks
@@ -31,7 +31,7 @@ class Head:
         self.width = (0.435 + 0.055 * looks.child) * looks.face_width
         self.height = (0.575 - 0.055 * looks.child) * looks.face_height
         self.middle = np.array([0.0, -0.02 + 0.06 * looks.child])
-        # Children's features sit low on the face, under a large forehead.
+        # Children have features low on the face, below a large forehead.
         self.eye_level = (0.02 + 0.25 * looks.child) * self.height
         self.eye_distance = 0.43 * self.width * looks.eye_gap
         self.eye_width = 0.205 * self.width * looks.eyes
@@ -43,22 +43,22 @@ class Head:
         self._turn = np.array([np.sin(photo.yaw), np.sin(photo.pitch)]) * 0.80 * self.width
 
     def surface(self, points: np.ndarray, *, lift: float = 0.0) -> np.ndarray:
-        """Where points of a frontal face come to lie when the head is turned.
+        """Positions of a frontal face's points after the head is turned, float[n, 2].
 
         Args:
-          points: float[n, 2] in head coordinates, as seen from the front.
-          lift: how far they stand off the surface, as a share of the head's depth.
+          points: float[n, 2] in head coordinates, seen from the front.
+          lift: distance from the surface, as a share of the head's depth.
         """
         rest = 1.0 - ((points / (self.width, self.height)) ** 2).sum(axis=1)
         depth = np.sqrt(np.maximum(rest, 0.0)) + lift
         return points + depth[:, None] * self._turn
 
     def rim(self, angles: np.ndarray, grow: float | np.ndarray = 0.0) -> np.ndarray:
-        """The outline: 0 is the picture's right, pi / 2 the crown, -pi / 2 the chin, float[n, 2].
+        """Points of the outline, float[n, 2].
 
         Args:
-          angles: float[n], radians.
-          grow: how far outside the skin, for hair.
+          angles: float[n], radians; 0 is the picture's right, pi / 2 the crown, -pi / 2 the chin.
+          grow: distance outside the skin, for hair.
         """
         cos, sin = np.cos(angles), np.sin(angles)
         below = sin < 0.0
@@ -72,12 +72,12 @@ class Head:
 
     @functools.cached_property
     def outline(self) -> np.ndarray:
-        """The whole outline as a polygon, float[72, 2]."""
+        """The outline as a polygon, float[72, 2]."""
         return self.rim(np.linspace(0.0, 2.0 * np.pi, 72, endpoint=False))
 
 
 def draw_ears(canvas: Canvas, head: Head) -> None:
-    """Ears, which grow all through life; the one that the face turns away from shows more."""
+    """Draws ears, which grow with age; the ear that the face turns away from shows more."""
     looks = head.looks
     size = (0.105 + 0.025 * looks.old - 0.01 * looks.child) * (1.0 + 0.1 * looks.jaw)
     level = 0.5 * (head.eye_level + head.nose_level)
@@ -93,10 +93,10 @@ def draw_ears(canvas: Canvas, head: Head) -> None:
 
 
 def draw_skin(canvas: Canvas, head: Head) -> np.ndarray:
-    """The face without features: skin, light from one side, cheeks.
+    """Draws the face without features: skin, light from one side, cheeks.
 
     Returns:
-      The mask of the face, to clip what is drawn on it.
+      Mask of the face, for clipping.
     """
     looks, light = head.looks, head.photo.light
     clip = canvas.mask(head.outline)
@@ -127,7 +127,7 @@ def _draw_cheeks(canvas: Canvas, head: Head, clip: np.ndarray) -> None:
 
 
 def _draw_marks(canvas: Canvas, head: Head, clip: np.ndarray) -> None:
-    """Freckles across the nose; pimples or age spots anywhere."""
+    """Draws freckles across the nose, and pimples or age spots anywhere."""
     looks, details = head.looks, head.looks.details
     dots = []
     for k in range(looks.freckles):
@@ -145,7 +145,7 @@ def _draw_marks(canvas: Canvas, head: Head, clip: np.ndarray) -> None:
 
 
 def draw_wrinkles(canvas: Canvas, head: Head, clip: np.ndarray) -> None:
-    """Forehead lines, crow's feet, folds from nose to mouth, bags, and lines beside the mouth."""
+    """Draws forehead lines, crow's feet, folds from nose to mouth, bags, and lines beside the mouth."""
     looks = head.looks
     _draw_lines(canvas, head, _forehead_lines(head), looks.forehead, clip)
     _draw_lines(canvas, head, _crows_feet(head), looks.crow, clip)
@@ -157,7 +157,7 @@ def draw_wrinkles(canvas: Canvas, head: Head, clip: np.ndarray) -> None:
 def _draw_lines(
     canvas: Canvas, head: Head, paths: list[np.ndarray], depth: float, clip: np.ndarray
 ) -> None:
-    """Each line dark, with a faint light edge below, which is what makes it a fold."""
+    """Draws dark lines with a faint light edge below, which makes them look like folds."""
     if depth < 0.06:
         return
     width = 0.016 + 0.016 * depth

@@ -1,7 +1,7 @@
-"""What a person looks like: cues of age and gender, and everything that tells neither.
+"""Appearance of a subject: cues of age and gender, and features independent of both.
 
-Every cue is drawn on its own around what age or gender suggests, and often enough against it. Skin,
-eyes, clothes, glasses' frames and backgrounds know nothing of either.
+Each cue is drawn separately around the value that age or gender suggests, and sometimes contradicts it.
+Skin, eyes, clothes, frames of glasses and backgrounds are independent of age and gender.
 """
 
 import dataclasses
@@ -36,7 +36,7 @@ HAIRS = np.array(
     ],
     np.float64,
 )
-# One colour in fifteen is nobody's own: hair dye.
+# One in fifteen has dyed hair.
 DYES = np.array([(196, 92, 140), (86, 130, 176), (122, 84, 160), (70, 148, 132)], np.float64)
 IRISES = np.array(
     [(84, 54, 38), (112, 76, 44), (98, 116, 72), (84, 128, 160), (110, 120, 126)], np.float64
@@ -63,7 +63,7 @@ HAIRCUTS = ("wisps", "buzz", "swept", "fringe", "parted", "bob", "long", "bun", 
 
 @dataclasses.dataclass(frozen=True)
 class Looks:
-    """A person's stable appearance.
+    """Appearance of a subject in all photographs.
 
     Attributes:
       child: 1 for a newborn's proportions, 0 for an adult's.
@@ -71,16 +71,16 @@ class Looks:
       jaw: 0 round, 1 square.
       neck: half-width as a share of the face's.
       eyes: size relative to an adult's.
-      lips: fullness, 1 is ordinary.
-      brows: thickness, 1 is ordinary.
-      lashes: 0 none drawn, 1 long.
+      lips: fullness, 1 is average.
+      brows: thickness, 1 is average.
+      lashes: 0 not drawn, 1 long.
       forehead, crow, folds, bags: depth of the wrinkles there, 0 to 1.
-      recede: 0 a full hairline, 1 a bald top.
-      grey: share of the hair's colour that is gone.
-      contrast: of lips and eyes against skin, 1 in the young.
+      recede: 0 full hairline, 1 bald top.
+      grey: share of the hair's colour that is lost.
+      contrast: contrast between lips, eyes and skin, 1 in the young.
       accessory: "", "bow", "beanie" or "headband".
-      side: 1 or -1, where the hair is parted.
-      details: float[64] in [0, 1), for freckles, curls and other small things.
+      side: 1 or -1, side of the parting.
+      details: float[64] in [0, 1), for freckles, curls and other small features.
     """
 
     child: float
@@ -136,15 +136,15 @@ def _unit(value: float) -> float:
 
 
 def _apparent_age(random: np.random.Generator, age: float) -> float:
-    """Years as the face shows them: off by more the older one gets."""
+    """Apparent age, years; the deviation from the true age grows with age."""
     return max(age + random.normal() * (0.1 + 0.02 * age), 0.0)
 
 
 def imagine(random: np.random.Generator, *, age: float, male: bool) -> Looks:
-    """Draws a person's looks.
+    """Draws a subject's looks.
 
     Args:
-      random: the person's own random numbers.
+      random: the subject's own random numbers.
       age: years.
       male: gender.
     """
@@ -203,7 +203,7 @@ def imagine(random: np.random.Generator, *, age: float, male: bool) -> Looks:
 
 
 def _colouring(random: np.random.Generator) -> tuple[Colour, Colour, float]:
-    """Skin and hair colours, and the (fractional) row of SKINS; neither knows age or gender."""
+    """Skin and hair colours, and the (fractional) row of SKINS; independent of age and gender."""
     row = random.random() * (len(SKINS) - 1.001)
     skin = _mix(SKINS[int(row)], SKINS[int(row) + 1], row % 1.0) + random.normal(size=3) * 4.0
     fair = len(HAIRS) if row < 3.5 else 3
@@ -214,7 +214,7 @@ def _colouring(random: np.random.Generator) -> tuple[Colour, Colour, float]:
 
 
 def _recede(random: np.random.Generator, old: float, manly: float) -> float:
-    """How far the hairline went back: some men early, most somewhat, few women at all."""
+    """Recession of the hairline: early in some men, moderate in most, rare in women."""
     fate = random.random()
     if manly < 0.5:
         return 0.25 * old * fate
@@ -235,7 +235,7 @@ def _haircut(random: np.random.Generator, seen: float, manly: float) -> str:
 
 
 def _beard(random: np.random.Generator, seen: float, manly: float) -> str:
-    """Facial hair: the older the teenager the likelier, and only on masculine faces."""
+    """Facial hair: only on masculine faces, likelier the older a teenager is."""
     if random.random() > 0.62 * _unit((seen - 15.0) / 9.0) * _unit(3.0 * manly - 1.4):
         return ""
     return ("stubble", "moustache", "goatee", "full")[random.choice(4, p=(0.34, 0.2, 0.16, 0.3))]
@@ -248,7 +248,7 @@ def _glasses(random: np.random.Generator, old: float) -> str:
 
 
 def _spots(random: np.random.Generator, seen: float) -> int:
-    """Pimples around seventeen, age spots from the fifties on."""
+    """Number of spots: pimples around seventeen, age spots from the fifties on."""
     if abs(seen - 17.0) < 3.5 and random.random() < 0.6:
         return int(random.integers(2, 6))
     if seen > 52.0 and random.random() < 0.5:

@@ -1,4 +1,4 @@
-"""What differs between two photographs of one person: pose, mood, light, lens and film."""
+"""Circumstances of a photograph: pose, mood, light, lens and film."""
 
 import dataclasses
 import math
@@ -8,30 +8,30 @@ import numpy as np
 
 from .canvas import Colour, rotation
 
-# Where the neck bends, in the coordinates of the body.
+# The neck's pivot, in body coordinates.
 PIVOT = (0.0, 0.75)
 
 
 @dataclasses.dataclass(frozen=True)
 class Photograph:
-    """The circumstances of one photograph.
+    """Circumstances of a photograph.
 
     Attributes:
-      yaw, pitch, roll: of the head, in radians; positive turns right, down and clockwise.
-      shift: float[2] in unit coordinates, where the person stands.
-      scale: 1 is the ordinary crop.
+      yaw, pitch, roll: head pose, radians; positive turns right, down and clockwise.
+      shift: float[2], position of the subject in unit coordinates.
+      scale: size of the subject, 1 is the usual crop.
       smile: -0.5 sad to 1 happy.
-      open: how far the mouth is open, 0 to 1.
-      eyelids: how far the eyes are open, 0 (asleep) to 1.2.
-      gaze: float[2], in irises.
+      open: opening of the mouth, 0 to 1.
+      eyelids: opening of the eyes, 0 (asleep) to 1.2.
+      gaze: float[2], offset in irises.
       brow_lift: -1 frown to 1 surprise.
-      light: float[2], direction on the picture the light comes from, shorter when frontal.
+      light: float[2], direction of the light in the picture, shorter when frontal.
       warmth: -1 blue to 1 orange.
       exposure: factor on the brightness.
       contrast: factor around middle grey.
-      noise: standard deviation, grey levels.
-      blur: standard deviation, as a share of the picture's side.
-      quality: of the JPEG file.
+      noise: std, grey levels.
+      blur: std, as a share of the picture's side.
+      quality: quality of the JPEG file.
     """
 
     yaw: float
@@ -53,14 +53,14 @@ class Photograph:
     quality: int
 
     def body_frame(self) -> np.ndarray:
-        """The affine map of shoulders to unit coordinates, float[2, 3]."""
+        """Affine map from body to unit coordinates, float[2, 3]."""
         return np.column_stack([np.eye(2) * self.scale, self.shift])
 
     def head_frame(self, middle: np.ndarray) -> np.ndarray:
-        """The affine map of head coordinates to unit coordinates, float[2, 3].
+        """Affine map from head to unit coordinates, float[2, 3].
 
         Args:
-          middle: float[2], the head's middle where the roll is 0, in unit coordinates.
+          middle: float[2], the head's centre without roll, in unit coordinates.
         """
         pivot = np.array(PIVOT)
         tilt = rotation(self.roll)
@@ -69,7 +69,7 @@ class Photograph:
 
 
 def compose(random: np.random.Generator) -> Photograph:
-    """Draws the circumstances of one photograph, the same way for everybody."""
+    """Draws the circumstances of a photograph, independent of the subject."""
     angle = random.random() * 2.0 * math.pi
     happy = random.random()
     return Photograph(
@@ -94,12 +94,12 @@ def compose(random: np.random.Generator) -> Photograph:
 
 
 def develop(random: np.random.Generator, picture: np.ndarray, photo: Photograph) -> bytes:
-    """Lights, blurs and grains the drawn picture, and encodes it.
+    """Applies light, blur and grain to a drawn picture, and encodes it.
 
     Args:
-      random: for the grain.
+      random: random numbers for the grain.
       picture: uint8[size, size, 3], RGB.
-      photo: the circumstances.
+      photo: circumstances of the photograph.
 
     Returns:
       JPEG bytes.
@@ -112,7 +112,7 @@ def develop(random: np.random.Generator, picture: np.ndarray, photo: Photograph)
     )
     levels = picture * (ramp[..., None] * tint.astype(np.float32))
     levels = (levels - 120.0) * np.float32(photo.contrast) + np.float32(120.0)
-    # Film keeps some drawing in the lights where a plain clip would burn them out.
+    # Film keeps some detail in highlights, where a plain clip would lose it.
     levels -= np.float32(0.45) * np.maximum(levels - np.float32(205.0), 0.0)
     if photo.blur * size > 0.3:
         levels = cv2.GaussianBlur(levels, (0, 0), photo.blur * size)
@@ -129,11 +129,11 @@ def develop(random: np.random.Generator, picture: np.ndarray, photo: Photograph)
 
 
 def backdrop(random: np.random.Generator, size: int, palette: np.ndarray) -> np.ndarray:
-    """A background that tells nothing about the person: a gradient with blobs, dots or stripes.
+    """Draws a background independent of the subject: a gradient with blobs, a disc or stripes.
 
     Args:
       random: random numbers.
-      size: of the picture.
+      size: side of the picture, pixels.
       palette: float[n, 3], colours to choose from.
 
     Returns:
@@ -147,7 +147,7 @@ def backdrop(random: np.random.Generator, size: int, palette: np.ndarray) -> np.
     picture = (first + (second - first) * ramp).astype(np.uint8)
     kind = random.integers(5)
     colour = tuple(float(channel) for channel in third)
-    if kind == 1:  # blobs of light out of focus
+    if kind == 1:  # blobs of light, out of focus
         layer = picture.copy()
         for x, y, radius in random.random((6, 3)) * (size, size, 0.16 * size):
             cv2.circle(layer, (int(x), int(y)), int(2 + radius), colour, -1, cv2.LINE_AA)

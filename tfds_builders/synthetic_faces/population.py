@@ -1,4 +1,4 @@
-"""Who is in the data set: ages, genders, and the deal of people into folds."""
+"""Subjects of the dataset: ages, genders and folds."""
 
 import dataclasses
 
@@ -8,22 +8,22 @@ from ageflax.labels import AGE_GROUPS, GENDERS
 
 FOLDS = 5
 AGE_BOUNDS = tuple(tuple(int(year) for year in group.split("-")) for group in AGE_GROUPS)
-# Two people of each group in each fold would be 80; below 40 a fold would lack a whole group.
+# With fewer than 40, a fold would lack an age group; 80 give both genders of each group in each fold.
 MIN_PEOPLE = FOLDS * len(AGE_BOUNDS)
 
-# Uneven as photo albums are, with young adults the most frequent.
+# Uneven, as in photo albums: young adults are the most frequent.
 _SHARES = np.array([0.13, 0.12, 0.12, 0.12, 0.18, 0.13, 0.09, 0.11])
 
 
 @dataclasses.dataclass(frozen=True)
 class Citizen:
-    """A person of the data set.
+    """A subject of the dataset.
 
     Attributes:
-      number: from 0; says nothing about age, gender or fold.
-      fold: the one fold that holds all photographs of this person.
+      number: number from 0, independent of age, gender and fold.
+      fold: fold of all photographs of the subject.
       group: index into AGE_BOUNDS.
-      age: years, inside the group's bounds.
+      age: years, within the group's bounds.
       male: gender.
     """
 
@@ -35,7 +35,7 @@ class Citizen:
 
     @property
     def age_label(self) -> str:
-        """The group as Adience's files write it, such as "(25, 32)"."""
+        """The group as in Adience's files, such as "(25, 32)"."""
         low, high = AGE_BOUNDS[self.group]
         return f"({low}, {high})"
 
@@ -46,23 +46,23 @@ class Citizen:
 
 
 def generator(*entropy: int) -> np.random.Generator:
-    """Random numbers that depend on these integers alone."""
+    """Random numbers that depend only on these integers."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(entropy)))
 
 
 def populate(people: int, seed: int) -> list[Citizen]:
-    """Draws everybody, dealt into folds of equal size and like composition.
+    """Draws all subjects, in folds of equal size and similar composition.
 
-    Like cards, people sorted by group and gender go to the folds in turn; so folds differ by at
-    most one person in size, and by at most one in every age group. Genders alternate in who comes
-    first, or the same fold would always get the odd one out.
+    Subjects sorted by group and gender are dealt to the folds in turn like cards, so that folds differ
+    by at most one subject in size and in every age group. The gender that comes first alternates, or the
+    same fold would always get the odd one.
 
     Args:
-      people: how many, at least MIN_PEOPLE.
-      seed: another seed, other people.
+      people: number of subjects, at least MIN_PEOPLE.
+      seed: random seed.
 
     Returns:
-      By number.
+      The subjects by number.
     """
     random = generator(seed, people)
     numbers = random.permutation(people)
@@ -85,7 +85,7 @@ def populate(people: int, seed: int) -> list[Citizen]:
 
 
 def _group_sizes(people: int) -> list[int]:
-    """People in each age group: at least one a fold, the rest by _SHARES (largest remainder)."""
+    """Subjects per age group: at least one per fold, the rest by _SHARES (largest remainder)."""
     ideal = FOLDS + (people - MIN_PEOPLE) * _SHARES / _SHARES.sum()
     sizes = np.floor(ideal).astype(int)
     order = np.argsort(sizes - ideal, kind="stable")
@@ -95,6 +95,6 @@ def _group_sizes(people: int) -> list[int]:
 
 def _age(random: np.random.Generator, group: int) -> float:
     low, high = AGE_BOUNDS[group]
-    # The last group thins out with the years, as populations do.
+    # In the last group, ages thin out towards 100.
     share = random.beta(1.1, 2.2) if high == 100 else random.random()
     return round(low + (high - low) * share, 1)

@@ -1,4 +1,4 @@
-"""The `synthetic_faces` data set: portraits drawn on the spot, nothing downloaded."""
+"""The dataset `synthetic_faces`: portraits drawn during the build, nothing downloaded."""
 
 import dataclasses
 import functools
@@ -18,25 +18,25 @@ from .population import FOLDS, MIN_PEOPLE, Citizen, populate
 _NAME = re.compile(r"people_(\d+)_photos_(\d+)_size_(\d+)_seed_(\d+)")
 _PATTERN = "people_P_photos_N_size_S_seed_K"
 _LIMITS = {
-    # Below this a fold would lack one of the age groups.
+    # With fewer, a fold would lack an age group.
     "people": (MIN_PEOPLE, 100_000),
     "photos": (1, 100),
-    # Smaller ones show no wrinkles; larger ones show that it is a drawing.
+    # Smaller pictures show no wrinkles; larger ones look like drawings.
     "size": (32, 1024),
     "seed": (0, 2**32 - 1),
 }
 
 
-# Not frozen, though nothing changes it: its base is not, and Python allows no mixture.
+# Not frozen, since its base class is not.
 @dataclasses.dataclass(eq=False, kw_only=True)
 class SyntheticFacesConfig(tfds.core.BuilderConfig):
-    """How many faces, how large.
+    """Number and size of the faces.
 
     Attributes:
-      people: persons in all folds together.
-      photos: photographs of each.
-      size: side of the square pictures, in pixels.
-      seed: another seed, other people.
+      people: number of subjects in all folds.
+      photos: number of photographs per subject.
+      size: side of the square pictures, pixels.
+      seed: random seed; other seeds give other subjects.
     """
 
     people: int = 300
@@ -53,16 +53,16 @@ class SyntheticFacesConfig(tfds.core.BuilderConfig):
                 )
 
 
-@functools.cache  # TFDS compares configs of one name by identity.
+@functools.cache  # TFDS compares configs of a name by identity.
 def config_from_name(name: str) -> SyntheticFacesConfig:
-    """The config that a name such as "people_200_photos_5_size_64_seed_0" spells out.
+    """Makes the config of a name such as "people_200_photos_5_size_64_seed_0".
 
     Raises:
       InputError: the name does not follow the pattern, or a number is out of bounds.
     """
     match = _NAME.fullmatch(name)
     if match is None:
-        raise InputError(f"synthetic_faces/{name}: a config is named default or {_PATTERN}")
+        raise InputError(f"synthetic_faces/{name}: no such config; use default or {_PATTERN}")
     people, photos, size, seed = map(int, match.groups())
     return SyntheticFacesConfig(
         name=name,
@@ -75,7 +75,7 @@ def config_from_name(name: str) -> SyntheticFacesConfig:
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
-    """Drawn faces with known age and gender, in five person-exclusive folds."""
+    """Drawn faces with known age and gender, in five folds by subject."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First release."}
@@ -87,12 +87,12 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     ]
 
     def __init__(self, *, file_format: Any = None, **kwargs: Any):
-        # Training reads array_record, so a build without options must write it.
+        # Training reads array_record without TensorFlow; TFDS's default is another format.
         super().__init__(file_format=file_format or "array_record", **kwargs)
 
     @classmethod
     def get_builder_config(cls, name: str, version: Any = None) -> SyntheticFacesConfig:
-        """The default config, or the one whose numbers the name spells out.
+        """Returns the default config, or the config with the numbers in the name.
 
         Raises:
           InputError: see `config_from_name`.
@@ -106,11 +106,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def _faces(self) -> SyntheticFacesConfig:
         config = self.builder_config
         if not isinstance(config, SyntheticFacesConfig):
-            raise InputError(f"synthetic_faces: a config is named default or {_PATTERN}")
+            raise InputError(f"synthetic_faces: no such config; use default or {_PATTERN}")
         return config
 
     def _info(self) -> tfds.core.DatasetInfo:
-        """Features and the facts about this build."""
+        """Features and metadata of this build."""
         config = self._faces
         return self.dataset_info_from_configs(
             features=tfds.features.FeaturesDict(
@@ -143,7 +143,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         }
 
     def _generate_examples(self, citizens: list[Citizen]) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Draws every photograph of these people."""
+        """Draws all photographs of some subjects."""
         config = self._faces
         for citizen in citizens:
             subject = f"person_{citizen.number:05d}"

@@ -1,4 +1,4 @@
-"""What the drawn faces promise: determinism, fair folds, a task neither trivial nor hopeless."""
+"""Promises of the drawn faces: determinism, fair folds, a task neither trivial nor hopeless."""
 
 import collections
 import io
