@@ -240,7 +240,7 @@ def train(fold: Fold, state: TrainState, going: FoldProgress, placement: Batches
         if not hosts.alone() and "RESOURCE_EXHAUSTED" not in first:
             raise RunError(
                 f"fold {fold.number}: another process was lost near step {step}: {first}. The same"
-                " command goes on from the last checkpoint"
+                " command resumes from the last checkpoint"
             ) from error
         # Out of memory, most often; the first line says which and how much.
         raise RunError(
