@@ -85,7 +85,7 @@ def lives(years: Mapping[str, Any]) -> str:
         if faces:
             mae = sum(figures["faces"] * figures["mae"] for figures in held) / faces
             found.append(f"{mae:.1f} for {wording.counted(faces, 'face')} {name}")
-    return f"Mean error in years: {', '.join(found)}." if found else ""
+    return f"Mean absolute error in years: {', '.join(found)}." if found else ""
 
 
 def within(years: Mapping[str, Any]) -> list[tuple[int, float | None]]:

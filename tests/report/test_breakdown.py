@@ -148,7 +148,7 @@ def test_errors_of_children_and_the_old(tmp_path):
         "age in years", "0 to 5", "6 to 12", "13 to 17", "18 to 29", "75 and over",
     ]  # fmt: skip
     assert table[1] == ["0 to 5", "1", "1.00", "", "100.0", "", "+1.00"]
-    words = "Mean error in years: 2.5 for 4 faces under 18, 12.0 for 1 face 60 and over."
+    words = "Mean absolute error in years: 2.5 for 4 faces under 18, 12.0 for 1 face 60 and over."
     assert words in shown.text
 
 
