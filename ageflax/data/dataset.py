@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 
 from ageflax import labels
 from ageflax.errors import InputError
+from ageflax.runtime import files
 
 FOLDS = tuple(f"fold_{k}" for k in range(5))
 
@@ -146,8 +146,7 @@ class StoredDataset:
     @property
     def metadata(self) -> dict[str, Any]:
         """Metadata that the builder recorded: edition, licence, rejected images."""
-        path = self.path / "metadata.json"
-        return json.loads(path.read_text()) if path.is_file() else {}
+        return files.read_json(self.path / "metadata.json") or {}
 
     def examples(self, rows: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
         """Reads whole examples, images as bytes, in the order of `rows`."""

@@ -4,7 +4,6 @@ import contextlib
 import importlib
 import importlib.util
 import inspect
-import json
 import pkgutil
 import sys
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from typing import Any
 from ageflax.data.building import disk
 from ageflax.data.dataset import StoredDataset
 from ageflax.errors import InputError, first_line
-from ageflax.runtime.files import make_writable
+from ageflax.runtime import files
 
 _ABSENT = """\
 dataset {name} is not built, and its source files are not in {manual}.
@@ -55,7 +54,7 @@ def _opened(path: Path) -> StoredDataset:
     # TFDS converts in place and keeps the first format's name in dataset_info.json: look at the files.
     if any(path.glob("*.array_record*")):
         return StoredDataset(path)
-    file_format = json.loads((path / "dataset_info.json").read_text()).get("fileFormat")
+    file_format = (files.read_json(path / "dataset_info.json") or {}).get("fileFormat")
     raise InputError(
         f"{path} is built as {file_format}, which training cannot read; convert it once (the command"
         " comes with the tfds extra):\n"
@@ -86,7 +85,7 @@ def _prepare(name: str, directory: Path, manual_dir: Path, say: Callable[[str], 
     if instructions and not any(manual_dir.glob(builder_class.MANUAL_FILE)):
         text = inspect.cleandoc(instructions)
         raise InputError(_ABSENT.format(name=name, manual=manual_dir, instructions=text))
-    make_writable(directory, "data.dir")
+    files.make_writable(directory, "data.dir")
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
     try:
