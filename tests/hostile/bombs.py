@@ -178,8 +178,8 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes], str]] = {
         "tar", lambda: _repaired_tar(_patched(_header("x", tarfile.REGTYPE, 0), 124, ">Q", 1 << 63)) + bytes(1024),
         "damaged",
     ),
-    "mat of empty cells": ("imdb_wiki_mat", _mat, "not a .mat file"),
-    "mat of numbers that are not there": ("imdb_wiki_mat", _mat_of_zeros, "not a .mat file"),
+    "mat of empty cells": ("imdb_wiki_mat", _mat, "not a readable .mat file"),
+    "mat of numbers that are not there": ("imdb_wiki_mat", _mat_of_zeros, "not a readable .mat file"),
     "safetensors of terabytes": ("safetensors", _safetensors, "not safetensors"),
     "safetensors of a header without end": (
         "safetensors", lambda: struct.pack("<Q", 1 << 62) + b"{" + bytes(100), "header",
