@@ -18,7 +18,8 @@ from pathlib import Path
 
 from ageflax import config as configuration
 from ageflax.errors import RunError
-from ageflax.runtime import preemption
+from ageflax.runtime import preemption, quiet
+from ageflax.training import checkpoints as saving
 from ageflax.training import cross_validation
 from tests.conftest import small_values
 from tests.soak import flat
@@ -40,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--allowed", type=float, default=flat.ALLOWED, help="allowed growth, a share"
     )
     options, overrides = parser.parse_known_args(arguments)
+    quiet.process()
+    saving.skip_byte_counts()
     seconds = 60 * options.minutes
     samples: list[flat.Sample] = []
     failed = False
