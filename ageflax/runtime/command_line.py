@@ -31,7 +31,9 @@ class Parser(argparse.ArgumentParser):
             self.epilog = self._late_epilog()
         return super().format_help()
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+    def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride]  - it has overloads
+        self, args: Any = None, namespace: Any = None
+    ) -> Any:
         """Parses the words, with hyphens in option names turned into underscores."""
         words = sys.argv[1:] if args is None else list(args)
         end = words.index("--") if "--" in words else len(words)  # paths alone follow
