@@ -10,7 +10,7 @@ import numpy as np
 from ageflax.data import images
 
 if TYPE_CHECKING:
-    from tfds_builders.synthetic_faces.population import Citizen
+    from tfds_builders.synthetic_faces.population import Subject
 
 # No config trains on the people of this seed.
 _SEED, _PEOPLE, _SIDE = 2026, 80, 320
@@ -34,10 +34,10 @@ class Example:
 
 
 @functools.cache
-def _people() -> "dict[int, Citizen]":
+def _people() -> "dict[int, Subject]":
     from tfds_builders.synthetic_faces import population
 
-    return {citizen.number: citizen for citizen in population.populate(_PEOPLE, _SEED)}
+    return {subject.number: subject for subject in population.populate(_PEOPLE, _SEED)}
 
 
 def _drawn(number: int) -> bytes:

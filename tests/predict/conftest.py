@@ -30,7 +30,7 @@ def fold(tmp_path_factory):
 @pytest.fixture(scope="session")
 def portraits():
     """JPEG bytes of three drawn faces, 256 pixels a side; Haar finds one face in each."""
-    people = {citizen.number: citizen for citizen in population.populate(40, 0)}
+    people = {subject.number: subject for subject in population.populate(40, 0)}
     return [drawing.photograph(people[k], 0, size=256, seed=0) for k in (0, 2, 4)]
 
 

@@ -30,7 +30,7 @@ from tfds_builders.synthetic_faces import drawing, population
 def _draw(folder: Path) -> None:
     """Draws three photographs, a clip of thirty frames, and a truncated file."""
     folder.mkdir()
-    people = {citizen.number: citizen for citizen in population.populate(40, 0)}
+    people = {subject.number: subject for subject in population.populate(40, 0)}
     photos = [drawing.photograph(people[k], 0, size=256, seed=0) for k in (0, 2, 4)]
     for number, content in enumerate(photos):
         (folder / f"photo_{number}.jpg").write_bytes(content)

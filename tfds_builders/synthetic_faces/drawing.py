@@ -11,7 +11,7 @@ from .hair import draw_back_hair, draw_front_hair
 from .head import Head, draw_ears, draw_skin, draw_wrinkles
 from .looks import CLOTHES, Looks, imagine
 from .photograph import Photograph, backdrop, compose, develop
-from .population import Citizen, generator
+from .population import Subject, generator
 
 # Increment it if a seed gives other pictures than before; it is in the metadata of builds.
 DRAWING_VERSION = 1
@@ -52,11 +52,11 @@ def paint(looks: Looks, photo: Photograph, background: np.ndarray) -> np.ndarray
     return canvas.finish()
 
 
-def photograph(citizen: Citizen, number: int, *, size: int, seed: int) -> bytes:
+def photograph(subject: Subject, number: int, *, size: int, seed: int) -> bytes:
     """Draws a photograph of a subject; the result depends only on the arguments.
 
     Args:
-      citizen: the subject.
+      subject: subject to draw.
       number: number of the photograph.
       size: side, pixels.
       seed: random seed of the dataset.
@@ -64,8 +64,8 @@ def photograph(citizen: Citizen, number: int, *, size: int, seed: int) -> bytes:
     Returns:
       JPEG bytes.
     """
-    looks = imagine(generator(_LOOKS, seed, citizen.number), age=citizen.age, male=citizen.male)
-    random = generator(_PHOTOGRAPH, seed, citizen.number, number)
+    looks = imagine(generator(_LOOKS, seed, subject.number), age=subject.age, male=subject.male)
+    random = generator(_PHOTOGRAPH, seed, subject.number, number)
     photo = compose(random)
     picture = paint(looks, photo, backdrop(random, size, CLOTHES))
     return develop(random, picture, photo)

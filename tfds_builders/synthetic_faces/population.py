@@ -16,7 +16,7 @@ _SHARES = np.array([0.13, 0.12, 0.12, 0.12, 0.18, 0.13, 0.09, 0.11])
 
 
 @dataclasses.dataclass(frozen=True)
-class Citizen:
+class Subject:
     """A subject of the dataset.
 
     Attributes:
@@ -50,7 +50,7 @@ def generator(*entropy: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(entropy)))
 
 
-def populate(people: int, seed: int) -> list[Citizen]:
+def populate(people: int, seed: int) -> list[Subject]:
     """Draws all subjects, in folds of equal size and similar composition.
 
     Subjects sorted by group and gender are dealt to the folds in turn like cards, so that folds differ
@@ -67,13 +67,13 @@ def populate(people: int, seed: int) -> list[Citizen]:
     random = generator(seed, people)
     numbers = random.permutation(people)
     fold_names = random.permutation(FOLDS)
-    citizens = []
+    subjects = []
     for group, count in enumerate(_group_sizes(people)):
         first = (count + 1) // 2
         for k in range(count):
-            dealt = len(citizens)
-            citizens.append(
-                Citizen(
+            dealt = len(subjects)
+            subjects.append(
+                Subject(
                     number=int(numbers[dealt]),
                     fold=int(fold_names[dealt % FOLDS]),
                     group=group,
@@ -81,7 +81,7 @@ def populate(people: int, seed: int) -> list[Citizen]:
                     male=(k < first) == (group % 2 == 1),
                 )
             )
-    return sorted(citizens, key=lambda citizen: citizen.number)
+    return sorted(subjects, key=lambda subject: subject.number)
 
 
 def _group_sizes(people: int) -> list[int]:

@@ -13,7 +13,7 @@ from ageflax.errors import InputError
 from ageflax.labels import GENDERS
 
 from .drawing import DRAWING_VERSION, photograph
-from .population import FOLDS, MIN_PEOPLE, Citizen, populate
+from .population import FOLDS, MIN_PEOPLE, Subject, populate
 
 _NAME = re.compile(r"people_(\d+)_photos_(\d+)_size_(\d+)_seed_(\d+)")
 _PATTERN = "people_P_photos_N_size_S_seed_K"
@@ -136,27 +136,27 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         """The five folds; nothing is downloaded."""
         del dl_manager
-        citizens = populate(self._faces.people, self._faces.seed)
+        subjects = populate(self._faces.people, self._faces.seed)
         return {
-            f"fold_{fold}": self._generate_examples([c for c in citizens if c.fold == fold])
+            f"fold_{fold}": self._generate_examples([s for s in subjects if s.fold == fold])
             for fold in range(FOLDS)
         }
 
-    def _generate_examples(self, citizens: list[Citizen]) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _generate_examples(self, subjects: list[Subject]) -> Iterator[tuple[str, dict[str, Any]]]:
         """Draws all photographs of some subjects."""
         config = self._faces
-        for citizen in citizens:
-            subject = f"person_{citizen.number:05d}"
+        for subject in subjects:
+            name = f"person_{subject.number:05d}"
             for number in range(config.photos):
-                key = f"{subject}_{number:02d}"
+                key = f"{name}_{number:02d}"
                 yield (
                     key,
                     {
-                        "image": photograph(citizen, number, size=config.size, seed=config.seed),
+                        "image": photograph(subject, number, size=config.size, seed=config.seed),
                         "key": key,
-                        "subject": subject,
-                        "age_label": citizen.age_label,
-                        "age": np.float32(citizen.age),
-                        "gender": citizen.gender,
+                        "subject": name,
+                        "age_label": subject.age_label,
+                        "age": np.float32(subject.age),
+                        "gender": subject.gender,
                     },
                 )

@@ -107,34 +107,34 @@ def test_a_person_is_in_one_fold_with_one_age_and_gender(examples: dict[str, lis
 
 @pytest.mark.parametrize("people", [40, 43, 80, 300, 1001])
 def test_folds_are_alike(people: int):
-    citizens = population.populate(people, 0)
-    assert [citizen.number for citizen in citizens] == list(range(people))
-    sizes = collections.Counter(citizen.fold for citizen in citizens)
+    subjects = population.populate(people, 0)
+    assert [subject.number for subject in subjects] == list(range(people))
+    sizes = collections.Counter(subject.fold for subject in subjects)
     assert max(sizes.values()) - min(sizes.values()) <= 1
-    cells = collections.Counter((citizen.fold, citizen.group) for citizen in citizens)
+    cells = collections.Counter((subject.fold, subject.group) for subject in subjects)
     assert len(cells) == 5 * 8
     for group in range(8):
         counts = [cells[fold, group] for fold in range(5)]
         assert max(counts) - min(counts) <= 1
     for fold in range(5):
-        men = sum(citizen.male for citizen in citizens if citizen.fold == fold)
+        men = sum(subject.male for subject in subjects if subject.fold == fold)
         assert abs(men - sizes[fold] / 2) <= 1.5
 
 
 def test_no_group_is_a_floor_to_lean_on():
-    groups = collections.Counter(citizen.group for citizen in population.populate(300, 0))
+    groups = collections.Counter(subject.group for subject in population.populate(300, 0))
     assert max(groups.values()) / 300 < 0.2
     assert min(groups.values()) / 300 > 0.08
-    men = sum(citizen.male for citizen in population.populate(300, 0))
+    men = sum(subject.male for subject in population.populate(300, 0))
     assert abs(men - 150) <= 1
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_ages_lie_inside_their_group(seed: int):
-    for citizen in population.populate(400, seed):
-        low, high = population.AGE_BOUNDS[citizen.group]
-        assert low <= citizen.age <= high
-        assert citizen.age_label == f"({low}, {high})"
+    for subject in population.populate(400, seed):
+        low, high = population.AGE_BOUNDS[subject.group]
+        assert low <= subject.age <= high
+        assert subject.age_label == f"({low}, {high})"
 
 
 def test_the_same_seed_gives_the_same_bytes(examples: dict[str, list], tmp_path: Path):
@@ -143,20 +143,20 @@ def test_the_same_seed_gives_the_same_bytes(examples: dict[str, list], tmp_path:
 
 def test_another_seed_gives_other_people():
     def first(seed: int) -> bytes:
-        citizen = population.populate(40, 0)[0]
-        return drawing.photograph(citizen, 0, size=32, seed=seed)
+        subject = population.populate(40, 0)[0]
+        return drawing.photograph(subject, 0, size=32, seed=seed)
 
     assert first(0) == first(0) != first(1)
-    ages = [[citizen.age for citizen in population.populate(40, seed)] for seed in (0, 1)]
+    ages = [[subject.age for subject in population.populate(40, seed)] for seed in (0, 1)]
     assert ages[0] != ages[1]
 
 
 def test_a_photograph_does_not_depend_on_what_was_drawn_before():
-    citizens = population.populate(40, 5)
-    alone = drawing.photograph(citizens[7], 1, size=48, seed=5)
-    for citizen in citizens[:3]:
-        drawing.photograph(citizen, 0, size=48, seed=5)
-    assert drawing.photograph(citizens[7], 1, size=48, seed=5) == alone
+    subjects = population.populate(40, 5)
+    alone = drawing.photograph(subjects[7], 1, size=48, seed=5)
+    for subject in subjects[:3]:
+        drawing.photograph(subject, 0, size=48, seed=5)
+    assert drawing.photograph(subjects[7], 1, size=48, seed=5) == alone
 
 
 @pytest.mark.parametrize("size", [32, 97, 1024])
@@ -240,12 +240,12 @@ def faces() -> Faces:
     """Pictures uint8[n, 64, 64, 3], age groups, genders and folds."""
     rows = [
         (
-            images.decode(drawing.photograph(citizen, number, size=64, seed=0)),
-            citizen.group,
-            int(citizen.male),
-            citizen.fold,
+            images.decode(drawing.photograph(subject, number, size=64, seed=0)),
+            subject.group,
+            int(subject.male),
+            subject.fold,
         )
-        for citizen in population.populate(120, 0)
+        for subject in population.populate(120, 0)
         for number in range(3)
     ]
     pictures, groups, genders, folds = zip(*rows, strict=True)
