@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ageflax.errors import InputError
+from ageflax.errors import InputError, first_line
 from ageflax.weights.formats import safetensors
 
 _FILE = "model.safetensors"
@@ -63,11 +63,15 @@ class UnavailableError(InputError):
         super().__init__(message or f"{name}: {why}")
         self.name, self.why, self.reached = name, why, reached
 
+    def saying(self, message: str) -> "UnavailableError":
+        """The same error with another message."""
+        return UnavailableError(self.name, self.why, reached=self.reached, message=message)
+
 
 def _reason(error: Exception) -> str:
-    """First line of an error of the hub's library, whose texts have many."""
-    line = next((line for line in str(error).splitlines() if line.strip()), "").strip()
-    return f"{type(error).__name__}: {line[:120]}" if line else type(error).__name__
+    """Type and first line of an error of the hub's library, whose texts have many lines."""
+    kind, line = type(error).__name__, first_line(error)
+    return kind if line == kind else f"{kind}: {line[:120]}"
 
 
 def _library(name: str) -> Any:
@@ -167,7 +171,7 @@ def fetch(name: str, *, revision: str = "", sha256: str = "", filename: str = _F
             f"download https://huggingface.co/{name}/resolve/{revision or 'main'}/{filename} elsewhere"
             " and pass --config.transfer.weights=FILE"
         )
-        raise UnavailableError(name, error.why, reached=error.reached, message=message) from error
+        raise error.saying(message) from error
     try:
         found = _checked(path, stated, sha256)
     except InputError as error:
@@ -178,10 +182,10 @@ def fetch(name: str, *, revision: str = "", sha256: str = "", filename: str = _F
     return Fetched(path, path.parent.name, found)
 
 
-# A Path joins the two slashes to one.
-_NAME = re.compile(r"hf:/{1,2}(?P<name>[^/@]+/[^/@]+)(@(?P<revision>.+))?", re.DOTALL)
-_PART = re.compile(r"[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
-_REVISION = re.compile(r"[A-Za-z0-9][\w./-]{0,199}", re.ASCII)
+_PART = r"[A-Za-z0-9][\w.-]{0,95}"
+_REVISION = r"[A-Za-z0-9][\w./-]{0,199}"
+# One slash after "hf:" if a Path was made of the name.
+_NAME = re.compile(rf"hf:/{{1,2}}({_PART}/{_PART})(?:@({_REVISION}))?", re.ASCII)
 _ADVICE = {
     "GatedRepoError": "gated: accept its terms on https://huggingface.co/{name}, and log in (hf auth"
     " login, or the variable HF_TOKEN)",
@@ -226,10 +230,7 @@ class Repository:
             if (size := path.stat().st_size) > most_bytes:
                 raise UnavailableError(self.name, _too_large(filename, size, most_bytes))
         except UnavailableError as error:
-            advice = self._advice(filename, error)
-            raise UnavailableError(
-                self.name, error.why, reached=error.reached, message=f"{self}: {advice}"
-            ) from error
+            raise error.saying(f"{self}: {self._advice(filename, error)}") from error
         try:
             found = _checked(path, stated, "")
         except InputError as error:
@@ -263,12 +264,9 @@ def repository(text: str) -> Repository:
       InputError: the text has another form.
     """
     match = _NAME.fullmatch(text)
-    parts = match["name"].split("/") if match else []
-    revision = (match["revision"] or "") if match else ""
-    fine = parts and all(map(_PART.fullmatch, parts)) and ".." not in f"{text}"
-    if not fine or (revision and not _REVISION.fullmatch(revision)):
+    if not match or ".." in text:
         raise InputError(
             f"{text[:120]!r}: not a name on the hub; expected hf://OWNER/NAME, or"
             " hf://OWNER/NAME@REVISION with a branch, tag or commit"
         )
-    return Repository("/".join(parts), revision)
+    return Repository(match[1], match[2] or "")

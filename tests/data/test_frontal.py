@@ -10,7 +10,11 @@ SCORES = np.array([1.0, 5.0, np.nan, 3.0, -np.inf, 3.0, np.nan, 3.0], np.float32
 
 @pytest.mark.parametrize(
     ("keep", "rows"),
-    [(1, [1]), (3, [1, 5, 7]), (99, [0, 1, 3, 5, 7])],  # of the three 3.0, keys "a" and "c" first
+    [
+        (1, [1]),
+        (3, [1, 5, 7]),
+        (99, [0, 1, 3, 5, 7]),
+    ],  # keys "a" and "c" come first among the three 3.0
 )
 def test_the_highest_scores_are_kept_ties_by_key(keep, rows):
     assert np.flatnonzero(most_frontal(KEYS, SCORES, keep)).tolist() == rows

@@ -1,4 +1,4 @@
-"""Everything that can lie under the name of a photograph."""
+"""Decoding of good, damaged and hostile image files."""
 
 import io
 import os
@@ -15,7 +15,7 @@ from PIL import Image
 
 from ageflax.data import images
 
-# pytest turns warnings into errors and resets the filter that the module sets.
+# pytest turns warnings into errors.
 pytestmark = pytest.mark.filterwarnings("ignore:::PIL")
 
 
@@ -43,7 +43,7 @@ def _reason(content: bytes, **options: int) -> str:
 
 
 def _png_header(width: int, height: int) -> bytes:
-    """A PNG that claims a size and holds nothing."""
+    """A PNG that claims a size and has no pixels."""
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
     return b"\x89PNG\r\n\x1a\n" + chunk + b"\0\0\0\x04IDAT\0\0\0\0\0\0\0\0"
@@ -90,7 +90,7 @@ def test_a_limit_on_pixels_can_be_lowered():
 @given(data=st.data())
 @settings(max_examples=60, deadline=None)
 def test_truncated_anywhere_before_the_last_pixels(whole: bytes, data: st.DataObject):
-    # Without the end-of-image marker, or the last checksum, every pixel may still be there.
+    # Every pixel may still be there without the end-of-image marker or the last checksum.
     cut = data.draw(st.integers(8, len(whole) - 40))
     assert _reason(whole[:cut]) == "truncated"
 
@@ -320,9 +320,9 @@ def test_reduced_is_near_area():
 @pytest.mark.parametrize(
     ("kind", "width", "height", "size", "other"),
     [
-        ("JPEG", 816, 816, 500, "bilinear"),  # 1/2 would be too small: nothing is reduced
+        ("JPEG", 816, 816, 500, "bilinear"),  # 1/2 would be too small
         ("JPEG", 816, 816, 900, "bilinear"),
-        ("PNG", 512, 400, 256, "bilinear"),  # of no scales of its own
+        ("PNG", 512, 400, 256, "bilinear"),  # a format without scales
         ("PNG", 816, 816, 256, "area"),
         ("PNG", 300, 516, 256, "area"),  # one side is more than halved
     ],

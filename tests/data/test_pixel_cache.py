@@ -19,7 +19,7 @@ COLUMNS = ("keys", "subjects", "folds", "age_labels", "ages", "genders", "scores
 
 @pytest.fixture
 def dataset(small_faces, tmp_path) -> StoredDataset:
-    """A copy of the small faces to whose folder nobody else writes."""
+    """A copy of the small faces that no other test writes to."""
     shutil.copytree(
         small_faces.path, tmp_path / "1.0.0", ignore=shutil.ignore_patterns(pixel_cache.FOLDER)
     )
@@ -28,7 +28,7 @@ def dataset(small_faces, tmp_path) -> StoredDataset:
 
 @pytest.fixture
 def decodes(monkeypatch) -> list[int]:
-    """Grows by one with each image that is decoded."""
+    """One entry per decoded image."""
     found, decode = [], images.decode
 
     def counted(content, **options):
@@ -78,7 +78,7 @@ def test_the_second_start_decodes_nothing_and_sees_the_same(dataset, decodes):
 def test_labels_alone_need_no_record_the_second_time(dataset, monkeypatch):
     first, _ = _load(dataset, None)
     assert set(_files(dataset)) == {"labels"}
-    monkeypatch.setattr(StoredDataset, "examples", None)  # whoever reads a record now fails
+    monkeypatch.setattr(StoredDataset, "examples", None)  # reading a record now fails
     second, said = _load(dataset, None)
     assert second.pixels is None
     assert said == []

@@ -11,7 +11,7 @@ from ageflax.errors import InputError
 
 
 def faces_of(subjects: list[int]) -> Faces:
-    """One face a list entry; a subject's fold is the subject's number modulo five."""
+    """One face per entry; a subject's fold is the subject's number modulo five."""
     numbers = np.array(subjects)
     count = len(subjects)
     return Faces(

@@ -9,7 +9,7 @@ VGG_PLACES = {
 
 
 class Drawn:
-    """A dictionary of drawn tensors, grown by layer."""
+    """A dictionary of random tensors, built layer by layer."""
 
     def __init__(self):
         self.tensors = {}

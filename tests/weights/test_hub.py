@@ -19,7 +19,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 class AnswerError(Exception):
-    """As the hub's library raises it: with the answer."""
+    """An error with a response, as raised by the hub's library."""
 
     def __init__(self, status, text="Repository Not Found.\n\nMany more\nlines."):
         super().__init__(text)
@@ -27,14 +27,14 @@ class AnswerError(Exception):
 
 
 class Library(types.ModuleType):
-    """Stands in for huggingface_hub: its cache on disk, its answers as told."""
+    """Stands in for huggingface_hub, with a cache on disk and scripted answers."""
 
     def __init__(self, cache: Path):
         super().__init__("huggingface_hub")
         self.cache, self.etag, self.error, self.broken, self.calls = cache, SHA256, None, None, []
 
     def put(self, content=CONTENT, tag=SHA256):
-        """What a download leaves in the cache."""
+        """Fills the cache like a download."""
         blob = self.cache / "blobs" / tag
         link = self.cache / "snapshots" / COMMIT / "model.safetensors"
         for path in (blob, link):
@@ -206,7 +206,7 @@ def test_the_error_names_the_repository_and_the_reason_alone(library, monkeypatc
 
 
 class _Hub(http.server.BaseHTTPRequestHandler):
-    """Answers as the hub does about one file of one repository."""
+    """Answers like the hub about one file of one repository."""
 
     def _answer(self, *, body: bool) -> None:
         known = self.path in (
@@ -260,7 +260,7 @@ for name in sys.argv[1:]:
 
 
 def fetch_with_the_library(home: Path, *names: str, **environment: str) -> list:
-    """Each name's outcome, in a process of its own: the library reads its settings once."""
+    """Outcome of each name, in a separate process because the library reads its settings once."""
     pytest.importorskip("huggingface_hub")
     dropped = ("HF_", "HUGGING", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
     clean = {k: v for k, v in os.environ.items() if not k.upper().startswith(dropped)}
@@ -299,7 +299,7 @@ def test_the_real_librarys_download_is_held_to_what_the_hub_states(server, tmp_p
     "environment", [{"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": "http://127.0.0.1:9"}]
 )
 def test_the_real_library_without_a_network_does_not_try_again(tmp_path, environment):
-    """Of its own accord it tries six times and waits up to eight seconds between them."""
+    """By default it tries six times with waits of up to eight seconds."""
     (message,) = fetch_with_the_library(tmp_path, "timm/some", **environment)
     assert "cannot be reached" in message
     assert "https://huggingface.co/timm/some/resolve/main/model.safetensors" in message

@@ -15,7 +15,7 @@ from tests.weights.foreign_states import resnet
 
 
 def drawn():
-    """A small network's fresh parameters and batch statistics, all -1."""
+    """Initial parameters and batch statistics of a small network, all -1."""
     shapes = {
         "trunk": {"conv1": {"kernel": (3, 3, 3, 4)}, "bn1": {"scale": (4,), "bias": (4,)}},
         "heads": {
@@ -198,7 +198,7 @@ def positions(count, width=2):
 
 
 def test_positions_of_another_grid_are_resized_and_said_so():
-    # Height in the first feature, width in the second: a plane, which bicubic resizing keeps inside.
+    # Height in the first feature, width in the second: a plane, which bicubic resizing preserves.
     down, across = np.mgrid[:4, :4].astype(np.float32)
     grid = np.stack([down.ravel(), across.ravel()], axis=-1)
     values = np.concatenate([[[9, 9]], grid]).astype(np.float32)
@@ -223,7 +223,7 @@ def test_positions_of_no_grid_or_another_width_are_not(shape):
 
 
 def network(**options):
-    """A narrow ResNet-18's shapes, filled with -1."""
+    """Parameters of a narrow ResNet-18, all -1."""
     model = {"name": "resnet18", "dtype": "float32", "width": 1 / 16} | options
     net = models.build(model, {"age": Head(8), "gender": Head(2)})
     x = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)

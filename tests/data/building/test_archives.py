@@ -75,7 +75,7 @@ def refusal(path: Path, folder: Path) -> str:
 def test_wanted_members_are_read_and_others_passed_over(read, tmp_path, path, prefix: str):
     archive = read([(prefix + NAME, b"bytes"), ("photos/other.jpg", b"x"), ("README", b"x")])
     assert archive.read(NAME) == b"bytes"
-    # Only what is compressed has to be copied.
+    # Only a compressed archive is copied.
     assert written(tmp_path / "out") == ([b"bytes"] if path.suffix == ".gz" else [])
     assert archive.refused == 0
 
@@ -153,7 +153,7 @@ def test_memory_does_not_hold_every_member(tmp_path: Path):
     archives.read(path, set(), folder=tmp_path)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 4_000_000  # two pieces of a megabyte, and not 3,000 members
+    assert peak < 4_000_000  # two pieces of a megabyte, not 3,000 members
 
 
 def test_what_is_not_gzip_is_refused(tmp_path: Path):
@@ -195,7 +195,7 @@ def test_a_truncated_archive_is_refused_wherever_it_ends(path: Path, tmp_path: P
 )
 def test_any_damage_ends_in_an_archive_or_one_line(tmp_path: Path, data: st.DataObject):
     path = pack(tmp_path / "a.tar.gz", [(NAME, b"bytes" * 99), ("b", b"x" * 999)])
-    inner = data.draw(st.booleans())  # damage the tar inside, or the gzip around it
+    inner = data.draw(st.booleans())  # damage inside the tar, or in the gzip around it
     content = bytearray(gzip.decompress(path.read_bytes()) if inner else path.read_bytes())
     reach = 1600 if inner else len(content)
     for _ in range(data.draw(st.integers(1, 6))):
@@ -214,6 +214,6 @@ def test_any_damage_ends_in_an_archive_or_one_line(tmp_path: Path, data: st.Data
 def test_a_full_disk_is_a_failed_run(tmp_path: Path):
     path = pack(tmp_path / "a.tar.gz", [(NAME, b"bytes" * 99), ("b", b"x" * 3_000_000)])
     (tmp_path / COPY).symlink_to("/dev/full")
-    for wanted in ({NAME}, {NAME, "b"}):  # noticed when the file is closed; when it is written
+    for wanted in ({NAME}, {NAME, "b"}):  # noticed on closing; on writing
         with pytest.raises(RunError, match=r"cannot write to .*No space left on device"):
             archives.read(path, wanted, folder=tmp_path)

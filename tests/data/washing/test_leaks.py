@@ -1,4 +1,4 @@
-"""One picture in two folds or of two people, in a dataset that is made up on the spot."""
+"""Pictures that occur in two folds or under two subjects, in datasets made up in memory."""
 
 import csv
 import io
@@ -27,10 +27,10 @@ def encode(pixels: np.ndarray, kind: str = "PNG", **options: Any) -> bytes:
 
 
 class MadeUp(StoredDataset):
-    """A dataset that lies nowhere.
+    """A dataset in memory.
 
     Args:
-      rows: image, fold, subject and age of each face; their keys are their numbers.
+      rows: image, fold, subject and age of each face; the key is the row.
     """
 
     def __init__(self, *rows: tuple[bytes, int, str, float]):
@@ -102,7 +102,7 @@ def test_the_kinds_of_pairs():
         (1, "Bob", NAN, (True, True, True)),
     ],
 )
-def test_pairs_are_told_where_they_cross_folds_or_persons(content, fold, subject, age, expected):
+def test_pairs_are_told_where_they_cross_folds_or_subjects(content, fold, subject, age, expected):
     found = find((PNG, 0, "Ann", 30.0), (content, fold, subject, age))
     if expected is None:
         assert not found.pairs
@@ -120,7 +120,7 @@ def test_unknown_ages_on_both_sides_do_not_differ():
 def test_a_thousand_copies_are_told_once_each():
     found = find(*((PNG, k % 5, "Ann", 30.0) for k in range(1000)))
     assert found.identical_images == 1
-    assert len(found.pairs) == 800  # with the first; every fifth is in its fold
+    assert len(found.pairs) == 800  # with the first; every fifth is in the same fold
     assert {pair.first for pair in found.pairs} == {0}
 
 

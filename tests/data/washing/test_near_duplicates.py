@@ -1,4 +1,4 @@
-"""The hash and the search for close pairs, against what comparing all with all finds."""
+"""The hash, and the search for close pairs compared with brute force."""
 
 import itertools
 
@@ -20,7 +20,7 @@ from ageflax.errors import InputError
 
 
 def picture(seed: int, side: int = 96) -> np.ndarray:
-    """Soft blobs of colour, like nothing else with another seed."""
+    """Soft blobs of colour, different for each seed."""
     coarse = np.random.default_rng(seed).integers(0, 256, (7, 7, 3), np.uint8)
     return cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
 
@@ -69,7 +69,7 @@ def by_comparing_all(hashes, distance, groups):
 @given(data=st.data(), distance=st.integers(0, MAX_DISTANCE))
 @settings(max_examples=150, deadline=None)
 def test_the_search_finds_what_comparing_all_finds(data: st.DataObject, distance: int):
-    # Near by construction: a few centres, each with some bits turned over.
+    # Near by construction: a few centres, each with some bits flipped.
     centres = data.draw(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=3))
     turned = st.lists(st.integers(0, 63), max_size=distance + 2)
     values = []

@@ -1,4 +1,4 @@
-"""Every reason for which a record is left out, and that none gets lost."""
+"""Washing: every reason to leave a record out; no record gets lost."""
 
 import csv
 import dataclasses
@@ -39,7 +39,7 @@ def with_(**changes: object) -> Record:
 
 
 def reasons(records, contents, thresholds=rules.USUAL) -> list[str]:
-    """The reason for each record, "" where it is kept."""
+    """Reason for each record, "" if kept."""
     report = wash(records, lambda row: contents[row], thresholds)
     found = {rejection.row: rejection.reason for rejection in report.rejected}
     return [found.get(row, "") for row in range(len(records))]
@@ -64,7 +64,7 @@ def reasons(records, contents, thresholds=rules.USUAL) -> list[str]:
         (with_(age=100.5), "age out of range", "100.5"),
         (with_(age=0.0), "", ""),
         (with_(age=100.0), "", ""),
-        # The first that applies.
+        # The first reason that applies.
         (with_(age=-1.0, gender=-1, face_score=-math.inf), "no face", ""),
     ],
 )

@@ -1,4 +1,4 @@
-"""Caffe's files written by protobuf with drawn weights, and the deploy text that OpenCV reads them by."""
+"""Writes Caffe files with random weights, and the deploy text that OpenCV needs to read them."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ _V1 = {"Convolution": 4, "Dropout": 6, "InnerProduct": 14, "LRN": 15, "Pooling":
 
 
 def levi(width=1 / 16, outputs=8, *, crop=227):
-    """The authors' network: (type, name, settings)."""
+    """Layers of the authors' network: (type, name, settings)."""
     f = lambda n: max(round(n * width), 1)  # noqa: E731
     layers: list[Any] = [("Data", "data", {"crop": crop})]
     for k, (features, side, stride, pad) in enumerate(
@@ -62,7 +62,7 @@ def vgg16(width=1 / 16, outputs=101, *, crop=224):
 
 
 def drawn(layers, *, seed=0):
-    """Kernel and bias of each weighted layer, of a size at which signals live."""
+    """Kernel and bias of each weighted layer, scaled to keep signals alive."""
     draw = np.random.default_rng(seed)
     inputs, side, found = 3, layers[0][2]["crop"], {}
     for kind, name, given in layers:
@@ -78,7 +78,7 @@ def drawn(layers, *, seed=0):
         else:
             continue
         spread = np.sqrt(2 / np.prod(shape[1:]))
-        # Pixels are large; and a softmax of small scores shows differences in every class.
+        # Pixels are large, and small scores show differences in every class of a softmax.
         spread /= 50 if name in ("conv1", "conv1_1") else 4 if name.startswith("fc8") else 1
         kernel = draw.normal(0, spread, shape).astype(np.float32)
         found[name] = kernel, draw.normal(0, 0.1, shape[0]).astype(np.float32)
@@ -120,7 +120,7 @@ def _set_params(layer, kind, given):
 
 
 def caffemodel(layers, weights, *, version, double=False):
-    """Bytes of a .caffemodel of version 1 or 2, as Caffe's own training leaves it: data first, loss last."""
+    """Bytes of a .caffemodel of version 1 or 2, as after Caffe's training: data first, loss last."""
     net = _CLASSES["NetParameter"](name=b"drawn")
     blob = b""
     for kind, name, given in layers:

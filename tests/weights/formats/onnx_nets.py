@@ -1,11 +1,11 @@
-"""ONNX files of our networks' structure, written by onnx.helper in the manners of several exporters."""
+"""Writes ONNX files of our networks' structure with onnx.helper, in the styles of several exporters."""
 
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 
 class Writer:
-    """Nodes in a row; initialisers get names that say nothing, and come in an order that says nothing.
+    """A chain of nodes; names and order of the initializers carry no information.
 
     Args:
       constants: "initializer", or "node" for Constant nodes.
@@ -69,7 +69,7 @@ class Writer:
         )
 
     def model(self, side, *, old=False):
-        """The file's message; an old one lists its initialisers among the inputs."""
+        """Message of the file; old ones list their initializers among the inputs."""
         self.draw.shuffle(self.tensors)
         image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, side, side])
         output = helper.make_tensor_value_info(self.value, TensorProto.FLOAT, [1, self.outputs])
@@ -87,7 +87,7 @@ class Writer:
 
 
 def levi(*, pooling="ceil", how="Gemm", flatten="Flatten", outputs=8, softmax=True, **given):
-    """At width 1/16; pooling rounds up by ceil_mode, or by padding the end."""
+    """Levi-Hassner at width 1/16; pooling rounds up by ceil_mode, or by padding the end."""
     w = Writer(**given)
     inputs = 3
     for k, (features, side, stride, pad) in enumerate(((6, 7, 4, 0), (16, 5, 1, 2), (24, 3, 1, 1))):
@@ -113,7 +113,7 @@ def levi(*, pooling="ceil", how="Gemm", flatten="Flatten", outputs=8, softmax=Tr
 
 
 def vgg16(**given):
-    """At width 1/32 and 32 pixels, whose last map is of one."""
+    """VGG-16 at width 1/32 for 32 pixels, with a last map of one pixel."""
     w = Writer(**given)
     inputs = 3
     for stage, (features, count) in enumerate(((2, 2), (4, 2), (8, 3), (16, 3), (16, 3))):
@@ -132,7 +132,7 @@ def vgg16(**given):
 
 
 def resnet(*, bottleneck=False, norm=True, swapped=False, blocks=(2, 2, 2, 2), **given):
-    """At width 1/16; without norms, as exporters fold them; a sum's inputs either way round."""
+    """ResNet at width 1/16; norms folded, as exporters do; inputs of sums in either order."""
     w = Writer(**given)
 
     def conv(outputs, inputs, side, stride, gain=1.0):

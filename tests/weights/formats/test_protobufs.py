@@ -1,4 +1,4 @@
-"""Protobuf files that were cut, damaged or made to harm: a line that says so, in bounded memory."""
+"""Cut, damaged and hostile protobuf files are refused in one line and bounded memory."""
 
 import random
 import subprocess
@@ -65,7 +65,7 @@ def test_random_damage_is_refused_in_one_line_or_harmless(kind, tmp_path):
     refused = 0
     for _ in range(250):
         damaged = bytearray(content)
-        # Where the structure is, more often than in the numbers.
+        # More often in the structure than in the numbers.
         reach = draw.choice((200, 2000, len(content)))
         for _ in range(draw.choice((1, 1, 2, 8))):
             damaged[draw.randrange(min(reach, len(damaged)))] = draw.randrange(256)
@@ -79,7 +79,7 @@ def test_random_damage_is_refused_in_one_line_or_harmless(kind, tmp_path):
 
 
 def _filled(head, wire, size=20_000_000):
-    """Messages within messages, `head` their field numbers, the innermost full of `wire`."""
+    """Nested messages with field numbers `head`, the innermost full of `wire`."""
     content = wire * (size // len(wire))
     for number in reversed(head):
         length = len(content)

@@ -1,4 +1,4 @@
-"""PyTorch's files are read as data: the same tensors, and whatever else they hold is refused, not run."""
+"""PyTorch's files are read as data: equal tensors; anything else is refused, not run."""
 
 import io
 import os
@@ -136,7 +136,7 @@ def test_values_that_are_not_finite_are_refused(read, container, value):
 
 
 class Evil:
-    """What an attacker's pickle asks for; `marker` is there afterwards if anything was run."""
+    """Calls of an attacker's pickle; `marker` exists afterwards if any was run."""
 
     def __init__(self, function, *arguments):
         self._reduced = function, arguments
@@ -239,7 +239,9 @@ def test_compressed_archives_are_refused(read):
 
 def test_an_archive_that_lies_about_lengths_is_refused(read):
     content = zipped(views(STATE))
-    place = content.rindex(b"archive/data/0") - 46 + 20  # of the two sizes in the list of contents
+    place = (
+        content.rindex(b"archive/data/0") - 46 + 20
+    )  # position of the two sizes in the directory
     for size in (2**31 - 1, 2**32 - 1, 47, 0):
         lying = content[:place] + struct.pack("<II", size, size) + content[place + 8 :]
         with pytest.raises(InputError, match=r"damaged|cannot be read"):

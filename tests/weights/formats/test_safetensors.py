@@ -42,7 +42,7 @@ def refused(path) -> str:
     with pytest.raises(InputError) as caught:
         safetensors.read(path)
     message = str(caught.value)
-    assert str(path).replace("\0", " ") in message  # which a terminal is shown
+    assert str(path).replace("\0", " ") in message  # as shown on a terminal
     return message
 
 
@@ -158,7 +158,7 @@ def test_a_dtype_that_no_weights_have_is_named(tmp_path, dtype, shape):
 
 
 class Payload:
-    """Whose unpickling would leave a trace."""
+    """Leaves a trace if unpickled."""
 
     def __reduce__(self):
         return (exec, ("import sys; sys.modules['ageflax_was_run'] = 1",))

@@ -1,4 +1,4 @@
-"""PyTorch's two containers, written without PyTorch."""
+"""Writes PyTorch's two containers without PyTorch."""
 
 import dataclasses
 import io
@@ -17,7 +17,7 @@ KINDS = {
 
 @dataclasses.dataclass(frozen=True)
 class Global:
-    """A name that the pickle refers to."""
+    """A name for the pickle to refer to."""
 
     module: str
     name: str
@@ -35,7 +35,7 @@ class Storage:
 
 @dataclasses.dataclass(eq=False)
 class View:
-    """A tensor: any view of a storage; strides in numbers."""
+    """A tensor: any view of a storage; strides count elements."""
 
     storage: Any
     offset: Any
@@ -44,7 +44,7 @@ class View:
 
 
 def stored(values):
-    """A storage of an array's numbers, in its order."""
+    """A storage with an array's elements in order."""
     values = np.ascontiguousarray(values)
     kind = KINDS[
         "bfloat16"
@@ -64,7 +64,7 @@ _PythonPickler: Any = pickle._Pickler  # whose methods, unlike the other's, can 
 
 
 class _Pickler(_PythonPickler):
-    """Protocol 2, as PyTorch writes."""
+    """Pickler of protocol 2, as PyTorch uses."""
 
     def __init__(self, file, storages):
         super().__init__(file, protocol=2)
@@ -101,7 +101,7 @@ class _Reduced:
 
 
 def pickled(value):
-    """A pickle of views, and the storages that it names, by key."""
+    """Pickles views; gives the storages that they name, by key, too."""
     storages, file = {}, io.BytesIO()
     pickler = _Pickler(file, storages)
     pickler.dump(value)
@@ -109,7 +109,7 @@ def pickled(value):
 
 
 def zipped(value, *, compression=zipfile.ZIP_STORED, folder="archive", pickle_bytes=None, extra=()):
-    """A file as torch.save writes it since 1.6."""
+    """A file as written by torch.save since 1.6."""
     content, storages = pickled(value)
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", compression) as archive:
@@ -124,7 +124,7 @@ def zipped(value, *, compression=zipfile.ZIP_STORED, folder="archive", pickle_by
 
 
 def legacy(value, *, pickle_bytes=None, little=True):
-    """A file as it wrote them before."""
+    """A file as written by torch.save before 1.6."""
     content, storages = pickled(value)
     parts = [pickle.dumps(0x1950A86A20F9469CFC6C, 2), pickle.dumps(1001, 2)]
     sizes = {"short": 2, "int": 4, "long": 4}

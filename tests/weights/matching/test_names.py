@@ -130,7 +130,7 @@ def test_transformers_layout_is_the_same_network():
         "4 not of the image encoder",
     ]
     assert nothing == []
-    # As its image encoder alone was saved before version 5, with and without the projection.
+    # The image encoder alone, as saved before version 5, with and without the projection.
     for name in ("position_ids", "visual_projection.weight"):
         kept = {n: v for n, v in vit("transformers").items() if n.startswith("vision") or name in n}
         assert ours(kept, "vit_b16")[0].keys() == clip.keys()
@@ -138,7 +138,7 @@ def test_transformers_layout_is_the_same_network():
 
 def test_queries_keys_and_values_are_joined_in_this_order():
     theirs = vit("transformers", depth=4)
-    for k, letter in enumerate("vqk"):  # whatever the order in the file
+    for k, letter in enumerate("vqk"):  # in any order in the file
         weight = np.full((64, 64), k, np.float32)
         weight[5, 7] = 10 + k  # output 5, input 7
         del theirs[f"{LAYER}.self_attn.{letter}_proj.weight"]
@@ -272,7 +272,7 @@ def test_tensors_without_a_place_are_named_and_counted():
 
 
 def _passes_on(theirs, absurd, name):
-    """Under the paths that the right ones have, and every number of theirs."""
+    """Asserts that absurd tensors get the right paths and keep all their elements."""
     right, wrong = ours(theirs, name)[0], ours(theirs | absurd, name)[0]
     assert wrong.keys() == right.keys()
     more = sum(values.size - theirs[path].size for path, values in absurd.items())
