@@ -4,13 +4,20 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
-from ageflax.losses.objective import Objective, clipped, expected, nearest
+from ageflax.losses.objective import (
+    Objective,
+    PerFace,
+    Probabilities,
+    Scores,
+    clipped,
+    expected,
+    nearest,
+)
 from ageflax.losses.regression import huber
 
 
-def _at(values: Float[Array, "b k"], position: Float[Array, " b"]) -> Float[Array, " b"]:
+def _at(values: Probabilities, position: PerFace) -> PerFace:
     """Value of each row at the class nearest to its position."""
     index = nearest(position, values.shape[1])
     return jnp.take_along_axis(values, index[:, None], axis=1)[:, 0]
@@ -23,7 +30,7 @@ class _Softmax(Objective):
         """See Objective; one per class."""
         return self.classes
 
-    def probabilities(self, scores: Float[Array, "b o"]) -> Float[Array, "b k"]:
+    def probabilities(self, scores: Scores) -> Probabilities:
         """See Objective."""
         return jax.nn.softmax(scores)
 
@@ -43,9 +50,7 @@ class CrossEntropy(_Softmax):
 
     smoothing: float = 0.0
 
-    def _loss(
-        self, scores: Float[Array, "b o"], position: Float[Array, " b"]
-    ) -> Float[Array, " b"]:
+    def _loss(self, scores: Scores, position: PerFace) -> PerFace:
         logs = jax.nn.log_softmax(scores)
         loss = -_at(logs, position)
         if self.smoothing:
@@ -70,9 +75,7 @@ class LabelDistribution(_Softmax):
 
     sigma: float
 
-    def _loss(
-        self, scores: Float[Array, "b o"], position: Float[Array, " b"]
-    ) -> Float[Array, " b"]:
+    def _loss(self, scores: Scores, position: PerFace) -> PerFace:
         centre = clipped(position, self.classes)[:, None]
         distance = (jnp.arange(self.classes, dtype=jnp.float32) - centre) / self.sigma
         # Logarithms throughout: far from the label t underflows to 0, and 0 log 0 would be NaN.
@@ -98,9 +101,7 @@ class MeanVariance(_Softmax):
     mean_weight: float = 0.2
     variance_weight: float = 0.05
 
-    def _loss(
-        self, scores: Float[Array, "b o"], position: Float[Array, " b"]
-    ) -> Float[Array, " b"]:
+    def _loss(self, scores: Scores, position: PerFace) -> PerFace:
         logs = jax.nn.log_softmax(scores)
         probabilities = jnp.exp(logs)
         mean = expected(probabilities)
@@ -148,12 +149,10 @@ class Expectation(Objective):
         """See Objective."""
         return self.inner.initial_bias
 
-    def _loss(
-        self, scores: Float[Array, "b o"], position: Float[Array, " b"]
-    ) -> Float[Array, " b"]:
+    def _loss(self, scores: Scores, position: PerFace) -> PerFace:
         error = expected(self.probabilities(scores)) - clipped(position, self.classes)
         return self.inner._loss(scores, position) + self.weight * huber(error, 1.0)
 
-    def probabilities(self, scores: Float[Array, "b o"]) -> Float[Array, "b k"]:
+    def probabilities(self, scores: Scores) -> Probabilities:
         """See Objective."""
         return self.inner.probabilities(scores)

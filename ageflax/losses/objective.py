@@ -8,6 +8,10 @@ from jaxtyping import Array, Bool, Float, Int, Num
 
 from ageflax.arrays import AnyArray
 
+Scores = Float[Array, "b o"]
+PerFace = Float[Array, " b"]
+Probabilities = Float[Array, "b k"]
+
 
 def known(labels: Num[AnyArray, " b"]) -> Bool[Array, " b"]:
     """True where a face has a label: a class other than -1, or years other than NaN."""
@@ -15,17 +19,17 @@ def known(labels: Num[AnyArray, " b"]) -> Bool[Array, " b"]:
     return jnp.asarray(labels) >= 0
 
 
-def clipped(position: Float[Array, " b"], classes: int) -> Float[Array, " b"]:
+def clipped(position: PerFace, classes: int) -> PerFace:
     """Clips positions to those of the first and the last class."""
     return jnp.clip(position, 0.0, float(classes - 1))
 
 
-def nearest(position: Float[Array, " b"], classes: int) -> Int[Array, " b"]:
+def nearest(position: PerFace, classes: int) -> Int[Array, " b"]:
     """Class whose bin [k - 1/2, k + 1/2) holds a position; the two end bins are open."""
     return jnp.floor(clipped(position, classes) + 0.5).astype(jnp.int32)
 
 
-def expected(probabilities: Float[Array, "b k"]) -> Float[Array, " b"]:
+def expected(probabilities: Probabilities) -> PerFace:
     """Estimated position of each face: the mean of its distribution.
 
     Args:
@@ -70,7 +74,7 @@ class Objective(abc.ABC):
         """True if `probabilities` has a column per class; False if its one column is the position."""
         return True
 
-    def loss(self, scores: Float[Array, "b o"], labels: Num[AnyArray, " b"]) -> Float[Array, " b"]:
+    def loss(self, scores: Scores, labels: Num[AnyArray, " b"]) -> PerFace:
         """Loss of each face; finite but meaningless for a face without a label.
 
         Args:
@@ -83,11 +87,9 @@ class Objective(abc.ABC):
         return self._loss(jnp.where(there[:, None], scores, 0.0), position)
 
     @abc.abstractmethod
-    def _loss(
-        self, scores: Float[Array, "b o"], position: Float[Array, " b"]
-    ) -> Float[Array, " b"]:
+    def _loss(self, scores: Scores, position: PerFace) -> PerFace:
         """Loss of each face; all positions are known, and may lie beyond the last class."""
 
     @abc.abstractmethod
-    def probabilities(self, scores: Float[Array, "b o"]) -> Float[Array, "b k"]:
+    def probabilities(self, scores: Scores) -> Probabilities:
         """Probability per class, rows summing to one; or the estimated position in one column."""

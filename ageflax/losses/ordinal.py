@@ -4,9 +4,9 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool
 
-from ageflax.losses.objective import Objective, nearest
+from ageflax.losses.objective import Objective, PerFace, Probabilities, Scores, nearest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,12 +16,12 @@ class _Thresholds(Objective):
         """See Objective; one threshold between each two classes."""
         return self.classes - 1
 
-    def _beyond(self, position: Float[Array, " b"]) -> Bool[Array, "b o"]:
+    def _beyond(self, position: PerFace) -> Bool[Array, "b o"]:
         """True where the class nearest to the label is beyond threshold k."""
         return nearest(position, self.classes)[:, None] > jnp.arange(self.outputs)
 
 
-def _questions(scores: Float[Array, "b o"], answers: Bool[Array, "b o"]) -> Float[Array, "b o"]:
+def _questions(scores: Scores, answers: Bool[Array, "b o"]) -> Scores:
     """Binary cross-entropies: -log sigmoid(score) if the answer is yes, else -log sigmoid(-score)."""
     return jax.nn.softplus(jnp.where(answers, -scores, scores))
 
@@ -51,12 +51,10 @@ class Coral(_Thresholds):
         """Evenly spaced from 1 down to 1 / outputs, as in the authors' published layer."""
         return tuple((self.outputs - k) / self.outputs for k in range(self.outputs))
 
-    def _loss(
-        self, scores: Float[Array, "b o"], position: Float[Array, " b"]
-    ) -> Float[Array, " b"]:
+    def _loss(self, scores: Scores, position: PerFace) -> PerFace:
         return _questions(scores, self._beyond(position)).sum(1)
 
-    def probabilities(self, scores: Float[Array, "b o"]) -> Float[Array, "b k"]:
+    def probabilities(self, scores: Scores) -> Probabilities:
         """See Objective; P(y > k - 1) - P(y > k)."""
         beyond = jax.nn.sigmoid(jax.lax.cummin(scores, axis=1))
         ends = jnp.ones_like(beyond[:, :1])
@@ -79,15 +77,13 @@ class Corn(_Thresholds):
       conditional probabilities, Pattern Analysis and Applications 26, 2023.
     """
 
-    def _loss(
-        self, scores: Float[Array, "b o"], position: Float[Array, " b"]
-    ) -> Float[Array, " b"]:
+    def _loss(self, scores: Scores, position: PerFace) -> PerFace:
         beyond = self._beyond(position)
         # y >= k is y > k - 1, which always holds for k = 0.
         asked = jnp.pad(beyond[:, :-1], ((0, 0), (1, 0)), constant_values=True)
         return jnp.where(asked, _questions(scores, beyond), 0.0).sum(1)
 
-    def probabilities(self, scores: Float[Array, "b o"]) -> Float[Array, "b k"]:
+    def probabilities(self, scores: Scores) -> Probabilities:
         """See Objective; P(y > 0) P(y > 1 | y >= 1) ... (1 - P(y > k | y >= k))."""
         # Sums of logarithms, with 0 for the question that the last class does not have.
         reached = jnp.pad(jnp.cumsum(jax.nn.log_sigmoid(scores), 1), ((0, 0), (1, 0)))

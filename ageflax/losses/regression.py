@@ -11,9 +11,8 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
-from ageflax.losses.objective import Objective
+from ageflax.losses.objective import Objective, PerFace, Probabilities, Scores
 
 # Years per unit of a score.
 UNIT = 10.0
@@ -40,7 +39,7 @@ class _Estimate(Objective):
         """See Objective."""
         return False
 
-    def probabilities(self, scores: Float[Array, "b o"]) -> Float[Array, "b k"]:
+    def probabilities(self, scores: Scores) -> Probabilities:
         """See Objective; the estimate in years, possibly below 0 or above the last class."""
         return scores * UNIT
 
@@ -49,13 +48,11 @@ class _Estimate(Objective):
 class Absolute(_Estimate):
     """|estimate - y| in tens of years; y is not clipped to the last class."""
 
-    def _loss(
-        self, scores: Float[Array, "b o"], position: Float[Array, " b"]
-    ) -> Float[Array, " b"]:
+    def _loss(self, scores: Scores, position: PerFace) -> PerFace:
         return jnp.abs(scores[:, 0] - position / UNIT)
 
 
-def huber(error: Float[Array, " b"], delta: float) -> Float[Array, " b"]:
+def huber(error: PerFace, delta: float) -> PerFace:
     """Huber's loss: error^2 / 2 up to |error| = delta, beyond it delta (|error| - delta / 2)."""
     size = jnp.abs(error)
     within = jnp.minimum(size, delta)
@@ -78,9 +75,7 @@ class Huber(_Estimate):
 
     delta: float = 1.0
 
-    def _loss(
-        self, scores: Float[Array, "b o"], position: Float[Array, " b"]
-    ) -> Float[Array, " b"]:
+    def _loss(self, scores: Scores, position: PerFace) -> PerFace:
         return huber(scores[:, 0] * UNIT - position, self.delta) / UNIT
 
 
@@ -111,21 +106,19 @@ class Gaussian(Objective):
         """Mean 35 years, sigma 15."""
         return (_FIRST_GUESS / UNIT, 2.0 * math.log(_FIRST_SIGMA / UNIT))
 
-    def _normal(self, scores: Float[Array, "b o"]) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
+    def _normal(self, scores: Scores) -> tuple[PerFace, PerFace]:
         """Mean in years, and log s^2 with s in years."""
         raw = scores[:, 1] + 2.0 * math.log(UNIT)
         held = jnp.clip(raw, 2.0 * math.log(_SIGMAS[0]), 2.0 * math.log(_SIGMAS[1]))
         # Straight through: the clip's gradient is zero outside, so a face could never get back in.
         return scores[:, 0] * UNIT, jax.lax.stop_gradient(held) + (raw - jax.lax.stop_gradient(raw))
 
-    def _loss(
-        self, scores: Float[Array, "b o"], position: Float[Array, " b"]
-    ) -> Float[Array, " b"]:
+    def _loss(self, scores: Scores, position: PerFace) -> PerFace:
         mean, log_variance = self._normal(scores)
         squares = jnp.square(mean - position) * jnp.exp(-log_variance)
         return 0.5 * (math.log(2.0 * math.pi) + log_variance + squares)
 
-    def probabilities(self, scores: Float[Array, "b o"]) -> Float[Array, "b k"]:
+    def probabilities(self, scores: Scores) -> Probabilities:
         """See Objective."""
         mean, log_variance = self._normal(scores)
         edges = jnp.arange(1, self.classes, dtype=jnp.float32) - 0.5

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -36,15 +37,12 @@ class Answers:
     @property
     def known(self) -> np.ndarray:
         """bool[n], True where the true class is known."""
-        return np.asarray(self.true) >= 0
+        return self.true >= 0
 
     def at(self, rows: np.ndarray) -> "Answers":
         """Selects some of the faces by index or mask."""
-        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         chosen = {
-            name: np.asarray(value)[rows]
-            for name, value in fields.items()
-            if value is not None and name != "ordered"
+            name: value[rows] for name, value in vars(self).items() if isinstance(value, np.ndarray)
         }
         return dataclasses.replace(self, **chosen)
 
@@ -55,14 +53,12 @@ class Answers:
         and `mae_classes`; if ages are known `mae`, `cs5` and `bias` (estimated - true), in years.
         """
         unknown = np.where(self.known, 0.0, np.nan)
-        distance = np.abs(np.asarray(self.predicted) - np.asarray(self.true))
+        distance = np.abs(self.predicted - self.true)
         values = {"exact": (distance == 0) + unknown}
         if self.ordered:
             values |= {"one_off": (distance <= 1) + unknown, "mae_classes": distance + unknown}
         if self.years_true is not None and self.years_predicted is not None:
-            error = np.asarray(self.years_predicted, np.float64) - np.asarray(
-                self.years_true, np.float64
-            )
+            error = self.years_predicted.astype(np.float64) - self.years_true.astype(np.float64)
             off = np.abs(error)
             values |= {"mae": off, "cs5": np.where(np.isnan(off), np.nan, off <= 5), "bias": error}
         return values
@@ -70,29 +66,13 @@ class Answers:
 
 def joined(parts: Sequence[Answers]) -> Answers:
     """Answers of several folds as one; ages of a fold without known ages become NaN."""
-
-    def column(name: str) -> np.ndarray:
-        return np.concatenate([getattr(part, name) for part in parts])
-
-    def years(name: str) -> np.ndarray | None:
+    found: dict[str, Any] = {}
+    for name in (field.name for field in dataclasses.fields(Answers) if field.name != "ordered"):
         values = [getattr(part, name) for part in parts]
-        if all(value is None for value in values):
-            return None
-        return np.concatenate(
-            [
+        if name.startswith("years") and any(value is not None for value in values):
+            values = [
                 np.full(len(part), np.nan) if value is None else value
                 for part, value in zip(parts, values, strict=True)
             ]
-        )
-
-    distributions = all(part.probabilities is not None for part in parts)
-    return Answers(
-        keys=column("keys"),
-        subjects=column("subjects"),
-        true=column("true"),
-        predicted=column("predicted"),
-        years_true=years("years_true"),
-        years_predicted=years("years_predicted"),
-        probabilities=column("probabilities") if distributions else None,
-        ordered=parts[0].ordered,
-    )
+        found[name] = None if any(v is None for v in values) else np.concatenate(values)
+    return Answers(**found, ordered=parts[0].ordered)

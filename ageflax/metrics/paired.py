@@ -85,12 +85,9 @@ def _aligned(
     first: Answers, second: Answers, *, common: bool
 ) -> tuple[Answers, Answers, dict[str, int]]:
     """Both over the same faces, sorted by key, and how many faces only one of them has."""
-    orders = [_by_key(answers, word) for answers, word in ((first, "first"), (second, "second"))]
-    keys = [
-        np.asarray(answers.keys).astype(str)[order]
-        for answers, order in zip((first, second), orders, strict=True)
-    ]
-    shared = [np.isin(keys[0], keys[1]), np.isin(keys[1], keys[0])]
+    first, second = _sorted(first, "first"), _sorted(second, "second")
+    keys = first.keys.astype(str), second.keys.astype(str)
+    shared = np.isin(keys[0], keys[1]), np.isin(keys[1], keys[0])
     alone = [mine[~both] for mine, both in zip(keys, shared, strict=True)]
     if any(map(len, alone)) and not common:
         example = next(str(only[0]) for only in alone if len(only))
@@ -100,32 +97,28 @@ def _aligned(
         )
     if not shared[0].any():
         raise InputError("no face in common")
-    first, second = first.at(orders[0][shared[0]]), second.at(orders[1][shared[1]])
+    first, second = first.at(shared[0]), second.at(shared[1])
     _check_labels(first, second)
     return first, second, {"first": len(alone[0]), "second": len(alone[1])}
 
 
-def _by_key(answers: Answers, word: str) -> np.ndarray:
-    keys = np.asarray(answers.keys).astype(str)
-    order = np.argsort(keys, kind="stable")
-    twice = np.flatnonzero(keys[order][1:] == keys[order][:-1])
+def _sorted(answers: Answers, word: str) -> Answers:
+    answers = answers.at(np.argsort(answers.keys.astype(str), kind="stable"))
+    keys = answers.keys.astype(str)
+    twice = np.flatnonzero(keys[1:] == keys[:-1])
     if len(twice):
         raise InputError(
-            f"{len(twice)} keys are repeated in the {word}, such as"
-            f" {shown(str(keys[order][twice[0]]))}; each face counts once"
+            f"{len(twice)} keys are repeated in the {word}, such as {shown(str(keys[twice[0]]))};"
+            " each face counts once"
         )
-    return order
+    return answers
 
 
 def _check_labels(first: Answers, second: Answers) -> None:
     """Raises InputError if a face is labelled differently in the two."""
     pairs = [
         ("true class", first.true, second.true),
-        (
-            "subject",
-            np.asarray(first.subjects).astype(str),
-            np.asarray(second.subjects).astype(str),
-        ),
+        ("subject", first.subjects.astype(str), second.subjects.astype(str)),
     ]
     if first.years_true is not None and second.years_true is not None:
         pairs.append(("age", first.years_true, second.years_true))

@@ -49,10 +49,7 @@ class LeviHassner(nn.Module):
     def _initializers(self, std: float, bias: float) -> dict[str, Any]:
         if self.initialization == "matched":
             return {"kernel_init": matched(self.activation), "bias_init": nn.initializers.zeros}
-        return {
-            "kernel_init": gaussian(std),
-            "bias_init": nn.initializers.constant(bias),
-        }
+        return {"kernel_init": gaussian(std), "bias_init": nn.initializers.constant(bias)}
 
     def _activate(self, x: jax.Array, name: str, *, train: bool) -> jax.Array:
         if self.norm == "batch":

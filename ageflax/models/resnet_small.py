@@ -43,13 +43,7 @@ class ResNetSmall(nn.Module):
     ) -> jax.Array:
         width = max(round(features * self.width), 1)
         return Conv(
-            width,
-            kernel,
-            strides=stride,
-            padding=pad,
-            dtype=self.dtype,
-            kernel_init=_he,
-            name=name,
+            width, kernel, strides=stride, padding=pad, dtype=self.dtype, kernel_init=_he, name=name
         )(x)
 
     def _bottleneck(

@@ -24,11 +24,7 @@ _MANY_CHANNELS = 32
 
 
 def space_to_depth_convolution(
-    x: Float[Array, "b h w c"],
-    kernel: Float[Array, "k k c f"],
-    *,
-    stride: int,
-    padding: int,
+    x: Float[Array, "b h w c"], kernel: Float[Array, "k k c f"], *, stride: int, padding: int
 ) -> Float[Array, "b h2 w2 f"]:
     """Strided convolution as one of stride 1 over blocks of stride x stride pixels.
 
@@ -67,11 +63,7 @@ def space_to_depth_convolution(
 
 
 def patch_convolution(
-    x: Float[Array, "b h w c"],
-    kernel: Float[Array, "k k c f"],
-    *,
-    stride: int,
-    padding: int,
+    x: Float[Array, "b h w c"], kernel: Float[Array, "k k c f"], *, stride: int, padding: int
 ) -> Float[Array, "b h2 w2 f"]:
     """Convolution as one matrix product with the image's patches.
 

@@ -63,14 +63,12 @@ def kernel_gradient(
     if mesh is None or len(x) % mesh.size:
         return summed(x, outer)
 
-    def of_a_device(x: jax.Array, outer: jax.Array) -> jax.Array:
-        return jax.lax.psum(summed(x, outer), mesh.axis_names)
-
     # Explicit: the compiler would gather the whole batch before looping over it.
     batched = P(mesh.axis_names)
     return jax.shard_map(
-        of_a_device, mesh=mesh, in_specs=(batched, batched), out_specs=P(), check_vma=False
-    )(x, outer)
+        lambda x, outer: jax.lax.psum(summed(x, outer), mesh.axis_names),
+        mesh=mesh, in_specs=(batched, batched), out_specs=P(), check_vma=False,
+    )(x, outer)  # fmt: skip
 
 
 def _summed(
