@@ -3,8 +3,6 @@ import importlib.util
 import math
 import os
 import pickle
-import subprocess
-import sys
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from tensorflow_datasets.core import dataset_metadata
 
 from ageflax.errors import InputError
 from tests.support.built_dataset import examples
@@ -30,8 +27,6 @@ from tfds_builders.imdb_wiki.dummy_tree import (
     pack,
 )
 from tfds_builders.imdb_wiki.imdb_wiki_dataset_builder import ImdbWikiConfig
-
-HERE = Path(__file__).parent
 
 
 def listing(builder: Builder) -> list[dict[str, str]]:
@@ -207,32 +202,6 @@ def test_beam_builds_the_same(manual_dir: Path):
         download_config=tfds.download.DownloadConfig(manual_dir=manual_dir, beam_options=options)
     )
     np.testing.assert_equal(examples(builder), here)
-
-
-def test_tags_are_valid_and_texts_are_found():
-    texts = Builder.get_metadata()
-    assert set(texts.tags) <= set(dataset_metadata.valid_tags())
-    assert len(texts.tags) == 5
-    assert texts.description.startswith("# IMDB-WIKI")
-    assert "Rothe" in texts.citation
-
-
-def test_it_imports_as_tfds_imports_it_and_brings_neither_jax_nor_tensorflow():
-    program = (
-        "import sys; from imdb_wiki import imdb_wiki_dataset_builder as module; "
-        "assert module.Builder.name == 'imdb_wiki'; "
-        "names = ('jax', 'flax', 'tensorflow', 'apache_beam'); "
-        "print([name for name in names if name in sys.modules])"
-    )
-    path = os.pathsep.join([str(HERE.parent), str(HERE.parent.parent)])
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env=os.environ | {"PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.strip() == "[]"
 
 
 @pytest.fixture

@@ -2,9 +2,6 @@
 
 import collections
 import io
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +14,6 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from tensorflow_datasets.core import dataset_metadata
 from threadpoolctl import threadpool_limits
 
 from ageflax import labels
@@ -204,30 +200,6 @@ def test_a_bad_name_is_refused_in_one_line(tmp_path: Path, name: str, reason: st
     assert reason in str(refusal.value)
     assert name in str(refusal.value)
     assert "\n" not in str(refusal.value)
-
-
-def test_it_imports_as_the_tfds_command_does_and_without_jax_or_tensorflow():
-    # In a process of its own: TFDS registers a data set's name once.
-    code = (
-        "import sys, json; sys.path[:0] = sys.argv[1:]\n"
-        "from synthetic_faces import synthetic_faces_dataset_builder as module\n"
-        "heavy = [name in sys.modules for name in ('jax', 'tensorflow')]\n"
-        "print(json.dumps([module.Builder.name, *heavy]))"
-    )
-    folder = Path(module.__file__).parent.parent
-    command = [sys.executable, "-c", code, str(folder), str(folder.parent)]
-    run = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert json.loads(run.stdout.splitlines()[-1]) == ["synthetic_faces", False, False]
-
-
-def test_the_folder_documents_itself():
-    metadata = module.Builder.get_metadata()
-    assert metadata.description is not None
-    assert "Drawn portraits" in metadata.description
-    assert metadata.citation is not None
-    assert metadata.citation.startswith("@")
-    assert metadata.tags
-    assert set(metadata.tags) <= set(dataset_metadata.valid_tags())
 
 
 # The task. 120 people, three photographs of each; held-out folds hold other people.
