@@ -29,6 +29,7 @@ from ageflax.errors import InputError, RunError
 from ageflax.export import write
 from ageflax.export.serving import serving
 from ageflax.models.layers.platform import traced_for
+from ageflax.predict.estimator import Estimator
 from ageflax.runtime import command_line, files
 from ageflax.runtime.progress import say
 from tests.benchmarks import machine
@@ -109,6 +110,8 @@ def _runtimes(
         "onnxruntime float16": (lambda: _session(folder / "float16.onnx"), False),
         "onnxruntime int8": (lambda: _session(folder / "int8.onnx"), False),
         "jax": (lambda: _jax(model), True),
+        "bundle": (lambda: lambda faces: jax.device_get(model(faces)), False),
+        "predictor": (lambda: Estimator(model), False),
         "opencv": (lambda: _opencv(folder / "peers.onnx"), True),
     }
     for name, (make, peers) in makers.items():
