@@ -37,8 +37,10 @@ _SPARE = 1 << 30  # bytes to leave free on the disk
 _ABANDONED = 600  # seconds untouched after which a partial file is a killed process's
 
 Say = Callable[[str], None]
-_TEXT = ("keys", "subjects", "age_labels")
-_NUMBERS = {"folds": np.int32, "ages": np.float32, "genders": np.int32, "scores": np.float32}
+_COLUMNS = {
+    "keys": object, "subjects": object, "age_labels": object, "folds": np.int32, "ages": np.float32,
+    "genders": np.int32, "scores": np.float32,
+}  # fmt: skip
 
 
 class _DamagedError(Exception):
@@ -103,8 +105,7 @@ class _Kept:
 def _read_labels(path: Path, count: int) -> Faces:
     try:
         columns = json.loads(path.read_bytes())
-        read = {name: np.array(columns[name], dtype=object) for name in _TEXT}
-        read |= {name: np.array(columns[name], kind) for name, kind in _NUMBERS.items()}
+        read = {name: np.array(columns[name], kind) for name, kind in _COLUMNS.items()}
         faces = Faces(**read)
         sound = all(values.shape == (count,) for values in read.values())
         if not sound or faces.fingerprint != columns["fingerprint"]:
@@ -115,7 +116,7 @@ def _read_labels(path: Path, count: int) -> Faces:
 
 
 def _labels(faces: Faces) -> bytes:
-    columns = {name: getattr(faces, name).tolist() for name in (*_TEXT, *_NUMBERS)}
+    columns = {name: getattr(faces, name).tolist() for name in _COLUMNS}
     return json.dumps({**columns, "fingerprint": faces.fingerprint}).encode()
 
 
@@ -263,11 +264,8 @@ def load(
     kept, count = _Kept.of(dataset, decoding), len(dataset)
     faces = _try(lambda: _read_labels(kept.labels, count), kept.labels, say)
     found: tuple[np.ndarray | None, dict[int, str]] | None = (None, {})
-    if decoding is not None and kept.pixels is not None:
-        path, size = kept.pixels, decoding.size
-        found = None
-        if faces is not None:
-            found = _try(lambda: _read_pixels(path, count, size), path, say)
+    if faces is not None and decoding is not None and (path := kept.pixels):
+        found = _try(lambda: _read_pixels(path, count, decoding.size), path, say)
     if faces is not None and found is not None:
         progress(count)
         return reading.LoadedFaces(faces, *found)

@@ -135,12 +135,16 @@ def _located(
     return path, stated.etag or ""
 
 
-def _checked(path: Path, stated: str, expected: str) -> str:
-    """Sha256 of a file in the cache, compared with the expected, else with the stated one, if any."""
+def _checked(path: Path, stated: str, expected: str, *, advice: str) -> Fetched:
+    """Checks the sha256 of a file in the cache: against the expected, else the stated one, if any."""
     # The cache is snapshots/COMMIT/FILE, a link to blobs/ETAG where links can be made. The tag of a
     # large file is its sha256, the tag of a small one is another hash.
     tags = [tag for tag in (path.resolve().name, stated) if re.fullmatch(r"[0-9a-f]{64}", tag)]
-    return safetensors.check_sha256(path, expected or (tags[0] if tags else ""))
+    try:
+        found = safetensors.check_sha256(path, expected or (tags[0] if tags else ""))
+    except InputError as error:
+        raise InputError(f"{error}{advice}") from error
+    return Fetched(path, path.parent.name, found)
 
 
 def fetch(name: str, *, revision: str = "", sha256: str = "", filename: str = _FILE) -> Fetched:
@@ -172,14 +176,11 @@ def fetch(name: str, *, revision: str = "", sha256: str = "", filename: str = _F
             " and pass --config.transfer.weights=FILE"
         )
         raise error.saying(message) from error
-    try:
-        found = _checked(path, stated, sha256)
-    except InputError as error:
-        raise InputError(
-            f"{error}\nremove it to download it again, or take the newest, checked against the hub's own"
-            " checksum, with --config.transfer.revision=main"
-        ) from error
-    return Fetched(path, path.parent.name, found)
+    advice = (
+        "\nremove it to download it again, or take the newest, checked against the hub's own checksum,"
+        " with --config.transfer.revision=main"
+    )
+    return _checked(path, stated, sha256, advice=advice)
 
 
 _PART = r"[A-Za-z0-9][\w.-]{0,95}"
@@ -231,11 +232,7 @@ class Repository:
                 raise UnavailableError(self.name, _too_large(filename, size, most_bytes))
         except UnavailableError as error:
             raise error.saying(f"{self}: {self._advice(filename, error)}") from error
-        try:
-            found = _checked(path, stated, "")
-        except InputError as error:
-            raise InputError(f"{error}; remove it to download it again") from error
-        return Fetched(path, path.parent.name, found)
+        return _checked(path, stated, "", advice="; remove it to download it again")
 
     def _advice(self, filename: str, error: UnavailableError) -> str:
         cause = error.__cause__

@@ -41,17 +41,12 @@ class _Graph:
     def _attributes(self, node: Any) -> dict[str, Any]:
         found = {}
         for attribute in node.attribute:
-            name = text(attribute.name)
-            if attribute.HasField("t"):
-                found[name] = attribute.t
-            elif attribute.ints:
-                found[name] = list(attribute.ints)
-            elif attribute.HasField("i"):
-                found[name] = attribute.i
-            elif attribute.HasField("f"):
-                found[name] = attribute.f
-            elif attribute.HasField("s"):
-                found[name] = text(attribute.s)
+            fields = [field for field in ("t", "i", "f", "s") if attribute.HasField(field)]
+            value = list(attribute.ints)
+            if fields and (fields[0] == "t" or not value):
+                value = getattr(attribute, fields[0])
+            if fields or value:
+                found[text(attribute.name)] = text(value) if isinstance(value, bytes) else value
         return found
 
     def constant(self, name: bytes, depth: int = 0) -> np.ndarray | None:
