@@ -59,7 +59,10 @@ _FIRST = ("test_processes", "test_recipes", "test_main", "test_cross_validation"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skips long tests unless the variable is set; puts the longest files first."""
     items.sort(
-        key=lambda item: (item.path.stem not in _FIRST, item.path.parent.name != "pipelines")
+        key=lambda item: (
+            item.path.stem not in _FIRST,
+            not item.nodeid.startswith("tests/pipelines/"),
+        )
     )
     if not os.environ.get(LONG):
         for item in items:
