@@ -5,10 +5,12 @@ and data, is never done twice.
 """
 
 import argparse
+import dataclasses
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ageflax.errors import InputError, RunError
 from ageflax.runtime import command_line
@@ -124,18 +126,9 @@ def run(words: argparse.Namespace, common: Sequence[str], command: Sequence[str]
     if words.engine == "flyte":
         from pipelines.cluster import launch
 
+        asked: dict[str, Any] = vars(words) | {"at_once": at_once, "retries": retries}
         request = launch.Launch(
-            workdir=words.workdir,
-            device=words.device,
-            endpoint=words.endpoint,
-            project=words.project,
-            domain=words.domain,
-            image=words.image,
-            archives=words.archives,
-            shared=words.shared,
-            dry_run=words.dry_run,
-            at_once=at_once,
-            retries=retries,
+            **{f.name: asked[f.name] for f in dataclasses.fields(launch.Launch)}
         )
         launch.submit(plan, common, words.own, request)
         return

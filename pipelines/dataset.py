@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ageflax.runtime import command_line, files
+from pipelines import python
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,9 +45,7 @@ def described(path: Path) -> dict[str, Any] | None:
 
 def command(source: Source, output: Path) -> tuple[str, ...]:
     """The command that builds and describes a dataset."""
-    return (
-        sys.executable,
-        "-m",
+    return python(
         "pipelines.dataset",
         f"--data.name={source.name}",
         f"--data.dir={source.directory}",

@@ -4,13 +4,12 @@ import dataclasses
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ageflax import config as configuration
 from ageflax.errors import RunError
-from pipelines import dataset
+from pipelines import dataset, python
 from pipelines.dataset import Source
 from pipelines.plan.folders import Placed
 from pipelines.plan.runs import Plan, Run
@@ -151,9 +150,9 @@ def assemble(
 def compare(request: Request, *, data: Path, workdir: Path, files: Path) -> None:
     """Writes tables, reports and the comparison of assembled runs; missing folds are no error."""
     configs, common, own = request.words(files)
-    command = [sys.executable, "-m", "pipelines.compare", f"--configs={configs}", "--collect"]
-    command += [f"--set={word}" for word in own]
-    command += [*common, f"--config.data.dir={data}", f"--workdir={workdir}"]
+    words = [f"--configs={configs}", "--collect", *(f"--set={word}" for word in own), *common]
+    words += [f"--config.data.dir={data}", f"--workdir={workdir}"]
+    command = python("pipelines.compare", *words)
     code = subprocess.run(command, check=False, env=environment(workdir)).returncode
     if code not in (0, 1):  # 1: some folds are missing, which the pages say
         raise RunError(f"pipelines.compare: exit code {code}; see its output above")

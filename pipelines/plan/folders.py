@@ -2,11 +2,10 @@
 
 import dataclasses
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pipelines import dataset
+from pipelines import dataset, python
 from pipelines.dataset import Source
 from pipelines.local.state import Status
 from pipelines.plan import fingerprint
@@ -44,9 +43,7 @@ class Placed:
         wanted = (
             f"--config.fold={folds[0]}" if len(folds) == 1 else f"--config.folds={tuple(folds)}"
         )
-        return (
-            sys.executable,
-            "-m",
+        return python(
             "ageflax.main",
             f"--config={self.run.file}",
             f"--workdir={self.workdir}",

@@ -1,7 +1,8 @@
 """Quality report of a built dataset."""
 
-import sys
 from pathlib import Path
+
+from pipelines import python
 
 REPORT, PAGE = "quality.json", "quality.html"
 
@@ -15,4 +16,4 @@ def command(name: str, directory: str, folder: Path) -> tuple[str, ...]:
       folder: folder that ageflax.wash has written; the report goes there too.
     """
     words = (f"--data.name={name}", f"--data.dir={directory}", f"--output={folder}")
-    return sys.executable, "-m", "pipelines.quality", *words
+    return python("pipelines.quality", *words)

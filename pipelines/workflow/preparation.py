@@ -1,12 +1,11 @@
 """Jobs that wash built datasets and write their quality reports."""
 
 import dataclasses
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from ageflax.data.washing.report import REPORT as WASHED
-from pipelines import dataset, quality
+from pipelines import dataset, python, quality
 from pipelines.dataset import Source
 from pipelines.local.runner import Job
 from pipelines.local.state import Status
@@ -30,9 +29,7 @@ class Made:
 def _jobs(source: Source, folder: Path, workdir: Path) -> list[Job]:
     wash = Job(
         key=f"wash {source.name}",
-        command=(
-            sys.executable,
-            "-m",
+        command=python(
             "ageflax.wash",
             f"--data.name={source.name}",
             f"--data.dir={source.directory}",

@@ -3,14 +3,13 @@
 import contextlib
 import dataclasses
 import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ageflax.errors import InputError
 from ageflax.runtime import files
-from pipelines import dataset
+from pipelines import dataset, python
 from pipelines.dataset import Source
 from pipelines.local import leash, runner, state, view
 from pipelines.local.runner import Job, Runner
@@ -126,29 +125,20 @@ class Engine:
         Folds that end at the same moment may each have written them without the other. config.json gets
         this pipeline's command.
         """
-        jobs = []
+        jobs, notes = [], {}
         for entry in placed:
-            done = entry.done()
-            if not done or self.record.run(entry.run.name).get("collected") == [
-                entry.workdir.name,
-                done,
-            ]:
+            name, done = entry.run.name, entry.done()
+            note = [entry.workdir.name, done]
+            if not done or self.record.run(name).get("collected") == note:
                 continue
             _name_command(entry, self.options.command)
-            jobs.append(
-                Job(
-                    key=f"{entry.run.name} report",
-                    command=entry.command(done),
-                    log=self.options.workdir / "logs" / f"{entry.workdir.name}-report.log",
-                    run=entry.run.name,
-                )
-            )
-        statuses = self.run(jobs)
-        for entry in placed:
-            status = statuses.get(f"{entry.run.name} report")
-            if status is not None and status.state == DONE:
-                note = [entry.workdir.name, entry.done()]
-                self.record.set_run(entry.run.name, collected=note)
+            log = self.options.workdir / "logs" / f"{entry.workdir.name}-report.log"
+            jobs.append(Job(f"{name} report", entry.command(done), log, run=name))
+            notes[f"{name} report"] = (name, note)
+        for key, status in self.run(jobs).items():
+            if status.state == DONE:
+                name, note = notes[key]
+                self.record.set_run(name, collected=note)
 
     def compare(self, placed: Sequence[Placed]) -> list[str]:
         """Writes compare.html over the runs with finished folds; returns lines for the user.
@@ -169,10 +159,10 @@ class Engine:
                 continue
             tail = f"_{number}" if number > 1 else ""
             page = self.options.workdir / f"compare{tail}.html"
-            words = (sys.executable, "-m", "ageflax.compare", *(str(e.workdir) for e in runs))
+            folders = [str(entry.workdir) for entry in runs]
             job = Job(
                 key=f"comparison{tail}",
-                command=(*words, f"--names={names}", f"--output={page}"),
+                command=python("ageflax.compare", *folders, f"--names={names}", f"--output={page}"),
                 log=self.options.workdir / "logs" / f"comparison{tail}.log",
             )
             if self.run([job])[job.key].state == DONE:
@@ -232,21 +222,11 @@ def engine(options: Options, runs: Mapping[str, Run]) -> Iterator[Engine]:
             for slot in range(options.at_once)
             if options.gpus
         ]
+        made = Runner(
+            options.workdir, options.at_once, options.retries, record, shown,
+            environment(options.workdir), lock, per_slot,
+        )  # fmt: skip
         try:
-            yield Engine(
-                options,
-                record,
-                shown,
-                Runner(
-                    options.workdir,
-                    options.at_once,
-                    options.retries,
-                    record,
-                    shown,
-                    environment(options.workdir),
-                    lock,
-                    per_slot,
-                ),
-            )
+            yield Engine(options, record, shown, made)
         finally:
             shown.close()
