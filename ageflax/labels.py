@@ -1,7 +1,7 @@
 """Age groups, genders, and the policies that turn a source's raw labels into classes.
 
-A dataset keeps what its source says ("(25, 32)", "35", "None"). Which class that is depends on the
-protocol one reproduces, so the decision is taken when labels are read, by a named policy.
+A dataset keeps its source's labels ("(25, 32)", "35", "None"). Their class depends on the protocol to
+reproduce, so a named policy decides it when labels are read.
 """
 
 import dataclasses
@@ -9,18 +9,18 @@ import math
 import re
 from collections.abc import Callable, Sequence
 
-# Adience's eight groups, in order. Papers print the third as 8-13; the files say (8, 12).
+# Adience's eight groups, in order. Papers print the third as 8-13; the files have (8, 12).
 AGE_GROUPS = ("0-2", "4-6", "8-12", "15-20", "25-32", "38-43", "48-53", "60-100")
 GENDERS = ("female", "male")
-# What a head can answer: age groups, years, gender; in this order.
+# Kinds of heads: age groups, years, gender; in this order.
 TASKS = ("age", "years", "gender")
 UNKNOWN = -1
-# First and last whole year of each class, both within it.
+# First and last whole year of each class, both inclusive.
 Intervals = tuple[tuple[int, int], ...]
 
 ADIENCE: Intervals = ((0, 2), (4, 6), (8, 12), (15, 20), (25, 32), (38, 43), (48, 53), (60, 100))
 
-# Kuprashevich & Tolstykh, MiVOLO, 2023: the strays that public code maps, and where to.
+# Kuprashevich & Tolstykh, MiVOLO, 2023: the stray labels that their public code maps, by group.
 _MIVOLO_STRAYS = {
     "0-2": ("2", "3"),
     "8-12": ("13", "(8, 23)"),
@@ -37,19 +37,19 @@ _MIVOLO = _STRICT | {
 
 
 def _by_years(age: float, intervals: Intervals) -> int:
-    """The class whose bounds hold a person of this many years, or UNKNOWN."""
+    """Class whose bounds contain an age, or UNKNOWN."""
     years = math.floor(age)
     return next((k for k, (low, high) in enumerate(intervals) if low <= years <= high), UNKNOWN)
 
 
 def _nearest(age: float, intervals: Intervals) -> int:
-    """The class whose range lies nearest; a tie goes to the younger class."""
+    """Class with the nearest range; a tie goes to the younger class."""
     distances = [max(low - age, age - high, 0.0) for low, high in intervals]
     return distances.index(min(distances))
 
 
 def _mean(label: str, age: float) -> float:
-    """Mean of the years that a label names; the age where it names none."""
+    """Mean of the years in a label; the age if it has none."""
     numbers = [int(n) for n in re.findall(r"\d+", label)]
     return sum(numbers) / len(numbers) if numbers else age
 
@@ -84,20 +84,20 @@ LABEL_POLICIES = tuple(_POLICIES)
 def age_group(label: str, age: float, *, policy: str, intervals: Intervals = ADIENCE) -> int:
     """Age class of one face under a label policy.
 
-    Where the source gives a label, the label decides; years decide only where it gives none.
+    The label decides if the source has one, else the age in years.
 
-    * ``strict`` (the paper's): the eight labels and nothing else. The authors' script meant to keep
-      '(25, 23)' but compares with '(25 23)', so it is dropped, here as there.
-    * ``mivolo``: the strays that MiVOLO's public code maps, mapped as it does.
-    * ``nearest``: the group whose range lies nearest to the label's mean; ties go to the younger.
-    * ``intervals``: the one of `intervals`, any list of bounds, that holds the label's mean, so that
-      "(25, 32)" is 28; none where it falls between two.
+    * ``strict`` (the paper's): the eight labels and no others. The authors' script means to keep
+      '(25, 23)' but compares with '(25 23)', so that label is dropped, here as there.
+    * ``mivolo``: also the stray labels that MiVOLO's public code maps, as it maps them.
+    * ``nearest``: the group with the range nearest to the label's mean; ties go to the younger.
+    * ``intervals``: the group of `intervals`, any list of bounds, that contains the label's mean (28 for
+      "(25, 32)"); none if it falls between two.
 
     Args:
-      label: the source's text, such as "(25, 32)", "35" or "None"; "" where it has none.
-      age: years, NaN where unknown.
+      label: text of the source, such as "(25, 32)", "35" or "None"; "" if it has none.
+      age: age in years, NaN if unknown.
       policy: one of LABEL_POLICIES.
-      intervals: the classes; Adience's eight for every policy but ``intervals``.
+      intervals: bounds of the classes; Adience's eight for all policies except ``intervals``.
 
     Returns:
       Index into the intervals, or UNKNOWN.
@@ -110,7 +110,7 @@ def age_group(label: str, age: float, *, policy: str, intervals: Intervals = ADI
     return _POLICIES[policy](label, age, intervals)
 
 
-# Years 0 to 100, a class each: what DEX and all that followed it estimate an age from.
+# Years 0 to 100, one class each, as in DEX.
 YEARS = tuple(str(year) for year in range(101))
 
 
@@ -120,16 +120,13 @@ def group_names(intervals: Intervals = ADIENCE) -> tuple[str, ...]:
 
 
 def intervals_of(names: Sequence[str]) -> Intervals:
-    """The bounds that names such as "25-32" give: the inverse of `group_names`.
+    """Bounds from names such as "25-32"; the inverse of `group_names`.
 
     Raises:
-      ValueError: one names no bounds.
+      ValueError: a name has no bounds.
     """
-    bounds = []
-    for name in names:
-        low, high = name.split("-")
-        bounds.append((int(low), int(high)))
-    return tuple(bounds)
+    pairs = (name.split("-") for name in names)
+    return tuple((int(low), int(high)) for low, high in pairs)
 
 
 def class_names(task: str, intervals: Intervals = ADIENCE) -> tuple[str, ...]:
@@ -138,15 +135,15 @@ def class_names(task: str, intervals: Intervals = ADIENCE) -> tuple[str, ...]:
 
 
 def groups_of_years(intervals: Intervals = ADIENCE) -> tuple[int, ...]:
-    """Age group of each year from 0 to 100: the one that holds it, else the nearest."""
+    """Age group of each year from 0 to 100: the group that contains it, else the nearest."""
     return tuple(_nearest(float(year), intervals) for year in range(len(YEARS)))
 
 
 def centres(intervals: Intervals = ADIENCE) -> tuple[float, ...]:
-    """Years that stand for each class when an expected age is formed from class probabilities.
+    """Ages in years that represent each class in an expected age.
 
-    The middle of its range (who is "2" is 2.0 to 3.0), but at most ten years above its start: an open
-    last class such as 60-100 has most of its faces at the young end.
+    The middle of the range (someone aged 2 is 2.0 to 3.0), at most ten years above its start, as most
+    faces of an open last class such as 60-100 are at the young end.
     """
     return tuple(min((low + high + 1) / 2, low + 10.0) for low, high in intervals)
 
@@ -156,8 +153,8 @@ class Classes:
     """Meaning of a head's outputs, apart from the labels of any face.
 
     Attributes:
-      names: class names; for a "years" head those of the age groups its figures are also given in.
-      centres: years that stand for each of these; empty for gender.
+      names: class names; for a "years" head, those of the age groups.
+      centres: age in years that represents each name; empty for gender.
       year_groups: age group of each year from 0 to 100 for a "years" head; else empty.
     """
 

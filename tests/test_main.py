@@ -67,7 +67,7 @@ def test_killed_in_mid_fold_it_ends_as_if_it_had_not_been(command, tmp_path):
     again = start(command, tmp_path / "killed")
     _, errors = again.communicate(timeout=120)
     assert again.returncode == 0, errors
-    assert "fold 0: going on from step " in errors
+    assert "fold 0: resuming from step " in errors
     name = Path("fold_0") / "predictions.csv"
     assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "straight" / name).read_bytes()
     steps = [

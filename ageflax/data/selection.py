@@ -1,4 +1,4 @@
-"""Which faces count, in which classes: one answer, for training and for evaluation."""
+"""Selection of the faces that count, and their classes, for training and for evaluation."""
 
 import dataclasses
 from collections.abc import Collection, Iterable
@@ -17,7 +17,7 @@ class Selection:
     Attributes:
       targets: labels per task.
       usable: bool[n], faces that count.
-      left_out: number of the others by reason.
+      left_out: number of the other faces by reason.
     """
 
     targets: dict[str, Target]
@@ -26,10 +26,9 @@ class Selection:
 
 
 def measurable(target: Target) -> np.ndarray:
-    """bool[n], faces by which a head can be measured.
+    """Faces by which a head can be measured, bool[n].
 
-    If no face's age in years is known, a head for years is measured by the age groups its years add up
-    to; if some are, by those, as in training.
+    A head for years is measured by the faces of known age, as in training; without any, by age groups.
     """
     return target.known if target.known.any() else target.classes >= 0
 
@@ -46,12 +45,12 @@ def select(
     """Selects the faces that have a label for any task.
 
     Args:
-      faces: labels of the dataset, as the source has them.
-      tasks: of "age", "years", "gender".
-      policy: label policy, see labels.age_group.
-      intervals: the age groups.
-      frontal: number of faces to keep, those of the highest face_score; 0 keeps all.
-      unreadable: rows whose image does not decode; None if that is not known yet.
+      faces: labels of the dataset, as in its source.
+      tasks: tasks among "age", "years", "gender".
+      policy: label policy; see labels.age_group.
+      intervals: age groups.
+      frontal: number of faces to keep, those with the highest face_score; 0 for all.
+      unreadable: rows whose image does not decode; None if not known yet.
     """
     targets = {task: faces.target(task, policy=policy, intervals=intervals) for task in tasks}
     usable = np.any([measurable(target) for target in targets.values()], axis=0)

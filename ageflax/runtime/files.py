@@ -9,6 +9,8 @@ from typing import Any
 
 from ageflax.errors import InputError, first_line
 
+Json = dict[str, Any]  # a JSON object of free form
+
 
 def read_json(path: Path, *, remedy: str = "remove it or restore it") -> Any:
     """Reads a JSON file; None only if it is absent.

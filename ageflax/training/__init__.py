@@ -1,1 +1,1 @@
-"""From a config to tested folds: all folds > one fold > the loop > the step > the loss."""
+"""Training and testing of a run: cross_validation (all folds) > run_fold > loop > step > loss."""

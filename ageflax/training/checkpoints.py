@@ -1,12 +1,13 @@
-"""Saving and restoring a fold's training; the only place that knows Orbax."""
+"""Checkpoints of a fold's training; the only module that imports Orbax."""
 
 import contextlib
 import dataclasses
 import json
+import operator
 import shutil
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,17 @@ from orbax.checkpoint import checkpoint_managers
 
 from ageflax.errors import RunError, first_line
 from ageflax.runtime import hosts
+from ageflax.runtime.files import Json
 from ageflax.training.state import TrainState
 
-# Two, so that the one before is there when the latest turns out damaged.
+# Two, so that a damaged latest checkpoint leaves the previous one.
 _LATEST_KEPT = 2
 # Sizes and checksums of a checkpoint's files, in its folder.
 _SUMS = "sums.json"
-# Orbax notes there when it was done, after the sums were taken.
+# Orbax writes the time of completion to its metadata after the sums are taken.
 _UNSUMMED = ("_CHECKPOINT_METADATA", _SUMS)
+
+_figure = operator.itemgetter("figure")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,12 +35,12 @@ class Restored:
     """A checkpoint read back.
 
     Attributes:
-      state: as saved, placed as the template was.
-      notes: what was saved beside it, JSON.
+      state: saved state, placed as the template.
+      notes: JSON saved beside the state.
     """
 
     state: TrainState
-    notes: dict[str, Any]
+    notes: Json
 
 
 def _plain(state: TrainState) -> dict[str, Any]:
@@ -45,12 +49,8 @@ def _plain(state: TrainState) -> dict[str, Any]:
     return fields | {"key": jax.random.key_data(state.key)}
 
 
-def _figure(metrics: Any) -> float:
-    return metrics["figure"]
-
-
 def _sums(directory: Path) -> dict[str, list[int]]:
-    """Size and CRC-32 of every file below a folder, by its path."""
+    """Size and CRC-32 of every file below a folder, by path."""
     found = {}
     for path in sorted(directory.rglob("*")):
         if path.is_file() and path.name not in _UNSUMMED:
@@ -63,11 +63,11 @@ def _sums(directory: Path) -> dict[str, list[int]]:
 
 
 def _check(directory: Path) -> None:
-    """Raises RunError where a file is not as it was written; says nothing of what has no sums."""
+    """Raises RunError if a file differs from its sums; a folder without sums passes."""
     try:
         expected = json.loads((directory / _SUMS).read_text())
     except FileNotFoundError:
-        return  # saved by an earlier release
+        return  # from an earlier release
     except (OSError, ValueError) as error:
         raise RunError(f"{_SUMS} is damaged") from error
     found = _sums(directory)
@@ -75,16 +75,16 @@ def _check(directory: Path) -> None:
         if name not in found:
             raise RunError(f"{name} is absent")
         if found[name] != sums:
-            raise RunError(f"{name} is not as it was written")
+            raise RunError(f"{name} has changed since it was written")
 
 
 def skip_byte_counts() -> None:
-    """Stops Orbax, in this whole process, from asking TensorStore how many bytes it wrote.
+    """Stops Orbax, in the whole process, from asking TensorStore how many bytes it wrote.
 
-    The count is for a log line that nobody sees, and TensorStore 0.1.86 never frees its answer: 10 kB a
-    checkpoint. Commands that train call this; importing or constructing something does not.
+    The count goes to a debug log line, and TensorStore 0.1.86 leaks 10 kB per checkpoint for it.
+    Commands that train call this; importing or constructing something does not.
     """
-    with contextlib.suppress(ImportError):  # private, so it may move
+    with contextlib.suppress(ImportError):  # a private module, which may move
         from orbax.checkpoint._src.serialization import tensorstore_utils
 
         if hasattr(tensorstore_utils, "get_tensorstore_raw_bytes"):
@@ -92,20 +92,23 @@ def skip_byte_counts() -> None:
 
 
 class Checkpoints:
-    """The checkpoints of one fold: saved asynchronously, the latest and the best kept.
+    """Checkpoints of one fold: saved asynchronously; the latest two and the best are kept.
 
-    Writes are atomic: Orbax fills a temporary folder and renames it, so a save that is cut off leaves
-    the one before as it was. Of several hosts each writes its part.
+    Writes are atomic: Orbax fills a temporary folder and renames it, so an interrupted save leaves the
+    previous checkpoint intact. With several hosts, each writes its part.
 
     Args:
-      directory: where they lie, one folder a step; made if absent.
-      say: takes one line for the user.
+      directory: folder of checkpoints, one subfolder per step; made if absent.
+      say: function that prints a line.
+
+    Attributes:
+      seconds: total time that saving has blocked training.
     """
 
     def __init__(self, directory: Path, *, say: Callable[[str], None]):
         self._directory = directory.absolute()
         self._say = say
-        self._seconds, self._saving = 0.0, 0
+        self.seconds, self._saving = 0.0, 0
         keep = checkpoint_managers.AnyPreservationPolicy(
             [
                 checkpoint_managers.LatestN(_LATEST_KEPT),
@@ -119,15 +122,15 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(
             self._directory,
             item_handlers={
-                # A folder an array: the few files of OCDBT, Orbax's default, keep 20 kB of memory a
-                # checkpoint for ever (TensorStore 0.1.86), and take longer to write.
+                # One folder per array: OCDBT, Orbax's default, leaks 20 kB per checkpoint
+                # (TensorStore 0.1.86) and takes longer to write.
                 "state": ocp.StandardCheckpointHandler(use_ocdbt=False),
                 "notes": ocp.JsonCheckpointHandler(),
             },
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=keep,
-                # What is kept is the policy's to say; but without best_fn Orbax writes no figures,
-                # and a continued run would not know which of its checkpoints was the best.
+                # The policy decides which to keep, but without best_fn Orbax writes no figures, and
+                # a resumed run would not know its best checkpoint.
                 best_fn=_figure,
                 cleanup_tmp_directories=True,
                 async_options=ocp.AsyncOptions(post_finalization_callback=self._write_sums),
@@ -135,68 +138,60 @@ class Checkpoints:
         )
 
     def _write_sums(self) -> None:
-        """Before the rename, beside training: there is one temporary folder at a time."""
+        """Runs in Orbax's thread before the rename; there is one temporary folder at a time."""
         if hosts.writer():
             for temporary in self._directory.glob("*.orbax-checkpoint-tmp*"):
                 (temporary / _SUMS).write_text(json.dumps(_sums(temporary)))
 
-    def save(
-        self, step: int, state: TrainState, notes: dict[str, Any], figure: float | None
-    ) -> None:
+    def save(self, step: int, state: TrainState, notes: Json, figure: float | None) -> None:
         """Starts saving; returns as soon as the arrays are copied off the device.
 
         Args:
-          step: names the checkpoint; one of that step is replaced.
-          state: may be donated to the next step at once.
-          notes: JSON, whatever else is needed to go on.
-          figure: decides which is best; larger is better. None where the faces that would tell have not
-            been looked at: such a checkpoint is only to go on from.
+          step: name of the checkpoint; an existing one of that name is replaced.
+          state: state to save; may be donated to the next step at once.
+          notes: JSON, everything else needed to resume.
+          figure: rank of the checkpoint, larger is better; None if it was not validated, and serves only
+            to resume from.
         """
         started = time.monotonic()
         try:
-            if step in self._manager.all_steps():
-                self.finish()
-                self._manager.delete(step)
-            self._manager.wait_until_finished()  # its failure is that step's
-            self._saving = step
-            self._manager.save(
-                step,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(_plain(state)), notes=ocp.args.JsonSave(notes)
-                ),
-                metrics=None if figure is None else {"figure": figure},
-                force=True,
-            )
-        except (OSError, ValueError) as error:
-            raise self._failed(error) from error
+            with self._told():
+                self._manager.wait_until_finished()  # a failure here is the previous step's
+                if step in self._manager.all_steps():
+                    self._manager.delete(step)
+                self._saving = step
+                self._manager.save(
+                    step,
+                    args=ocp.args.Composite(
+                        state=ocp.args.StandardSave(_plain(state)), notes=ocp.args.JsonSave(notes)
+                    ),
+                    metrics=None if figure is None else {"figure": figure},
+                    force=True,
+                )
         finally:
-            self._seconds += time.monotonic() - started
+            self.seconds += time.monotonic() - started
 
-    @property
-    def seconds(self) -> float:
-        """How long saving has held up training so far."""
-        return self._seconds
-
-    def _failed(self, error: Exception) -> RunError:
-        lines = str(error).splitlines() or [type(error).__name__]
-        # Tensorstore's messages lead through its layers to what the system said.
-        first = next((line for line in lines if "No space left" in line), lines[0])
-        if "No space left" in first:
-            first = "No space left on device"
-        return RunError(
-            f"cannot save checkpoint {self._directory / str(self._saving)}: {first[:200]}."
-            " The one before is kept"
-        )
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Turns a failed save into a RunError that names the checkpoint."""
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            # TensorStore's messages are long; the system's own words are somewhere in them.
+            full = "No space left on device"
+            why = full if "No space left" in str(error) else first_line(error)[:200]
+            raise RunError(
+                f"checkpoint {self._directory / str(self._saving)} cannot be saved: {why};"
+                " the previous checkpoint is kept"
+            ) from error
 
     def finish(self) -> None:
         """Waits until everything is on disk."""
-        try:
+        with self._told():
             self._manager.wait_until_finished()
-        except (OSError, ValueError) as error:
-            raise self._failed(error) from error
 
     def close(self) -> None:
-        """Waits, and lets go of Orbax's threads."""
+        """Waits for saves and ends Orbax's threads."""
         try:
             self.finish()
         finally:
@@ -207,20 +202,17 @@ class Checkpoints:
         return sorted(self._manager.all_steps())
 
     def best_step(self) -> int | None:
-        """Step of the checkpoint with the largest figure; the latest of equals, as Orbax keeps it."""
+        """Step of the checkpoint with the largest figure; the latest of equals, which Orbax keeps."""
         self.finish()
-        figures = {}
-        for step in self.steps():
-            metrics = self._manager.metrics(step)
-            if metrics is not None:
-                figures[step] = metrics["figure"]
+        found = {step: self._manager.metrics(step) for step in self.steps()}
+        figures = {step: _figure(each) for step, each in found.items() if each is not None}
         return max(figures, key=lambda step: (figures[step], step)) if figures else None
 
     def restore(self, step: int, template: TrainState) -> Restored:
-        """Reads one checkpoint back, each array placed as the template's.
+        """Reads a checkpoint, each array placed as the template's.
 
         Raises:
-          RunError: it is damaged, or of another network.
+          RunError: the checkpoint is damaged or belongs to another network.
         """
         shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, _plain(template))
         directory = self._directory / str(step)
@@ -232,7 +224,7 @@ class Checkpoints:
                     state=ocp.args.StandardRestore(shapes), notes=ocp.args.JsonRestore()
                 ),
             )
-        # What a damaged checkpoint raises depends on which byte is gone: all of it means the same.
+        # The exception depends on which byte is damaged; all mean the same.
         except Exception as error:
             first = first_line(error)[:200]
             raise RunError(f"checkpoint {directory} cannot be read: {first}") from error
@@ -240,31 +232,31 @@ class Checkpoints:
         return Restored(state=TrainState(**fields), notes=read.notes)
 
     def restore_latest(self, template: TrainState) -> Restored | None:
-        """The latest checkpoint that can be read; None where there is none at all.
+        """Reads the latest readable checkpoint; None if there are no checkpoints.
 
-        A damaged one is said, set aside as `STEP.damaged`, and the one before is used.
+        A damaged one is reported and renamed to `STEP.damaged`, and the previous one is used.
 
         Raises:
-          RunError: there are checkpoints and none can be read.
+          RunError: there are checkpoints, but none is readable.
         """
         steps = self.steps()
         for step in reversed(steps):
             try:
                 return self.restore(step, template)
             except RunError as error:
-                self._say(f"{error}; going on from the one before")
+                self._say(f"{error}; resuming from the previous checkpoint")
                 if hosts.writer():
                     self._set_aside(self._directory / str(step))
                 hosts.meet(f"{self._directory.parent.name} {step} set aside")
                 self._manager.reload()
         if steps:
             raise RunError(
-                f"none of the checkpoints in {self._directory} can be read; move that folder away"
-                " to start the fold again"
+                f"{self._directory}: no checkpoint can be read; move the folder away to start the fold"
+                " again"
             )
         return None
 
     def _set_aside(self, damaged: Path) -> None:
         aside = damaged.with_name(f"{damaged.name}.damaged")
-        shutil.rmtree(aside, ignore_errors=True)  # of an earlier time
+        shutil.rmtree(aside, ignore_errors=True)  # left from an earlier resume
         damaged.rename(aside)

@@ -1,11 +1,10 @@
-"""All folds of a run: the same protocol K times, and the figures over them."""
+"""A run: the same protocol for each test fold, and figures over all folds."""
 
 import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jax.sharding import Mesh
@@ -17,6 +16,7 @@ from ageflax.data.dataset import Faces, StoredDataset
 from ageflax.errors import InputError
 from ageflax.evaluation import summary
 from ageflax.runtime import files, hosts
+from ageflax.runtime.files import Json
 from ageflax.runtime.lock import locked
 from ageflax.runtime.mesh import check_divides, make_mesh
 from ageflax.training import program, run_fold, run_record
@@ -29,7 +29,7 @@ def _protocol_folds(config: Config) -> tuple[int, ...]:
 
 
 def _splits(config: Config, data: Data) -> dict[int, splits.Split]:
-    """Of every fold the protocol has, whether it is run now or not: steps depend on all."""
+    """Splits of all folds of the protocol, run now or not: the number of steps depends on all."""
     found = {}
     for number in _protocol_folds(config):
         found[number] = splits.split(
@@ -46,7 +46,7 @@ def _splits(config: Config, data: Data) -> dict[int, splits.Split]:
         if config.data.batch_size > smallest:
             raise InputError(
                 f"data.batch_size = {config.data.batch_size} is larger than the {smallest} training"
-                f" faces when fold {number} is tested"
+                f" faces of test fold {number}; lower it"
             )
         check_classes(found[number], data)
     return found
@@ -55,57 +55,51 @@ def _splits(config: Config, data: Data) -> dict[int, splits.Split]:
 def _weights(
     config: Config, wanted: Sequence[int], done: Collection[int]
 ) -> dict[int, transfer.Loaded | None]:
-    """What each test fold starts from: the same for all, or with `{fold}` in its path its own."""
+    """Initial weights per test fold; with `{fold}` in the path, each fold has its own."""
     if "{fold}" not in config.transfer.weights:
         return dict.fromkeys(wanted, transfer.of_config(config))
     return {k: transfer.of_config(config, fold=k) for k in wanted if k not in done}
 
 
-def _shared(config: Config, weights_of: dict[int, transfer.Loaded | None]) -> dict[str, Any] | None:
-    """What config.json says of them; those of a single fold are in its result.json."""
+def _shared(config: Config, weights_of: dict[int, transfer.Loaded | None]) -> Json | None:
+    """The `weights` object of config.json; those of a single fold are in its result.json."""
     if "{fold}" in config.transfer.weights:
         return {"source": config.transfer.weights, "sha256": None}
     weights = next(iter(weights_of.values()), None)
     return weights.provenance if weights else None
 
 
-def _check_weights(weights_of: dict[int, transfer.Loaded | None], source: dict[str, Any]) -> None:
-    """Weights of one fold of a dataset have seen the faces that its other folds test."""
+def _check_weights(weights_of: dict[int, transfer.Loaded | None], source: Json) -> None:
+    """Raises InputError if initial weights, or their own initial weights, have seen the test faces."""
     for number, weights in weights_of.items():
         trained_on = weights.provenance.get("trained_on") if weights else None
-        while isinstance(trained_on, dict):  # and what those weights started from, however far back
+        while isinstance(trained_on, dict):
             kept = trained_on.get("fold")
             if number != kept and trained_on.get("fingerprint") == source["fingerprint"]:
                 raise InputError(
-                    f"transfer.weights were trained on these very data, fold {kept} kept for testing:"
-                    f" they have seen the faces of fold {number}. Run fold {kept} alone, start each"
-                    " fold from that of its own number (.../fold_{fold}), or start from weights of"
-                    " other faces"
+                    f"transfer.weights: trained on this dataset with fold {kept} held out, so they have"
+                    f" seen the faces of fold {number}; run fold {kept} alone, start each fold from the"
+                    " fold of its own number (.../fold_{fold}), or use weights of other faces"
                 )
             trained_on = trained_on.get("before")
 
 
-def _make_workdir(workdir: Path) -> None:
-    files.make_writable(workdir, "--workdir")
-    hosts.check_shared(workdir)
-
-
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What a run leaves besides its files.
+    """Result of a run in memory; its files hold the rest.
 
     Attributes:
-      summary: what summary.json holds.
-      stored: the dataset, for who wants to show its faces.
-      faces: its labels.
+      summary: content of summary.json; empty on processes other than 0.
+      stored: the dataset on disk.
+      faces: labels of the dataset.
     """
 
-    summary: dict[str, Any]
+    summary: Json
     stored: StoredDataset
     faces: Faces
 
     def images(self, keys: Sequence[str]) -> dict[str, bytes]:
-        """Encoded images, as the dataset has them, by key; keys it does not have are left out."""
+        """Encoded images of the dataset by key; unknown keys are left out."""
         rows = np.flatnonzero(np.isin(self.faces.keys.astype(str), keys)).tolist()
         examples = self.stored.examples(rows)
         return {
@@ -120,20 +114,19 @@ def run(
     """Trains and tests each fold in `config.folds` that is not done yet.
 
     Args:
-      config: resolved.
-      workdir: what is left there is in DESIGN's list; an earlier run of it is continued.
-      say: takes lines for the user.
-      command: the words of the command that asks for it, for config.json and the report.
-
-    Returns:
-      What summary.json holds, of process 0, and the dataset it was measured on.
+      config: resolved config.
+      workdir: folder of the run; made if absent, resumed if not.
+      say: function that prints a line.
+      command: words of the command, for config.json and the report.
 
     Raises:
-      InputError: something asked for cannot be had, or another process trains one of the folds.
+      InputError: the config does not fit the data or the devices, the folder holds another run, or
+        another process trains one of the folds.
       RunError: a fold failed.
       preemption.Preempted: the run was told to stop.
     """
-    _make_workdir(workdir)
+    files.make_writable(workdir, "--workdir")
+    hosts.check_shared(workdir)
     mesh = make_mesh()
     check_divides(config.data.batch_size, mesh, "data.batch_size")
     if config.optim.accumulate > 1:
@@ -150,7 +143,7 @@ def run(
 
 
 def _done(workdir: Path) -> set[int]:
-    """Folds that are done, as process 0 sees them."""
+    """Finished folds, as process 0 sees them."""
     found = np.zeros(5, np.uint8)
     found[[result.fold for result in summary.finished(workdir)]] = 1
     return set(np.flatnonzero(hosts.from_writer(found)).tolist())
@@ -166,8 +159,8 @@ def _run(
     say: Callable[[str], None],
     command: Sequence[str],
 ) -> Outcome:
-    """`run`, with its folds kept for it."""
-    # Before the long reading of pixels, should they be absent.
+    """`run`, once its folds are locked."""
+    # First, as absent weights should fail before the pixels are read, which takes long.
     weights_of = _weights(config, wanted, done)
     data = read(config, mesh, pixels=not done.issuperset(wanted), say=say)
     source = data.source()

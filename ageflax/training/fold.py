@@ -1,34 +1,34 @@
-"""One fold of a run: what it works with."""
+"""Inputs of one fold of a run."""
 
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from ageflax.config import Config
 from ageflax.data.batches import Batches
 from ageflax.data.dataset import Faces, Target
 from ageflax.data.splits import Split
+from ageflax.runtime.files import Json
 from ageflax.training.program import Program
 from ageflax.weights.transfer import Loaded
 
 
 @dataclasses.dataclass(frozen=True)
 class Fold:
-    """What one fold of a run works with.
+    """Inputs of one fold of a run.
 
     Attributes:
-      number: the test fold.
-      directory: DIR/fold_K.
-      split: which faces train, validate and test.
-      faces: the dataset's labels.
+      number: test fold.
+      directory: folder of the fold, DIR/fold_K.
+      split: faces to train on, to validate and to test.
+      faces: labels of the dataset.
       targets: classes per task.
-      placement: where the pixels are.
-      config: resolved.
+      placement: source of batches.
+      config: resolved config.
       program: compiled steps, shared by all folds.
-      source: what result.json and the bundle say of the data: name, edition, licence.
-      weights: what training starts from; None from scratch.
-      say: takes lines for the user.
+      source: description of the data for result.json and the bundle: name, edition, licence.
+      weights: initial weights; None to draw them.
+      say: function that prints a line.
     """
 
     number: int
@@ -39,12 +39,12 @@ class Fold:
     placement: Batches
     config: Config
     program: Program
-    source: dict[str, Any]
+    source: Json
     weights: Loaded | None
     say: Callable[[str], None]
 
 
 def eval_batch_size(fold: Fold) -> int:
-    """The config's, rounded up to what divides over the devices; padding makes it exact."""
+    """The config's eval.batch_size, rounded up to a multiple of the devices; batches are padded."""
     devices = fold.program.mesh.devices.size
     return -(-fold.config.eval.batch_size // devices) * devices

@@ -16,11 +16,11 @@ from ageflax.training.patterns import matching, path_of, paths_of
 
 @dataclasses.dataclass(frozen=True)
 class Frozen:
-    """Parameters frozen during a stretch of training; static.
+    """Frozen parameters during one phase of training; static under jit.
 
     Attributes:
       paths: paths of the frozen parameters.
-      whole_trunk: True if the whole trunk is frozen, so that it runs as at test, its dropout off.
+      whole_trunk: True if the whole trunk is frozen; it then runs without dropout, as at test.
     """
 
     paths: frozenset[str] = frozenset()
@@ -34,19 +34,19 @@ class Frozen:
         )
 
     def stop(self, params: Params) -> Params:
-        """The parameters, with the frozen ones cut off from differentiation."""
+        """Parameters with the frozen ones excluded from differentiation."""
         return self._each(jax.lax.stop_gradient, params)
 
     def zeroed(self, params: Params) -> Params:
-        """The parameters, with zeros in place of the frozen ones."""
+        """Parameters with zeros in place of the frozen ones."""
         return self._each(jnp.zeros_like, params)
 
 
 @contextlib.contextmanager
 def statistics_kept(frozen: Frozen) -> Iterator[None]:
-    """Makes batch norms whose scale is frozen use their running statistics, and leave them alone.
+    """Makes batch norms with a frozen scale use their running statistics and not update them.
 
-    Otherwise a frozen network would still change, through the statistics of the batch.
+    Otherwise a frozen network would still change through its statistics.
     """
     if not frozen.paths:
         yield
@@ -66,24 +66,24 @@ def statistics_kept(frozen: Frozen) -> Iterator[None]:
 def phases(
     params: Params, frozen: Sequence[str], unfreeze: Sequence[tuple[str, int]]
 ) -> list[tuple[int, Frozen]]:
-    """(First step, frozen parameters) pairs, with steps counted from 0.
+    """Gives (first step, frozen parameters) pairs, steps counted from 0.
 
     Args:
-      params: the parameters, or their shapes; for their paths.
-      frozen: patterns over paths.
-      unfreeze: (pattern, step) pairs; parameters that match learn once so many steps are done.
+      params: parameters or their shapes; only paths are read.
+      frozen: patterns of paths to freeze.
+      unfreeze: (pattern, step) pairs; matching parameters learn after that many steps.
 
     Raises:
-      InputError: a pattern matches no parameter, or nothing is left to learn.
+      InputError: a pattern matches no parameter, or every parameter is frozen.
     """
     paths = jax.tree.leaves(paths_of(params))
-    at_first = set().union(*(matching("transfer.frozen", pattern, paths) for pattern in frozen))
+    at_first = matching("transfer.frozen", frozen, paths)
     if at_first.issuperset(paths):
         raise InputError("transfer.frozen: every parameter is frozen; leave some to learn")
     starts = {0: at_first}
     thawed: set[str] = set()
     for pattern, step in sorted(unfreeze, key=lambda pair: pair[1]):
-        thawed |= matching("transfer.unfreeze", pattern, sorted(at_first))
+        thawed |= matching("transfer.unfreeze", [pattern], sorted(at_first))
         starts[step] = at_first - thawed
     trunk = {path for path in paths if path.startswith("trunk/")}
     return [

@@ -1,4 +1,4 @@
-"""Where a fold starts: weights drawn or taken over, the mean image, a frozen trunk's features."""
+"""Start of a fold: weights drawn or transferred, mean and std, features of a frozen trunk."""
 
 from collections.abc import Callable, Mapping
 
@@ -21,18 +21,18 @@ from ageflax.weights import transfer
 
 
 def _mean(config: Config, placement: Batches, rows: np.ndarray) -> np.ndarray:
-    """float32, RGB: what is subtracted, from the fold's own training faces or as is usual."""
+    """Mean to subtract, float32, RGB: a fixed one, or that of the fold's training faces."""
     if config.data.mean in means.FIXED:
         return means.FIXED[config.data.mean].mean
     mean = placement.mean(rows)
     return mean.mean((0, 1), keepdims=True) if config.data.mean == "channel" else mean
 
 
-def _deviation(config: Config, placement: Batches, rows: np.ndarray) -> np.ndarray:
+def _std(config: Config, placement: Batches, rows: np.ndarray) -> np.ndarray:
     if config.data.deviation in means.FIXED:
         return means.FIXED[config.data.deviation].std
-    # Images that are all one colour would divide by zero.
-    return np.maximum(placement.deviation(rows), 1.0)
+    # At least 1, as images of one colour would divide by zero.
+    return np.maximum(placement.std(rows), 1.0)
 
 
 def _class_weights(
@@ -51,14 +51,14 @@ def _class_weights(
 def state(
     program: Program, config: Config, number: int, placement: Batches, split: Split
 ) -> TrainState:
-    """A fold's state before its first step, weights drawn from its own key.
+    """A fold's state before its first step, its weights drawn from a key of the fold.
 
     Args:
-      program: of the run.
-      config: of the run.
-      number: the test fold.
-      placement: where the pixels are.
-      split: the fold's faces; mean, deviation and class weights are those of its training faces.
+      program: compiled steps.
+      config: resolved config.
+      number: test fold.
+      placement: source of batches.
+      split: faces of the fold; mean, std and class weights come from its training faces.
     """
     rows = split.train
     return step.init_state(
@@ -68,7 +68,7 @@ def state(
         program.recipe,
         program.mesh,
         mean=_mean(config, placement, rows),
-        std=_deviation(config, placement, rows),
+        std=_std(config, placement, rows),
         class_weights=_class_weights(config, program, placement, rows),
     )
 
@@ -76,7 +76,7 @@ def state(
 def transferred(
     state: TrainState, weights: transfer.Loaded, config: Config, *, say: Callable[[str], None]
 ) -> TrainState:
-    """The state with another network's weights, those that `transfer.reset` names excepted."""
+    """The state with another network's weights, except those that `transfer.reset` names."""
     params, batch_stats, report = transfer.transferred(
         state.params, state.batch_stats, weights, reset=config.transfer.reset
     )
@@ -86,36 +86,31 @@ def transferred(
     def placed(new: object, old: object) -> object:
         return jax.tree.map(lambda n, o: put(np.asarray(n), o.sharding), new, old)
 
-    params, batch_stats = placed(params, state.params), placed(batch_stats, state.batch_stats)
-    average = state.average
-    if average:
-        average = jax.tree.map(
-            lambda leaf: leaf.copy(), {"params": params, "batch_stats": batch_stats}
-        )
-    return state.replace(  # type: ignore[attr-defined]
-        params=params, batch_stats=batch_stats, average=average
-    )
+    taken = {"params": placed(params, state.params)}
+    taken["batch_stats"] = placed(batch_stats, state.batch_stats)
+    average = jax.tree.map(lambda leaf: leaf.copy(), taken) if state.average else state.average
+    return state.replace(**taken, average=average)  # type: ignore[attr-defined]
 
 
 def cached(program: Program, placement: Batches, split: Split, state: TrainState) -> HostBatches:
-    """The frozen trunk's features of every training and validation face, float32[n, views, f].
+    """Features of a frozen trunk for every training and validation face, float32[n, views, f].
 
-    Features of a face are those of its centre crop and, where training mirrors, of its mirror; faces
-    of the test fold are not among them, since they are tested from their pixels.
+    The views are the centre crop and, if training mirrors, its mirror image. Test faces have no
+    features, as they are tested from their pixels.
 
     Raises:
       InputError: an image cannot be read.
     """
     rows = np.union1d(split.train, split.validation)
     size = 64 * program.mesh.devices.size
-    # Not the averaged weights: training sees the trunk as it is.
+    # Current weights, not the average: training sees the trunk as it is.
     variables = Variables(state.params, state.batch_stats, state.mean, state.deviation)
     features = None
     with Progress(len(rows), unit="face", label="features of the frozen trunk") as progress:
         for k, batch in enumerate(placement.eval_batches(rows, size)):
             piece = rows[k * size : (k + 1) * size]
             if not whole(batch.mask)[: len(piece)].all():
-                raise InputError("an image cannot be read; build the dataset anew without it")
+                raise InputError("an image cannot be read; rebuild the dataset without it")
             found = np.asarray(program.feature_step(variables, batch.images))[: len(piece)]
             if features is None:
                 count = max(len(values) for values in placement.labels.values())

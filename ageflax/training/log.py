@@ -1,4 +1,4 @@
-"""What a fold logs while it trains."""
+"""A fold's log: metrics.jsonl, and TensorBoard events with the same values."""
 
 import contextlib
 import json
@@ -15,15 +15,16 @@ from tensorboardX.record_writer import RecordWriter
 from tensorboardX.summary import scalar
 
 from ageflax.runtime import files
+from ageflax.runtime.files import Json
 
 _EVENTS: Any = event_pb2  # generated, without static types
 
-# Seconds after which TensorBoard's events, which are a copy, are forced to disk.
+# Seconds between flushes of TensorBoard's events, which are only a copy.
 _FLUSH = 60.0
 
 
-def _record(line: str) -> dict[str, Any] | None:
-    """A line's content; None where it is none of a log."""
+def _record(line: str) -> Json | None:
+    """Content of a log line; None if it is damaged."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
@@ -33,15 +34,15 @@ def _record(line: str) -> dict[str, Any] | None:
 
 
 class MetricsLog:
-    """metrics.jsonl and TensorBoard events, cut back to the step a run goes on from.
+    """Writer of metrics.jsonl and TensorBoard events.
 
     Args:
-      directory: of the fold.
-      step: what was written of later ones is dropped.
-      silent: write nothing: another process of the run does.
+      directory: folder of the fold.
+      step: step that training resumes from; lines of later steps are dropped.
+      silent: True to write nothing, as another process of the run does.
 
     Raises:
-      OSError: the disk does not take it; names the file. So do both methods.
+      OSError: the disk refuses the file, which the error names; likewise both methods.
     """
 
     def __init__(self, directory: Path, step: int, *, silent: bool = False):
@@ -54,7 +55,7 @@ class MetricsLog:
             for line in self._path.read_text(errors="replace").splitlines():
                 record = _record(line)
                 if record is None:
-                    break  # a line cut short by a kill; what followed is lost with it
+                    break  # cut short by a kill
                 if record["step"] <= step:
                     kept.append(line + "\n")
         with files.replacing(self._path) as temporary:
@@ -63,12 +64,12 @@ class MetricsLog:
         folder.mkdir(exist_ok=True)
         with self._told():
             self._file = self._path.open("a", buffering=1)
-            # Not SummaryWriter: its thread dies of a full disk, and then it waits for it forever.
+            # Not SummaryWriter: its thread dies on a full disk, and it waits for the thread forever.
             name = f"events.out.tfevents.{time.time():010.0f}.{socket.gethostname()}.{os.getpid()}"
             self._events = RecordWriter(str(folder / name))
             self._event(file_version="brain.Event:2")
             if step:
-                # TensorBoard drops what an earlier file has of later steps.
+                # Makes TensorBoard drop later steps of earlier files.
                 self._event(
                     step=step + 1, session_log=_EVENTS.SessionLog(status=_EVENTS.SessionLog.START)
                 )
@@ -84,8 +85,8 @@ class MetricsLog:
     def _event(self, **fields: Any) -> None:
         self._events.write(_EVENTS.Event(wall_time=time.time(), **fields).SerializeToString())
 
-    def write(self, record: dict[str, Any]) -> None:
-        """Adds a line; `record` has its `step`."""
+    def write(self, record: Json) -> None:
+        """Adds a line; `record` contains its `step`."""
         if self._silent:
             return
         with self._told():
@@ -98,7 +99,7 @@ class MetricsLog:
                 self._flushed = time.monotonic()
 
     def close(self) -> None:
-        """Closes both."""
+        """Closes both files."""
         if self._silent:
             return
         with self._told(), contextlib.closing(self._file):
@@ -106,7 +107,7 @@ class MetricsLog:
 
 
 def images_per_second(directory: Path) -> float | None:
-    """Median over a fold's log lines, so that a pause or a restart does not count."""
+    """Median training rate over a fold's log lines, unaffected by pauses and restarts."""
     lines = (directory / "metrics.jsonl").read_text(errors="replace").splitlines()
     rates = [(_record(line) or {}).get("images_per_second") for line in lines]
     found = [rate for rate in rates if isinstance(rate, int | float)]

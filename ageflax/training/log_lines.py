@@ -1,11 +1,10 @@
-"""A fold's log lines, fetched from the devices while they compute on."""
+"""Log lines of a fold, fetched from the devices without stalling them."""
 
 import dataclasses
 import math
 import time
 from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
 
 import jax
 import numpy as np
@@ -13,27 +12,27 @@ import optax
 
 from ageflax.arrays import Metrics
 from ageflax.errors import RunError
+from ageflax.runtime.files import Json
 from ageflax.training.log import MetricsLog
 
-# Steps dispatched before the oldest is waited for: enough to keep any device busy, few enough that
-# batches do not pile up in its memory. Of dispatches of more steps it is two: who tells a run to stop
-# waits for them.
+# Steps in flight before the host waits for the oldest: enough to keep any device busy, few enough that
+# batches do not pile up in its memory. Of dispatches with more steps, two: a stop waits for them.
 _IN_FLIGHT = 8
 
 
 def means(
     fetched: dict[str, np.ndarray], first_step: int, *, tasks: Collection[str], batch_size: int
 ) -> dict[str, float]:
-    """What a log line says of its steps.
+    """Means over the steps of a log line.
 
     Args:
       fetched: every metric, float[steps].
-      first_step: the number of the first of them.
-      tasks: those with losses of their own.
-      batch_size: faces a step was given; those it could not count are reported.
+      first_step: number of the first step.
+      tasks: tasks with a loss of their own.
+      batch_size: faces per step; unreadable ones among them are reported.
 
     Raises:
-      RunError: a loss or an update is not finite; names the first step at which it was not.
+      RunError: a loss or an update is not finite; names the first such step.
     """
     count = len(fetched["loss"])
     finite = np.isfinite(fetched["loss"]) & np.isfinite(fetched["update_norm"])
@@ -42,8 +41,8 @@ def means(
         name = "update_norm" if math.isfinite(fetched["loss"][worst]) else "loss"
         words = {"loss": "loss", "update_norm": "update of the weights"}[name]
         raise RunError(
-            f"the {words} is {fetched[name][worst]} at step {first_step + worst}; checkpoints from"
-            " before it are kept. A lower optim.learning_rate usually helps"
+            f"the {words} is {fetched[name][worst]} at step {first_step + worst}; earlier checkpoints"
+            " are kept; a lower optim.learning_rate usually helps"
         )
     sums = {name: float(values.sum(dtype=np.float64)) for name, values in fetched.items()}
     record = {name: sums[name] / count for name in ("loss", "update_norm")}
@@ -63,12 +62,12 @@ def means(
 
 @dataclasses.dataclass(frozen=True)
 class _Line:
-    """Steps whose metrics are still on the devices, up to and with `step`.
+    """Steps whose metrics are still on the devices.
 
     Attributes:
-      step: the last of them.
-      metrics: one entry a dispatch.
-      computed: when the devices had done them.
+      step: last of the steps.
+      metrics: one entry per dispatch.
+      computed: time at which the devices finish them.
     """
 
     step: int
@@ -82,19 +81,19 @@ def _when_computed(metrics: Metrics) -> float:
 
 
 class Records:
-    """The log lines of a fold's training.
+    """Log lines of a fold's training.
 
-    A line is held back until the dispatch after it was made, so that the devices never wait for the
-    host to write; `finish` writes at once, before weights are validated or saved.
+    A line is held back until the next dispatch is made, as the devices would otherwise wait for the
+    host; `finish` fetches at once, before weights are validated or saved.
 
     Args:
-      log: takes the lines.
-      start: steps done before.
-      tasks: those with losses of their own.
-      batch_size: faces a step.
-      training_faces: faces an epoch.
+      log: writer of the lines.
+      start: number of steps already done.
+      tasks: tasks with a loss of their own.
+      batch_size: faces per step.
+      training_faces: faces per epoch.
       schedule: learning rate by step.
-      unwritten: what `unwritten` gave when an earlier process stopped at `start`.
+      unwritten: result of `unwritten` in the process that stopped at `start`.
     """
 
     def __init__(
@@ -113,16 +112,15 @@ class Records:
         self._pending: list[Metrics] = []
         self._earlier = {k: np.array(v, np.float32) for k, v in (unwritten or {}).items()}
         self._held: _Line | None = None
-        # A clock that waits beside the loop: neither when a dispatch returns nor when its metrics are
-        # fetched tells when the devices were done with it.
+        # Notes when the devices finish a dispatch, which the loop itself cannot tell.
         self._clock = ThreadPoolExecutor(1, thread_name_prefix="computed")
         self._since, self._logged = time.monotonic(), start - len(self._earlier.get("loss", ()))
 
-    def add(self, metrics: Metrics) -> dict[str, Any]:
-        """Takes a dispatch's metrics; writes the line held back, and gives what it says.
+    def add(self, metrics: Metrics) -> Json:
+        """Adds a dispatch's metrics; writes the line held back, if any, and returns it.
 
         Raises:
-          RunError: as `means`.
+          RunError: see `means`.
         """
         self._pending.append(metrics)
         most = max(_IN_FLIGHT // metrics["loss"].size, 2)
@@ -130,7 +128,7 @@ class Records:
             jax.block_until_ready(self._pending[-most]["loss"])
         return self._write_held()
 
-    def _write_held(self) -> dict[str, Any]:
+    def _write_held(self) -> Json:
         line, self._held = self._held, None
         if line is None:
             return {}
@@ -139,10 +137,10 @@ class Records:
         return record
 
     def unwritten(self) -> dict[str, list[float]]:
-        """The metrics of the steps since the last line, which a later process goes on with.
+        """Metrics of the steps since the last line, for the process that resumes.
 
         Raises:
-          RunError: as `means`; before the weights could be saved.
+          RunError: see `means`.
         """
         self._write_held()
         columns = self._columns(self._pending)
@@ -152,24 +150,24 @@ class Records:
         return {name: values.tolist() for name, values in columns.items()}
 
     def hold(self, step: int) -> None:
-        """Ends a line at `step`, to be written after the next dispatch."""
+        """Ends a line at `step`; it is written after the next dispatch."""
         self._held = self._line(step)
 
-    def finish(self, step: int) -> dict[str, Any]:
-        """Ends a line at `step` and fetches it; `write` is to follow.
+    def finish(self, step: int) -> Json:
+        """Ends a line at `step` and fetches it, for `write`.
 
         Raises:
-          RunError: as `means`; before the weights could be saved.
+          RunError: see `means`.
         """
         return self._fetch(self._line(step))
 
-    def write(self, record: dict[str, Any], validation: dict[str, float]) -> None:
-        """Writes what `finish` gave, with validation figures; the time they took does not count."""
+    def write(self, record: Json, validation: dict[str, float]) -> None:
+        """Writes a line from `finish` with validation figures; rates exclude the time they took."""
         self._log.write({**record, **validation})
         self._since = time.monotonic()
 
     def close(self) -> None:
-        """Lets the clock go."""
+        """Ends the clock's thread."""
         self._clock.shutdown(wait=False, cancel_futures=True)
 
     def _line(self, step: int) -> _Line:
@@ -177,7 +175,7 @@ class Records:
         return _Line(step, metrics, self._clock.submit(_when_computed, metrics[-1]))
 
     def _columns(self, metrics: list[Metrics]) -> dict[str, np.ndarray]:
-        """Every metric of all steps since the last line, float[steps]."""
+        """Every metric since the last line, float[steps]."""
         parts = [self._earlier] if self._earlier else []
         parts += jax.device_get(metrics)
         if not parts:
@@ -186,7 +184,7 @@ class Records:
             name: np.concatenate([np.atleast_1d(part[name]) for part in parts]) for name in parts[0]
         }
 
-    def _fetch(self, line: _Line) -> dict[str, Any]:
+    def _fetch(self, line: _Line) -> Json:
         columns = self._columns(line.metrics)
         taken = len(columns["loss"]) - len(self._earlier.get("loss", ()))
         self._earlier = {}

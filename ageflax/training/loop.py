@@ -1,4 +1,4 @@
-"""The loop: a fold's steps, validations and checkpoints; SIGTERM leaves it at any step."""
+"""The training loop of a fold: steps, validations, checkpoints; SIGTERM ends it at any step."""
 
 import dataclasses
 import functools
@@ -15,6 +15,7 @@ from ageflax.errors import RunError, first_line
 from ageflax.evaluation.figures import scores
 from ageflax.evaluation.predictions import predict
 from ageflax.runtime import hosts, preemption
+from ageflax.runtime.files import Json
 from ageflax.runtime.progress import Progress
 from ageflax.training.checkpoints import Checkpoints
 from ageflax.training.fold import Fold, eval_batch_size
@@ -24,11 +25,11 @@ from ageflax.training.program import dispatch, pieces
 from ageflax.training.state import TrainState, variables_of
 
 
-def ranking(figures: dict[str, dict[str, Any]], chosen: str) -> float | None:
-    """The figure that ranks checkpoints, larger is better; None if there is none.
+def ranking(figures: dict[str, Json], chosen: str) -> float | None:
+    """Figure that ranks checkpoints, larger is better; None if no task has it.
 
     `exact` and `one_off` are means over the tasks that have them; `mae` is the negative error of the
-    years' head, or else of the age groups'.
+    head for years, else of that for age groups.
     """
     if chosen == "auto":
         chosen = "mae" if "years" in figures else "exact"
@@ -42,14 +43,14 @@ def ranking(figures: dict[str, dict[str, Any]], chosen: str) -> float | None:
 
 @dataclasses.dataclass
 class Patience:
-    """Early stopping: validations since the best figure; saved with each checkpoint."""
+    """Early stopping after `limit` validations without a better figure; 0 never stops."""
 
     limit: int
     best: float = -math.inf
     waited: int = 0
 
     def see(self, figure: float) -> bool:
-        """Records a validation's figure; True when it is time to stop."""
+        """Records a validation's figure; returns True if training should stop."""
         improved = figure > self.best
         self.best, self.waited = max(figure, self.best), 0 if improved else self.waited + 1
         return bool(self.limit) and self.waited >= self.limit
@@ -58,7 +59,7 @@ class Patience:
 def _validate(fold: Fold, state: TrainState, placement: Batches) -> tuple[dict[str, float], float]:
     """Validation figures for the log line, and the figure that ranks checkpoints.
 
-    Without labelled validation faces the later checkpoint is the better one.
+    Without labelled validation faces, a later checkpoint ranks higher.
     """
     rows = fold.split.validation
     if not len(rows):
@@ -83,7 +84,7 @@ def _validate(fold: Fold, state: TrainState, placement: Batches) -> tuple[dict[s
 
 
 def _stretches(fold: Fold, start: int, placement: Batches) -> list[range]:
-    """The steps from `start` on, in stretches of one dispatch each."""
+    """Steps from `start` on, in stretches of one dispatch each."""
     config, program = fold.config, fold.program
     multiple = dispatch(
         config.data, config.eval, resident=placement.name == "device", mesh=program.mesh
@@ -93,7 +94,7 @@ def _stretches(fold: Fold, start: int, placement: Batches) -> list[range]:
 
 
 def _until_stopped(batches: Iterable[Batch]) -> Iterator[Batch]:
-    """Yields the batches; raises Preempted before the one at which all hosts agree to stop."""
+    """Yields the batches; raises Preempted once all hosts agree to stop."""
     for batch in batches:
         if hosts.stopping():
             raise preemption.Preempted
@@ -101,11 +102,11 @@ def _until_stopped(batches: Iterable[Batch]) -> Iterator[Batch]:
 
 
 def _taken(inputs: Iterator[Any]) -> Any:
-    """The input of the next step."""
+    """Input of the next step."""
     try:
         return next(inputs)
     except Exception as error:
-        # A signal to the whole group of processes has ended the workers that make the input.
+        # A signal to the whole process group also ends the workers that make the input.
         if preemption.asked() and hosts.alone():
             raise preemption.Preempted from error
         raise
@@ -120,8 +121,8 @@ class FoldProgress:
       checkpoints: the fold's checkpoints.
       patience: early stopping.
       stopped: True once early stopping has ended training.
-      unwritten: metrics of the steps since the last log line, if training was left between two.
-      record: log line of a validation that was left before its end.
+      unwritten: metrics of the steps since the last log line, if training stopped between two.
+      record: log line of a validation that was interrupted.
     """
 
     fold: Fold
@@ -129,9 +130,9 @@ class FoldProgress:
     patience: Patience
     stopped: bool = False
     unwritten: dict[str, list[float]] = dataclasses.field(default_factory=dict)
-    record: dict[str, Any] | None = None
+    record: Json | None = None
 
-    def restored(self, notes: dict[str, Any]) -> None:
+    def restored(self, notes: Json) -> None:
         """Resumes from a checkpoint's notes."""
         self.patience.best, self.patience.waited = notes["best"], notes["waited"]
         self.stopped = notes["stopped"]
@@ -148,16 +149,16 @@ class FoldProgress:
         self.checkpoints.save(int(state.step), state, {**common, **notes}, figure)
 
     def keep(self, state: TrainState, *, saved: bool = False, **notes: Any) -> None:
-        """Saves the state, unless it just was, because the run was asked to stop."""
+        """Saves the state before a stop, unless it was just saved."""
         if not saved:
             self.save(state, None, **notes)
         self.checkpoints.finish()
         self.fold.say(f"fold {self.fold.number}: told to stop; saved at step {int(state.step)}")
 
     def validate(
-        self, state: TrainState, placement: Batches, records: Records, record: dict[str, Any]
+        self, state: TrainState, placement: Batches, records: Records, record: Json
     ) -> None:
-        """Validates, saves and writes the log line, in that order: every logged figure is saved."""
+        """Validates, saves, then writes the log line: every logged figure has its checkpoint."""
         try:
             validation, figure = _validate(self.fold, state, placement)
         except preemption.Preempted:
@@ -168,8 +169,8 @@ class FoldProgress:
         records.write(record, {**validation, "saving_seconds": self.checkpoints.seconds})
 
 
-def made_by(fold: Fold) -> dict[str, Any]:
-    """Devices and placement, which decide how sums are rounded."""
+def made_by(fold: Fold) -> Json:
+    """Devices and placement, on which the rounding of sums depends."""
     devices = fold.program.mesh.devices
     return {
         "devices": devices.size,
@@ -178,8 +179,19 @@ def made_by(fold: Fold) -> dict[str, Any]:
     }
 
 
-def train(fold: Fold, state: TrainState, going: FoldProgress, placement: Batches) -> TrainState:
-    """Trains up to the last step, or until validation stops improving; logs, validates and saves."""
+def train(fold: Fold, state: TrainState, progress: FoldProgress, placement: Batches) -> TrainState:
+    """Trains to the last step, or until early stopping; logs, validates and saves.
+
+    Args:
+      fold: the fold.
+      state: state to start from.
+      progress: loop state to start from; updated.
+      placement: source of batches; of cached features if the recipe has them.
+
+    Raises:
+      RunError: a loss is not finite, a checkpoint cannot be saved, or a device or process is lost.
+      Preempted: the run was told to stop; the state is saved.
+    """
     start = step = int(state.step)
     config, program = fold.config, fold.program
     stop = program.steps
@@ -195,18 +207,18 @@ def train(fold: Fold, state: TrainState, going: FoldProgress, placement: Batches
         batch_size=config.data.batch_size,
         training_faces=len(fold.split.train),
         schedule=program.schedule,
-        unwritten=going.unwritten,
+        unwritten=progress.unwritten,
     )
     label = f"fold {fold.number}"
     try:
-        with Progress(stop, unit="step", label=label, initial=start) as progress:
-            if going.record is not None:
-                going.validate(state, placement, records, going.record)
+        with Progress(stop, unit="step", label=label, initial=start) as display:
+            if progress.record is not None:
+                progress.validate(state, placement, records, progress.record)
             for piece in stretches:
-                if going.stopped:
+                if progress.stopped:
                     fold.say(
-                        f"fold {fold.number}: stopped at step {step} of {stop}: no better figure on"
-                        f" the validation faces in {going.patience.limit} validations"
+                        f"fold {fold.number}: stopped at step {step} of {stop}: no better validation"
+                        f" figure in {progress.patience.limit} validations"
                     )
                     break
                 phase = program.phase(piece.start)
@@ -216,7 +228,7 @@ def train(fold: Fold, state: TrainState, going: FoldProgress, placement: Batches
                 try:
                     arguments = _taken(inputs)
                 except preemption.Preempted:
-                    going.keep(state, unwritten=records.unwritten())
+                    progress.keep(state, unwritten=records.unwritten())
                     raise
                 what = f"fold {fold.number} steps from {phase.start}, {len(piece)} at once"
                 hosts.compile_together(what, take, state, *arguments)
@@ -226,12 +238,12 @@ def train(fold: Fold, state: TrainState, going: FoldProgress, placement: Batches
                 validated = not step % config.eval.every or step == stop
                 if validated:
                     record = records.finish(step)
-                    going.validate(state, placement, records, record)
+                    progress.validate(state, placement, records, record)
                 elif not step % config.eval.log_every:
                     records.hold(step)
-                progress.update(len(piece), **_notes(record))
+                display.update(len(piece), **_notes(record))
                 if hosts.stopping() and step != stop:
-                    going.keep(state, saved=validated, unwritten=records.unwritten())
+                    progress.keep(state, saved=validated, unwritten=records.unwritten())
                     raise preemption.Preempted
     except RunError as error:
         raise RunError(f"fold {fold.number}: {error}") from error
@@ -239,23 +251,22 @@ def train(fold: Fold, state: TrainState, going: FoldProgress, placement: Batches
         first = first_line(error)
         if not hosts.alone() and "RESOURCE_EXHAUSTED" not in first:
             raise RunError(
-                f"fold {fold.number}: another process was lost near step {step}: {first}. The same"
+                f"fold {fold.number}: another process was lost near step {step}: {first}; the same"
                 " command resumes from the last checkpoint"
             ) from error
-        # Out of memory, most often; the first line says which and how much.
         raise RunError(
-            f"fold {fold.number}: the device failed near step {step}: {first}. If memory ran out,"
+            f"fold {fold.number}: the device failed near step {step}: {first}; if memory ran out,"
             " lower data.batch_size or set data.placement=host"
         ) from error
     finally:
         records.close()
         log.close()
-        going.checkpoints.finish()
+        progress.checkpoints.finish()
     return state
 
 
-def _notes(record: dict[str, Any]) -> dict[str, str]:
-    """The part of a log line that the progress display shows."""
+def _notes(record: Json) -> dict[str, str]:
+    """Part of a log line that the progress display shows."""
     if not record:
         return {}
     return {"loss": f"{record['loss']:.3f}", "images": f"{record['images_per_second']:.0f}/s"}

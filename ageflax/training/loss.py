@@ -1,4 +1,4 @@
-"""The loss of a batch over all tasks, and its gradients: what a training step differentiates."""
+"""Loss of a batch over all tasks, and its gradients."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -19,12 +19,12 @@ from ageflax.training.state import TrainState
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Targets:
-    """What a batch, or a part of it, is to be taken for: its own labels, or its partners' of a mix.
+    """Labels and per-face weights of a batch or a part of it; mixup has a second set, the partners'.
 
     Attributes:
-      labels: as in Batch.
-      mask: as in Batch.
-      share: what each face's labels weigh.
+      labels: class index or years per task; see Batch.
+      mask: False for faces that do not count; see Batch.
+      share: float32[b], weight of each face's labels.
     """
 
     labels: Mapping[str, AnyArray]
@@ -35,7 +35,7 @@ class Targets:
 def _task_metrics(
     objective: losses.Objective, task: str, scores: jax.Array, labels: AnyArray, mask: AnyArray
 ) -> Metrics:
-    """Sums over a part's labelled faces: how many are right, or how many years they are off."""
+    """Sums over the labelled faces: right answers, or absolute errors in years."""
     labelled = jnp.asarray(mask) & losses.known(labels)
     probabilities = objective.probabilities(scores)
     found = {f"{task}_labelled": labelled.sum(dtype=jnp.float32)}
@@ -47,7 +47,7 @@ def _task_metrics(
 
 
 def _parts(tree: Any, parts: int) -> Any:
-    """[b, ...] as [parts, b / parts, ...]; each takes every parts-th row, so shards stay in place."""
+    """Reshapes [b, ...] to [parts, b / parts, ...]; a part takes every parts-th row, so shards stay."""
 
     def split(leaf: jax.Array) -> jax.Array:
         return jnp.moveaxis(leaf.reshape(-1, parts, *leaf.shape[1:]), 1, 0)
@@ -56,13 +56,13 @@ def _parts(tree: Any, parts: int) -> Any:
 
 
 class BatchLoss:
-    """The loss of a batch, or of a part of it, as a function of the parameters.
+    """Loss of a batch, or of a part of it, as a function of the parameters.
 
     Args:
-      network: maps float images to scores per task.
-      recipe: objectives, their weights or balance.
-      frozen: what does not learn.
-      class_weights: weight per class, by task; ones for a task without.
+      network: module from float images to scores per task.
+      recipe: recipe; its objectives and their weights or balance are used.
+      frozen: frozen parameters.
+      class_weights: weights of the classes per task; tasks without have none.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class BatchLoss:
         return weights * targets.share
 
     def totals(self, targets: list[Targets]) -> dict[str, jax.Array]:
-        """Weight of all counted faces per task; at least a little, so that none divides by zero."""
+        """Total weight of the faces per task; at least 1e-6, as losses are divided by it."""
         return {
             task: jnp.maximum(sum(self._face_weights(task, t).sum() for t in targets), 1e-6)
             for task in self._recipe.objectives
@@ -119,7 +119,7 @@ class BatchLoss:
         key: jax.Array,
         totals: Mapping[str, jax.Array],
     ) -> tuple[jax.Array, tuple[Metrics, Params]]:
-        """This part's share of the batch's loss; its sums, and the batch statistics after it."""
+        """Gives the part's share of the batch's loss, its metrics and the new batch statistics."""
         recipe = self._recipe
         scores, batch_stats = self._scores(params, batch_stats, views, key)
         per_task, metrics = {}, {}
@@ -138,7 +138,7 @@ class BatchLoss:
             loss = losses.balanced(
                 per_task, params["balance"], regression=losses.regressions(recipe.objectives)
             )
-            # Of what is added once a batch and not once a face, each part adds its share.
+            # Terms that count once per batch: each part adds its share.
             loss = loss - (1 - 1 / recipe.parts) * losses.balance_terms(params["balance"])
         else:
             loss = losses.combined(per_task, recipe.weights)
@@ -155,16 +155,16 @@ def gradients(
     *,
     parts: int,
 ) -> tuple[Params, Metrics, Params]:
-    """Gradients of a batch's loss, its metrics, and the batch statistics after it.
+    """Gives the gradients of a batch's loss, its metrics, and the new batch statistics.
 
     Args:
-      loss: of the step.
-      state: its parameters are differentiated for.
-      views: what the network sees.
-      targets: what the views are to be taken for.
-      key: of the dropout.
-      parts: into how many the batch is cut, to be computed one after another; the sum of their
-        gradients is the batch's own, but that batch norm sees a part at a time.
+      loss: loss of the step.
+      state: training state; its parameters are differentiated.
+      views: float[b, h, w, c], input of the network; or features, float[b, f].
+      targets: labels and per-face weights (two sets under mixup).
+      key: random key for dropout.
+      parts: number of parts computed one after another. Their gradients add up to the batch's, except
+        that batch norm sees one part at a time.
     """
     totals = loss.totals(targets)
     differentiate = jax.grad(loss, has_aux=True)

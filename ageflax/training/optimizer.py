@@ -1,4 +1,4 @@
-"""Optimisers and schedules: which parameters learn how fast, which decay, and from when on."""
+"""Optimisers and learning rate schedules, with multipliers, weight decay and frozen parameters."""
 
 import math
 import re
@@ -14,28 +14,27 @@ from ageflax.arrays import Params
 from ageflax.config import Optim
 from ageflax.training.patterns import matching, paths_of
 
-# What Smith & Topin's peak is divided by at the first step, and that again at the last; PyTorch's.
+# One cycle, as in PyTorch: the rate starts at peak / 25 and ends at 1e-4 of that.
 _FIRST_DIVISOR, _LAST_DIVISOR = 25.0, 1e4
 
 
 def _balances(path: str) -> bool:
-    """Whether it is of the losses' balance, which is no weight of the network."""
+    """True for the losses' balance, which is no weight of the network."""
     return path.startswith("balance/")
 
 
 def lr_multipliers(params: Params, pairs: Sequence[tuple[str, float]]) -> Any:
-    """Factor on the learning rate per parameter: the first pattern that matches, else 1.
+    """Factor on each parameter's learning rate: that of the first matching pattern, else 1.
 
-    The losses' balance keeps 1 unless a pattern names it ("balance/.*"): one that is broad enough to
-    match it, such as "(?!heads).*", was meant for the network.
+    The losses' balance keeps 1 unless a pattern starts with "balance/": a broad pattern such as
+    "(?!heads).*" is meant for the network.
     """
     paths = paths_of(params)
-    for pattern, _ in pairs:
-        matching("optim.lr_multipliers", pattern, jax.tree.leaves(paths))
+    matching("optim.lr_multipliers", [pattern for pattern, _ in pairs], jax.tree.leaves(paths))
 
     def factor(path: str) -> float:
-        means = [pair for pair in pairs if not _balances(path) or _balances(pair[0])]
-        return next((float(f) for pattern, f in means if re.fullmatch(pattern, path)), 1.0)
+        meant = (pair for pair in pairs if not _balances(path) or _balances(pair[0]))
+        return next((float(f) for pattern, f in meant if re.fullmatch(pattern, path)), 1.0)
 
     return jax.tree.map(factor, paths)
 
@@ -43,21 +42,18 @@ def lr_multipliers(params: Params, pairs: Sequence[tuple[str, float]]) -> Any:
 def decay_mask(params: Params, exempt: Sequence[str]) -> Any:
     """True for the parameters that decay.
 
-    The losses' balance never does: that would pull every task's weight towards one.
+    The losses' balance never decays: that would pull every task's weight towards one.
     """
     paths = paths_of(params)
-    for pattern in exempt:
-        matching("optim.decay_exempt", pattern, jax.tree.leaves(paths))
-    return jax.tree.map(
-        lambda path: not _balances(path) and not any(re.fullmatch(e, path) for e in exempt), paths
-    )
+    spared = matching("optim.decay_exempt", exempt, jax.tree.leaves(paths))
+    return jax.tree.map(lambda path: not _balances(path) and path not in spared, paths)
 
 
 def _staircase(peak: float, every: int, factor: float) -> Callable[[Any], Any]:
-    """`peak`, times `factor` after every `every` steps.
+    """`peak`, multiplied by `factor` every `every` steps.
 
-    By whole-number division: optax.exponential_decay divides floats, which under jit rounds below
-    the whole number for some periods (41, 55) and so drops a step late.
+    Uses integer division: optax.exponential_decay divides floats, which under jit rounds down for some
+    periods (41, 55) and drops a step late.
     """
 
     def rate(count: Any) -> jax.Array:
@@ -68,10 +64,10 @@ def _staircase(peak: float, every: int, factor: float) -> Callable[[Any], Any]:
 
 
 def _one_cycle(peak: float, steps: int, rise: float) -> Callable[[Any], Any]:
-    """From peak / 25 up to `peak` and down to almost nothing, each by half a cosine.
+    """From peak / 25 up to `peak` and down to almost zero, each along half a cosine.
 
-    Numbers are those of torch.optim.lr_scheduler.OneCycleLR: the peak is at rise * steps - 1, the end
-    at the last step. optax.cosine_onecycle_schedule starts, turns and ends elsewhere.
+    Equal to torch.optim.lr_scheduler.OneCycleLR: the peak is at rise * steps - 1, the end at the last
+    step. optax.cosine_onecycle_schedule starts, turns and ends elsewhere.
     """
     first = peak / _FIRST_DIVISOR
     last = first / _LAST_DIVISOR
@@ -82,7 +78,7 @@ def _one_cycle(peak: float, steps: int, rise: float) -> Callable[[Any], Any]:
         rises = at < top
         share = jnp.where(rises, at / (top or 1.0), (at - top) / ((end - top) or 1.0))
         start, stop = jnp.where(rises, first, peak), jnp.where(rises, peak, last)
-        # (1 + cos 2x) / 2 without its cancellation, which is all there would be near the end.
+        # (1 + cos 2x) / 2 without its cancellation, which would dominate near the end.
         return stop + (start - stop) * jnp.square(jnp.cos(math.pi / 2 * share))
 
     return rate
@@ -92,10 +88,10 @@ def schedule(optim: Optim, steps: int) -> Callable[[Any], Any]:
     """Learning rate by step.
 
     `step` multiplies by `decay_factor` every `decay_every` steps (Caffe's policy of that name);
-    `cosine` falls to zero at `steps`; `warmup_steps` rise linearly from zero first, and what follows
-    counts from their end. `one_cycle` rises by itself, during the share `rise` of the steps.
+    `cosine` falls to zero at `steps`; both start after a linear rise from zero over `warmup_steps`.
+    `one_cycle` has its own rise, over the share `rise` of the steps.
 
-    References: one_cycle is of Smith & Topin, Super-Convergence, 2019.
+    References: one_cycle: Smith & Topin, Super-Convergence, 2019.
     """
     peak = optim.learning_rate
     if optim.schedule == "one_cycle":
@@ -118,41 +114,26 @@ def _scale_each(factors: Any) -> optax.GradientTransformation:
     )
 
 
-def _first_steps(params: Params, unfreeze: Sequence[tuple[str, int]], frozen: Sequence[str]) -> Any:
-    """Per parameter the step from which it learns: the earliest that a pattern gives it, or 0.
-
-    What is not frozen to begin with learns from 0, whatever else matches it.
-    """
-    paths = paths_of(params)
-    every = jax.tree.leaves(paths)
-    at_first = set().union(*(matching("transfer.frozen", pattern, every) for pattern in frozen))
+def _first_steps(paths: Any, unfreeze: Sequence[tuple[str, int]], frozen: set[str]) -> Any:
+    """Step from which each parameter learns: the earliest of its patterns; 0 if never frozen."""
     starts: dict[str, int] = {}
     for pattern, step in unfreeze:
-        for path in matching("transfer.unfreeze", pattern, sorted(at_first)):
+        for path in matching("transfer.unfreeze", [pattern], sorted(frozen)):
             starts[path] = min(step, starts.get(path, step))
     return jax.tree.map(lambda path: starts.get(path, 0), paths)
 
 
-def _stays_frozen(
-    params: Params, frozen: Sequence[str], unfreeze: Sequence[tuple[str, int]]
-) -> Any:
-    """True for parameters that never learn; none where some are to thaw, whose state must be there."""
-    if unfreeze:
-        return jax.tree.map(lambda _: False, params)
-    return jax.tree.map(lambda p: any(re.fullmatch(f, p) for f in frozen), paths_of(params))
-
-
-def _without(tree: Any, left_out: Any) -> Any:
-    """As optax.masked hides leaves from the rule within."""
-    return jax.tree.map(lambda leaf, out: optax.MaskedNode() if out else leaf, tree, left_out)
+def _without(tree: Any, kept: Any) -> Any:
+    """Hides the leaves that are not kept, as optax.masked hides them from the rule within."""
+    return jax.tree.map(lambda leaf, keep: leaf if keep else optax.MaskedNode(), tree, kept)
 
 
 def _adam_from(adam: optax.GradientTransformation, starts: Any) -> optax.GradientTransformation:
     """Adam that counts each parameter's steps from where it starts to learn.
 
-    Without gradients the moments stay zero, wherever the count stands; but the count corrects their
-    bias. By a long run's count a late parameter's would not be corrected, and its first step be
-    (1 - b1) / sqrt(1 - b2) = 3.2 times too long. The state is that of `adam` itself.
+    Adam corrects the bias of its moments by the count. By the run's count, the moments of a late
+    parameter would not be corrected, and its first step would be (1 - b1) / sqrt(1 - b2) = 3.2 times
+    too long. The state is that of `adam` itself.
     """
 
     def update(updates: Params, state: Any, params: Params | None = None) -> tuple[Params, Any]:
@@ -176,75 +157,66 @@ def build(
     frozen: Sequence[str] = (),
     unfreeze: Sequence[tuple[str, int]] = (),
 ) -> optax.GradientTransformation:
-    """The optimiser a config's `optim` group describes.
+    """Builds the optimiser that a config's `optim` group describes.
 
-    `sgd` is Caffe's: v <- momentum v - rate * factor * (g + decay w); w <- w + v. The rate is inside
-    the momentum, so a drop of the rate does not shrink the steps already under way; optax.sgd and
-    PyTorch scale afterwards. While the rate is constant the two are the same.
+    `sgd` is Caffe's: v <- momentum v - rate * factor * (g + decay w); w <- w + v. The momentum includes
+    the rate, so a drop of the rate does not shrink steps already under way; optax.sgd and PyTorch scale
+    afterwards. At a constant rate the two are equal.
 
-    While a parameter is frozen, `update` is to be given zeros for its gradient and for itself. It then
-    stays where it is, and when it starts to learn it does so as if the optimiser had begun there; the
-    learning rate alone is that of the whole run's step.
+    While a parameter is frozen, pass zeros to `update` as its gradient and its value. It then stays as
+    it is, and later learns as if the optimiser had started there, but at the run's learning rate.
 
     Args:
       optim: the config group.
-      params: the parameters, or their shapes; for their paths.
-      steps: length of the run, for schedules that need it.
-      frozen: patterns of the parameters that are frozen to begin with. Those that stay so have no state.
-      unfreeze: (pattern, step) pairs: a frozen parameter learns from the earliest step that a pattern
-        gives it.
+      params: parameters or their shapes; only paths are read.
+      steps: number of steps of the run, for schedules that need it.
+      frozen: patterns of the parameters frozen at the start; those never unfrozen have no state.
+      unfreeze: (pattern, step) pairs; a frozen parameter learns from the earliest step of its patterns.
 
     Raises:
-      InputError: a pattern matches no parameter (in `unfreeze`, none that is frozen).
+      InputError: a pattern matches no parameter (in `unfreeze`, no frozen one).
     """
     factors = lr_multipliers(params, optim.lr_multipliers)
     mask = decay_mask(params, optim.decay_exempt)
-    stays = _stays_frozen(params, frozen, unfreeze)
-    if any(jax.tree.leaves(stays)):
-        factors, mask = _without(factors, stays), _without(mask, stays)
-    rate = schedule(optim, steps)
-    decay = optax.add_decayed_weights(optim.weight_decay, mask)
-    starts = _first_steps(params, unfreeze, frozen) if unfreeze else None
+    paths = paths_of(params)
+    at_first = matching("transfer.frozen", frozen, jax.tree.leaves(paths))
+    # None if some are unfrozen later, as those need optimiser state.
+    stays = at_first if not unfreeze else set()
+    learns = jax.tree.map(lambda path: path not in stays, paths)
+    if stays:
+        factors, mask = _without(factors, learns), _without(mask, learns)
+    starts = _first_steps(paths, unfreeze, at_first) if unfreeze else None
     clip = (optax.clip_by_global_norm(optim.clip_norm),) if optim.clip_norm else ()
+    rated = (
+        optax.add_decayed_weights(optim.weight_decay, mask),
+        _scale_each(factors),
+        optax.scale_by_learning_rate(schedule(optim, steps)),
+    )
     if optim.name == "adamw":
         adam = optax.scale_by_adam(b1=optim.momentum)
-        rule = optax.chain(
-            *clip,
-            adam if starts is None else _adam_from(adam, starts),
-            decay,
-            _scale_each(factors),
-            optax.scale_by_learning_rate(rate),
-        )
+        rule = optax.chain(*clip, adam if starts is None else _adam_from(adam, starts), *rated)
     else:
-        rule = optax.chain(
-            *clip,
-            decay,
-            _scale_each(factors),
-            optax.scale_by_learning_rate(rate),
-            optax.trace(decay=optim.momentum),
-        )
-    if not any(jax.tree.leaves(stays)):
-        return rule
-    return optax.masked(rule, jax.tree.map(lambda still: not still, stays))
+        rule = optax.chain(*clip, *rated, optax.trace(decay=optim.momentum))
+    return optax.masked(rule, learns) if stays else rule
 
 
 def moved_average(average: Params, params: Params, step: Int[Array, ""], decay: float) -> Params:
-    """The exponential moving average of the weights after one more step.
+    """Exponential moving average of the weights after one more step, float32.
 
-    average <- d average + (1 - d) params, where d = min(decay, (1 + step) / (10 + step)), so that a
-    young average is not held back by the weights that were drawn.
+    average <- d average + (1 - d) params, where d = min(decay, (1 + step) / (10 + step)): the warm-up
+    keeps the initial weights from dominating.
 
     Args:
-      average: so far; float32, and so is what returns.
-      params: the weights after the step.
-      step: how many steps came before it.
-      decay: what d grows to.
+      average: average before the step, float32.
+      params: weights after the step.
+      step: number of steps before this one.
+      decay: limit of d.
 
     References: the warm-up is that of TensorFlow's ExponentialMovingAverage(num_updates=step).
     """
     past = step.astype(jnp.float32)
     keep = jnp.minimum(jnp.float32(decay), (1.0 + past) / (10.0 + past))
-    # As a step from the average: equal weights stay equal, which d a + (1 - d) a does not promise.
+    # A step from the average keeps equal weights equal, unlike d a + (1 - d) a.
     return jax.tree.map(
         lambda old, new: old + (1.0 - keep) * (new.astype(jnp.float32) - old), average, params
     )

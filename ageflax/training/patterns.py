@@ -1,7 +1,7 @@
 """Patterns over parameter paths such as "trunk/conv1/kernel"."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import jax
@@ -13,27 +13,34 @@ _SHOWN = 8
 
 
 def path_of(keys: Any) -> str:
-    """The path of a leaf, from its keys as tree_map_with_path gives them."""
+    """Path of a leaf, from its keys in tree_map_with_path."""
     return jax.tree_util.keystr(keys, simple=True, separator="/")
 
 
 def paths_of(params: Params) -> Any:
-    """The tree with each leaf replaced by its path."""
+    """Replaces each leaf of the tree by its path."""
     return jax.tree_util.tree_map_with_path(lambda keys, _: path_of(keys), params)
 
 
-def matching(key: str, pattern: str, paths: Collection[str]) -> set[str]:
-    """Paths that a pattern matches as a whole.
+def matching(key: str, patterns: Iterable[str], paths: Collection[str]) -> set[str]:
+    """Paths that any of the patterns matches in full.
+
+    Args:
+      key: config key of the patterns, for messages.
+      patterns: regular expressions.
+      paths: paths to match.
 
     Raises:
-      InputError: it matches none, so that a misspelling would silently change the recipe, or it is no
-        regular expression.
+      InputError: a pattern is not a regular expression or matches nothing, such as a misspelling.
     """
-    try:
-        found = {path for path in paths if re.fullmatch(pattern, path)}
-    except re.error as error:
-        raise InputError(f"{key}: {pattern!r} is no regular expression: {error}") from None
-    if not found:
-        some = ", ".join(list(paths)[:_SHOWN]) + ", ..." * (len(paths) > _SHOWN)
-        raise InputError(f"{key}: {pattern!r} matches no parameter; they are {some}")
-    return found
+    matched = set()
+    for pattern in patterns:
+        try:
+            found = {path for path in paths if re.fullmatch(pattern, path)}
+        except re.error as error:
+            raise InputError(f"{key}: {pattern!r} is not a regular expression: {error}") from None
+        if not found:
+            some = ", ".join(list(paths)[:_SHOWN]) + ", ..." * (len(paths) > _SHOWN)
+            raise InputError(f"{key}: {pattern!r} matches no parameter; they are {some}")
+        matched |= found
+    return matched

@@ -1,4 +1,4 @@
-"""What all folds of a run share: network, optimiser and compiled steps, made once."""
+"""Parts of a run that all folds share: network, optimiser and compiled steps."""
 
 import bisect
 import dataclasses
@@ -27,10 +27,10 @@ class Phase:
     """A stretch of training in which the same parameters learn.
 
     Attributes:
-      start: steps done before it.
-      frozen: what does not learn.
-      train_step: over batches from the host.
-      resident_train_step: over faces that lie on the devices.
+      start: number of steps before it.
+      frozen: frozen parameters.
+      train_step: step over a batch from the host.
+      resident_train_step: steps over faces on the devices.
     """
 
     start: int
@@ -41,21 +41,20 @@ class Phase:
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """The compiled parts of a run; nothing in it depends on the fold, so it compiles once.
+    """Compiled parts of a run; independent of the fold, so that they compile once.
 
     Attributes:
-      network: maps float images to scores per task.
-      tx: the optimiser.
+      network: module from float images to scores per task.
+      tx: optimiser.
       schedule: learning rate by step.
-      steps: optimiser steps a fold, unless it stops early.
-      recipe: what a step does.
-      phases: the training steps, by what is frozen; one, unless layers are unfrozen on the way.
-      eval_step: probabilities of a batch, by the protocol's crops.
-      quick_eval_step: the same from the centre crop alone, for validation during training; with
-        cached features, from them.
-      feature_step: features of a frozen trunk.
-      shapes: of the parameters.
-      mesh: the devices.
+      steps: optimiser steps per fold, unless it stops early.
+      recipe: recipe of a step.
+      phases: training steps by frozen parameters; one phase unless layers are unfrozen on the way.
+      eval_step: step from images to probabilities, by the protocol's crops.
+      quick_eval_step: step for validation during training: centre crop alone, or cached features.
+      feature_step: step from images to features of a frozen trunk.
+      shapes: shapes of the parameters.
+      mesh: devices.
     """
 
     network: nn.Module
@@ -71,15 +70,15 @@ class Program:
     mesh: Mesh
 
     def phase(self, step: int) -> Phase:
-        """The phase that the step after `step` steps belongs to."""
+        """Phase of the step that follows `step` steps."""
         return self.phases[bisect.bisect_right([p.start for p in self.phases], step) - 1]
 
 
 def pieces(start: int, stop: int, *, multiple: int, breaks: Iterable[int] = ()) -> list[range]:
-    """Steps start..stop-1 in stretches that one dispatch takes.
+    """Cuts steps start..stop-1 into stretches of one dispatch each.
 
-    They end at multiples of `multiple`, counted from step 0, and at `breaks`: a run that goes on from
-    the end of any of them is cut as the uninterrupted one was.
+    Stretches end at multiples of `multiple`, counted from step 0, and at `breaks`, so that a resumed run
+    is cut as an uninterrupted one.
     """
     ends = {*range(start - start % multiple + multiple, stop, multiple), stop, *breaks}
     found = []
@@ -90,13 +89,13 @@ def pieces(start: int, stop: int, *, multiple: int, breaks: Iterable[int] = ()) 
 
 
 def dispatch(data: Data, evaluation: Eval, *, resident: bool, mesh: Mesh) -> int:
-    """Steps that one dispatch takes; a divisor of those between log lines and validations.
+    """Steps per dispatch; divides the steps between log lines and between validations.
 
     Args:
-      data: the config's `data` group, whose `dispatch` is 0 to choose here.
-      evaluation: the config's `eval` group.
-      resident: whether the faces lie on the devices; other batches come one at a time.
-      mesh: the devices. On a CPU one step is chosen: XLA's convolutions are slower within its loops.
+      data: config group `data`; its `dispatch` limits the steps, 0 for the default.
+      evaluation: config group `eval`.
+      resident: True if the faces lie on the devices; other batches come one at a time.
+      mesh: devices. On CPUs the default is one step: XLA's convolutions are slower inside a loop.
     """
     most = math.gcd(evaluation.log_every, evaluation.every)
     if not resident:
@@ -107,10 +106,10 @@ def dispatch(data: Data, evaluation: Eval, *, resident: bool, mesh: Mesh) -> int
 
 
 def total_steps(config: Config, training_faces: float) -> int:
-    """Optimiser steps a fold.
+    """Optimiser steps per fold.
 
-    With `epochs`, so many passes over `training_faces`, the mean over the five folds: one number for
-    all of them, so that the schedule, and with it the compiled step, is the same in each.
+    `epochs` count passes over `training_faces`, the mean over the folds: all folds get the same number,
+    and so the same schedule and compiled step.
     """
     if config.epochs is None:
         return config.steps
@@ -118,12 +117,15 @@ def total_steps(config: Config, training_faces: float) -> int:
 
 
 def build(config: Config, mesh: Mesh, *, training_faces: float) -> Program:
-    """The program that a config describes, for a mesh.
+    """Builds the program that a config describes.
 
     Args:
-      config: resolved.
-      mesh: the devices.
-      training_faces: mean size of the folds' training sets.
+      config: resolved config.
+      mesh: devices to compile for.
+      training_faces: mean number of training faces over the folds.
+
+    Raises:
+      InputError: frozen or unfrozen parameters do not fit the network or the number of steps.
     """
     recipe = recipe_of(config)
     net = network_of(config.model.to_dict(), recipe.objectives)
@@ -136,7 +138,9 @@ def build(config: Config, mesh: Mesh, *, training_faces: float) -> Program:
     transfer = config.transfer
     late = [step for _, step in transfer.unfreeze if step >= count]
     if late:
-        raise InputError(f"transfer.unfreeze: step {late[0]} is not before the end, {count}")
+        raise InputError(
+            f"transfer.unfreeze: step {late[0]} is not before the end of training, {count}; lower it"
+        )
     stretches = freezing.phases(shapes, transfer.frozen, transfer.unfreeze)
     tx = optimizer.build(
         config.optim, shapes, steps=count, unfreeze=transfer.unfreeze, frozen=transfer.frozen

@@ -1,4 +1,4 @@
-"""Everything that a training step does besides the network and the optimiser."""
+"""The recipe of a training step: everything besides the network and the optimiser."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -14,15 +14,15 @@ class Recipe:
     """Everything that a training step does besides the network and the optimiser.
 
     Attributes:
-      preprocessing: how pixels become views.
-      objectives: meaning of each task's scores, and their loss.
-      weights: factor of each task's loss.
-      balanced: tasks are weighed by trainable parameters instead (params["balance"]).
-      mixup: alpha of Beta for blends of two faces; 0 is off.
-      cutmix: alpha of Beta for patches of another face; 0 is off.
-      parts: parts that a batch is computed in, one after another.
-      average: decay of the weights' moving average; 0 keeps none.
-      cached: batches hold a frozen trunk's features instead of pixels.
+      preprocessing: transformation of pixels into views.
+      objectives: meaning and loss of each task's scores.
+      weights: factor on each task's loss.
+      balanced: True to weight tasks by trainable parameters instead (params["balance"]).
+      mixup: alpha of the Beta distribution for blends of two faces; 0 for none.
+      cutmix: alpha of the Beta distribution for patches of another face; 0 for none.
+      parts: number of parts of a batch that are computed one after another.
+      average: decay of the weights' moving average; 0 for none.
+      cached: True if batches hold features of a frozen trunk instead of pixels.
     """
 
     preprocessing: Preprocessing
@@ -37,7 +37,7 @@ class Recipe:
 
 
 def preprocessing_of(data: Data) -> Preprocessing:
-    """How pixels become the network's input, from the config's `data` group."""
+    """Preprocessing that the config's `data` group describes."""
     return Preprocessing(
         crop=data.crop,
         mirror=data.mirror,
@@ -52,7 +52,7 @@ def preprocessing_of(data: Data) -> Preprocessing:
 
 
 def objectives_of(config: Config) -> dict[str, losses.Objective]:
-    """Objective of each task that a config trains."""
+    """Objective of each task of the config."""
     return {
         task: losses.build(task, config.loss, len(names))
         for task, names in configuration.class_names(config).items()
@@ -60,7 +60,7 @@ def objectives_of(config: Config) -> dict[str, losses.Objective]:
 
 
 def recipe_of(config: Config) -> Recipe:
-    """The recipe that a config describes."""
+    """Recipe that the config describes."""
     named = dict(config.loss.weights)
     return Recipe(
         preprocessing=preprocessing_of(config.data),

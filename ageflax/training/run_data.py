@@ -1,8 +1,7 @@
-"""A run's dataset: read, checked, given its classes, and placed."""
+"""The dataset of a run: read, checked, labelled and placed."""
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from jax.sharding import Mesh
@@ -15,6 +14,7 @@ from ageflax.data.dataset import Faces, StoredDataset, Target
 from ageflax.data.selection import select
 from ageflax.errors import InputError
 from ageflax.runtime import hosts
+from ageflax.runtime.files import Json
 from ageflax.runtime.progress import Progress
 
 PLACEMENTS = ("device", "host", "stream")
@@ -22,11 +22,11 @@ PLACEMENTS = ("device", "host", "stream")
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """A run's dataset.
+    """The dataset of a run.
 
     Attributes:
-      stored: the dataset on disk.
-      loaded: its labels, and its pixels where they are kept.
+      stored: dataset on disk.
+      loaded: labels; and pixels, unless they are streamed.
       placed: "device", "host" or "stream".
       targets, usable, left_out: see data.selection.Selection.
     """
@@ -40,11 +40,11 @@ class Data:
 
     @property
     def faces(self) -> Faces:
-        """The labels."""
+        """Labels of all faces."""
         return self.loaded.faces
 
-    def source(self) -> dict[str, Any]:
-        """What results and bundles say of the data."""
+    def source(self) -> Json:
+        """Description of the data for results and bundles."""
         metadata = self.stored.metadata
         return {
             "name": self.stored.name,
@@ -57,9 +57,13 @@ class Data:
 
 
 def read(config: Config, mesh: Mesh, *, pixels: bool, say: Callable[[str], None]) -> Data:
-    """Opens (or builds) the dataset, and with `pixels` decodes it where it is to be kept."""
+    """Opens the dataset, building it if absent; decodes it if `pixels`, unless it is streamed.
+
+    Raises:
+      InputError: the dataset cannot be opened or built, or has no label for a task.
+    """
     data = config.data
-    # Process 0 builds what is not there. Where the others' disk is another, each builds its own.
+    # Process 0 builds an absent dataset first; processes with another disk then build their own.
     if not hosts.writer():
         hosts.meet("dataset built")
     stored = find.open_dataset(data.name, directory=data.dir, manual_dir=data.manual_dir, say=say)
@@ -71,7 +75,7 @@ def read(config: Config, mesh: Mesh, *, pixels: bool, say: Callable[[str], None]
         share=data.memory_share,
         mesh=mesh,
     )
-    # Hosts may differ in memory, and must not in what they run.
+    # Hosts may differ in memory, but must run the same program.
     placed = PLACEMENTS[int(hosts.from_writer(np.array(PLACEMENTS.index(chosen), np.int32)))]
     decoding = None
     if pixels and placed != "stream":
@@ -108,9 +112,9 @@ def read(config: Config, mesh: Mesh, *, pixels: bool, say: Callable[[str], None]
 
 
 def check_classes(split: splits.Split, data: Data) -> None:
-    """A class that is never seen in training cannot be learned, and its recall would lie."""
+    """Raises InputError if a class has no training face: its recall would mean nothing."""
     for task, target in data.targets.items():
-        if target.years is not None:  # years no face has are learned from their neighbours
+        if target.years is not None:  # years without a face are learned from their neighbours
             if not target.known[split.train].any():
                 raise InputError(
                     f"testing fold {split.test_fold}: no training face has an age in years"
@@ -126,7 +130,7 @@ def check_classes(split: splits.Split, data: Data) -> None:
 
 
 def place(config: Config, data: Data, mesh: Mesh) -> batches.Batches:
-    """The source of batches that `Data.placed` names."""
+    """Source of batches that `Data.placed` names."""
     classes = {task: target.labels for task, target in data.targets.items()}
     if data.loaded.pixels is None:
         decoding = reading.Decoding(config.data.resize, config.data.interpolation)

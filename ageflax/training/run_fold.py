@@ -1,4 +1,4 @@
-"""One fold: train, validate, save, test."""
+"""One fold of a run: trained, validated, tested, and its bundle and result written."""
 
 import functools
 import time
@@ -13,8 +13,9 @@ from ageflax.data import splits
 from ageflax.evaluation.figures import fit_temperatures, measure
 from ageflax.evaluation.predictions import Predictions, predict
 from ageflax.evaluation.predictions_csv import write_predictions
-from ageflax.evaluation.result import FaceCounts, FoldResult, Json, Protocol
+from ageflax.evaluation.result import FaceCounts, FoldResult, Protocol
 from ageflax.runtime import files, hosts, preemption
+from ageflax.runtime.files import Json
 from ageflax.training import initial
 from ageflax.training.checkpoints import Checkpoints
 from ageflax.training.fold import Fold, eval_batch_size
@@ -24,25 +25,23 @@ from ageflax.training.state import TrainState, variables_of
 
 __all__ = ["Fold", "run"]
 
-# Of a fold's time, that its saves may hold it up for without a word.
+# Share of a fold's time above which the time that saving takes is reported.
 _SAVING_SHARE = 0.05
 
 
 def _tested_state(
     fold: Fold, state: TrainState, checkpoints: Checkpoints
 ) -> tuple[TrainState, int]:
-    """The weights the protocol tests, and their step."""
+    """State that the protocol tests, last or best, and its step."""
     last = int(state.step)
-    if fold.config.eval.checkpoint == "last":
-        return state, last
-    best = checkpoints.best_step()
+    best = checkpoints.best_step() if fold.config.eval.checkpoint == "best" else last
     if best is None or best == last:
         return state, last
     return checkpoints.restore(best, state).state, best
 
 
 def _test(fold: Fold, state: TrainState) -> tuple[Predictions, dict[str, Json]]:
-    """Predictions of the test faces, and figures, at temperatures that the validation faces give."""
+    """Predictions of the test faces, and figures; temperatures are fitted on the validation faces."""
     answer = functools.partial(fold.program.eval_step, variables_of(state))
 
     def predicted(rows: np.ndarray) -> Predictions:
@@ -96,33 +95,28 @@ def _result(
 
 
 def _trained(fold: Fold, checkpoints: Checkpoints) -> tuple[TrainState, int, int]:
-    """Trains, from where an earlier run stopped; the tested state, steps done, and the tested step."""
+    """Trains or resumes; gives the tested state, the number of steps, and the tested step."""
     state = initial.state(fold.program, fold.config, fold.number, fold.placement, fold.split)
     restored = checkpoints.restore_latest(state)
-    going = FoldProgress(fold, checkpoints, Patience(fold.config.eval.patience))
+    progress = FoldProgress(fold, checkpoints, Patience(fold.config.eval.patience))
     if restored is None:
         if fold.weights is not None:
             state = initial.transferred(state, fold.weights, fold.config, say=fold.say)
     else:
         state = restored.state
-        going.restored(restored.notes)
-        fold.say(
-            f"fold {fold.number}: going on from step {int(state.step)} of {fold.program.steps}"
-        )
+        progress.restored(restored.notes)
+        steps = fold.program.steps
+        fold.say(f"fold {fold.number}: resuming from step {int(state.step)} of {steps}")
         before, now = restored.notes.get("made_by", {}), made_by(fold)
-        changed = [f"{k} {v}, now {now[k]}" for k, v in before.items() if v != now[k]]
-        if changed:
-            fold.say(
-                f"fold {fold.number}: so far {'; '.join(changed)}: what follows is the same but for"
-                " rounding"
-            )
-    unfinished = int(state.step) < fold.program.steps and not going.stopped
-    if unfinished or going.record is not None:
+        if changed := [f"{k} {v} -> {now[k]}" for k, v in before.items() if v != now[k]]:
+            fold.say(f"fold {fold.number}: {', '.join(changed)}: the same but for rounding")
+    unfinished = int(state.step) < fold.program.steps and not progress.stopped
+    if unfinished or progress.record is not None:
         placement = fold.placement
         if fold.program.recipe.cached:
             placement = initial.cached(fold.program, fold.placement, fold.split, state)
         with preemption.deferred():
-            state = train(fold, state, going, placement)
+            state = train(fold, state, progress, placement)
     tested, tested_step = _tested_state(fold, state, checkpoints)
     return tested, int(state.step), tested_step
 
@@ -139,14 +133,14 @@ def _write_bundle(fold: Fold, state: TrainState, result: FoldResult) -> None:
 
 
 def run(fold: Fold) -> FoldResult:
-    """Trains and tests one fold, going on where an earlier run of it stopped.
+    """Trains and tests one fold; resumes if it was interrupted.
 
     Returns:
-      Content of result.json, which is written last: its presence means that the fold is done.
+      Content of result.json, which is written last: its presence marks the fold as done.
 
     Raises:
-      RunError: the loss is not finite, or a checkpoint can neither be saved nor read.
-      Preempted: it was told to stop; what was trained is saved.
+      RunError: the loss is not finite, or a checkpoint cannot be saved or read.
+      Preempted: the run was told to stop; the state is saved.
     """
     started = time.monotonic()
     splits.check(fold.split, fold.faces, fold.targets)
@@ -162,8 +156,8 @@ def run(fold: Fold) -> FoldResult:
     seconds = time.monotonic() - started
     if saving > _SAVING_SHARE * seconds:
         fold.say(
-            f"fold {fold.number}: saving held training up for {saving:.1f} of {seconds:.1f} seconds; a"
-            " larger eval.every saves less often"
+            f"fold {fold.number}: saving blocked training for {saving:.1f} of {seconds:.1f} seconds;"
+            " raise eval.every to save less often"
         )
     result = _result(
         fold,

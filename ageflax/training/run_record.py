@@ -1,4 +1,4 @@
-"""config.json of a run: written at its first start, held against every later one."""
+"""config.json of a run: written at the first start, compared at every later one."""
 
 import hashlib
 import importlib.metadata
@@ -6,7 +6,6 @@ import json
 import platform
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -16,13 +15,14 @@ from ageflax import config as configuration
 from ageflax.config import Config
 from ageflax.errors import InputError
 from ageflax.runtime import files, hosts
+from ageflax.runtime.files import Json
 
-# Where things lie, and with how many hands they are read, may differ between hosts.
+# Keys that may differ between hosts: folders, memory and workers.
 _OF_A_HOST = ("data.dir", "data.manual_dir", "data.memory_share", "data.workers")
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "pillow")
 
 
-def _environment() -> dict[str, Any]:
+def _environment() -> Json:
     """Versions and devices, for config.json and the report."""
     versions = {"ageflax": __version__, "python": platform.python_version()}
     versions |= {name: importlib.metadata.version(name) for name in _PACKAGES}
@@ -37,17 +37,24 @@ def _environment() -> dict[str, Any]:
 def claim(
     workdir: Path,
     config: Config,
-    source: dict[str, Any],
-    weights: dict[str, Any] | None,
+    source: Json,
+    weights: Json | None,
     command: Sequence[str],
 ) -> None:
-    """Writes config.json on a first start; later checks that this is the same experiment.
+    """Writes config.json at the first start; later, checks that config, data and weights are the same.
+
+    Args:
+      workdir: folder of the run.
+      config: resolved config.
+      source: description of the data.
+      weights: provenance of the initial weights; None if drawn.
+      command: words of the command.
 
     Raises:
-      InputError: the folder cannot be written, or belongs to another config or other data.
+      InputError: the folder holds a run with another config, other data or other weights.
     """
     path = workdir / "config.json"
-    remedy = "restore it or choose another --workdir"  # removed, folds of two recipes could mix
+    remedy = "restore it or choose another --workdir"  # removing it could mix folds of two recipes
     before = files.read_json(path, remedy=remedy)
     if before is None:
         described = {"config": config.to_dict(), "data": source, **_environment()}
@@ -66,18 +73,18 @@ def claim(
         differing.append(f"weights: sha256 {old} -> {new}")
     if differing:
         raise InputError(
-            f"{workdir} holds a run with another config; differing: {'; '.join(differing)}."
-            " Choose another --workdir"
+            f"{workdir} holds a run with another config; differing: {'; '.join(differing)};"
+            " choose another --workdir"
         )
 
 
-def check_same(config: Config, source: dict[str, Any]) -> None:
-    """Raises InputError where a host was started with another config, or has other data."""
+def check_same(config: Config, source: Json) -> None:
+    """Raises InputError if a host has another config or other data than process 0."""
     same = {k: v for k, v in configuration.flatten(config) if k not in _OF_A_HOST}
     told = json.dumps([same, source["fingerprint"]], sort_keys=True, default=str)
     own = np.frombuffer(hashlib.sha256(told.encode()).digest(), np.uint8)
     if (hosts.from_writer(own) != own).any():
         raise InputError(
-            f"process {jax.process_index()} was started with another config than process 0, or has other"
-            " data; start all with the same words"
+            f"process {jax.process_index()} has another config than process 0, or other data; start all"
+            " with the same command"
         )

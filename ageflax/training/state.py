@@ -1,4 +1,4 @@
-"""The state of training: everything a step changes or needs."""
+"""Training state: the arrays that a step reads or changes."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,18 +17,18 @@ from ageflax.training.recipe import Recipe
 
 @struct.dataclass
 class TrainState:
-    """Everything that training changes or needs to resume; arrays only, so it saves and shards as it is.
+    """Everything that training changes or needs to resume; arrays only, to be saved and sharded as is.
 
     Attributes:
-      step: optimiser steps done.
-      params: the network's weights under "trunk" and "heads", float32; and under "balance" the
-        trainable balance of the tasks' losses, where there is one.
+      step: number of optimiser steps done.
+      params: weights of the network under "trunk" and "heads", float32; under "balance" the trainable
+        balance of the tasks' losses, if any.
       batch_stats: running statistics of batch norm; empty without it.
       opt_state: state of the optimiser.
-      key: root of all randomness; every draw of a step is a function of (key, step).
+      key: root random key; every draw of a step is a function of (key, step).
       mean: RGB, 0-255, subtracted from every image; of the decoded size or 1x1.
       deviation: RGB, 0-255, per-channel divisor (std), applied after the mean is subtracted.
-      class_weights: weight of a face of each class, per task; empty where all weigh the same.
+      class_weights: weight of each class per task; empty if all are equal.
       average: moving average of params and batch_stats, used at test; empty without one.
     """
 
@@ -44,7 +44,7 @@ class TrainState:
 
 
 def variables_of(state: TrainState) -> Variables:
-    """Arrays to test and ship: the averaged weights and batch statistics where there are some."""
+    """Arrays to test and to ship: the average of weights and batch statistics, if there is one."""
     average = state.average or {"params": state.params, "batch_stats": state.batch_stats}
     return Variables(average["params"], average["batch_stats"], state.mean, state.deviation)
 
@@ -52,9 +52,9 @@ def variables_of(state: TrainState) -> Variables:
 def make_init(
     network: nn.Module, tx: optax.GradientTransformation, recipe: Recipe
 ) -> Callable[..., TrainState]:
-    """(key, mean, std, class_weights) -> a fresh state; a pure function to be jitted.
+    """Makes the pure function (key, mean, std, class_weights) -> initial state, to be jitted.
 
-    The key draws the weights and is the root of the run's randomness.
+    The key draws the weights and becomes the state's root key.
     """
 
     def init(key: jax.Array, mean: jax.Array, std: jax.Array, class_weights: Any) -> TrainState:

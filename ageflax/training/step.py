@@ -1,4 +1,4 @@
-"""The jitted steps of training and of its tests."""
+"""Jitted steps: training, evaluation, features of a frozen trunk."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -26,7 +26,7 @@ from ageflax.training.state import TrainState, make_init
 
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 ResidentTrainStep = Callable[[TrainState, Batch, Any], tuple[TrainState, Metrics]]
-# Tells the draw of partners apart from those of the views, which augment.py numbers up to four.
+# Separates the draw of partners from those of the views, which are numbered up to four.
 _MIXING = 5
 
 
@@ -41,17 +41,17 @@ def init_state(
     std: Float[AnyArray, "1 1 3"] | None = None,
     class_weights: Mapping[str, Float[AnyArray, " _"]] | None = None,
 ) -> TrainState:
-    """A fresh state, whole on every device.
+    """Makes the initial state, with a whole copy on every device.
 
     Args:
-      network: maps float images to scores per task.
-      tx: the optimiser.
-      key: root of the run's randomness; also draws the weights.
-      recipe: shape of the network's input, and everything else that is trained or kept.
-      mesh: devices that the state goes to.
-      mean: subtracted from every image.
+      network: module from float images to scores per task.
+      tx: optimiser.
+      key: root random key; also draws the weights.
+      recipe: recipe; its input shape, tasks and average are used.
+      mesh: devices to place the state on.
+      mean: mean to subtract from every image.
       std: per-channel divisor, applied after the mean is subtracted; default ones.
-      class_weights: weight of a face of each class, per task; default all the same.
+      class_weights: weight of each class per task; default all equal.
     """
     if std is None:
         std = jnp.ones((1, 1, 3), jnp.float32)
@@ -66,14 +66,14 @@ def _train_step(
     mesh: Mesh,
     frozen: Frozen,
 ) -> TrainStep:
-    """One optimiser step as a pure function; the caller jits it."""
+    """One optimiser step as a pure function, to be jitted."""
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         with traced_for(mesh.devices.flat[0].platform, mesh):
             return stepped(state, batch)
 
     def stepped(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        # A function of (key, step), so that a resumed run draws what an uninterrupted one would.
+        # Functions of (key, step): a resumed run draws the same as an uninterrupted one.
         view_key, dropout_key = jax.random.split(jax.random.fold_in(state.key, state.step))
         if recipe.cached:
             views = chosen_features(view_key, batch.images)
@@ -96,10 +96,10 @@ def _train_step(
         found, metrics, batch_stats = gradients(
             loss, state, views, targets, dropout_key, parts=recipe.parts
         )
-        # Zero in place of what is frozen: it has no gradient, does not decay, leaves no momentum.
+        # Zeros for frozen parameters: no gradient, no decay, no momentum.
         updates, opt_state = tx.update(found, state.opt_state, frozen.zeroed(state.params))
         params = optax.apply_updates(state.params, updates)
-        # Tells of weights that are about to be spoiled, one step before the loss does.
+        # Is not finite one step before the loss is.
         metrics["update_norm"] = optax.tree.norm(updates)
         metrics["faces"] = batch.mask.sum(dtype=jnp.float32)
         if recipe.balanced:
@@ -128,11 +128,11 @@ def make_train_step(
     *,
     frozen: Frozen | None = None,
 ) -> TrainStep:
-    """The step over batches that come from the host: (state, batch) -> (state, metrics).
+    """Makes the step over batches from the host: (state, batch) -> (state, metrics).
 
-    The state is donated. The batch is split over the mesh's "data" axis; losses and batch statistics
-    are means over the whole batch, so any number of devices takes the same step. What is frozen keeps
-    its weights and its batch statistics, and is not differentiated.
+    The state is donated. The batch is split over the mesh's "data" axis; losses and batch statistics are
+    means over the whole batch, so that any number of devices takes the same step. Frozen parameters keep
+    their values and batch statistics and are not differentiated.
     """
     return jax.jit(
         _train_step(network, tx, recipe, mesh, frozen or Frozen()),
@@ -150,11 +150,10 @@ def make_resident_train_step(
     *,
     frozen: Frozen | None = None,
 ) -> ResidentTrainStep:
-    """Many steps in one dispatch, over faces on the devices: (state, faces, rows) -> (state, metrics).
+    """Makes k steps in one dispatch over faces on the devices: (state, faces, rows) -> (state, metrics).
 
-    `faces` is the whole decoded dataset, on every device; `rows`, int32[k, b], says which of them make
-    the batch of each of k steps, and is split over the mesh along b. Every metric comes as float[k].
-    The host is idle while they run. It compiles once for each k.
+    `faces` is the whole decoded dataset, on every device; `rows`, int32[k, b], are the batches of k
+    steps, split over the mesh along b. Every metric is float[k]. Compiles once for each k.
     """
     inner = _train_step(network, tx, recipe, mesh, frozen or Frozen())
     in_step = batched(mesh)
@@ -166,7 +165,7 @@ def make_resident_train_step(
     def steps(
         state: TrainState, faces: Batch, rows: Int[Array, "k b"]
     ) -> tuple[TrainState, Metrics]:
-        if len(rows) == 1:  # outside of a loop XLA's CPU backend has faster convolutions
+        if len(rows) == 1:  # XLA's CPU convolutions are faster outside a loop
             state, metrics = take(faces, state, rows[0])
             return state, jax.tree.map(lambda value: value[None], metrics)
         return jax.lax.scan(functools.partial(take, faces), state, rows)
@@ -180,22 +179,18 @@ def make_resident_train_step(
 
 
 def make_eval_step(network: nn.Module, recipe: Recipe, mesh: Mesh, *, crops: str) -> Predict:
-    """(variables, images) -> probabilities per task, compiled for a mesh; see inference.make_predict."""
+    """Jits (variables, images) -> probabilities per task for a mesh; see inference.make_predict."""
+    objectives, preprocessing = recipe.objectives, recipe.preprocessing
     predict = make_predict(
-        network,
-        recipe.objectives,
-        recipe.preprocessing,
-        crops=crops,
-        mesh=mesh,
-        cached=recipe.cached,
+        network, objectives, preprocessing, crops=crops, mesh=mesh, cached=recipe.cached
     )
     return _over_images(predict, mesh)
 
 
 def make_feature_step(network: nn.Module, recipe: Recipe, mesh: Mesh) -> Callable[..., jax.Array]:
-    """(variables, images) -> a frozen trunk's features, float[b, views, f], as training sees them.
+    """Jits (variables, images) -> features of a frozen trunk, float[b, views, f].
 
-    The views are the centre crop, and its mirror where training mirrors.
+    The views are the centre crop and, if training mirrors, its mirror image.
     """
     crops = "mirror" if recipe.preprocessing.mirror else "center"
     return _over_images(make_features(network, recipe.preprocessing, crops=crops, mesh=mesh), mesh)

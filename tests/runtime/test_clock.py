@@ -49,7 +49,7 @@ def test_a_run_goes_on_to_the_bit(data_dir, small_faces, tmp_path, monkeypatch):
     set_back(monkeypatch, DAY)
     said: list[str] = []
     cross_validation.run(config, tmp_path / "stopped", say=said.append)
-    assert any(line.startswith("fold 1: going on from step ") for line in said)
+    assert any(line.startswith("fold 1: resuming from step ") for line in said)
     straight, stopped = (tmp_path / name / "fold_1" for name in ("straight", "stopped"))
     assert lines_of(stopped) == lines_of(straight)
     assert (stopped / "predictions.csv").read_bytes() == (straight / "predictions.csv").read_bytes()

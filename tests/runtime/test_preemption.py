@@ -88,8 +88,8 @@ def test_going_on_elsewhere_is_said(data_dir, small_faces, tmp_path, monkeypatch
     monkeypatch.setattr(cross_validation, "make_mesh", lambda: mesh)
     said = []
     cross_validation.run(config, tmp_path, say=said.append)
-    assert "fold 1: going on from step 1 of 8" in said
-    assert "fold 1: so far devices 4, now 1: what follows is the same but for rounding" in said
+    assert "fold 1: resuming from step 1 of 8" in said
+    assert "fold 1: devices 4 -> 1: the same but for rounding" in said
 
 
 def test_the_signal_is_raised_where_nothing_is_to_be_saved():

@@ -99,7 +99,7 @@ def test_stopped_they_go_on_as_fewer_and_train_what_one_trains(
         assert "fold 0: told to stop; saved at step " in printed[0][1]
         assert not (many / "fold_0" / "result.json").exists()
         printed = ended(start(then, many, words), 0)
-        assert "fold 0: going on from step " in printed[0][1]
+        assert "fold 0: resuming from step " in printed[0][1]
     assert "one-off" in printed[0][0]
     for output, errors in printed[1:]:  # one speaks
         # Gloo, the CPUs' collectives, writes a line of its own a connection.

@@ -40,7 +40,7 @@ def steps_on_disk(directory: Path) -> set[str]:
 
 @pytest.fixture
 def saved(tmp_path):
-    """Five checkpoints of which step 2 is best, and what was said."""
+    """Five checkpoints, step 2 the best, their folder and the lines printed."""
     said: list[str] = []
     checkpoints = Checkpoints(tmp_path, say=said.append)
     for step, figure in zip(range(1, 6), (0.1, 0.9, 0.3, 0.2, 0.4), strict=True):
@@ -51,7 +51,7 @@ def saved(tmp_path):
 
 
 def _files(step: Path) -> list[Path]:
-    """The files of a checkpoint that were summed, largest last."""
+    """Files of a checkpoint that have sums, largest last."""
     named = json.loads((step / "sums.json").read_text())
     return sorted((step / name for name in named), key=lambda path: path.stat().st_size)
 
@@ -121,7 +121,7 @@ def test_what_comes_back_is_what_was_saved(saved):
 
 
 def test_a_run_that_saved_by_ocdbt_goes_on(tmp_path):
-    with ocp.CheckpointManager(tmp_path) as orbax:  # as these were saved once
+    with ocp.CheckpointManager(tmp_path) as orbax:  # as earlier releases did
         state = _plain(state_of(3))
         args = ocp.args.Composite(
             state=ocp.args.StandardSave(state), notes=ocp.args.JsonSave({"waited": 1})
@@ -146,7 +146,7 @@ def test_saving_leaves_none_of_tensorstores_metrics_in_memory(saved):
     module.skip_byte_counts()
 
     def left() -> int:
-        """Values as TensorStore tells its metrics, which it does not free."""
+        """Counts values in the form of TensorStore's metrics, which it never frees."""
         lists = (each for each in gc.get_objects() if type(each) is list and len(each) == 1)
         return sum(isinstance(value, dict) and set(value) == {"value"} for (value,) in lists)
 
@@ -187,7 +187,7 @@ def test_a_damaged_latest_is_set_aside_and_said(saved, damaged):
     assert int(restored.state.step) == 4
     assert len(said) == 1
     assert said[0].startswith(f"checkpoint {directory / '5'} cannot be read: ")
-    assert said[0].endswith("; going on from the one before")
+    assert said[0].endswith("; resuming from the previous checkpoint")
     assert (directory / "5.damaged").is_dir()
 
 
@@ -195,9 +195,7 @@ def test_when_all_are_damaged_the_run_stops_and_deletes_nothing(saved):
     checkpoints, directory, _ = saved
     for step in ("2", "4", "5"):
         damage(directory / step)
-    with pytest.raises(
-        RunError, match=r"none of the checkpoints in .* can be read; move that folder"
-    ):
+    with pytest.raises(RunError, match=r"no checkpoint can be read; move the folder away"):
         checkpoints.restore_latest(state_of(0))
     assert {path.name for path in directory.glob("*.damaged")} == {
         "2.damaged", "4.damaged", "5.damaged",
@@ -245,7 +243,7 @@ noise = np.random.default_rng(0).normal(size=(300, 300)).astype(np.float32)
 state = state_of(1).replace(params={"w": jax.numpy.asarray(noise)})
 checkpoints.save(1, state, {}, 0.0)
 checkpoints.finish()
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # what a full disk does, without one
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # stands in for a full disk
 def fail():
     try:
         checkpoints.save(2, state, {}, 0.0)
@@ -259,16 +257,16 @@ sys.exit(command_line.run("train", fail))
 def test_what_cannot_be_written_is_one_line_and_the_one_before_is_kept(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, timeout=120,
-        # Compiled programs could not be written either, and JAX would say so.
+        # JAX would warn that compiled programs cannot be written either.
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "JAX_PLATFORMS": "cpu",
                           "JAX_ENABLE_COMPILATION_CACHE": "false"},
     )  # fmt: skip
     assert done.returncode == 1
-    # Orbax's own loop, closed upon the failure, may print before.
+    # Orbax's event loop, closed by the failure, may print before.
     line = done.stderr.splitlines()[-1]
     assert done.stderr.count("train: ") == 1
-    assert line.startswith(f"train: cannot save checkpoint {tmp_path / '2'}: ")
-    assert line.endswith("The one before is kept")
+    assert line.startswith(f"train: checkpoint {tmp_path / '2'} cannot be saved: ")
+    assert line.endswith("; the previous checkpoint is kept")
     assert done.stdout == "1\n"
 
 

@@ -19,7 +19,7 @@ from tests.conftest import small_values
 
 
 def run(config: ConfigDict, workdir: Path, *overrides: str) -> list[str]:
-    """Runs and returns what was said."""
+    """Runs and returns the lines printed."""
     lines: list[str] = []
     resolved = configuration.resolve(config, overrides)
     cross_validation.run(resolved, workdir, say=lines.append)
@@ -32,14 +32,14 @@ def metrics_of(fold: Path) -> list[dict]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, data_dir, small_faces):
-    """A finished run of folds 0 and 3, and its config. Not to be written to."""
+    """A finished run of folds 0 and 3, read-only, and its config."""
     workdir = tmp_path_factory.mktemp("finished")
     values = small_values(data_dir)
     run(values, workdir, "--config.folds=(0, 3)", "--config.task=joint")
     return workdir, values
 
 
-def test_a_run_leaves_what_the_design_names(finished):
+def test_a_run_leaves_its_files(finished):
     workdir, _ = finished
     for fold in (0, 3):
         left = workdir / f"fold_{fold}"
@@ -116,7 +116,7 @@ class StoppedError(Exception):
 
 
 def _stop_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next run ends as if killed when it logs this step."""
+    """Ends the next run when it logs this step, as if killed."""
     write = loop.MetricsLog.write
 
     def stopping(self, record):
@@ -137,7 +137,7 @@ PLACEMENTS = {
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory, data_dir, small_faces):
-    """predictions.csv of fold 1 from runs that nothing disturbed, by placement."""
+    """predictions.csv of fold 1 from uninterrupted runs, by placement."""
     texts = {}
     for placement, overrides in PLACEMENTS.items():
         workdir = tmp_path_factory.mktemp(placement)
@@ -191,7 +191,7 @@ def test_a_stopped_run_goes_on_to_the_same_predictions_byte_for_byte(
             run(small_values(data_dir), tmp_path, *overrides)
     assert not (tmp_path / "fold_1" / "result.json").exists()
     lines = run(small_values(data_dir), tmp_path, *overrides)
-    assert "fold 1: going on from step 4 of 8" in lines
+    assert "fold 1: resuming from step 4 of 8" in lines
     assert (tmp_path / "fold_1" / "predictions.csv").read_bytes() == straight[placement]
     assert [line["step"] for line in metrics_of(tmp_path / "fold_1")] == [2, 4, 6, 8]
 
@@ -200,7 +200,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     straight, data_dir, small_config, tmp_path, monkeypatch
 ):
     overrides = ("--config.fold=1", "--config.data.placement=host", "--config.eval.every=2")
-    # Validating more often changes nothing that is trained; it only saves more.
+    # Validating more often saves more and changes nothing else.
     with monkeypatch.context() as patch:
         _stop_at(8, patch)
         with pytest.raises(StoppedError):
@@ -212,7 +212,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     lines = run(small_values(data_dir), tmp_path, *overrides)
     assert any("checkpoints/8 cannot be read" in line for line in lines)
-    assert "fold 1: going on from step 6 of 8" in lines
+    assert "fold 1: resuming from step 6 of 8" in lines
     assert (checkpoints / "8.damaged").is_dir()
     assert (tmp_path / "fold_1" / "predictions.csv").read_bytes() == straight["host"]
 
@@ -231,7 +231,7 @@ def test_what_is_not_finite_stops_the_run_names_the_step_and_is_not_saved(
         return means(fetched, first_step, **more)
 
     monkeypatch.setattr(log_lines, "means", poisoned)
-    with pytest.raises(RunError, match=f"fold 0: the {words} is nan at step 8; checkpoints from"):
+    with pytest.raises(RunError, match=f"fold 0: the {words} is nan at step 8; earlier"):
         run(small_values(data_dir), tmp_path, "--config.fold=0")
     assert (tmp_path / "fold_0" / "checkpoints" / "4").is_dir()
     assert not (tmp_path / "fold_0" / "checkpoints" / "8").exists()
@@ -289,7 +289,7 @@ def test_a_class_without_a_training_face_is_refused(data_dir, small_config, tmp_
 def test_frontal_selection_keeps_the_highest_scores_and_says_how_many_it_left(
     data_dir, small_config, tmp_path, monkeypatch
 ):
-    # The table that is kept beside the dataset has no scores.
+    # The cached table of labels has no scores.
     overrides = ("--config.data.most_frontal=120", "--config.data.prepared=False")
     with pytest.raises(InputError, match="the dataset has no face scores to go by"):
         run(small_values(data_dir), tmp_path / "none", *overrides)
@@ -335,7 +335,7 @@ def test_the_best_checkpoint_is_tested_where_the_config_says_so(
     run(small_values(data_dir), tmp_path, "--config.fold=0", "--config.eval.checkpoint=best",
         "--config.eval.every=2")  # fmt: skip
     assert json.loads((tmp_path / "fold_0" / "result.json").read_text())["tested_step"] == 4
-    # Step 4 of this run is where a run of four steps ends, the rate being constant so early.
+    # Step 4 of this run equals a run of four steps, as the rate is constant so early.
     run(small_values(data_dir), tmp_path / "four", "--config.fold=0", "--config.steps=4")
     four, best = (
         (folder / "fold_0" / "predictions.csv").read_bytes()

@@ -1,6 +1,6 @@
-"""A disk that is full at each of the places a run writes to: in words, at once, and with what was there kept.
+"""A full disk ends a run in one line, wherever the run writes, and leaves earlier files intact.
 
-A limit on the size of files stands for it. Of checkpoints tests/training/test_checkpoints.py tells.
+A limit on file sizes stands in for a full disk. tests/training/test_checkpoints.py covers checkpoints.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from tests.support import small_bundle
 
 @contextlib.contextmanager
 def full(most: int) -> Iterator[None]:
-    """Within it no file can become larger than so many bytes."""
+    """Limits files to so many bytes within the block."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
     try:
@@ -50,7 +50,7 @@ def rewritten(directory: Path) -> None:
     small_bundle.write(directory, "age")
 
 
-# Of the weights, and of the card, whose weights are written by then.
+# While writing the weights; and while writing the card, after them.
 @pytest.mark.parametrize(("most", "name"), [(3000, "model.safetensors"), (1000, "README.md")])
 def test_a_bundle_stays_as_it_was(tmp_path, capsys, monkeypatch, most, name):
     written = small_bundle.write(tmp_path / "bundle", "gender")
@@ -84,7 +84,7 @@ def test_metrics_end_with_the_disk_and_do_not_wait_for_it(tmp_path, capsys, monk
         assert command_line.run("train", lambda: _lines(log)) == 1
     assert capsys.readouterr().err == f"train: {tmp_path / 'metrics.jsonl'}: File too large\n"
     assert threading.active_count() == threads
-    # The line that was cut short is dropped, and the run goes on from its checkpoint's step.
+    # The line that was cut short is dropped when the run resumes from its checkpoint's step.
     again = MetricsLog(tmp_path, 10)
     again.write({"step": 11, "loss": 0.25})
     again.close()
@@ -114,7 +114,7 @@ def test_a_run_whose_bundle_did_not_fit_trains_no_step_again(
             cross_validation.run(found, tmp_path, say=said.append)
     assert not (tmp_path / "fold_0" / "result.json").exists()
     cross_validation.run(found, tmp_path, say=said.append)
-    assert "fold 0: going on from step 8 of 8" in said
+    assert "fold 0: resuming from step 8 of 8" in said
     assert bundle.load(tmp_path / "fold_0").heads
 
 

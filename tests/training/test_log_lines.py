@@ -75,7 +75,7 @@ def test_the_first_step_that_is_not_finite_is_named():
         "loss": np.array([1, 1, np.nan]), "update_norm": np.array([1, np.inf, 1]),
         "faces": np.full(3, 4.0),
     }  # fmt: skip
-    with pytest.raises(RunError, match="the update of the weights is inf at step 12; checkpoints"):
+    with pytest.raises(RunError, match="the update of the weights is inf at step 12; earlier"):
         log_lines.means(fetched, 11, tasks=(), batch_size=4)
 
 

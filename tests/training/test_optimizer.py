@@ -1,5 +1,4 @@
-"""Caffe's SGD by hand; multipliers and exemptions; AdamW as optax has it;
-late parameters as if their run began late; the weights' average."""
+"""Caffe's SGD by hand, multipliers and exemptions, optax's AdamW, late parameters, the moving average."""
 
 import dataclasses
 import re
@@ -23,7 +22,7 @@ PATHS = "heads/age/bias, heads/age/kernel, trunk/conv1/bias, trunk/conv1/kernel"
 
 
 def _group(**values: Any) -> Any:
-    """The default optim group, which is the paper's, with these values."""
+    """The default optim group, the paper's, with these values."""
     return dataclasses.replace(configuration.Optim(), **values)
 
 
@@ -86,7 +85,7 @@ def test_sgd_is_caffes_recursion_over_a_drop_of_the_rate() -> None:
 
 
 def test_caffes_momentum_is_not_optaxs_after_a_drop() -> None:
-    # The guard of the test above: optax.sgd shrinks the step already under way as well.
+    # Guards the test above: optax.sgd also shrinks steps already under way.
     free = {"weight_decay": 0.0, "lr_multipliers": (), "decay_exempt": (), "decay_every": 2}
     ours = _run(_group(**free), 4)
     tx = optax.sgd(optimizer.schedule(_group(**free), 4), momentum=0.9)
@@ -142,12 +141,12 @@ def test_without_gradient_only_the_decay_moves_a_weight(name: str) -> None:
         ),
         (
             {"lr_multipliers": (("heads/(", 10.0),)},
-            "optim.lr_multipliers: 'heads/(' is no regular expression: missing ), unterminated "
+            "optim.lr_multipliers: 'heads/(' is not a regular expression: missing ), unterminated "
             "subpattern at position 6",
         ),
         (
             {"decay_exempt": ("*bias",)},
-            "optim.decay_exempt: '*bias' is no regular expression: nothing to repeat at position 0",
+            "optim.decay_exempt: '*bias' is not a regular expression: nothing to repeat at position 0",
         ),
     ],
 )
@@ -226,7 +225,7 @@ def _path(keys: Any) -> str:
 
 
 def _take_late(tx: optax.GradientTransformation, steps: int, *, begun: int = 0) -> list[Any]:
-    """Parameters after every step from `begun` on; frozen ones give zeros, as in the training step."""
+    """Parameters after every step from `begun` on; frozen ones are zeros, as in the training step."""
 
     def learning(step: int, tree: Any) -> Any:
         return jax.tree_util.tree_map_with_path(
@@ -262,7 +261,7 @@ def test_a_late_parameter_learns_as_if_the_run_had_begun_with_it(name: str) -> N
         for step in range(8):
             expected = leaf(PARAMS if step < start else fresh[step - start])
             np.testing.assert_array_equal(leaf(late[step]), expected, err_msg=f"{path} {step}")
-    # The guard: by the run's own count Adam's first step would be another.
+    # Guards the above: by the run's own count, Adam's first step would differ.
     unaware = _take_late(plain, 8)[LATE["trunk/conv1/kernel"]]["trunk"]["conv1"]["kernel"]
     aware = late[LATE["trunk/conv1/kernel"]]["trunk"]["conv1"]["kernel"]
     assert np.array_equal(unaware, aware) == (name == "sgd")

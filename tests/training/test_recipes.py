@@ -1,4 +1,4 @@
-"""What a config can ask of a run beyond the paper's recipe, each through a whole small run."""
+"""Options beyond the paper's recipe, each through a whole small run."""
 
 import csv
 import json
@@ -13,7 +13,7 @@ from ageflax import config as configuration
 from ageflax import report
 from ageflax.bundle import ensemble, load
 from ageflax.errors import InputError
-from ageflax.training import cross_validation, loop, validation
+from ageflax.training import cross_validation, loop
 from tests.conftest import small_values
 
 ADAM = ("--config.optim.name=adamw", "--config.optim.lr_multipliers=()")
@@ -22,14 +22,14 @@ FROZEN = "--config.transfer.frozen=('trunk/.*',)"
 
 @pytest.fixture(autouse=True)
 def promotion():
-    """optax's Adam raises a float to its whole-number count, which strict promotion refuses."""
+    """optax's Adam raises a float to its integer count, which strict promotion refuses."""
     with jax.numpy_dtype_promotion("standard"):
         yield
 
 
 @pytest.fixture
 def run(data_dir, small_faces, tmp_path):
-    """Runs one fold of the small config with further words; gives its folder."""
+    """Function that runs one fold of the small config with further options and gives its folder."""
 
     def start(*words: str, name: str = "run") -> Path:
         config = configuration.resolve(small_values(data_dir), ["--config.fold=0", *words])
@@ -131,7 +131,7 @@ def test_a_frozen_trunk_and_its_statistics_stay_as_they_were(run):
 
 
 def test_cached_features_train_the_head_that_pixels_would(run):
-    """Without a mirror, and with a crop that is the whole image, both see the very same views."""
+    """Without mirroring, and with the whole image as crop, both see the same views."""
     start = run("--config.data.crop=32", "--config.data.mirror=false", name="first")
     words = (
         f"--config.transfer.weights={start}", FROZEN, "--config.data.crop=32",
@@ -157,7 +157,7 @@ def test_layers_thaw_at_their_step(run):
 
 
 def test_a_batch_in_parts_takes_the_step_of_the_whole(run):
-    """Batch norm sees each part alone, so without it."""
+    """Without batch norm, which sees each part alone."""
     words = ("--config.model.norm=none", "--config.model.dropout=0.0", "--config.task=joint",
              "--config.loss.balance=uncertainty", "--config.loss.class_weights=balanced",
              "--config.optim.learning_rate=1e-3")  # fmt: skip
@@ -194,7 +194,7 @@ def test_training_stops_when_validation_no_longer_improves_and_tests_the_best(ru
     assert result(fold)["steps"] == 8
     assert log(fold)[-1]["step"] == 8
     assert any("stopped at step 8 of 40" in line for line in run.said)
-    # Asked again without its result, it goes on from its last checkpoint, which says that it stopped.
+    # Without its result it resumes from its last checkpoint, which records that it stopped.
     (fold / "result.json").unlink()
     assert result(run(*words))["steps"] == 8
 
@@ -211,9 +211,7 @@ def test_training_stops_when_validation_no_longer_improves_and_tests_the_best(ru
     ],
 )
 def test_the_figure_that_ranks_checkpoints(chosen, figures, expected):
-    assert validation.ranking(figures, chosen) == (
-        None if expected is None else pytest.approx(expected)
-    )
+    assert loop.ranking(figures, chosen) == (None if expected is None else pytest.approx(expected))
 
 
 @pytest.mark.parametrize(
@@ -232,7 +230,7 @@ def test_augmentations_train_and_resume_to_the_bit(run, words):
     folder = straight.parent.parent / "resumed" / "fold_0"
     latest = max((folder / "checkpoints").iterdir(), key=lambda path: path.name)
     (folder / "result.json").unlink()
-    # Less its last checkpoint, the run goes on from step 4.
+    # Without its last checkpoint, the run resumes from step 4.
     for path in sorted(latest.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     latest.rmdir()
@@ -240,7 +238,7 @@ def test_augmentations_train_and_resume_to_the_bit(run, words):
     assert (folder / "predictions.csv").read_bytes() == (straight / "predictions.csv").read_bytes()
 
 
-def test_a_share_of_the_training_persons(run):
+def test_a_share_of_the_training_subjects(run):
     whole = run("--config.steps=2", name="whole")
     half = run("--config.steps=2", "--config.data.train_share=0.5", name="half")
     few = result(half)["faces"]
@@ -252,7 +250,7 @@ def test_a_share_of_the_training_persons(run):
 @pytest.mark.parametrize("between", [False, True])
 def test_weights_that_saw_the_test_faces_are_refused(between, run, data_dir, tmp_path):
     start = run("--config.steps=2", name="first")
-    if between:  # the weights were trained on other data since; who was seen before counts as well
+    if between:  # trained on other data since; faces seen before count as well
         path = start / "bundle" / "config.json"
         described = json.loads(path.read_text())
         before = {"fingerprint": described["data"]["fingerprint"], "fold": 0, "before": None}
@@ -262,7 +260,7 @@ def test_weights_that_saw_the_test_faces_are_refused(between, run, data_dir, tmp
     config = configuration.resolve(
         small_values(data_dir), ["--config.fold=1", f"--config.transfer.weights={start}"]
     )
-    with pytest.raises(InputError, match=r"they have seen the faces of fold 1. Run fold 0 alone"):
+    with pytest.raises(InputError, match=r"have seen the faces of fold 1; run fold 0 alone"):
         cross_validation.run(config, tmp_path / "second", say=lambda line: None)
 
 
@@ -274,7 +272,7 @@ def test_each_fold_starts_from_another_runs_fold_of_its_own_number(data_dir, sma
 
     run("(0, 1)", "base")
     word = f"--config.transfer.weights={tmp_path / 'base'}/fold_{{fold}}"
-    run("(1,)", "tuned", word)  # in processes of their own, as a pipeline has them
+    run("(1,)", "tuned", word)  # fold by fold, as in a pipeline
     run("(0, 1)", "tuned", word)
     for fold in (0, 1):
         weights = result(tmp_path / "tuned" / f"fold_{fold}")["weights"]
@@ -306,11 +304,11 @@ def test_the_folds_as_one_model_average_their_probabilities(data_dir, small_face
     ("words", "message"),
     [
         (["--config.transfer.frozen=('trunk/conv9/.*',)"], "matches no parameter"),
-        (["--config.transfer.frozen=('.*',)"], "there is nothing to learn"),
-        (["--config.transfer.frozen=('trunk/(',)"], "is no regular expression"),
+        (["--config.transfer.frozen=('.*',)"], "every parameter is frozen"),
+        (["--config.transfer.frozen=('trunk/(',)"], "is not a regular expression"),
         (
             [FROZEN, "--config.transfer.unfreeze=(('trunk/fc7/.*', 8),)"],
-            "step 8 is not before the end",
+            "step 8 is not before the end of training",
         ),
         (
             ["--config.transfer.frozen=('trunk/fc7/.*',)", "--config.transfer.cache_features=1"],

@@ -1,4 +1,4 @@
-"""Learning rates at literal steps: Caffe's, the cosine, warm-up, and PyTorch's one cycle."""
+"""Learning rates at given steps: Caffe's, cosine, warm-up, and PyTorch's one cycle."""
 
 import dataclasses
 from typing import Any
@@ -13,7 +13,7 @@ from ageflax.training import optimizer
 
 
 def _group(**values: Any) -> Any:
-    """The default optim group, which is the paper's, with these values."""
+    """The default optim group, the paper's, with these values."""
     return dataclasses.replace(configuration.Optim(), **values)
 
 

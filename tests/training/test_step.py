@@ -149,7 +149,7 @@ def test_ten_crops_are_the_mean_of_ten_softmaxes(mesh):
 
 @pytest.fixture
 def shapes_alone():
-    """Structs may hold shapes instead of arrays, which their annotations rightly refuse."""
+    """Lets structs hold shapes, which their annotations refuse."""
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
