@@ -37,7 +37,8 @@ def faults(source: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_docstrings_are_plain_english(path):
-    assert not list(faults(path.read_text()))
+    found = list(faults(path.read_text()))
+    assert not found, "\n".join(found)
 
 
 def test_faults_are_found():
