@@ -1,4 +1,4 @@
-"""What is compiled once is not compiled again by the next process."""
+"""The compilation cache: a program compiled by one process is not compiled again by the next."""
 
 import os
 import stat

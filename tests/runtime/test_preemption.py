@@ -1,4 +1,4 @@
-"""SIGTERM, and what a run that it stopped at any step goes on to."""
+"""SIGTERM at any step of a run, and how the run resumes."""
 
 import os
 import signal
