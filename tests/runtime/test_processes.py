@@ -63,7 +63,7 @@ def start(tmp_path, data_dir, small_faces):
 
 
 def ended(processes: list[subprocess.Popen], code: int) -> list[tuple[str, str]]:
-    """What each printed, once all ended as expected."""
+    """Output and errors of each process, once all ended as expected."""
     printed = [process.communicate(timeout=240) for process in processes]
     assert [process.returncode for process in processes] == [code] * len(processes), printed
     return printed
