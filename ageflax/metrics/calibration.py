@@ -25,8 +25,11 @@ def _log_scaled(probabilities: np.ndarray, temperature: float) -> np.ndarray:
 def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """float64[n, classes], softmax(log p / temperature): above 1 less confident, below 1 more.
 
-    The most probable class stays the same.
+    The most probable class stays the same. The one column of a head without a distribution, an age,
+    is returned as it is.
     """
+    if probabilities.shape[1] == 1:
+        return probabilities
     return np.exp(_log_scaled(probabilities, temperature))
 
 

@@ -130,13 +130,11 @@ class Estimator:
         return self._estimates(joined, len(crops))
 
     def _scaled(self, probabilities: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """By the temperatures, where they are asked for; an age without a distribution has none."""
+        """Probabilities at the model's own temperatures, if they are asked for."""
         if not self._temperatures:
             return probabilities
         return {
             task: metrics.tempered(values, self._temperatures[task])
-            if values.shape[1] > 1
-            else values
             for task, values in probabilities.items()
         }
 
