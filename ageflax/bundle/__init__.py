@@ -1,7 +1,7 @@
-"""The deployable model: weights, labels and preprocessing in one folder, never pickled.
+"""Bundles: deployable models with weights, labels and preprocessing in one folder, never pickled.
 
-config.json (architecture, heads with class names, input, provenance), model.safetensors and README.md,
-the model card.
+The folder holds config.json (architecture, heads with class names, input, provenance),
+model.safetensors and README.md, the model card.
 """
 
 from ageflax.bundle.description import Description

@@ -1,4 +1,4 @@
-"""README.md of a bundle: what it is, how good, and what it is not for; a model card as the hub reads."""
+"""README.md of a bundle: a model card in the Hugging Face hub's format."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -7,8 +7,9 @@ from typing import Any
 
 from ageflax.bundle import licences
 from ageflax.runtime import files
+from ageflax.runtime.files import Json
 
-# What a description may lack, as that of imported weights does.
+# Keys that a description may lack, as after an import.
 _KEYS = {
     "data": ("name", "faces", "edition", "licence"),
     "source": ("ageflax", "imported_from", "weights", "fold", "step", "seed"),
@@ -38,8 +39,8 @@ def _tags(description: Mapping[str, Any]) -> list[str]:
 
 
 def _results(description: Mapping[str, Any]) -> list[Any]:
-    """The test figures as the hub's own tables have them."""
-    from huggingface_hub import EvalResult  # late: a third of a second
+    """Test figures in the form of the hub's own tables."""
+    from huggingface_hub import EvalResult  # late, as it takes a third of a second
 
     name, fold = description["data"].get("name"), description["source"].get("fold")
     found = []
@@ -49,7 +50,7 @@ def _results(description: Mapping[str, Any]) -> list[Any]:
         found += [
             EvalResult(
                 task_type="image-classification",
-                # One task and dataset are one entry there; ours are told apart by the metric's name.
+                # The hub merges results of one task and dataset: the metric's name tells heads apart.
                 task_name=f"{' and '.join(description['heads'])} from a face",
                 dataset_type=name.split("/")[0],
                 dataset_name=name,
@@ -75,7 +76,7 @@ def _front_matter(description: Mapping[str, Any]) -> str:
         library_name="ageflax",
         pipeline_tag="image-classification",
         tags=_tags(description),
-        # No `datasets`: the hub would link to whoever has that name there.
+        # No `datasets`: the hub would link to an unrelated dataset of that name.
         metrics=sorted({result.metric_type for result in results}) or None,
         eval_results=results or None,
         model_name=description["architecture"]["name"] if results else None,
@@ -84,7 +85,7 @@ def _front_matter(description: Mapping[str, Any]) -> str:
 
 
 def _folds(description: Mapping[str, Any]) -> Iterator[tuple[str, str, list[str], str]]:
-    """(task, figure, its value in each fold, mean and deviation) over the folds of the run."""
+    """Yields (task, figure, its value per fold, mean and std) over the folds of the run."""
     run = description.get("cross_validation") or {"tasks": {}, "folds": []}
     if len(run["folds"]) < 2:
         return
@@ -99,7 +100,7 @@ def _folds(description: Mapping[str, Any]) -> Iterator[tuple[str, str, list[str]
 
 
 def _recalls(figures: Mapping[str, Any]) -> str:
-    """Each class's share of right answers; of a hundred single years, nothing."""
+    """Recall per class; empty for single years, which are too many."""
     classes = figures.get("per_class") or {}
     if len(classes) > 20:
         return ""
@@ -111,27 +112,28 @@ def _recalls(figures: Mapping[str, Any]) -> str:
 
 
 def _framing(description: Mapping[str, Any]) -> str:
-    """Which part of a photograph the model wants to see."""
+    """How faces are cut out of photographs for the model."""
     eyes, margin = description.get("eyes"), description.get("crop_margin") or 0.0
     if eyes:
         left, right = (f"({100 * x:.0f} %, {100 * y:.0f} %)" for x, y in eyes)
         return (
-            "Faces were aligned: turned, scaled and moved so that the eye on the image's left lies at"
+            "Faces were aligned: rotated, scaled and shifted so that the eye on the image's left lies at"
             f" {left} of its width and height, and the one on its right at {right}."
         )
-    wide = f"with {100 * margin:.0f} % of its side added on each side" if margin else "as it is"
-    return f"The crop is the square about the detector's box, on its longer side, {wide}."
+    wide = (
+        f"with {100 * margin:.0f} % of that side added on each side" if margin else "without margin"
+    )
+    return f"The crop is the square on the longer side of the detector's box, {wide}."
 
 
 def render(description: Mapping[str, Any]) -> str:
-    """The card of a bundle.
+    """Renders the card of a bundle as Markdown.
 
     Args:
-      description: config.json of the bundle; figures, protocol, and what is not known of data and source
-        may be empty, as of imported weights.
+      description: content of the bundle's config.json; unknown facts and figures may be absent, as after
+        an import.
     """
-    # Late, as above: who only loads a bundle writes no card.
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # late: loading writes no card
 
     complete = {"parameters": None, **description} | {
         group: dict.fromkeys(keys) | (description.get(group) or {}) for group, keys in _KEYS.items()
@@ -153,8 +155,8 @@ def render(description: Mapping[str, Any]) -> str:
     )
 
 
-def write(directory: Path, description: dict[str, Any]) -> None:
-    """Writes a bundle's config.json, and the card, which says the same to people."""
+def write(directory: Path, description: Json) -> None:
+    """Writes a bundle's config.json, and the card rendered from it."""
     with (
         files.replacing(directory / "config.json") as config,
         files.replacing(directory / "README.md") as card,
@@ -163,12 +165,12 @@ def write(directory: Path, description: dict[str, Any]) -> None:
         card.write_text(render(description), encoding="utf-8")
 
 
-def add_summary(workdir: Path, summary: dict[str, Any]) -> None:
-    """States the figures of all folds of a run in the bundle of each: one fold's alone are a sample.
+def add_summary(workdir: Path, summary: Json) -> None:
+    """Adds the figures over all folds to the bundle of each fold, whose own figures are only a sample.
 
     Args:
-      workdir: the run's.
-      summary: as in summary.json.
+      workdir: folder of the run.
+      summary: content of summary.json.
     """
     named = ("exact", "one_off", "mae", "cs5")
     tasks = {
@@ -179,6 +181,6 @@ def add_summary(workdir: Path, summary: dict[str, Any]) -> None:
     for fold in summary["folds"]:
         directory = workdir / f"fold_{fold}" / "bundle"
         described = files.read_json(directory / "config.json")
-        # Absent where a user has moved it away.
+        # Absent if the user has moved it away.
         if described is not None and described.get("cross_validation") != stated:
             write(directory, described | {"cross_validation": stated})

@@ -1,6 +1,6 @@
-"""config.json of a bundle, as it may come from anybody: read, and checked before it is believed.
+"""Description of a bundle, its config.json: written, read, and checked, as it may come from anyone.
 
-An .onnx file carries the same description in its metadata.
+An .onnx file has the same description in its metadata.
 """
 
 import dataclasses
@@ -17,26 +17,25 @@ from ageflax import config as configuration
 from ageflax.augment.views import Preprocessing
 from ageflax.config import Config
 from ageflax.errors import InputError, one_line, shown
+from ageflax.runtime.files import Json
 
-# 1 had neither losses, nor age groups, nor a deviation.
+# Format 1 has no losses, age groups or std.
 FORMAT, FORMATS = 2, (1, 2)
-MOST_BYTES = 16_000_000  # figures of a hundred classes have a hundredth of it
+MOST_BYTES = 16_000_000  # a hundred times the size with figures of a hundred classes
 _MOST_GROUPS, _MOST_YEARS = 1000, 9999
-_LONGEST = 100  # characters of a word, or entries of a list, among the options
+_LONGEST = 100  # characters of a string, or entries of a list, among the options
 
-# Objects that are passed on as they are: provenance and figures.
-Json = dict[str, Any]
 Eyes = tuple[tuple[float, float], tuple[float, float]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Input:
-    """How faces are given to the network.
+    """Form of the network's input.
 
     Attributes:
       resize: side in pixels of the decoded square image.
       crop: side in pixels of the network's input.
-      interpolation: see data.images.
+      interpolation: method of resizing; see data.images.
       channels: "bgr", "rgb" or "grey".
     """
 
@@ -47,7 +46,7 @@ class Input:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """Crop and channel order at test."""
+        """Preprocessing at test: crop and channel order."""
         return Preprocessing(crop=self.crop, mirror=False, channels=self.channels)
 
     def to_json(self) -> Json:
@@ -61,24 +60,23 @@ class Input:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Description:
-    """config.json of a bundle: everything needed to use the weights, and where they come from.
+    """Content of a bundle's config.json: everything needed to use the weights, and their provenance.
 
     Attributes:
-      architecture: the config's `model` group, without what the trunk has not.
+      architecture: config group `model`, without options that the trunk does not have.
       heads: class names per task, in the order of the probabilities.
-      loss: the config's `loss` group, which decides the meaning of the scores.
-      intervals: the age groups.
-      input: how faces are given to the network.
-      crop_margin: share of a detected box's side that is added on each side.
-      eyes: fractions of width and height at which the eyes lie in aligned faces; None if not aligned.
-      data: the training data: name, edition, licence, fingerprint.
-      source: fold, step, seed and the weights that training started from.
-      protocol: how the figures were measured.
-      calibration: temperature per task, by which logarithms of probabilities are divided; None where
-        it could not be fitted.
+      loss: config group `loss`, which decides the meaning of the scores.
+      intervals: age groups.
+      input: form of the network's input.
+      crop_margin: share of a detected box's side added on each side.
+      eyes: places of the eyes in aligned faces, as fractions of width and height; None if not aligned.
+      data: training data: name, edition, licence, fingerprint.
+      source: fold, step, seed and initial weights of the training.
+      protocol: protocol of the figures; see evaluation.result.Protocol.
+      calibration: temperature per task, which divides log probabilities; None if it could not be fitted.
       figures: figures of the test fold per task.
       cross_validation: figures of the whole run; see card.add_summary.
-      parameters: number of the network's weights; None if not counted.
+      parameters: number of weights of the network; None if not counted.
       format: 1 or 2.
     """
 
@@ -100,18 +98,15 @@ class Description:
 
     @classmethod
     def of_run(cls, config: Config, result: Json) -> "Description":
-        """The description of a trained fold.
+        """Makes the description of a trained fold.
 
         Args:
-          config: resolved.
+          config: resolved config.
           result: content of the fold's result.json.
         """
         return cls(
-            architecture={k: v for k, v in config.model.to_dict().items() if v is not None},
+            **_of_config(config),
             heads=configuration.class_names(config),
-            loss=config.loss,
-            intervals=configuration.intervals(config),
-            input=Input(**{key: getattr(config.data, key) for key in Input.__dataclass_fields__}),
             crop_margin=config.data.crop_margin,
             eyes=config.data.eyes or None,
             data=result["data"],
@@ -133,42 +128,35 @@ class Description:
 
     @classmethod
     def from_json(cls, content: Json, origin: object) -> "Description":
-        """Checks a description of either format; what an older one lacks gets its default.
+        """Checks a description of either format; keys absent in an older one get their defaults.
 
         Args:
           content: content of config.json.
-          origin: where it comes from, for messages.
+          origin: name of the file, for messages.
 
         Raises:
-          InputError: classes, network, losses, input or provenance are not such as this project writes.
+          InputError: classes, network, losses, input or provenance are invalid.
         """
         try:
             intervals = _intervals(content.get("age_groups", labels.ADIENCE))
             heads = _heads(content.get("heads"), intervals)
-            resolved = _resolved(content, heads, intervals)
-            provenance = _provenance(content)
             return cls(
-                architecture={k: v for k, v in resolved.model.to_dict().items() if v is not None},
+                **_of_config(_resolved(content, heads, intervals)),
+                **_provenance(content),
                 heads=heads,
-                loss=resolved.loss,
-                intervals=intervals,
-                input=Input(
-                    **{key: getattr(resolved.data, key) for key in Input.__dataclass_fields__}
-                ),
                 crop_margin=_crop_margin(content.get("crop_margin")),
                 eyes=_eyes(content.get("eyes")),
                 cross_validation=content.get("cross_validation"),
                 parameters=content.get("parameters"),
                 format=content.get("format", FORMAT),
-                **provenance,
             )
-        # Another type than was expected, in whatever place.
+        # Any of these if a value is of another type than expected.
         except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
             why = one_line(str(error), 300)
             raise InputError(f"{origin}: its config is damaged: {why}") from error
 
     def to_json(self) -> Json:
-        """The content of config.json."""
+        """Content of config.json."""
         found = {
             "format": self.format,
             "architecture": dict(self.architecture),
@@ -192,6 +180,16 @@ class Description:
         return labels.Classes.of(task, self.intervals)
 
 
+def _of_config(config: Config) -> Json:
+    """Fields of a description that a config decides."""
+    return {
+        "architecture": {k: v for k, v in config.model.to_dict().items() if v is not None},
+        "loss": config.loss,
+        "intervals": configuration.intervals(config),
+        "input": Input(**{key: getattr(config.data, key) for key in Input.__dataclass_fields__}),
+    }
+
+
 def _once(pairs: list[tuple[str, Any]]) -> Json:
     found = dict(pairs)
     if len(found) < len(pairs):
@@ -200,24 +198,24 @@ def _once(pairs: list[tuple[str, Any]]) -> Json:
 
 
 def read(path: Path) -> Json:
-    """The content of a config.json, unchecked.
+    """Reads a config.json without checking its content.
 
     Raises:
-      InputError: the file is absent, too large, or holds no JSON object.
+      InputError: the file is absent, too large, or not a JSON object.
     """
     try:
         size = path.stat().st_size
         if size > MOST_BYTES:
-            raise InputError(f"{path}: {size} bytes, more than the {MOST_BYTES} it may have")
+            raise InputError(f"{path}: {size} bytes, more than the limit of {MOST_BYTES}")
         content = json.loads(path.read_bytes(), object_pairs_hook=_once)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
     except RecursionError as error:
         raise InputError(f"{path}: not readable JSON: brackets without end") from error
-    except ValueError as error:  # of JSON, of its encoding, or of a number's digits
+    except ValueError as error:  # also from the encoding, or from a number with too many digits
         raise InputError(f"{path}: not readable JSON: {one_line(str(error), 120)}") from error
     if not isinstance(content, dict):
-        raise InputError(f"{path}: no JSON object")
+        raise InputError(f"{path}: not a JSON object")
     return content
 
 
@@ -238,15 +236,15 @@ def _intervals(groups: Any) -> labels.Intervals:
 def _heads(heads: Any, intervals: labels.Intervals) -> dict[str, tuple[str, ...]]:
     if heads == {}:
         raise ValueError(
-            "a trunk without heads, which answers nothing: it is a start for training,"
+            "a trunk without heads, which can only start a training:"
             " --config.transfer.weights=BUNDLE"
         )
     if not isinstance(heads, dict):
         raise ValueError("heads: expected the class names of each task")
     for task, names in heads.items():
         if task not in labels.TASKS:
-            raise ValueError(f"heads: {task!r} is none of {', '.join(labels.TASKS)}")
-        # In this order, since it is that of the probabilities.
+            raise ValueError(f"heads: {task!r} is not one of {', '.join(labels.TASKS)}")
+        # In this very order, which is that of the probabilities.
         if names != list(wanted := labels.class_names(task, intervals)):
             first = ", ".join(wanted[:4]) + ", ..." * (len(wanted) > 4)
             raise ValueError(f"heads: {task}: expected the {len(wanted)} classes {first}")
@@ -254,14 +252,14 @@ def _heads(heads: Any, intervals: labels.Intervals) -> dict[str, tuple[str, ...]
 
 
 def _value(value: Any) -> Any:
-    """An option's value as a config has it, with tuples for lists."""
+    """An option's value in the form of a config, with tuples for lists."""
     if isinstance(value, list) and len(value) <= _LONGEST:
         return tuple(_value(part) for part in value)
     if isinstance(value, str) and len(value) <= _LONGEST:
         return value
     if value is None or isinstance(value, bool | int | float):
         return value
-    raise ValueError(f"an option is no number, short word or short list: {shown(value, 60)}")
+    raise ValueError(f"an option is not a number, short string or short list: {shown(value, 60)}")
 
 
 def _options(group: Any, name: str) -> Json:
@@ -271,7 +269,7 @@ def _options(group: Any, name: str) -> Json:
 
 
 def _resolved(content: Json, heads: Mapping[str, Any], intervals: labels.Intervals) -> Config:
-    """A bundle's network, losses and input, checked as a config that asks for them."""
+    """A config with the bundle's network, losses and input, and so checked like any config."""
     spec, keys = content.get("input"), tuple(Input.__dataclass_fields__)
     if not isinstance(spec, dict) or not set(keys) <= spec.keys():
         raise ValueError(f"input: expected {', '.join(keys)}")
@@ -291,7 +289,7 @@ def _resolved(content: Json, heads: Mapping[str, Any], intervals: labels.Interva
 
 
 def _number(value: Any, low: float, high: float) -> bool:
-    return type(value) in (int, float) and low <= value <= high  # of NaN nothing is true
+    return type(value) in (int, float) and low <= value <= high  # False for NaN
 
 
 def _crop_margin(margin: Any) -> float:
@@ -312,12 +310,12 @@ def _eyes(eyes: Any) -> Eyes | None:
         raise ValueError("eyes: expected [[x, y], [x, y]] as fractions of the image")
     (a, b), (c, d) = eyes
     if c - a <= 0.02:
-        raise ValueError("eyes: expected the one on the left first")
+        raise ValueError("eyes: expected the eye on the left first")
     return (a, b), (c, d)
 
 
 def _provenance(content: Json) -> Json:
-    """The objects that may be absent, as after an import."""
+    """Objects that may be absent, as after an import."""
     found = {
         k: content.get(k) or {} for k in ("data", "source", "protocol", "calibration", "figures")
     }
@@ -325,8 +323,8 @@ def _provenance(content: Json) -> Json:
         if not isinstance(value, dict):
             raise ValueError(f"{key}: expected an object")
     if type(found["protocol"].get("most_frontal") or 0) is not int:
-        raise ValueError("protocol: most_frontal is no whole number")
+        raise ValueError("protocol: most_frontal is not an integer")
     for task, temperature in found["calibration"].items():
         if temperature is not None and not _number(temperature, math.ulp(0.0), 1e30):
-            raise ValueError(f"calibration: {task}: {temperature!r} is no temperature")
+            raise ValueError(f"calibration: {task}: {temperature!r} is not a temperature")
     return found

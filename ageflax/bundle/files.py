@@ -1,7 +1,6 @@
-"""Where a bundle's files lie, a folder or a repository of the hub, and how far they are believed.
+"""Files of a bundle, in a folder or a repository of the hub: written, found and checked.
 
-Links are followed, since the hub's cache is made of them; what they point to must be a file of the right
-kind, and nothing of its content is ever shown.
+Links are followed, as the hub's cache consists of them. Messages never show a file's content.
 """
 
 import contextlib
@@ -19,27 +18,27 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from ageflax.bundle import card
-from ageflax.bundle.description import FORMATS, MOST_BYTES, Description, Json, read
+from ageflax.bundle.description import FORMATS, MOST_BYTES, Description, read
 from ageflax.errors import InputError
-from ageflax.runtime.files import replacing
+from ageflax.runtime.files import Json, replacing
 from ageflax.weights import hub
 from ageflax.weights.formats import safetensors
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 _MOST_CARD = 1_000_000
-# Of a weights file, besides the numbers themselves, which may be of eight bytes each.
+# Limits of a weights file: bytes of its header, and bytes per number.
 _MOST_HEADER, _MOST_BYTES_EACH = 1_000_000, 8
 
 
 @dataclasses.dataclass(frozen=True)
 class Files:
-    """The files of one bundle.
+    """Files of one bundle.
 
     Attributes:
-      name: for messages.
-      directory: where they lie.
-      get: a file by its name; one of more bytes than are given is refused.
-      origin: of the hub: repository, revision that was asked for, and commit; else None.
+      name: name of the bundle, for messages.
+      directory: folder of the files.
+      get: function from a file's name and largest size in bytes to its path; refuses larger files.
+      origin: repository, requested revision and commit on the hub; None for a local folder.
     """
 
     name: str
@@ -48,10 +47,10 @@ class Files:
     origin: Json | None = None
 
     def description(self) -> Json:
-        """config.json, of a known format.
+        """Reads config.json, of a known format.
 
         Raises:
-          InputError: it is absent, no JSON, or of another format.
+          InputError: the file is absent, not JSON, or of an unknown format.
         """
         config = read(self.get(CONFIG, MOST_BYTES))
         if (found := config.get("format")) not in FORMATS or found is True:
@@ -60,14 +59,14 @@ class Files:
         return config
 
     def tensors(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-        """The weights, if they are those of a network.
+        """Reads the weights and checks that they fit a network.
 
         Args:
-          shapes: that they must have, by name. `mean` may be of one pixel instead of the whole image,
-            and `deviation` may be absent, as in the first format.
+          shapes: expected shapes by name. `mean` may also be of one pixel, and `deviation` absent, as in
+            format 1.
 
         Raises:
-          InputError: the file is absent, damaged, larger than these can be, or other numbers lie in it.
+          InputError: the file is absent, damaged or too large, or has other shapes or invalid values.
         """
         numbers = sum(math.prod(shape) for shape in shapes.values())
         path = self.get(WEIGHTS, _MOST_HEADER + _MOST_BYTES_EACH * numbers)
@@ -77,42 +76,41 @@ class Files:
         wanted = dict(shapes)
         for name in ("mean", "deviation"):
             if found.pop(name, ()) not in ((1, 1, 3), wanted.pop(name)):
-                raise InputError(f"{path}: its mean or deviation does not fit its input")
+                raise InputError(f"{path}: mean or deviation does not fit the input's size")
         differing = sorted(
             name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)
         )
         if differing:
             name = differing[0]
             raise InputError(
-                f"{path}: its weights are not those of its architecture: {len(differing)} differ, such"
-                f" as {name}: {found.get(name, 'absent')} in the file, {wanted.get(name, 'absent')}"
-                " expected"
+                f"{path}: weights do not fit the architecture: {len(differing)} differ, such as {name}:"
+                f" {found.get(name, 'absent')} in the file, expected {wanted.get(name, 'absent')}"
             )
         for name, values in tensors.items():
             if values.dtype != np.float32:
                 raise InputError(f"{path}: {name}: dtype {values.dtype}, expected float32")
             spread = name == "deviation" or name.endswith("/var")
             if spread and (values < 0).any():
-                raise InputError(f"{path}: {name} has negative values, which no variance has")
+                raise InputError(f"{path}: {name} has negative values, expected a variance")
         if not tensors["deviation"].all():
-            raise InputError(f"{path}: deviation is zero, and is divided by")
+            raise InputError(f"{path}: deviation has zeros, expected positive divisors")
         return tensors
 
 
 def write(
     directory: Path, description: Description, variables: Mapping[str, Any], *, mean: Any, std: Any
 ) -> None:
-    """Writes a bundle of any weights, trained here or not.
+    """Writes a bundle, of weights trained here or elsewhere.
 
     Args:
-      directory: created if absent; a bundle in it is replaced.
-      description: content of its config.json, but for the number of parameters.
-      variables: "params" of the network, and "batch_stats" where it has some.
+      directory: folder of the bundle, made if absent; a bundle in it is replaced.
+      description: content of config.json; the number of parameters is added.
+      variables: collections of the network: "params", and "batch_stats" if it has batch norm.
       mean: float32[h, w, 3], RGB, of the decoded size or 1x1.
-      std: float32[1, 1, 3], RGB.
+      std: float32[1, 1, 3], RGB, per-channel divisor.
 
     Raises:
-      OSError: the disk does not take it; the bundle that was there is as it was.
+      OSError: the disk refuses a file; an earlier bundle stays as it was.
     """
     directory.mkdir(parents=True, exist_ok=True)
     tensors = {
@@ -122,7 +120,7 @@ def write(
         ).items()
     }
     parameters = sum(v.size for k, v in tensors.items() if k.startswith("params/"))
-    # The weights become those of the description last, when all of it is on disk.
+    # The weights are replaced last, once the description is on disk.
     with replacing(directory / WEIGHTS) as temporary:
         try:
             save_file(tensors, temporary, metadata={"format": "ageflax"})
@@ -132,10 +130,10 @@ def write(
 
 
 def _bundle_in(directory: Path) -> Path:
-    """The folder itself, or of a run's fold its bundle."""
+    """The folder itself, or the bundle in a run's fold."""
     if next(directory.glob("fold_*/bundle"), None) is not None:
         raise InputError(
-            f"{directory}: a run of several folds; give one fold's bundle, or use bundle.ensemble"
+            f"{directory}: a run of several folds; name one fold_K, or use bundle.ensemble"
         )
     return directory / "bundle" if (directory / "bundle").is_dir() else directory
 
@@ -143,33 +141,33 @@ def _bundle_in(directory: Path) -> Path:
 def _of_folder(directory: Path) -> Files:
     try:
         directory = _bundle_in(directory)
-    except OSError as error:  # such as a name too long to be one
+    except OSError as error:  # such as a name that is too long
         raise InputError(f"{str(directory)[:200]}: {error.strerror or error}") from error
 
     def get(name: str, most_bytes: int) -> Path:
         path = directory / name
         try:
             if not path.is_file():
-                raise InputError(f"{directory}: no bundle, {name} is absent")
+                raise InputError(f"{directory}: not a bundle: {name} is absent")
             size = path.stat().st_size
         except OSError as error:
             raise InputError(f"{path}: {error.strerror or error}") from error
         if size > most_bytes:
-            raise InputError(f"{path}: {size} bytes, more than the {most_bytes} it may have")
+            raise InputError(f"{path}: {size} bytes, more than the limit of {most_bytes}")
         return path
 
     return Files(str(directory), directory, get)
 
 
 def _of_hub(repository: hub.Repository) -> Files:
-    """All files are of the commit that the revision is at when the first is asked for."""
+    """Files of the commit at which the revision is when the first file is requested."""
     first = repository.download(CONFIG, most_bytes=MOST_BYTES)
     pinned = hub.Repository(repository.name, first.revision)
 
     def get(name: str, most_bytes: int) -> Path:
         path = pinned.download(name, most_bytes=most_bytes).path
         if name == WEIGHTS:
-            # The card is for people: what has none can be used all the same.
+            # The card is optional: only people read it.
             with contextlib.suppress(InputError):
                 pinned.download(CARD, most_bytes=_MOST_CARD)
         return path
@@ -187,10 +185,10 @@ def _of_hub(repository: hub.Repository) -> Files:
 
 
 def of(source: Path | str) -> Files:
-    """The files of a bundle's folder, of a run's fold, or of hf://owner/name[@revision].
+    """Finds the files of a bundle: a folder, a run's fold, or hf://owner/name[@revision].
 
     Raises:
-      InputError: the folder is a run of several folds, or the hub does not give the repository.
+      InputError: the folder is a run of several folds, or the hub refuses the repository.
     """
     if hub.is_name(str(source)):
         return _of_hub(hub.repository(str(source)))

@@ -1,6 +1,6 @@
-"""The forward pass at test: the only place that applies a network outside of a training step.
+"""The forward pass at test, the only place that applies a network outside a training step.
 
-Training jits it over its mesh, `bundle.Model` jits it for whoever loads a bundle, export traces it.
+Training jits it over its mesh, `bundle.Model` jits it for a loaded bundle, export traces it.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from ageflax.models import Head
 from ageflax.models.layers.platform import traced_for
 
 CROPS = ("center", "mirror", "ten")
-# Decoded faces; or, for a network with a frozen trunk, the trunk's features of each of their views.
+# Decoded faces; or, for a network with a frozen trunk, features of each view.
 Images = UInt8[AnyArray, "b h w 3"] | Float[AnyArray, "b views f"]
 Probabilities = Float[Array, "b k"]
 
@@ -31,7 +31,7 @@ class Variables:
     """Arrays that a test needs, and nothing else.
 
     Attributes:
-      params: the network's weights under "trunk" and "heads".
+      params: weights of the network under "trunk" and "heads".
       batch_stats: running statistics of batch norm; empty without it.
       mean: float32[h, w, 3], RGB, subtracted from every image; of the decoded size or 1x1.
       std: float32[1, 1, 3], RGB, per-channel divisor, applied after the mean is subtracted.
@@ -48,13 +48,13 @@ Views = Callable[[Variables, Any], Float[Array, "b views h w c"]]
 
 
 def network_variables(params: Params, batch_stats: Params) -> dict[str, Params]:
-    """The collections that a network is applied with; the balance of the losses is not among them."""
+    """Collections that a network is applied with, without the balance of the losses."""
     params = {name: tree for name, tree in params.items() if name != "balance"}
     return {"params": params, "batch_stats": batch_stats} if batch_stats else {"params": params}
 
 
 def network_of(model: Mapping[str, Any], objectives: Mapping[str, losses.Objective]) -> nn.Module:
-    """The network of a config's `model` group, or a bundle's architecture, with a head per objective."""
+    """Builds a config's `model` group or a bundle's architecture, with one head per objective."""
     heads = {
         task: Head(
             outputs=objective.outputs,
@@ -91,19 +91,19 @@ def make_predict(
     cached: bool = False,
     views: Views | None = None,
 ) -> Predict:
-    """(variables, images) -> probabilities per task, float[b, classes]; a pure function to be jitted.
+    """Makes the pure function (variables, images) -> probabilities per task, float[b, classes].
 
-    Probabilities are averaged over the views, as the paper averages softmaxes. A head for years without
-    a distribution (l1, huber) gives one column, the age itself.
+    Probabilities are averaged over the views, as in the paper. A head for years without a distribution
+    (l1, huber) gives one column, the age itself.
 
     Args:
-      network: maps float images to scores per task.
+      network: module from float images to scores per task.
       objectives: meaning of each task's scores.
-      preprocessing: crop and channel order; random changes are those of training, and ignored here.
+      preprocessing: crop and channel order; random augmentation is ignored.
       crops: views per face, one of CROPS.
-      mesh: devices that it is compiled for, so that layers take the form that runs best there.
-      cached: the images are a frozen trunk's features, of which the centre crop's are the first.
-      views: replaces the usual views of decoded faces, for exported files with another input.
+      mesh: devices to compile for; layers take the form that is fastest there.
+      cached: True if the images are features of a frozen trunk, the centre crop first.
+      views: function that replaces the usual views, for exported files with another input.
     """
     seen = views or _usual_views(preprocessing, crops)
 
@@ -127,7 +127,7 @@ def make_predict(
 def make_features(
     network: nn.Module, preprocessing: Preprocessing, *, crops: str, mesh: Mesh | None = None
 ) -> Callable[[Variables, Any], Float[Array, "b views f"]]:
-    """(variables, images) -> the trunk's features of each view, float32[b, views, f]."""
+    """Makes the pure function (variables, images) -> the trunk's features, float32[b, views, f]."""
     views = _usual_views(preprocessing, crops)
 
     def features(variables: Variables, images: Any) -> jax.Array:

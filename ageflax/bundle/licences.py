@@ -1,4 +1,4 @@
-"""Terms of a model's training data, which bind whoever uses its weights."""
+"""Terms of a model's training data, which bind the users of its weights."""
 
 import logging
 import re
@@ -9,7 +9,7 @@ from ageflax.bundle.description import Description
 from ageflax.errors import one_line
 
 _LOGGER = logging.getLogger("ageflax")
-# How a free licence begins, and its identifier on the Hugging Face hub.
+# Beginnings of free licences, and their identifiers on the Hugging Face hub.
 _FREE = (
     (r"apache[ -]?(licen[cs]e,? )?(version )?2", "apache-2.0"),
     (r"mit\b", "mit"),
@@ -23,7 +23,7 @@ _BOUND = r"non[- ]?commercial|\bnc\b|research (purposes |use )?(only|alone)|rese
 
 
 def identifier(licence: object) -> str:
-    """The hub's identifier of a licence: "unknown" where none is stated, "other" of particular terms."""
+    """The hub's identifier of a licence: "unknown" if none is stated, "other" for special terms."""
     if not isinstance(licence, str) or not licence.strip():
         return "unknown"
     text = licence.strip().lower()
@@ -42,14 +42,13 @@ def _terms(whose: object, of: str, licence: object) -> str | None:
 
 
 def notice(data: Mapping[str, Any], source: Mapping[str, Any]) -> str | None:
-    """The terms of a model's data, and of the weights it started from; None if they are free.
+    """Terms of a model's data and of its initial weights; None if they are free.
 
-    The terms are shown as they are stated, and not interpreted: whatever is no well-known free licence
-    may bind.
+    Terms are quoted, not interpreted: anything but a well-known free licence may bind.
 
     Args:
-      data: the `data` object of a bundle's description.
-      source: its `source` object.
+      data: object `data` of a bundle's description.
+      source: object `source` of the description.
     """
     weights = source.get("weights")
     weights = weights if isinstance(weights, dict) else {}
@@ -61,7 +60,7 @@ def notice(data: Mapping[str, Any], source: Mapping[str, Any]) -> str | None:
 
 
 def tell(descriptions: Iterable[Description]) -> None:
-    """Logs the notices of models that answer together, each once, as warnings of "ageflax"."""
+    """Logs each distinct notice of some models once, as a warning of the logger "ageflax"."""
     for line in dict.fromkeys(notice(each.data, each.source) for each in descriptions):
         if line:
             _LOGGER.warning("%s", line)

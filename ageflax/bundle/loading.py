@@ -1,4 +1,4 @@
-"""From a name or a path to a model: a bundle, here or on the hub, a run's fold, a run, an .onnx file."""
+"""Loading of models by name or path: a bundle, a name on the hub, a run's fold, a run, an .onnx file."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from ageflax.weights import hub
 
 
 def shapes_of(network: Network) -> dict[str, tuple[int, ...]]:
-    """Shapes of everything in a bundle's weights file, by name; nothing is computed or allocated."""
+    """Shapes of all arrays in a bundle's weights file by name; allocates nothing."""
     spec = network.description.input
     drawn: Any = jax.eval_shape(
         lambda: network.module.init(
@@ -42,10 +42,10 @@ def _member(source: Path | str) -> Member:
         shapes = shapes_of(network)
     except InputError as error:
         raise InputError(f"{found.name}: {error}") from error
-    # Whatever JAX or Flax raises for sizes that are possible each, and together make no network.
+    # JAX and Flax raise many things for sizes that are valid alone but make no network together.
     except Exception as error:
         first = one_line(str(error) or type(error).__name__, 200)
-        raise InputError(f"{found.name}: no network can be made of it: {first}") from error
+        raise InputError(f"{found.name}: no network can be built from it: {first}") from error
     tensors = found.tensors(shapes)
     tree = unflatten_dict({tuple(path.split("/")): value for path, value in tensors.items()})
     variables = Variables(
@@ -55,7 +55,7 @@ def _member(source: Path | str) -> Member:
 
 
 def _check_alike(members: Sequence[Member]) -> None:
-    """Raises InputError if bundles differ in what must be one for them to answer together."""
+    """Raises InputError if bundles differ in heads, input or age groups."""
     first = members[0]
     for member in members:
         for key in ("heads", "input", "intervals"):
@@ -72,46 +72,40 @@ def _model(sources: Sequence[Path | str], name: str) -> Model:
 
 
 def load(source: Path | str) -> Model:
-    """Loads a bundle, from here or from the Hugging Face hub.
+    """Loads a bundle from a folder or from the Hugging Face hub.
 
-    If the terms of its data may bind its user, they are logged, as a warning of "ageflax".
+    Terms of its data that may bind its user are logged, as a warning of the logger "ageflax". Loading
+    takes little more memory than the network, whatever the files contain.
 
     Args:
-      source: a bundle's folder, a run's fold, or "hf://owner/name[@revision]", which is downloaded once
-        and has its commit in description.source["hub"].
+      source: folder of a bundle or of a run's fold, or "hf://owner/name[@revision]", which is downloaded
+        once; description.source["hub"] has its commit.
 
     Raises:
-      InputError: there is none, or it is damaged, or not such as this project writes. No file can make
-        this take much more memory than the network that it describes.
+      InputError: the bundle is absent, damaged or invalid.
     """
     return _model([source], str(source))
 
 
 def ensemble(run: Path | str | Sequence[Path]) -> Model:
-    """Loads the models of a run's folds, or several bundles, as one.
+    """Loads the models of a run's folds, or several bundles, as one model.
 
     Args:
-      run: a run's folder, or the bundles.
+      run: folder of a run, or folders of bundles.
 
     Raises:
-      InputError: there is none, one cannot be read, or they differ in heads or input.
+      InputError: there is no bundle, one cannot be read, or they differ in heads or input.
     """
     if not isinstance(run, str | Path):
         return _model(list(run), ", ".join(map(str, run)))
     directories = sorted(Path(run).glob("fold_*/bundle"))
     if not directories:
-        raise InputError(f"{run}: no run, or no fold of it is finished: no fold_K/bundle")
+        raise InputError(f"{run}: not a run with a finished fold (fold_K/bundle)")
     return _model(directories, str(run))
 
 
-def _onnx(path: Path) -> Model:
-    model = OnnxModel(path)
-    licences.tell([model.description])
-    return Model([model], str(path))
-
-
 def _bundles(path: Path) -> list[Path]:
-    """The bundles that a folder is, or holds."""
+    """Bundles in a folder; or the folder itself, if it is one."""
     if (path / "bundle").is_dir():
         return [path / "bundle"]
     if (path / "model.safetensors").exists():
@@ -122,21 +116,19 @@ def _bundles(path: Path) -> list[Path]:
         raise InputError(f"--model={path}: a run without a finished fold: no fold_K/bundle")
     if (path / "checkpoints").is_dir():
         raise InputError(
-            f"--model={path}: a fold that is not finished; the run's own command finishes it"
+            f"--model={path}: an unfinished fold; finish it with the command that started its run"
         )
-    raise InputError(
-        f"--model={path}: neither a bundle (config.json, model.safetensors) nor a run's folder"
-    )
+    raise InputError(f"--model={path}: neither a bundle (config.json, model.safetensors) nor a run")
 
 
 def open_model(source: Path | str) -> Model:
-    """Loads the model or models that a name or path stands for; terms are logged as by `load`.
+    """Loads a model by name or path, and logs its terms like `load`.
 
     Args:
       source: a bundle, a run's fold_K, a run, an .onnx file, or hf://owner/name[@revision].
 
     Raises:
-      InputError: there is none, or it cannot be read; or a run's folds differ in heads or input.
+      InputError: the model is absent or cannot be read, or a run's folds differ in heads or input.
     """
     if hub.is_name(str(source)):
         repository = str(hub.repository(str(source)))
@@ -144,12 +136,14 @@ def open_model(source: Path | str) -> Model:
     path = Path(source)
     try:
         is_file, is_folder = path.is_file(), path.is_dir()
-    except OSError as error:  # such as a name too long to be one
+    except OSError as error:  # such as a name that is too long
         raise InputError(f"--model={str(path)[:200]}: {error.strerror or error}") from error
     if is_file:
         if path.suffix != ".onnx":
             raise InputError(f"--model={path}: not an .onnx file; for a bundle, name its folder")
-        return _onnx(path)
+        model = OnnxModel(path)
+        licences.tell([model.description])
+        return Model([model], str(path))
     if not is_folder:
         raise InputError(f"--model={path}: no such file or folder")
     return _model(_bundles(path), str(path))

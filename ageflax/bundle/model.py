@@ -1,4 +1,4 @@
-"""Deployable models in use: one bundle, the bundles of a run's folds, or an ONNX file, compiled once."""
+"""Models in use: one bundle, the bundles of a run's folds as one, or an ONNX file; compiled once."""
 
 import dataclasses
 import functools
@@ -13,12 +13,13 @@ from flax import linen as nn
 from jax.sharding import Mesh
 
 from ageflax import losses, metrics
-from ageflax.bundle.description import Description, Json
+from ageflax.bundle.description import Description
 from ageflax.bundle.files import WEIGHTS
 from ageflax.bundle.inference import Predict, Variables, make_predict, network_of
 from ageflax.bundle.onnx import OnnxModel
 from ageflax.data import images
 from ageflax.errors import InputError
+from ageflax.runtime.files import Json
 from ageflax.runtime.mesh import batched, make_mesh, replicated
 from ageflax.weights.formats.safetensors import sha256
 
@@ -30,8 +31,8 @@ class Network:
     """A bundle's forward pass without its weights; equal for bundles of one architecture.
 
     Attributes:
-      description: the bundle's.
-      dtype: of the computation; "" is the bundle's own.
+      description: description of the bundle.
+      dtype: type to compute in; "" for the bundle's own.
     """
 
     description: Description = dataclasses.field(compare=False)
@@ -54,14 +55,14 @@ class Network:
 
     @functools.cached_property
     def module(self) -> nn.Module:
-        """Maps float images to scores per task."""
+        """Module from float images to scores per task."""
         architecture = dict(self.description.architecture)
         if self.dtype:
             architecture["dtype"] = self.dtype
         return network_of(architecture, self.objectives)
 
     def predict(self, **how: Any) -> Predict:
-        """The forward pass as a pure function; see inference.make_predict."""
+        """Makes the forward pass as a pure function; see inference.make_predict."""
         return make_predict(
             self.module, self.objectives, self.description.input.preprocessing, **how
         )
@@ -69,7 +70,7 @@ class Network:
 
 @functools.lru_cache(maxsize=16)
 def _compiled(network: Network, crops: str, mesh: Mesh) -> Predict:
-    """The jitted forward pass; shared by all models of one architecture in a process."""
+    """Jitted forward pass, shared by all models of one architecture in the process."""
     everywhere = replicated(mesh)
     return jax.jit(
         network.predict(crops=crops, mesh=mesh),
@@ -83,10 +84,10 @@ class Member:
     """One bundle.
 
     Attributes:
-      description: its config.json.
-      network: its forward pass.
-      variables: its weights, mean and std, as numpy arrays.
-      path: its folder.
+      description: content of its config.json.
+      network: forward pass.
+      variables: weights, mean and std, as numpy arrays.
+      path: folder of the bundle.
     """
 
     description: Description
@@ -96,29 +97,29 @@ class Member:
 
     @functools.cached_property
     def sha256(self) -> str:
-        """Digest of its weights file."""
+        """SHA-256 of the weights file."""
         return sha256(self.path / WEIGHTS)
 
     def answer(self, mesh: Mesh, crops: str) -> Answer:
-        """Compiled images -> probabilities per task, the weights on the devices of the mesh."""
+        """Places the weights on a mesh; gives images -> probabilities per task, compiled for it."""
         variables = jax.device_put(self.variables, replicated(mesh))
         predict, tasks = _compiled(self.network, crops, mesh), list(self.description.heads)
 
         def answer(faces: Any) -> Mapping[str, Any]:
-            found = predict(variables, faces)  # sorted by name, as all that jit returns
+            found = predict(variables, faces)  # jit sorts keys by name
             return {task: found[task] for task in tasks}
 
         return answer
 
 
 class Model:
-    """A model ready to use. Several bundles answer as one: their probabilities are averaged.
+    """A model ready to use. Several bundles are one model: their probabilities are averaged.
 
-    Not for a face of the dataset itself, which all models of a run but one have seen.
+    Do not use a run's folds as one on faces of their own dataset: all but one have seen each face.
 
     Args:
       members: bundles with the same heads, age groups and input; or one ONNX file.
-      name: as it was given.
+      name: name or path that was loaded.
 
     Attributes:
       members: see Args.
@@ -131,12 +132,12 @@ class Model:
 
     @property
     def description(self) -> Description:
-        """The description of the first member: what all have in common."""
+        """Description of the first member; heads, age groups and input are those of all."""
         return self.members[0].description
 
     @property
     def config(self) -> Json:
-        """config.json of the first member."""
+        """Content of the first member's config.json."""
         return self.description.to_json()
 
     @property
@@ -146,12 +147,12 @@ class Model:
 
     @property
     def is_onnx(self) -> bool:
-        """True if it is an ONNX file, which has its crops inside."""
+        """True for an ONNX file."""
         return isinstance(self.members[0], OnnxModel)
 
     @property
     def crops(self) -> str:
-        """Views inside an ONNX file; "center" for bundles, which take any."""
+        """Views that an ONNX file averages; "center" for bundles, which take any."""
         first = self.members[0]
         return first.crops if isinstance(first, OnnxModel) else "center"
 
@@ -160,18 +161,18 @@ class Model:
         """Weights, mean and std of the only member.
 
         Raises:
-          InputError: there are several members, or it is an ONNX file.
+          InputError: there are several members, or the only one is an ONNX file.
         """
         first = self.members[0]
         if len(self.members) > 1 or isinstance(first, OnnxModel):
-            raise InputError(f"{self.name}: not one bundle; see `members`")
+            raise InputError(f"{self.name}: not a single bundle; use `members`")
         return first.variables
 
     def prepare(self, content: bytes) -> np.ndarray:
-        """An encoded image as uint8[resize, resize, 3], RGB, exactly as in training.
+        """Decodes an image to uint8[resize, resize, 3], RGB, exactly as in training.
 
         Raises:
-          images.BadImageError: the bytes are no usable image.
+          images.BadImageError: the bytes are not a usable image.
         """
         spec = self.description.input
         return images.square(content, spec.resize, interpolation=spec.interpolation)
@@ -183,9 +184,9 @@ class Model:
 
         Args:
           mesh: devices to compute on, over which a batch is split; default the first of this process.
-            An ONNX file is run by onnxruntime, wherever that runs.
-          crops: views per face: "center", "mirror" or "ten"; an ONNX file has its own.
-          members: places of the members that answer; default all.
+            onnxruntime chooses its own for an ONNX file.
+          crops: views per face: "center", "mirror" or "ten"; ignored for an ONNX file.
+          members: indices of the members to use; default all.
         """
         mesh = mesh or make_mesh(jax.local_devices()[:1])
         each = []
@@ -203,13 +204,13 @@ class Model:
         return mean
 
     def __call__(self, faces: Any, *, crops: str = "center") -> Mapping[str, Any]:
-        """Probabilities float[b, classes] per task.
+        """Gives probabilities per task, float[b, classes].
 
-        A years' head that was trained by l1 or huber gives one column, the age itself. Compiled at the
-        first call with a batch of each size.
+        A head for years trained by l1 or huber gives one column, the age itself. The first call for each
+        batch size compiles.
 
         Args:
-          faces: uint8[b, resize, resize, 3], RGB, as `prepare` gives them.
+          faces: uint8[b, resize, resize, 3], RGB, as from `prepare`.
           crops: views whose probabilities are averaged: "center", "mirror" or "ten".
         """
         if crops not in self._answers:
@@ -217,20 +218,20 @@ class Model:
         return self._answers[crops](faces)
 
     def ages(self, probabilities: Mapping[str, Any]) -> metrics.Ages:
-        """Age in years, its std, and age groups, from the probabilities that a call gave.
+        """Ages in years, their std, and age groups, from the probabilities of a call.
 
-        From the head for years where there is one, else from that for age groups.
+        The head for years decides if there is one, else the head for age groups.
 
         Raises:
-          InputError: the model has neither.
+          InputError: the model has neither head.
         """
         task = next((task for task in ("years", "age") if task in probabilities), None)
         if task is None:
-            raise InputError("this model has no head for ages")
+            raise InputError(f"{self.name}: no head for ages")
         return metrics.ages(np.asarray(probabilities[task]), self.description.classes(task))
 
     def described(self) -> Json:
-        """The `model` object of result.json; `sha256` is null for several members."""
+        """Object `model` of result.json; `sha256` is null for several members."""
         members = []
         for member in self.members:
             source, hub = member.description.source, member.description.source.get("hub")

@@ -1,16 +1,16 @@
 """Models as .onnx files: the contract that export writes and evaluation reads.
 
-* Input `images`: uint8[batch, resize, resize, 3], RGB, as decoded and stretched; the batch is dynamic.
-  Crop, mean, deviation and channel order are inside.
-* Outputs: `TASK_probabilities`, float32[batch, classes], for each head: age, years, gender. A head that
-  gives an age and no distribution (`loss.years` of l1 or huber) has none; its output is `age`.
-* Output `age`: float32[batch] or [batch, 1], years; of every model that gives years.
-* metadata_props["ageflax.config"]: JSON, config.json of the bundle it was made from, as it is. Read are
-  `heads`, `age_groups`, `input`, and of provenance `data`, `source` and `protocol`.
-* metadata_props["ageflax.crops"]: the views inside, whose probabilities are averaged: center (also where
-  the key is absent), mirror or ten. metadata_props["ageflax.layout"]: where it is there and is not
-  nhwc_rgb_uint8, the file is for others: it takes the crop itself.
-* One file: weights in other files are refused, wherever they are said to lie.
+* Input `images`: uint8[batch, resize, resize, 3], RGB, decoded and stretched; the batch is dynamic. The
+  model itself crops, subtracts the mean, divides by the std and orders the channels.
+* Outputs: `TASK_probabilities`, float32[batch, classes], for each head: age, years, gender. A head for
+  years without a distribution (`loss.years` of l1 or huber) has the output `age` instead.
+* Output `age`: float32[batch] or [batch, 1], years; for every model with a head for ages.
+* metadata_props["ageflax.config"]: JSON, config.json of the exported bundle, unchanged. Its keys
+  `heads`, `age_groups`, `input`, `data`, `source` and `protocol` are used.
+* metadata_props["ageflax.crops"]: views that the model averages: center (the default), mirror or ten.
+* metadata_props["ageflax.layout"]: layout of the input; nhwc_rgb_uint8 (the default), or that of a file
+  for other programs, which takes the crop itself.
+* One file: weights in other files are refused, wherever they lie.
 
 onnx and onnxruntime are an optional extra, imported when a file is opened.
 """
@@ -24,23 +24,23 @@ from typing import Any
 import numpy as np
 
 from ageflax.bundle.description import Description
-from ageflax.errors import InputError, RunError, one_line
+from ageflax.errors import InputError, RunError, first_line, one_line
 from ageflax.weights.formats.safetensors import sha256
 
 METADATA_KEY = "ageflax.config"
 _CROPS_KEY, _LAYOUT_KEY, _LAYOUT = "ageflax.crops", "ageflax.layout", "nhwc_rgb_uint8"
-_MOST_BYTES = (1 << 31) - 1  # protobuf's own limit
+_MOST_BYTES = (1 << 31) - 1  # protobuf's limit
 INPUT = "images"
 AGE = "age"
 
 
 def output_name(task: str) -> str:
-    """Of the output that holds a task's probabilities."""
+    """Name of the output with a task's probabilities."""
     return f"{task}_probabilities"
 
 
 def _elsewhere(message: Any) -> str | None:
-    """Where the first tensor lies that is not in the file itself; None where all are."""
+    """Location of the first tensor outside the file; None if there is none."""
     for field, value in message.ListFields():
         if field.type != field.TYPE_MESSAGE:
             continue
@@ -56,23 +56,22 @@ def _elsewhere(message: Any) -> str | None:
 
 
 def _content(path: Path, onnx: Any) -> bytes:
-    """The bytes of a file that is an ONNX model and has its weights inside."""
+    """Content of an ONNX file, checked to contain its own weights."""
     try:
         size = path.stat().st_size
         if size > _MOST_BYTES:
-            raise InputError(f"{path}: not a readable ONNX file: {size} bytes are too many for one")
+            raise InputError(f"{path}: not a readable ONNX file: {size} bytes exceed 2 GiB")
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
     model = onnx.ModelProto()
     try:
         model.ParseFromString(content)
-    except Exception as error:  # protobuf's own class
+    except Exception as error:  # a class of protobuf's own
         raise InputError(f"{path}: not a readable ONNX file: damaged, or cut off") from error
     if (place := _elsewhere(model)) is not None:
         raise InputError(
-            f"{path}: weights in another file, {place[:100]!r}, are not read; a model's own file must"
-            " hold them"
+            f"{path}: weights in another file, {place[:100]!r}, are not read; save the model as one file"
         )
     return content
 
@@ -83,41 +82,37 @@ def _session(path: Path) -> Any:
         import onnxruntime
     except ImportError as error:
         raise InputError(
-            f"{path}: {error.name or 'onnxruntime'}, which reads ONNX files, is not installed; run the"
+            f"{path}: {error.name or 'onnxruntime'} is not installed, which reads ONNX files; run the"
             " command as uv run --extra onnx python -m ..."
         ) from error
-    # By content, not by name: what was looked at is what runs, and no other file is ever opened.
+    # By content, not by name: what was checked is what runs, and no other file is opened.
     content = _content(path, onnx)
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # errors are raised, and told below
-    # One that would send faces to a server is not for here.
+    options.log_severity_level = 4  # errors are raised and reported below
+    # Azure's would send faces to a server.
     providers = [p for p in onnxruntime.get_available_providers() if p != "AzureExecutionProvider"]
     try:
         return onnxruntime.InferenceSession(
             content, options, providers=providers, enable_fallback=0
         )
-    except Exception as error:  # its own classes, which share no base but this
-        raise InputError(f"{path}: not a readable ONNX file: {_said(error)}") from error
-
-
-def _said(error: Exception) -> str:
-    """What onnxruntime says, names of the file included."""
-    return one_line((str(error).splitlines() or [type(error).__name__])[0])
+    except Exception as error:  # onnxruntime's classes have no other common base
+        why = one_line(first_line(error))
+        raise InputError(f"{path}: not a readable ONNX file: {why}") from error
 
 
 def _description(path: Path, metadata: Mapping[str, str]) -> Description:
     text = metadata.get(METADATA_KEY)
     if text is None:
         raise InputError(
-            f"{path}: its metadata has no {METADATA_KEY}, which names classes and input: it was not"
-            " exported by this project"
+            f"{path}: its metadata has no {METADATA_KEY}, which names classes and input; use a file"
+            " exported by ageflax"
         )
     try:
         config = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: {METADATA_KEY} of its metadata is no JSON: {error}") from error
+        raise InputError(f"{path}: {METADATA_KEY} in its metadata is not JSON: {error}") from error
     if not isinstance(config, dict):
-        raise InputError(f"{path}: {METADATA_KEY} of its metadata is no JSON object")
+        raise InputError(f"{path}: {METADATA_KEY} in its metadata is not a JSON object")
     return Description.from_json(config, path)
 
 
@@ -125,15 +120,15 @@ class OnnxModel:
     """An exported model, run by onnxruntime.
 
     Args:
-      path: the file.
+      path: .onnx file.
 
     Attributes:
-      path: the file.
-      description: config.json of the bundle that it was made from.
-      crops: views inside.
+      path: see Args.
+      description: description of the exported bundle.
+      crops: views that the model averages.
 
     Raises:
-      InputError: onnxruntime is absent, or the file is damaged or of another contract.
+      InputError: onnxruntime is not installed, or the file is damaged or breaks the contract.
     """
 
     def __init__(self, path: Path):
@@ -143,7 +138,7 @@ class OnnxModel:
             self._inputs, self._found = self._session.get_inputs(), self._session.get_outputs()
         except UnicodeDecodeError as error:
             raise InputError(
-                f"{path}: not a readable ONNX file: a name in it is no text"
+                f"{path}: not a readable ONNX file: a name in it is not UTF-8"
             ) from error
         self.description = _description(path, metadata)
         self.crops = metadata.get(_CROPS_KEY, "center")
@@ -152,16 +147,16 @@ class OnnxModel:
 
     @functools.cached_property
     def sha256(self) -> str:
-        """Digest of the file."""
+        """SHA-256 of the file."""
         return sha256(self.path)
 
     def _check(self) -> None:
-        """Raises InputError if inputs or outputs are not those of the description."""
+        """Raises InputError if inputs or outputs do not fit the description."""
         resize = self.description.input.resize
         if self._layout != _LAYOUT:
             raise InputError(
                 f"{self.path}: exported with --layout={one_line(self._layout, 40)}, for programs that"
-                f" crop faces themselves; export it with --layout={_LAYOUT} to use it here"
+                f" crop faces themselves; export it with --layout={_LAYOUT}"
             )
         inputs = {found.name: found for found in self._inputs}
         if set(inputs) != {INPUT} or inputs[INPUT].type != "tensor(uint8)":
@@ -170,14 +165,14 @@ class OnnxModel:
                 f"{self.path}: expected one input, {INPUT} tensor(uint8); has {one_line(listed)}"
             )
         shape = inputs[INPUT].shape
-        # A dimension without a fixed size is a name, or None.
+        # A dynamic dimension is a name or None.
         fits = len(shape) == 4 and all(
             size == wanted or not isinstance(size, int)
             for size, wanted in zip(shape[1:], (resize, resize, 3), strict=True)
         )
         if not fits or isinstance(shape[0], int):
             raise InputError(
-                f"{self.path}: {INPUT} is of shape {one_line(str(shape))}; expected [batch,"
+                f"{self.path}: {INPUT} has shape {one_line(str(shape))}, expected [batch,"
                 f" {resize}, {resize}, 3] with a dynamic batch"
             )
         self._outputs: dict[str, tuple[str, int]] = {}
@@ -187,13 +182,13 @@ class OnnxModel:
             if name not in there and task == "years":
                 name, columns = AGE, 1
             if name not in there:
-                raise InputError(f"{self.path}: no output {name}, though it has a head for {task}")
+                raise InputError(f"{self.path}: no output {name} for its head {task}")
             self._outputs[task] = name, columns
 
     def __call__(self, faces: np.ndarray) -> dict[str, np.ndarray]:
-        """Probabilities float32[b, classes] per task of uint8[b, resize, resize, 3] faces, RGB.
+        """Gives probabilities per task, float32[b, classes], for faces uint8[b, resize, resize, 3], RGB.
 
-        A years' head without a distribution gives one column, the age itself.
+        A head for years without a distribution gives one column, the age itself.
 
         Raises:
           RunError: onnxruntime fails.
@@ -202,14 +197,15 @@ class OnnxModel:
         try:
             values = self._session.run(names, {INPUT: faces})
         except Exception as error:
-            raise RunError(f"{self.path}: onnxruntime failed: {_said(error)}") from error
+            why = one_line(first_line(error))
+            raise RunError(f"{self.path}: onnxruntime failed: {why}") from error
         found = {}
         for (task, (name, columns)), value in zip(self._outputs.items(), values, strict=True):
             scores = np.asarray(value, np.float32)
             if scores.size != len(faces) * columns:
                 raise RunError(
-                    f"{self.path}: output {name} of {len(faces)} faces is of shape {scores.shape},"
-                    f" and {columns} columns were expected"
+                    f"{self.path}: output {name} has shape {scores.shape} for {len(faces)} faces,"
+                    f" expected {columns} columns"
                 )
             found[task] = scores.reshape(len(faces), columns)
         return found

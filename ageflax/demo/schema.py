@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import ageflax
 from ageflax import labels
-from ageflax.bundle.description import Description, Json
+from ageflax.bundle.description import Description
 from ageflax.demo.limits import Limits
+from ageflax.runtime.files import Json
 
 # Pattern of a stream's name.
 STREAM_NAME = "[A-Za-z0-9_-]{8,64}"

@@ -1,1 +1,1 @@
-"""Any model on any dataset: which faces, in which classes, and the figures that come of them."""
+"""Evaluation: predictions of any model on any dataset, and figures over them."""

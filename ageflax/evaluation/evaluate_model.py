@@ -1,4 +1,4 @@
-"""Any model on any dataset: which faces, in which classes, and the figures that come of them."""
+"""Tests any model on any dataset, and writes predictions and figures."""
 
 import collections
 import dataclasses
@@ -18,25 +18,26 @@ from ageflax.data import images, reading
 from ageflax.data.batches import Batch, Batches, HostBatches, StreamedBatches
 from ageflax.errors import InputError, RunError, first_line
 from ageflax.evaluation import unseen
-from ageflax.evaluation.figures import measure, scores
+from ageflax.evaluation.figures import check_finite, measure, scores
 from ageflax.evaluation.predictions import Predictions, predict
 from ageflax.evaluation.predictions_csv import write_predictions
 from ageflax.evaluation.protocol import Say, Trial, prepare, tell
-from ageflax.evaluation.result import FaceCounts, FoldResult, Json, Protocol, Summary
+from ageflax.evaluation.result import FaceCounts, FoldResult, Protocol, Summary
 from ageflax.evaluation.settings import Settings
 from ageflax.evaluation.summary import means_over_folds
 from ageflax.runtime import files
+from ageflax.runtime.files import Json
 from ageflax.runtime.mesh import make_mesh
 from ageflax.runtime.progress import Progress
 
 
 @dataclasses.dataclass(frozen=True)
 class Tested:
-    """What a test leaves.
+    """Result of a test.
 
     Attributes:
-      summary: its figures in the shape of summary.json, for table.text.
-      directory: where predictions.csv and result.json are.
+      summary: figures in the form of summary.json, for report.table.
+      directory: folder of predictions.csv and result.json.
     """
 
     summary: Json
@@ -46,7 +47,7 @@ class Tested:
 def _placed(
     trial: Trial, rows: np.ndarray, given: Settings, mesh: Mesh
 ) -> tuple[Batches, dict[int, str]]:
-    """A source of the tested faces, and those known already to be unreadable, with their reasons."""
+    """Source of the tested faces; and rows already known to be unreadable, with the reason."""
     if given.placement in ("auto", "stream"):
         pixels = reading.StoredPixels(trial.stored, trial.decoding)
         return StreamedBatches(pixels, {}, mesh, workers=0, eval_workers=given.workers), {}
@@ -58,7 +59,7 @@ def _placed(
 
 
 def _reasons(trial: Trial, rows: Iterable[int]) -> dict[int, str]:
-    """Why images that do not decode do not; rows are few, and decoded once more."""
+    """Reasons why images do not decode, by decoding them again."""
     found = {}
     for row in rows:
         try:
@@ -71,14 +72,14 @@ def _reasons(trial: Trial, rows: Iterable[int]) -> dict[int, str]:
 def _counted(
     batches: Iterable[Batch], progress: Progress, count: int, size: int
 ) -> Iterator[Batch]:
-    """The same batches, each told to the progress bar when the next is asked for."""
+    """Yields the batches; updates the progress display after each."""
     for start, batch in zip(range(0, count, size), batches, strict=True):
         yield batch
         progress.update(min(size, count - start))
 
 
 def _predict(trial: Trial, given: Settings, mesh: Mesh) -> tuple[list[Predictions], dict[int, str]]:
-    """Predictions of each part of the plan; and rows whose image does not decode, with the reason."""
+    """Predictions for each part of the plan; and rows whose image does not decode, with the reason."""
     devices = mesh.devices.size
     size = -(-given.batch_size // devices) * devices
     rows = trial.rows(trial.plan.folds)
@@ -102,7 +103,7 @@ def _predict(trial: Trial, given: Settings, mesh: Mesh) -> tuple[list[Prediction
 
 
 def _joined(parts: Sequence[Predictions]) -> Predictions:
-    """All parts as one, in the dataset's order."""
+    """Joins the parts, in the dataset's order."""
     rows = np.concatenate([part.rows for part in parts])
     order = np.argsort(rows)
     return Predictions(
@@ -116,22 +117,11 @@ def _joined(parts: Sequence[Predictions]) -> Predictions:
 
 
 def _temperatures(trial: Trial) -> Mapping[str, float | None]:
-    """Those that the model's own validation faces gave it; of several models as one there are none."""
+    """Temperatures fitted on the model's own validation faces; empty for several models as one."""
     members = {member for part in trial.plan.parts for member in part.members}
     if len(members) > 1:
         return {}
     return trial.model.members[members.pop()].description.calibration
-
-
-def _check_finite(predictions: Predictions, trial: Trial) -> None:
-    for task, values in predictions.probabilities.items():
-        bad = np.flatnonzero(~np.isfinite(values).all(-1))
-        if bad.size:
-            key = trial.faces.keys[predictions.rows[bad[0]]]
-            raise RunError(
-                f"the model's answers for {task} are not finite for {bad.size} of {len(values)} faces,"
-                f" the first {key}: its weights are damaged"
-            )
 
 
 def _result(
@@ -148,7 +138,7 @@ def _result(
     return FoldResult(
         fold=plan.folds[0] if len(plan.folds) == 1 else None,
         protocol=Protocol(
-            # On the model's own data the test is that of its training; otherwise an external one.
+            # On its own data, a model is tested by the protocol of its training.
             name=own.get("name") if plan.own else "external",
             label_policy=trial.policy,
             most_frontal=trial.most_frontal,
@@ -188,7 +178,7 @@ def _result(
 def _summary(
     result: FoldResult, folds: Sequence[int], per_part: Sequence[Mapping[str, Any]]
 ) -> Summary:
-    """Mean and std over the folds that models share out, beside the figures of all faces."""
+    """Figures over all faces, with mean and std over the parts of the plan."""
     tasks = {
         task: pooled | means_over_folds([figures[task] for figures in per_part])
         for task, pooled in result.tasks.items()
@@ -199,8 +189,8 @@ def _summary(
 
 
 def _default_output(model: Model, dataset: str) -> Path:
-    """Such as runs/evaluate/levi_fold_0_on_adience_aligned."""
-    # A folder's name may be in the working directory alone; of the hub's, owner and name are enough.
+    """Default folder, such as runs/evaluate/levi_fold_0_on_adience_aligned."""
+    # Resolved, as a path may be as short as "."; a name on the hub is complete.
     of_hub = model.members[0].description.source.get("hub") is not None
     path = Path(model.name.removeprefix("hf://")) if of_hub else Path(model.name).resolve()
     path = path.with_suffix("") if model.is_onnx else path
@@ -213,7 +203,7 @@ def _claim(directory: Path) -> None:
     """Makes the folder of results.
 
     Raises:
-      InputError: it cannot be written, or holds what a training run left.
+      InputError: the folder cannot be written, or holds a training run.
     """
     files.make_writable(directory, "--output")
     before = files.read_json(directory / "result.json")
@@ -222,7 +212,7 @@ def _claim(directory: Path) -> None:
         (directory / name).exists() for name in of_a_run
     ):
         raise InputError(
-            f"--output={directory}: holds a training run, which stays as it is; name another folder"
+            f"--output={directory}: holds a training run, which is not overwritten; name another folder"
         )
 
 
@@ -239,19 +229,19 @@ def run(
     Args:
       source: a bundle, a run's fold, a run, an .onnx file, or hf://owner/name[@revision].
       given: dataset and protocol.
-      output: where predictions.csv and result.json go; None is runs/evaluate/MODEL_on_DATASET.
-      say: takes lines for the user.
-      command: the words of the command that asks for it, for result.json.
+      output: folder for predictions.csv and result.json; default runs/evaluate/MODEL_on_DATASET.
+      say: function that prints a line.
+      command: words of the command, for result.json.
 
     Raises:
-      InputError: the model or the dataset cannot be read, the model has seen the faces that are asked
-        for, or they have no label for any of its heads.
-      RunError: the model's answers are not finite, or the device fails.
+      InputError: the model or the dataset cannot be read, the model has seen the faces, or no face has a
+        label for any of its heads.
+      RunError: probabilities are not finite, or the device fails.
     """
     started = time.monotonic()
     model = open_model(source)
     if output is not None:
-        _claim(output)  # before anything long, should it not be possible
+        _claim(output)  # first, to fail before anything that takes long
     trial = prepare(model, given, say)
     directory = output or _default_output(model, trial.stored.name)
     _claim(directory)
@@ -262,7 +252,7 @@ def run(
     except jax.errors.JaxRuntimeError as error:
         first = first_line(error)
         raise RunError(
-            f"the device failed: {first}. If memory ran out, lower eval.batch_size"
+            f"the device failed: {first}; if memory ran out, lower eval.batch_size"
         ) from error
     seconds = time.monotonic() - since
     if unreadable:
@@ -272,7 +262,8 @@ def run(
             f" {trial.faces.keys[row]} ({reason})"
         )
     predictions = _joined(parts)
-    _check_finite(predictions, trial)
+    for task in predictions.probabilities:
+        check_finite(predictions, trial.faces, task)
     per_part = [scores(part, trial.faces, trial.labelled) for part in parts]
     result = _result(
         trial,
@@ -289,7 +280,7 @@ def run(
         images_per_second=len(predictions.rows) / max(seconds, 1e-9),
         seconds=time.monotonic() - started,
     )
-    # Gone first and written last: a result is never beside another one's predictions.
+    # Removed first and written last: a result never lies beside other predictions.
     (directory / "result.json").unlink(missing_ok=True)
     write_predictions(directory / "predictions.csv", predictions, trial.faces, trial.targets)
     files.write_json(directory / "result.json", result.to_json())

@@ -1,4 +1,4 @@
-"""What the predictions of a split are worth."""
+"""Figures over the predictions of a split, per task."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,36 +9,41 @@ from ageflax import labels, metrics
 from ageflax.data.dataset import Faces, Target
 from ageflax.errors import RunError
 from ageflax.evaluation.predictions import Predictions
+from ageflax.runtime.files import Json
 
-# Figures of every result that get an interval, where the task has them.
+# Figures that get a confidence interval.
 INTERVALS_OF = ("exact", "one_off", "mae_classes", "mae", "cs5")
 
-_Tasks = dict[str, dict[str, Any]]
+
+def check_finite(predictions: Predictions, faces: Faces, task: str) -> None:
+    """Raises RunError if probabilities of a task are not finite; names the first such face."""
+    rows = predictions.rows
+    bad = ~np.isfinite(predictions.probabilities[task]).all(-1)
+    if bad.any():
+        raise RunError(
+            f"task {task}: probabilities of {int(bad.sum())} of {len(rows)} faces are not finite; the"
+            f" first is {faces.keys[rows[bad.argmax()]]}; the model's weights are damaged"
+        )
 
 
 def answers_of(
     predictions: Predictions, faces: Faces, task: str, target: Target
 ) -> metrics.Answers:
-    """One task's answers, of every evaluated face, labelled or not.
+    """One task's answers for every evaluated face, labelled or not.
 
-    Of "years" the classes are age groups, to which its years add up.
+    The classes of "years" are the age groups that its years add up to.
 
     Args:
-      predictions: of the evaluated faces.
-      faces: the dataset's labels.
-      task: whose head is asked.
-      target: its classes.
+      predictions: predictions of the evaluated faces.
+      faces: labels of the dataset.
+      task: task of the answers.
+      target: classes of the task.
 
     Raises:
       RunError: a probability is not finite; names the first such face.
     """
+    check_finite(predictions, faces, task)
     rows, scores = predictions.rows, predictions.probabilities[task]
-    bad = ~np.isfinite(scores).all(-1)
-    if bad.any():
-        raise RunError(
-            f"task {task}: what the model says of {int(bad.sum())} of {len(rows)} faces is not a"
-            f" number; the first is {faces.keys[rows[bad.argmax()]]}. Its weights cannot be used"
-        )
     given: dict[str, Any] = {
         "keys": faces.keys[rows],
         "subjects": faces.subjects[rows],
@@ -57,7 +62,7 @@ def answers_of(
     )
 
 
-def _of_answers(given: metrics.Answers, target: Target) -> dict[str, Any]:
+def _of_answers(given: metrics.Answers, target: Target) -> Json:
     known = given.known
     found = metrics.accuracies(
         given.true[known], given.predicted[known], target.names, ordered=given.ordered
@@ -67,16 +72,18 @@ def _of_answers(given: metrics.Answers, target: Target) -> dict[str, Any]:
     return found
 
 
-def scores(predictions: Predictions, faces: Faces, targets: Mapping[str, Target]) -> _Tasks:
-    """Accuracies and errors per task: what validation during training looks at.
+def scores(
+    predictions: Predictions, faces: Faces, targets: Mapping[str, Target]
+) -> dict[str, Json]:
+    """Accuracies and errors per task, as used by validation during training.
 
-    Faces without a label for a task are left out. Where years of age are known, "age" and "years" also
-    have `years`: errors of the expected age. Accuracies of "years" are those of the age groups that its
-    years add up to. See metrics.accuracies and metrics.years.
+    Faces without a label for a task are left out. If ages in years are known, "age" and "years" also
+    have `years`, the errors of the expected age. Accuracies of "years" are those of the age groups that
+    its years add up to. See metrics.accuracies and metrics.years.
 
     Args:
-      predictions: of the evaluated faces.
-      faces: the dataset's labels.
+      predictions: predictions of the evaluated faces.
+      faces: labels of the dataset.
       targets: classes per task.
 
     Raises:
@@ -91,15 +98,15 @@ def scores(predictions: Predictions, faces: Faces, targets: Mapping[str, Target]
 def fit_temperatures(
     predictions: Predictions, faces: Faces, targets: Mapping[str, Target]
 ) -> dict[str, float | None]:
-    """Per task the temperature that makes these faces' labels most likely; see metrics.
+    """Fits each task's temperature, under which the faces' labels are most likely; see metrics.
 
     Args:
-      predictions: of validation faces, by the weights and crops that are tested.
-      faces: the dataset's labels.
+      predictions: predictions of validation faces, with the tested weights and crops.
+      faces: labels of the dataset.
       targets: classes per task.
 
     Returns:
-      None where it cannot be told, or the head gives an age and no distribution.
+      Temperature per task; None if it cannot be fitted, or if the head gives an age and no distribution.
 
     Raises:
       RunError: a probability is not finite.
@@ -118,7 +125,7 @@ def fit_temperatures(
 def _groupings(
     task: str, faces: Faces, rows: np.ndarray, age_groups: Target | None
 ) -> dict[str, tuple[np.ndarray, tuple[str, ...]]]:
-    """Whom a task's figures are also given of; its own classes are in `per_class` already."""
+    """Groups of faces that a task's figures are also given for, besides its own classes."""
     if task != "gender":
         return {"gender": (faces.genders[rows], labels.GENDERS)}
     if age_groups is None:
@@ -133,19 +140,21 @@ def measure(
     *,
     temperatures: Mapping[str, float | None] | None = None,
     age_groups: Target | None = None,
-) -> _Tasks:
-    """Everything a test says: per task what `scores` gives, and more.
+) -> dict[str, Json]:
+    """All figures of a test per task.
 
-    * `groups`: the same for the faces of one gender, of one age class; see metrics.groups.
-    * `calibration`, of heads with a distribution; see metrics.calibration. With `temperature`.
-    * `intervals`, by subject; see metrics.intervals.
+    Those of `scores`, and:
+
+    * `groups`: the same for the faces of one gender or one age group; see metrics.groups.
+    * `calibration` of heads with a distribution, with its `temperature`; see metrics.calibration.
+    * `intervals`: confidence intervals by subject; see metrics.intervals.
 
     Args:
-      predictions: of the evaluated faces.
-      faces: the dataset's labels.
+      predictions: predictions of the evaluated faces.
+      faces: labels of the dataset.
       targets: classes per task.
-      temperatures: per task, from validation faces; without one, figures at a temperature are null.
-      age_groups: the classes by which figures of gender are grouped; else those of a task for ages.
+      temperatures: temperature per task, from validation faces; without one, scaled figures are null.
+      age_groups: age groups for the figures of gender; default those of a task for ages.
 
     Raises:
       RunError: a probability is not finite.

@@ -1,4 +1,4 @@
-"""Every face of a split through the network once."""
+"""Predictions of a model over batches of faces."""
 
 import collections
 import dataclasses
@@ -23,7 +23,7 @@ class Predictions:
     Attributes:
       rows: int[n], rows of the dataset, each once.
       probabilities: float32[n, classes] per task.
-      unreadable: int[m], rows whose image does not decode; they have no probabilities.
+      unreadable: int[m], rows whose image does not decode, without probabilities.
     """
 
     rows: np.ndarray
@@ -36,17 +36,16 @@ def predict(
     batches: Iterable[Batch],
     rows: np.ndarray,
 ) -> Predictions:
-    """Runs every batch; padding and unreadable images are dropped by their mask.
+    """Runs every batch; masked rows (padding, unreadable images) are dropped.
 
     Args:
-      answer: maps a batch's images to probabilities per task.
+      answer: function from a batch's images to probabilities per task.
       batches: the faces of `rows` in order, the last batch padded.
       rows: int[n], rows of the dataset.
     """
     waiting, fetched = collections.deque(), []
     for batch in batches:
-        # The device computes while the next batch is made; a few in flight, so that batches do not
-        # pile up in its memory.
+        # The device computes while the next batch is made; few in flight, as they take its memory.
         output = answer(batch.images)
         waiting.append((output, batch.mask))
         if len(waiting) > _IN_FLIGHT:

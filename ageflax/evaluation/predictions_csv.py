@@ -1,4 +1,4 @@
-"""predictions.csv: every evaluated face with its labels and answers, written and read back."""
+"""predictions.csv: every evaluated face with its labels and answers; written and read."""
 
 import csv
 import math
@@ -13,12 +13,14 @@ from ageflax.errors import RunError, one_line, shown
 from ageflax.evaluation.predictions import Predictions
 from ageflax.runtime import files
 
+# Ends an error about a damaged file.
+REMEDY = "remove the result.json beside it and start the run again, which tests the fold again"
 # Columns of one task: names, and a function from a face's place among the predictions to its cells.
 _Columns = tuple[list[str], Callable[[int], list[str]]]
 
 
 def _number(value: float) -> str:
-    """Nine significant digits, which tell any two float32 apart; empty where unknown."""
+    """Nine significant digits, which distinguish any two float32; empty if unknown."""
     return "" if math.isnan(value) else f"{value:.9g}"
 
 
@@ -30,7 +32,7 @@ def _class_columns(
     aged: metrics.Ages | None,
     true_ages: np.ndarray,
 ) -> _Columns:
-    """Of a head for classes; with ages in years where some face's is known."""
+    """Columns of a head for classes; with ages in years if any is known."""
     names = [f"{task}_true", f"{task}_predicted"]
     in_years = aged if not np.isnan(true_ages).all() else None
     if in_years is not None:
@@ -50,7 +52,7 @@ def _class_columns(
 def _year_columns(
     task: str, target: Target, rows: np.ndarray, probabilities: np.ndarray, aged: metrics.Ages
 ) -> _Columns:
-    """Of a head for years; with the age groups that its accuracies are of."""
+    """Columns of a head for years; with the age groups that its accuracies use."""
     assert target.years is not None
     years, deviation = target.years, aged.std
     names = [f"{task}_true", f"{task}_predicted", f"{task}_group_true", f"{task}_group_predicted"]
@@ -77,13 +79,13 @@ def _year_columns(
 def write_predictions(
     path: Path, predictions: Predictions, faces: Faces, targets: Mapping[str, Target]
 ) -> None:
-    """predictions.csv: one line a face, in the dataset's order.
+    """Writes predictions.csv: one line per face, in the dataset's order.
 
-    Columns: key, subject, then per task TASK_true (empty where unknown), TASK_predicted and one
-    TASK_probability_CLASS a class. Where any face's age is known, age_years_true and
-    age_years_predicted follow age_predicted. Of years, true and predicted are ages; years_group_true
-    and years_group_predicted are the age groups; and years_deviation is the predicted distribution's,
-    which heads without one have no columns of. Numbers have nine significant digits: float32 exactly.
+    Columns: key, subject, then per task TASK_true (empty if unknown), TASK_predicted and one
+    TASK_probability_CLASS per class. If any age is known, age_years_true and age_years_predicted follow
+    age_predicted. For years, true and predicted are ages, years_group_true and years_group_predicted
+    age groups, and years_deviation the std of the predicted distribution; heads without a distribution
+    have neither it nor probabilities. Numbers have nine significant digits, so that float32 is exact.
     """
     rows = predictions.rows
     columns = []
@@ -109,13 +111,13 @@ def write_predictions(
 
 
 class _Line:
-    """One line's cells by column, with its number to name where a cell is not what it should be."""
+    """Cells of one line by column, and its number, which errors name."""
 
     def __init__(self, number: int, places: Mapping[str, int], cells: list[str]):
         self._number, self._places, self._cells = number, places, cells
 
     def text(self, column: str) -> str:
-        """A cell; empty where there is no such column."""
+        """A cell; empty if there is no such column."""
         return self._cells[self._places[column]] if column in self._places else ""
 
     def number(self, column: str) -> float:
@@ -125,17 +127,19 @@ class _Line:
         return self.number(column) if self.text(column) else math.nan
 
     def numbers(self, columns: Sequence[str]) -> np.ndarray:
-        """float32, of columns that stand side by side."""
+        """Numbers of adjacent columns, float32."""
         start = self._places[columns[0]]
         cells = self._cells[start : start + len(columns)]
         return np.array(self._finite(f"one of {columns[0]} ...", cells), np.float32)
 
     def choice(self, column: str, classes: Mapping[str, int]) -> int:
-        """Index of the class that a cell names; unknown where it is empty."""
+        """Index of the class in a cell; UNKNOWN if it is empty."""
         text = self.text(column)
         if text and text not in classes:
             names = ", ".join(classes)
-            raise ValueError(f"line {self._number}: {column} is {shown(text)}, none of {names}")
+            raise ValueError(
+                f"line {self._number}: {column} is {shown(text)}, expected one of {names}"
+            )
         return classes[text] if text else labels.UNKNOWN
 
     def _finite(self, column: str, cells: list[str]) -> list[float]:
@@ -144,7 +148,7 @@ class _Line:
         except ValueError:
             values = [math.nan]
         if not all(map(math.isfinite, values)):
-            raise ValueError(f"line {self._number}: {column} is no number")
+            raise ValueError(f"line {self._number}: {column} is not a number")
         return values
 
 
@@ -152,26 +156,24 @@ def _lines(reader: Iterable[list[str]], header: Sequence[str]) -> Iterator[_Line
     places = {name: place for place, name in enumerate(header)}
     for number, cells in enumerate(reader, 2):
         if len(cells) != len(header):
-            raise ValueError(
-                f"line {number} has {len(cells)} cells where the first has {len(header)}"
-            )
+            raise ValueError(f"line {number} has {len(cells)} cells, expected {len(header)}")
         yield _Line(number, places, cells)
 
 
 def _group_names(path: Path) -> list[str]:
-    """Of a "years" head, whose columns are years: from the result.json beside the file."""
+    """Age groups of a "years" head, from the result.json beside the file: its columns are years."""
     result = files.read_json_or(path.with_name("result.json"), None)
     try:
         return [str(name) for name in result["tasks"]["years"]["per_class"]]
     except (KeyError, TypeError) as error:
-        raise ValueError("no result.json beside it names the age groups of its years") from error
+        raise ValueError("no result.json beside it names the age groups") from error
 
 
 def _answers(
     lines: Iterable[_Line], header: Sequence[str], task: str, names: Sequence[str]
 ) -> metrics.Answers:
     of_years = task == "years"
-    # Before groups stood beside the years, their classes were not told: they stay unknown.
+    # Older files have no columns of age groups for years: those classes stay unknown.
     group = f"{task}_group" if of_years else task
     years = task if of_years else f"{task}_years"
     has_years = f"{years}_predicted" in header
@@ -207,16 +209,16 @@ def _answers(
 def read_predictions(
     path: Path | str, task: str, *, names: Sequence[str] | None = None
 ) -> metrics.Answers:
-    """One task's answers from a predictions.csv.
+    """Reads one task's answers from a predictions.csv.
 
     Args:
-      path: of the file.
+      path: file to read.
       task: "age", "years" or "gender".
-      names: of the classes, in order; without them those of the file's columns, and of "years", which
-        has none, those in the result.json beside it.
+      names: class names in order; default those of the columns, or for "years", whose columns have none,
+        those of the result.json beside the file.
 
     Raises:
-      RunError: the file is absent, cut short or damaged, or has no such task; says where.
+      RunError: the file is absent, cut short or damaged, or has no such task; names the line.
     """
     path = Path(path)
     try:
@@ -225,7 +227,7 @@ def read_predictions(
             header = next(reader, [])
             for needed in ("key", "subject", f"{task}_true", f"{task}_predicted"):
                 if needed not in header:
-                    raise ValueError(f"it has no column {needed}")
+                    raise ValueError(f"no column {needed}")
             if names is None:
                 prefix = f"{task}_probability_"
                 names = [n.removeprefix(prefix) for n in header if n.startswith(prefix)]
@@ -235,7 +237,4 @@ def read_predictions(
         why = error.strerror or str(error)
     except (ValueError, csv.Error) as error:  # UnicodeDecodeError is a ValueError
         why = one_line(str(error))  # cells and column names may be of any length
-    raise RunError(
-        f"{path}: {why}. Remove the result.json beside it and start the run again: the fold is then"
-        " tested anew"
-    )
+    raise RunError(f"{path}: {why}; {REMEDY}")

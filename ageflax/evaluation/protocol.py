@@ -1,4 +1,4 @@
-"""What a model is tested on, and how: which faces, in which classes, seen in which way."""
+"""Protocol of a test: its faces, their classes, and the views per face."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -21,20 +21,20 @@ Say = Callable[[str], None]
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """What is tested, and how.
+    """Everything that defines a test.
 
     Attributes:
-      model: the model or models.
-      stored: the dataset.
-      faces: its labels.
-      plan: who is tested on which folds.
-      policy: of labels.
-      most_frontal: faces kept by their score; 0 is all.
-      crops: views a face.
+      model: model or models to test.
+      stored: dataset on disk.
+      faces: labels of the dataset.
+      plan: models and the folds they are tested on.
+      policy: label policy.
+      most_frontal: number of faces kept by their score; 0 for all.
+      crops: views per face.
       targets: classes per head.
-      age_groups: the model's age groups, by which figures of gender are given too.
+      age_groups: age groups of the model, for the figures of gender.
       usable: bool[n], faces that count.
-      left_out: how many do not, by reason.
+      left_out: number of the other faces by reason.
     """
 
     model: Model
@@ -51,17 +51,17 @@ class Trial:
 
     @property
     def decoding(self) -> reading.Decoding:
-        """The model's own."""
+        """Decoding of the model's input."""
         spec = self.model.description.input
         return reading.Decoding(spec.resize, spec.interpolation)
 
     def rows(self, folds: Sequence[int]) -> np.ndarray:
-        """Those of some folds that count, ascending."""
+        """Rows of some folds that count, ascending."""
         return np.flatnonzero(self.usable & np.isin(self.faces.folds, folds))
 
     @property
     def labelled(self) -> dict[str, Target]:
-        """Heads for which some tested face has a label: those that can be measured."""
+        """Classes of the heads that can be measured: some tested face has a label."""
         rows = self.rows(self.plan.folds)
         return {
             task: target for task, target in self.targets.items() if measurable(target)[rows].any()
@@ -69,7 +69,7 @@ class Trial:
 
 
 def _policy(model: Model, given: str | None) -> str:
-    """The label policy: as given, else that of the model's training."""
+    """Label policy: the given one, else that of the model's training."""
     own = model.description.intervals != labels.ADIENCE
     policy = given or model.description.protocol.get("label_policy")
     if policy not in labels.LABEL_POLICIES:
@@ -77,14 +77,14 @@ def _policy(model: Model, given: str | None) -> str:
     if own and policy in ("strict", "mivolo"):
         names = ", ".join(labels.group_names(model.description.intervals))
         raise InputError(
-            f"data.label_policy = {policy!r} is of Adience's eight groups, and the model's are {names};"
+            f"data.label_policy = {policy!r} needs Adience's eight groups, but the model's are {names};"
             " set it to nearest or intervals"
         )
     return policy
 
 
 def _crops(model: Model, given: str | None, say: Say) -> str:
-    """Views a face: as given, else those of the model's own test."""
+    """Views per face: the given ones, else those of the model's own test."""
     if not model.is_onnx:
         own = model.description.protocol.get("crops")
         return given or (own if own in ("center", "mirror", "ten") else "center")
@@ -92,12 +92,12 @@ def _crops(model: Model, given: str | None, say: Say) -> str:
     named = "its centre crop" if inside == "center" else f"its {inside} crops"
     if given not in (None, inside):
         raise InputError(
-            f"eval.crops = {given!r}: an .onnx file has {named} inside; test the bundle, or export it"
+            f"eval.crops = {given!r}: the .onnx file has {named} built in; test the bundle, or export it"
             f" with --crops={given}"
         )
     own = model.description.protocol.get("crops")
     if own not in (None, inside):
-        say(f"an .onnx file has {named} inside; its bundle was tested with crops={own}")
+        say(f"the .onnx file has {named} built in; its bundle was tested with crops={own}")
     return inside
 
 
@@ -109,26 +109,26 @@ def _labels(stored: StoredDataset, given: Settings, say: Say) -> Faces:
 
 
 def _dataset_name(model: Model, given: str | None) -> str:
-    """As given, else of the data that the model was trained on."""
+    """The given dataset, else the one that the model was trained on."""
     name = given or model.description.data.get("name")
     if not isinstance(name, str) or not name:
         raise InputError(
-            "the model does not say what it was trained on: name a dataset, --config.data.name=NAME"
+            "the model does not say what it was trained on; name a dataset: --config.data.name=NAME"
         )
     return name if given else unseen.without_version(name)
 
 
 def prepare(model: Model, given: Settings, say: Say) -> Trial:
-    """Opens (or builds) the dataset, and settles what of it is tested and how.
+    """Opens the dataset, building it if absent, and selects the faces to test.
 
     Args:
-      model: the model or models.
-      given: dataset and protocol, where they are not to be the model's own.
-      say: takes lines for the user.
+      model: model or models to test.
+      given: dataset and protocol, if other than the model's own.
+      say: function that prints a line.
 
     Raises:
-      InputError: the dataset cannot be opened, the model has seen what is asked for, a setting does not
-        fit the model, or there is no label to test by.
+      InputError: the dataset cannot be opened, the model has seen the faces, a setting does not fit the
+        model, or no face has a label to test by.
     """
     policy, crops = _policy(model, given.label_policy), _crops(model, given.crops, say)
     stored = find.open_dataset(
@@ -170,17 +170,16 @@ def prepare(model: Model, given: Settings, say: Say) -> Trial:
 
 
 def tell(trial: Trial, say: Say) -> None:
-    """What a reader of the figures has to know before them."""
+    """Prints what a reader of the figures should know."""
     for notice in trial.plan.notices:
         say(notice)
     for task in trial.targets:
         if task not in trial.labelled:
             say(f"no tested face of {trial.stored.name} has a label for {task}: it has no figures")
-    count = trial.left_out["without_label"]
-    if count:
+    if count := trial.left_out["without_label"]:
         say(
-            f"{count} of {len(trial.faces)} faces have no label that counts"
+            f"{count} of {len(trial.faces)} faces have no usable label"
             f" (data.label_policy={trial.policy}) and are left out"
         )
     if trial.most_frontal:
-        say(f"of the others, the {trial.most_frontal} of the highest face_score are kept")
+        say(f"of the others, the {trial.most_frontal} with the highest face_score are kept")

@@ -1,29 +1,27 @@
-"""Contents of result.json and summary.json: assembled and checked in one place."""
+"""Contents of result.json and summary.json, written and checked."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ageflax.errors import InputError, one_line
-
-# Figures of one task, and objects that are passed on as they are; see figures.measure.
-Json = dict[str, Any]
+from ageflax.runtime.files import Json
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """How figures were measured.
+    """Protocol that figures were measured by.
 
     Attributes:
-      name: cross_validation, hold_out, or external for another dataset than the model's own.
-      label_policy: rule by which raw labels became classes.
+      name: cross_validation, hold_out, or external for a dataset other than the model's own.
+      label_policy: rule that turned raw labels into classes.
       most_frontal: number of faces kept by their score; 0 for all.
-      validation: where the validation faces come from.
-      validation_persons_in_training: subjects on both sides of the split; 0 unless it leaks.
+      validation: source of the validation faces, data.validation.
+      validation_persons_in_training: number of validation subjects also trained on; 0 without a leak.
       resize, crop: sides in pixels of the decoded image and of the network's input.
       crops: views per face.
       checkpoint: tested weights, last or best.
-      train_share: share of the training subjects that were learned from.
+      train_share: share of the training subjects that were used.
     """
 
     name: str | None
@@ -40,7 +38,7 @@ class Protocol:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FaceCounts:
-    """Faces of a split; None for a model that was trained elsewhere."""
+    """Number of faces per side of a split; None if not known."""
 
     train: int | None
     validation: int | None
@@ -54,15 +52,15 @@ class FoldResult:
 
     Attributes:
       fold: the test fold; None if several are tested as one.
-      protocol: how the figures were measured.
-      data: the dataset, with the faces left out by reason.
-      weights: weights that training started from; None if drawn.
+      protocol: protocol of the figures.
+      data: dataset, with the number of faces left out by reason.
+      weights: provenance of the initial weights; None if drawn.
       faces: sizes of the splits.
       tasks: figures per task; see figures.measure.
       tested_step: step of the tested weights.
       images_per_second: median rate of training, or of the test.
       seconds: duration.
-      more: keys of training alone (steps), or of a test alone (model, folds, notices, command).
+      more: other keys: of training (steps), or of a test (model, folds, notices, command).
     """
 
     fold: int | None
@@ -81,7 +79,7 @@ class FoldResult:
         """Checks the content of a result.json.
 
         Raises:
-          InputError: it is not a result of this project; names `origin`.
+          InputError: the content is not a fold's result; names `origin`.
         """
         own = {field.name for field in dataclasses.fields(cls)} - {"more"}
         needed = {"fold", "protocol", "data", "faces", "tasks", "seconds"}
@@ -99,17 +97,17 @@ class FoldResult:
         except (KeyError, TypeError, AttributeError) as error:
             why = one_line(f"{type(error).__name__}: {error}", 200)
             raise InputError(
-                f"{origin}: not a fold's result ({why}); remove it to have the fold tested anew"
+                f"{origin}: not a fold's result ({why}); remove it to test the fold again"
             ) from error
 
     def to_json(self) -> Json:
-        """The content of result.json."""
+        """Content of result.json."""
         found = dataclasses.asdict(self)
         return found | found.pop("more")
 
 
 def _completed(kind: Any, values: Mapping[str, Any]) -> Json:
-    """The fields of a dataclass; None where an older version did not write them."""
+    """Fields of a dataclass; None if an older version did not write one."""
     return {field.name: values.get(field.name) for field in dataclasses.fields(kind)}
 
 
@@ -118,9 +116,9 @@ class Summary:
     """Content of summary.json: figures over the tested folds.
 
     Attributes:
-      folds: the folds, ascending.
-      protocol: how the figures were measured.
-      data: the dataset.
+      folds: tested folds, ascending.
+      protocol: protocol of the figures.
+      data: dataset.
       seconds: total duration.
       tasks: per task, mean and std over folds, and figures over all faces.
     """
@@ -132,5 +130,5 @@ class Summary:
     tasks: dict[str, Json]
 
     def to_json(self) -> Json:
-        """The content of summary.json."""
+        """Content of summary.json."""
         return dataclasses.asdict(self)

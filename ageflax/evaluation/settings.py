@@ -1,4 +1,4 @@
-"""What `python -m ageflax.evaluate` can be told of data and test; all else is refused by name."""
+"""Settings of `python -m ageflax.evaluate`: the config keys that it accepts."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -23,28 +23,26 @@ _ACCEPTED = (
     "fold",
     "folds",
 )
-# How pixels reach the network: a model is tested with what it was trained with, or not at all.
+# Keys of the input, which is always the model's own.
 _OF_THE_MODEL = ("resize", "crop", "interpolation", "channels", "mean", "deviation")
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What to test on, and how. None is what the model's own protocol has.
+    """Dataset and protocol of a test; None for those of the model's own protocol.
 
     Attributes:
-      name: builder[/config] of the dataset; None is the one that the model was trained on.
-      directory: where datasets lie; "" is TFDS's default.
-      manual_dir: where downloaded archives lie.
-      folds: which of the dataset's folds; None is each that the model has not seen.
-      label_policy: how raw age labels become the model's age groups.
-      most_frontal: keep so many faces of the highest score; 0 keeps all.
-      crops: views a face: "center", "mirror" or "ten".
-      batch_size: over all devices.
-      placement: "host" and "device" decode all that is tested first; "auto" and "stream" while testing,
-        since each face is looked at once.
-      prepared: take the table of labels from where an earlier start left it beside the dataset, or leave
-        it there.
-      workers: processes to decode in while testing; 0 decodes in threads.
+      name: builder[/config] of the dataset; None for the one that the model was trained on.
+      directory: folder of datasets; "" for TFDS's default.
+      manual_dir: folder of downloaded archives.
+      folds: folds to test; None for each that the model has not seen.
+      label_policy: rule that turns raw age labels into the model's age groups.
+      most_frontal: number of faces to keep, those with the highest score; 0 for all.
+      crops: views per face: "center", "mirror" or "ten".
+      batch_size: faces per batch, over all devices.
+      placement: "host" and "device" decode all faces first; "auto" and "stream" while testing.
+      prepared: True to cache the labels beside the dataset.
+      workers: number of processes that decode while testing; 0 for threads.
     """
 
     name: str | None
@@ -61,27 +59,27 @@ class Settings:
 
 
 def _refuse(key: str, known: Sequence[str]) -> None:
-    """Raises InputError for a key that a run has and a test has not."""
-    # Unknown ones are told by the config, with the nearest.
+    """Raises InputError for a key that only a training run has."""
+    # The config reports unknown keys, with the nearest.
     if key in _ACCEPTED or key not in known:
         return
     group, _, leaf = key.partition(".")
     if group == "model" or (group == "data" and leaf in _OF_THE_MODEL):
-        why = "is the model's own, which is tested as it was trained"
+        why = "the model is tested as it was trained"
     elif key == "data.intervals":
-        why = "the classes are the model's own age groups; set data.label_policy to place faces in them"
+        why = "the classes are the model's age groups; data.label_policy places faces in them"
     elif key == "task":
-        why = "the model's heads are tested, each for which the dataset has labels"
+        why = "the model's heads are tested, those for which the dataset has labels"
     else:
-        why = "is of training"
-    raise InputError(f"--config.{key}: {why}. Accepted are {', '.join(_ACCEPTED)}")
+        why = "only for training"
+    raise InputError(f"--config.{key}: {why}; accepted are {', '.join(_ACCEPTED)}")
 
 
 def of_words(words: Sequence[str]) -> Settings:
-    """The settings that a command line's --config.KEY=VALUE words give.
+    """Reads the settings from the --config.KEY=VALUE words of a command line.
 
     Raises:
-      InputError: a key is unknown or not for this command, or a value is not one that it takes.
+      InputError: a key is unknown or not accepted, or a value is invalid.
     """
     known = list(configuration.KEYS)
     given = set()
@@ -92,7 +90,7 @@ def of_words(words: Sequence[str]) -> Settings:
             _refuse(key, known)
         given.add(key)
         if (key, text) == ("data.label_policy", "intervals"):
-            # Which ones, the model says; here it is only that a config has the one with the other.
+            # A placeholder: the config needs intervals with this policy; the model's are used.
             values.data = ConfigDict({"intervals": labels.ADIENCE})
             values.data.label_policy = "intervals"
     config = configuration.resolve(values, words)

@@ -1,4 +1,4 @@
-"""Figures over the finished folds: means over folds, and figures over all their test faces at once."""
+"""Figures over finished folds: means over folds, and figures over all test faces at once."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,9 +9,10 @@ import numpy as np
 from ageflax import metrics
 from ageflax.errors import RunError
 from ageflax.evaluation.figures import INTERVALS_OF
-from ageflax.evaluation.predictions_csv import read_predictions
-from ageflax.evaluation.result import FoldResult, Json, Summary
+from ageflax.evaluation.predictions_csv import REMEDY, read_predictions
+from ageflax.evaluation.result import FoldResult, Summary
 from ageflax.runtime import files
+from ageflax.runtime.files import Json
 
 
 def means_over_folds(per_fold: Sequence[Json]) -> Json:
@@ -75,27 +76,24 @@ def _read(workdir: Path, result: FoldResult, task: str) -> metrics.Answers:
     """Answers of one fold.
 
     Raises:
-      RunError: predictions.csv is not the one that the result was made with.
+      RunError: predictions.csv does not belong to the result.
     """
     path = workdir / f"fold_{result.fold}" / "predictions.csv"
     answers = read_predictions(path, task, names=list(result.tasks[task]["per_class"]))
     tested = result.faces.test - result.faces.test_unreadable
     if len(answers) != tested:
-        raise RunError(
-            f"{path}: {len(answers)} faces, but {tested} were tested. Remove the result.json beside it"
-            " and start the run again: the fold is then tested anew"
-        )
+        raise RunError(f"{path}: {len(answers)} faces, but {tested} were tested; {REMEDY}")
     return answers
 
 
 def summarise(results: Sequence[FoldResult], workdir: Path) -> Summary:
-    """Figures over the folds that are done.
+    """Computes the figures over finished folds.
 
     Per task, mean and sample standard deviation over folds; and over all their test faces at once
     `confusion`, `per_class`, `groups`, `intervals` by subject, `calibration` and `years`.
 
     Args:
-      results: the finished folds.
+      results: results of the folds.
       workdir: folder of the run; predictions.csv of each fold is read.
 
     Raises:
@@ -106,7 +104,7 @@ def summarise(results: Sequence[FoldResult], workdir: Path) -> Summary:
         per_fold = [result.tasks[task] for result in results]
         answers = [_read(workdir, result, task) for result in results]
         tasks[task] = means_over_folds(per_fold) | _counts(per_fold) | _pooled(answers, per_fold)
-    # Per fold, over its validation faces: a subject counts in every fold that they leak in.
+    # A subject counts once for every fold in which it leaks.
     leaks = sum(result.protocol.validation_persons_in_training or 0 for result in results)
     return Summary(
         folds=[result.fold for result in results],
@@ -118,7 +116,7 @@ def summarise(results: Sequence[FoldResult], workdir: Path) -> Summary:
 
 
 def finished(workdir: Path) -> list[FoldResult]:
-    """Results of the finished folds, in order.
+    """Reads the results of the finished folds, in order.
 
     Raises:
       InputError: a result.json is damaged.
@@ -131,7 +129,7 @@ def finished(workdir: Path) -> list[FoldResult]:
 
 
 def fold_line(result: FoldResult, seconds: float) -> str:
-    """One fold's figures as a line for the user."""
+    """A fold's figures as one line of text."""
     parts = [f"fold {result.fold}:"]
     for task, figures in result.tasks.items():
         parts.append(f"{task} {100 * (figures['exact'] or 0):.1f} % exact")

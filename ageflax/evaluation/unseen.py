@@ -1,4 +1,4 @@
-"""Which faces of a dataset a model can be tested on: those that it was not trained on."""
+"""Folds of a dataset that a model can be tested on: those that it was not trained on."""
 
 import dataclasses
 import re
@@ -12,11 +12,11 @@ from ageflax.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """Folds that the same models answer for.
+    """Folds that are tested by the same models.
 
     Attributes:
-      members: which of the models, by their place.
-      folds: of the dataset.
+      members: indices of the models.
+      folds: folds of the dataset.
     """
 
     members: tuple[int, ...]
@@ -25,12 +25,12 @@ class Part:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Who is tested on what.
+    """Models and the folds that they are tested on.
 
     Attributes:
-      parts: each fold that is tested is in one of them.
-      own: the models were trained on this very dataset.
-      notices: what one has to know of how far the faces are unseen.
+      parts: parts of the test; each tested fold is in one of them.
+      own: True if a model was trained on this very dataset.
+      notices: lines for the user on how far the faces are unseen.
     """
 
     parts: tuple[Part, ...]
@@ -39,12 +39,12 @@ class Plan:
 
     @property
     def folds(self) -> tuple[int, ...]:
-        """All that are tested, ascending."""
+        """All tested folds, ascending."""
         return tuple(sorted(fold for part in self.parts for fold in part.folds))
 
 
 def _lineage(model: Description) -> Iterator[tuple[str, Any]]:
-    """(fingerprint, fold kept for testing) of a model's data, then of those its weights come from."""
+    """Yields (fingerprint, held-out fold) of a model's data, then of its initial weights' data."""
     if isinstance(model.data.get("fingerprint"), str):
         yield model.data["fingerprint"], model.source.get("fold")
     weights = model.source.get("weights")
@@ -56,7 +56,7 @@ def _lineage(model: Description) -> Iterator[tuple[str, Any]]:
 
 
 def _allowed(model: Description, fingerprint: str) -> set[int]:
-    """Folds of a dataset that this model has not seen."""
+    """Folds of a dataset that a model has not seen."""
     folds = set(range(len(FOLDS)))
     for trained_on, kept in _lineage(model):
         if trained_on == fingerprint:
@@ -65,24 +65,24 @@ def _allowed(model: Description, fingerprint: str) -> set[int]:
 
 
 def without_version(name: str) -> str:
-    """Such as "adience/aligned" of "adience/aligned/1.0.0"."""
+    """Name without its version: "adience/aligned" for "adience/aligned/1.0.0"."""
     return re.sub(r"/\d+\.\d+\.\d+$", "", name)
 
 
 def _kinship(model: Description, name: str) -> str:
-    """What is to be said where a model's data are not these, but may share faces with them."""
+    """Notice if a model's training data is another dataset that may share faces with this one."""
     trained = model.data.get("name")
     if not isinstance(trained, str):
         return "the model does not say what it was trained on: it may have seen these faces"
     if without_version(trained) == without_version(name):
         return (
-            f"the model was trained on another state of this dataset, {trained}, whose faces, folds or"
-            " labels differ from those here: it may have seen some of these faces"
+            f"the model was trained on another state of this dataset, {trained}, with other faces, folds"
+            " or labels: it may have seen some of these faces"
         )
     if trained.split("/")[0] == name.split("/")[0]:
         return (
-            f"the model was trained on {without_version(trained)}, of the same builder: it has seen"
-            " what faces the two share"
+            f"the model was trained on {without_version(trained)}, from the same builder: it has seen"
+            " the faces that the two share"
         )
     return ""
 
@@ -90,25 +90,25 @@ def _kinship(model: Description, name: str) -> str:
 def _seen(name: str, *, own: bool) -> str:
     if own:
         return f"the model was trained on {name} itself"
-    return f"the weights that the model started from were trained on {name}"
+    return f"the model's initial weights were trained on {name}"
 
 
 def plan(
     models: Sequence[Description], name: str, fingerprint: str, asked: Sequence[int] | None
 ) -> Plan:
-    """Each fold is answered for by all the models that have not seen it, together.
+    """Plans a test in which each fold is tested by all the models that have not seen it.
 
-    So of a run on its own data by one, on other data by all; and on data that all of them were
-    transferred from, by all, but one fold alone.
+    A fold of the run's own data is tested by one model, other data by all; of data that initial weights
+    come from, the held-out fold alone is tested, by all.
 
     Args:
       models: description of each model.
-      name: of the dataset.
-      fingerprint: of its labels, see Faces.fingerprint.
-      asked: folds to test; None is each that some model has not seen.
+      name: name of the dataset.
+      fingerprint: fingerprint of its labels; see Faces.fingerprint.
+      asked: folds to test; None for each that some model has not seen.
 
     Raises:
-      InputError: a fold that is asked for, or every one, was trained on.
+      InputError: every model has seen one of the folds in `asked`, or all folds.
     """
     allowed = [_allowed(model, fingerprint) for model in models]
     testable = set().union(*allowed)
@@ -118,8 +118,8 @@ def plan(
         which = f"fold {refused[0]}" if refused else "all of its folds"
         kept = ", ".join(map(str, sorted(testable))) or "none"
         raise InputError(
-            f"{_seen(name, own=own)}, {which} included: figures on faces that it has seen say nothing of"
-            f" others. Folds that were kept from it: {kept}"
+            f"{_seen(name, own=own)}, {which} included: figures on faces it has seen say nothing about"
+            f" others; held-out folds: {kept}"
         )
     groups: dict[tuple[int, ...], list[int]] = {}
     for fold in sorted(testable if asked is None else asked):
@@ -129,15 +129,13 @@ def plan(
     notices = []
     if any(len(folds) < len(FOLDS) for folds in allowed):
         tested = sorted(fold for part in parts for fold in part.folds)
-        which = f"fold {tested[0]}, which was kept from it"
+        which = f"fold {tested[0]}, held out from it"
         if len(tested) > 1:
             numbers = ", ".join(map(str, tested))
-            which = f"folds {numbers}, each by the model that it was kept from"
+            which = f"folds {numbers}, each by the model that it was held out from"
         notices.append(f"{_seen(name, own=own)}: tested on {which}")
     else:
         notices += sorted({_kinship(model, name) for model in models} - {""})
     if (most := max(len(part.members) for part in parts)) > 1:
-        notices.append(
-            f"the models of {most} folds answer as one: their probabilities are averaged"
-        )
+        notices.append(f"the probabilities of {most} folds' models are averaged")
     return Plan(parts, own, tuple(notices))

@@ -1,4 +1,4 @@
-"""The computation of an exported model: from pixels to probabilities and years, in one function."""
+"""The computation of an exported model, from pixels to probabilities and ages, as one function."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -21,13 +21,12 @@ LAYOUTS = ("nhwc_rgb_uint8", "nchw_bgr_float")
 
 @dataclasses.dataclass(frozen=True)
 class Serving:
-    """A model in the form that it is exported in.
+    """A model as it is exported.
 
     Attributes:
-      member: the bundle, computing in float32 whatever it was trained in.
-      layout: layout of the input, one of LAYOUTS: decoded faces as the model's dataset has them, from
-        which the crop is taken inside; or the crop itself, N, C, H, W, BGR, 0-255, as the ONNX zoo's
-        age and gender models take it.
+      member: bundle, computing in float32.
+      layout: layout of the input, one of LAYOUTS: decoded faces, which the model crops; or the crop
+        itself, N, C, H, W, BGR, 0-255, as for the ONNX zoo's age and gender models.
       crops: views whose probabilities are averaged.
     """
 
@@ -37,7 +36,7 @@ class Serving:
 
     @property
     def model(self) -> Model:
-        """The bundle as a model that answers: the reference for exported files."""
+        """The bundle as a model, the reference for exported files."""
         return Model([self.member], str(self.member.path))
 
     @property
@@ -51,7 +50,7 @@ class Serving:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Shape of one face of the input."""
+        """Shape of one input face."""
         spec = self._input
         if self.layout == "nchw_bgr_float":
             return 3, spec.crop, spec.crop
@@ -69,7 +68,7 @@ class Serving:
 
     @property
     def outputs(self) -> dict[str, tuple[int, ...]]:
-        """Names of the outputs, each with its shape per face."""
+        """Shape per face of each output by name."""
         heads = self.member.description.heads
         found: dict[str, tuple[int, ...]] = {
             onnx.output_name(task): (len(heads[task]),) for task in self._distributions
@@ -77,10 +76,10 @@ class Serving:
         return found | ({onnx.AGE: ()} if {"years", "age"} & heads.keys() else {})
 
     def _bgr_views(self, variables: Variables, images: jax.Array) -> jax.Array:
-        """float32[b, 1, crop, crop, c] of crops N, C, H, W, BGR."""
+        """Views float32[b, 1, crop, crop, c] from crops N, C, H, W, BGR."""
         mean, std = variables.mean, variables.std
         crop, channels = self._input.crop, self._input.channels
-        if mean.shape[0] != 1:  # the part of it that lies under the crop
+        if mean.shape[0] != 1:  # the mean image is cropped likewise
             top, left = ((size - crop) // 2 for size in mean.shape[:2])
             mean = mean[top : top + crop, left : left + crop]
         bgr = jnp.transpose(images, (0, 2, 3, 1))
@@ -90,11 +89,11 @@ class Serving:
         return (photometric.luma(rgb) if channels == "grey" else rgb)[:, None]
 
     def __call__(self, variables: Mapping[str, Any], images: jax.Array) -> tuple[jax.Array, ...]:
-        """Values of `outputs`, in its order.
+        """Computes the values of `outputs`, in its order.
 
         Args:
           variables: collections of the network.
-          images: faces, of `shape` and `dtype`.
+          images: input faces, of `shape` and `dtype`.
         """
         views = self._bgr_views if self.layout == "nchw_bgr_float" else None
         predict = self.member.network.predict(crops=self.crops, views=views)
@@ -111,7 +110,7 @@ class Serving:
         return tuple(found.values())
 
     def given(self, faces: np.ndarray) -> np.ndarray:
-        """Faces uint8[b, resize, resize, 3], RGB, in the layout of the input."""
+        """Converts faces uint8[b, resize, resize, 3], RGB, to the layout of the input."""
         if self.layout == "nhwc_rgb_uint8":
             return faces
         crop = self._input.crop
@@ -120,7 +119,7 @@ class Serving:
         return np.ascontiguousarray(part.transpose(0, 3, 1, 2), np.float32)
 
     def expected(self, probabilities: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """Values of `outputs`, from the probabilities per task that the bundle itself gives."""
+        """Values of `outputs`, from the bundle's own probabilities per task."""
         found = {
             onnx.output_name(task): np.asarray(probabilities[task]) for task in self._distributions
         }
@@ -130,17 +129,21 @@ class Serving:
 
 
 def serving(model: Model, *, layout: str, crops: str) -> Serving:
-    """The form of a model that is exported.
+    """Prepares a model for export.
+
+    Args:
+      model: one bundle.
+      layout: layout of the input, one of LAYOUTS.
+      crops: views whose probabilities are averaged.
 
     Raises:
-      InputError: the model is not one bundle, the layout takes one crop alone, or a weight is not
-        finite.
+      InputError: the model is not one bundle, the layout takes only one crop, or a weight is not finite.
     """
     member = model.members[0]
     if len(model.members) > 1 or not isinstance(member, Member):
         raise InputError(f"--model={model.name}: expected one bundle; name a run's fold_K")
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(member.variables)):
-        raise InputError("the model is damaged: it has weights that are not finite")
+        raise InputError(f"--model={model.name}: damaged: it has weights that are not finite")
     if layout == "nchw_bgr_float" and crops != "center":
         raise InputError(
             f"--crops={crops}: --layout={layout} takes the crop itself; use --crops=center"

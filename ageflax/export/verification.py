@@ -1,4 +1,4 @@
-"""Whether an exported file answers as JAX does: it is run before it is called written."""
+"""Verification of exported files: their outputs are compared with JAX's before they are written."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from ageflax.errors import InputError, RunError
 from ageflax.export.serving import Serving
 
 QUICK, THOROUGH = (1, 7), (1, 7, 64)
-# Largest difference of float32, as a share of what is above 1: of probabilities, and of years.
+# Largest difference in float32: absolute up to 1 (probabilities), relative above (years).
 TOLERANCE = 1e-4
 _SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
 _LARGEST = 64 << 20  # bytes of an image file
@@ -22,11 +22,11 @@ Answer = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 @dataclasses.dataclass(frozen=True)
 class Faces:
-    """What a file is verified on.
+    """Faces to verify a file on.
 
     Attributes:
       images: uint8[n, resize, resize, 3], RGB.
-      kind: what they are, in words.
+      kind: description for the user.
     """
 
     images: np.ndarray
@@ -34,7 +34,7 @@ class Faces:
 
 
 def random_faces(side: int, count: int) -> Faces:
-    """Noise of several grains, dark and bright; the same in every call."""
+    """Noise of several grain sizes, dark and bright; the same in every call."""
     rng = np.random.default_rng(0)
     total = np.zeros((count, side, side, 3), np.float32)
     for grain in (side, 16, 4, 1):
@@ -45,10 +45,15 @@ def random_faces(side: int, count: int) -> Faces:
 
 
 def read_faces(serving: Serving, path: Path, count: int) -> Faces:
-    """Photographs of faces, prepared as in training; the first of a folder, repeated if they are few.
+    """Reads photographs of faces, prepared as in training.
+
+    Args:
+      serving: model that they are prepared for.
+      path: an image, or a folder of images.
+      count: number of faces; the first of a folder, repeated if there are fewer.
 
     Raises:
-      InputError: there is none, or one cannot be read.
+      InputError: there is no image, or one cannot be read.
     """
     if path.is_dir():
         found = sorted(p for p in path.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
@@ -74,11 +79,11 @@ def read_faces(serving: Serving, path: Path, count: int) -> Faces:
 
 @dataclasses.dataclass(frozen=True)
 class Differences:
-    """How far an exported file's answers lie from JAX's.
+    """Differences between an exported file's outputs and JAX's.
 
     Attributes:
-      faces: what it was asked, in words.
-      largest: per output, per batch size.
+      faces: description of the faces.
+      largest: largest difference per output and batch size.
     """
 
     faces: str
@@ -86,11 +91,11 @@ class Differences:
 
     @property
     def overall(self) -> dict[str, float]:
-        """Largest of all batches, per output; NaN of an answer that is no number."""
+        """Largest difference per output over all batches."""
         return {name: float(np.max(list(each.values()))) for name, each in self.largest.items()}
 
     def lines(self) -> list[str]:
-        """For the user."""
+        """Lines of text for the user."""
         sizes = list(next(iter(self.largest.values())))
         batches = ", ".join(map(str, sizes[:-1])) + f" and {sizes[-1]}"
         width = max(map(len, self.largest))
@@ -103,7 +108,7 @@ class Differences:
 
 
 def _references(serving: Serving, faces: np.ndarray) -> dict[str, np.ndarray]:
-    """The bundle's own answers, by parts of one size, for which it is compiled once."""
+    """The bundle's own outputs, in batches of one size, for which it is compiled once."""
     model = serving.model
     size = min(len(faces), 8)
     found = []
@@ -119,16 +124,16 @@ def _references(serving: Serving, faces: np.ndarray) -> dict[str, np.ndarray]:
 def compare(
     serving: Serving, answer: Answer, faces: Faces, sizes: Sequence[int]
 ) -> tuple[Differences, bool]:
-    """Differences from JAX, and whether all are within what float32 allows.
+    """Gives the differences from JAX, and True if all are within TOLERANCE.
 
     Args:
-      serving: what was exported.
-      answer: what the file gives, per output, of faces in the layout of its input.
-      faces: at least as many as the largest batch.
-      sizes: of the batches.
+      serving: exported model.
+      answer: function from faces in the layout of the input to the file's outputs by name.
+      faces: faces to compare on, at least as many as the largest batch.
+      sizes: batch sizes.
 
     Raises:
-      RunError: an answer is of another shape than it should be, or no number.
+      RunError: an output has a wrong shape or is not finite.
     """
     expected, given = _references(serving, faces.images), serving.given(faces.images)
     largest: dict[str, dict[int, float]] = {name: {} for name in expected}
@@ -138,8 +143,9 @@ def compare(
         for name, values in expected.items():
             wanted, here = values[:size], found[name]
             if here.shape != wanted.shape or not np.isfinite(here).all():
-                state = "not finite" if here.shape == wanted.shape else f"of shape {here.shape}"
-                raise RunError(f"output {name} of {size} faces is {state}: nothing was written")
+                wrong = f"has shape {here.shape}, expected {wanted.shape}"
+                why = "is not finite" if here.shape == wanted.shape else wrong
+                raise RunError(f"output {name} of {size} faces {why}; nothing was written")
             away = np.abs(here.astype(np.float64) - wanted)
             largest[name][size] = float(away.max())
             within &= bool((away <= TOLERANCE * np.maximum(1.0, np.abs(wanted))).all())

@@ -1,4 +1,4 @@
-"""Age and gender of faces that are cut out already."""
+"""Estimation of age and gender from aligned faces."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -15,12 +15,12 @@ from ageflax.errors import InputError, RunError, first_line
 from ageflax.predict.alignment import Framing
 from ageflax.predict.face import Answer
 
-# Faces go through the model so many at once, padded where need be: three compilations, whatever comes.
+# Sizes of batches, which are padded: the model compiles at most three times.
 BATCHES = (1, 8, 32)
 
 
 def batches(count: int) -> Iterator[tuple[int, int]]:
-    """(faces, size) of each batch that faces go in; at least half of a batch is faces."""
+    """Yields (faces, size) of each batch; at least half of a batch is faces."""
     while count:
         fitting = (size for size in BATCHES if count <= size <= 2 * count)
         size = next(fitting, max(size for size in BATCHES if size <= count))
@@ -30,7 +30,7 @@ def batches(count: int) -> Iterator[tuple[int, int]]:
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """What a model says of a face; see Face."""
+    """A model's estimate for one face; see Face."""
 
     age_group: Answer | None
     age: float | None
@@ -43,18 +43,18 @@ def _named(names: Sequence[str], values: np.ndarray) -> Answer:
 
 
 class Estimator:
-    """A model as it is used on faces found somewhere. Several threads may use one at once.
+    """A model for any number of detected faces; safe to use from several threads.
 
     Args:
       model, crops, calibrated: see Predictor.
 
     Attributes:
-      description: config.json of the model.
-      framing: how faces are cut out for it.
-      calibrated: whether probabilities are scaled by the model's own temperatures.
+      description: description of the model.
+      framing: alignment of faces for the model.
+      calibrated: True if probabilities are scaled by the model's own temperatures.
 
     Raises:
-      InputError: the model cannot be had, or used so.
+      InputError: the model cannot be loaded, or does not support the options.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Estimator:
         if self._model.is_onnx:
             if asked is not None:
                 raise InputError(
-                    f"--crops={asked}: {self._model.name} has its crop inside; leave it out"
+                    f"--crops={asked}: {self._model.name} has its crop built in; leave out the option"
                 )
             return "center"
         crops = asked or self._model.description.protocol.get("crops") or "center"
@@ -90,24 +90,25 @@ class Estimator:
         description = self._model.description
         if len(self._model.members) > 1:
             raise InputError(
-                f"--calibrated: the models of {self._model.name} were calibrated each alone; name one fold"
+                f"--calibrated: the models of {self._model.name} were calibrated one by one; name one"
+                " fold"
             )
         given = {k: float(v) for k, v in description.calibration.items() if v is not None}
         if missing := [task for task in description.heads if task not in given]:
             raise InputError(
-                f"--calibrated: {self._model.name} has no temperature for {', '.join(missing)}: its run had"
-                " no validation faces to tell it by"
+                f"--calibrated: {self._model.name} has no temperature for {', '.join(missing)}, as its"
+                " run had no validation faces; leave out the option"
             )
         return given
 
     def __call__(self, crops: np.ndarray) -> list[Estimate]:
-        """What the model says of faces.
+        """Estimates age and gender of faces.
 
         Args:
-          crops: uint8[n, size, size, 3], RGB, as `framing` cuts them.
+          crops: uint8[n, size, size, 3], RGB, aligned by `framing`.
 
         Raises:
-          RunError: answers are not finite, or the device fails.
+          RunError: probabilities are not finite, or the device fails.
         """
         if not len(crops):
             return []
@@ -125,22 +126,19 @@ class Estimator:
         for task, values in joined.items():
             if not np.isfinite(values).all():
                 raise RunError(
-                    f"{self._model.name}: its answers for {task} are not finite: its weights are damaged"
+                    f"{self._model.name}: probabilities for {task} are not finite; its weights are"
+                    " damaged"
                 )
         return self._estimates(joined, len(crops))
 
-    def _scaled(self, probabilities: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Probabilities at the model's own temperatures, if they are asked for."""
-        if not self._temperatures:
-            return probabilities
-        return {
-            task: metrics.tempered(values, self._temperatures[task])
-            for task, values in probabilities.items()
-        }
-
     def _estimates(self, probabilities: dict[str, np.ndarray], count: int) -> list[Estimate]:
-        scaled = self._scaled(probabilities)
-        # Years from the head for years where there is one; groups from the head for groups.
+        scaled = probabilities
+        if self.calibrated:
+            scaled = {
+                task: metrics.tempered(values, self._temperatures[task])
+                for task, values in probabilities.items()
+            }
+        # Years preferably from the head for years, groups from the head for groups.
         aged = next((task for task in ("years", "age") if task in probabilities), None)
         grouped = next((task for task in ("age", "years") if task in probabilities), None)
         ages = metrics.ages(probabilities[aged], self._classes[aged]) if aged else None

@@ -1,4 +1,4 @@
-"""README.md of a bundle, read as the hub reads it."""
+"""README.md of a bundle, read in the hub's way."""
 
 import json
 
@@ -58,9 +58,9 @@ def test_it_states_figures_calibration_classes_and_framing(tmp_path):
     assert "6,290 parameters, trained with ageflax" in card
     assert "| gender | 90 | 87.5 % | - | 50.0 % |" in card
     assert "| age | 80 | 50.0 % | 75.0 % | - |" in card
-    assert 'Right answers by class of "gender": female: 75.0 % of 40.' in card
-    assert "mean absolute error 5.12 years, 50.0 % within five. By age: 13-17: 4.2" in card
-    assert "calibration error 6.2 % on the test faces as the probabilities come, 3.1 % at" in card
+    assert 'Recall per class of "gender": female: 75.0 % of 40.' in card
+    assert "mean absolute error 5.12 years, 50.0 % within five years. By age: 13-17: 4.2" in card
+    assert "calibration error 6.2 % on the test faces without scaling, 3.1 % at" in card
     assert (
         "left lies at (31 %, 40 %) of its width and height, and the one on its right at (69 %"
         in card
@@ -71,7 +71,7 @@ def test_it_states_figures_calibration_classes_and_framing(tmp_path):
 
 def test_the_crops_margin_is_in_it(tmp_path):
     small_bundle.write(tmp_path, crop_margin=0.4)
-    assert "on its longer side, with 40 % of its side added on each side." in words(tmp_path)
+    assert "with 40 % of that side added on each side." in words(tmp_path)
 
 
 def test_of_a_run_every_fold_is_stated_in_each(tmp_path):

@@ -1,4 +1,4 @@
-"""What config.json of a bundle may not say."""
+"""Invalid config.json of bundles: each refused in one line."""
 
 import json
 import re
@@ -18,7 +18,7 @@ def original(tmp_path_factory):
 
 
 def refused(original, tmp_path, text) -> str:
-    """What loading says of the same weights with another config.json."""
+    """Error message of loading the same weights with another config.json."""
     (tmp_path / "config.json").write_text(text)
     (tmp_path / "model.safetensors").write_bytes((original / "model.safetensors").read_bytes())
     with pytest.raises(InputError) as caught:
@@ -38,8 +38,8 @@ def refused(original, tmp_path, text) -> str:
         ('{"a":' * 100_000, "not readable JSON: brackets without end"),
         ('{"format": 2, "format": 1}', "not readable JSON: a key is given twice"),
         ('{"format": ' + "9" * 10_000 + "}", "not readable JSON"),
-        ("[]", "no JSON object"),
-        ("null", "no JSON object"),
+        ("[]", "not a JSON object"),
+        ("null", "not a JSON object"),
         ("{}", "bundle format None is not known"),
         ('{"format": true}', "bundle format True is not known"),
         ('{"format": "%s"}' % ("x" * 100_000), "is not known"),
@@ -51,7 +51,7 @@ def test_what_is_no_description(original, tmp_path, text, message):
     assert message in refused(original, tmp_path, text)
 
 
-# Groups of config.json, changed; None takes a key away.
+# Changed groups of config.json.
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -63,12 +63,12 @@ def test_what_is_no_description(original, tmp_path, text, message):
         ({"architecture": {"width": float("inf")}}, "model.width = inf: must be between"),
         (
             {"architecture": {"width": "9" * 1_000_000}},
-            "an option is no number, short word or short",
+            "an option is not a number, short string or short",
         ),
         ({"architecture": {"width": [[[1.0]]]}}, "model.width = (((1.0,),),): expected float"),
-        ({"architecture": {"width": {"a": 1}}}, "an option is no number, short word or short list"),
+        ({"architecture": {"width": {"a": 1}}}, "an option is not a number, short string or short"),
         ({"architecture": {"width": True}}, "model.width = True: expected float"),
-        ({"architecture": {"width": 15.0}}, "its weights are not those of its architecture"),
+        ({"architecture": {"width": 15.0}}, "weights do not fit the architecture"),
         ({"architecture": {"depth": 12}}, "model.depth: levi_hassner has no such option"),
         ({"architecture": {"wdth": 1.0}}, "unknown key 'model.wdth'; did you mean 'model.width'?"),
         ({"architecture": {"x.y": 1.0}}, "its config is damaged"),
@@ -76,7 +76,7 @@ def test_what_is_no_description(original, tmp_path, text, message):
         ({"architecture": {"dtype": "object"}}, "model.dtype = 'object': not a choice"),
         ({"architecture": {"head_hidden": [10**9]}}, "must be between 1 and 65536"),
         ({"architecture": {"head_hidden": [8] * 99}}, "more than 16 hidden layers"),
-        ({"architecture": {"head_hidden": [8] * 10_000}}, "an option is no number"),
+        ({"architecture": {"head_hidden": [8] * 10_000}}, "an option is not a number"),
         ({"loss": {"age": "exec"}}, "loss.age = 'exec': not a choice"),
         ({"loss": {"deviation": -1.0}}, "loss.deviation = -1.0: must be between"),
         ({"input": {"resize": 10**9}}, "data.resize = 1000000000: must be between 8 and 4096"),
@@ -84,12 +84,12 @@ def test_what_is_no_description(original, tmp_path, text, message):
         ({"input": {"resize": "32"}}, "data.resize = '32': expected int"),
         ({"input": {"crop": 33}}, "data.crop = 33 is larger than data.resize = 32"),
         ({"input": {"crop": 27.0}}, "data.crop = 27.0: expected int"),
-        ({"input": {"channels": "grey"}}, "its weights are not those of its architecture"),
+        ({"input": {"channels": "grey"}}, "weights do not fit the architecture"),
         ({"input": {"channels": "cmyk"}}, "data.channels = 'cmyk': not a choice"),
         ({"input": {"interpolation": "\x1b[2J"}}, "data.interpolation"),
-        ({"calibration": {"age": float("inf")}}, "calibration: age: inf is no temperature"),
-        ({"calibration": {"age": float("nan")}}, "calibration: age: nan is no temperature"),
-        ({"protocol": {"most_frontal": "all"}}, "protocol: most_frontal is no whole number"),
+        ({"calibration": {"age": float("inf")}}, "calibration: age: inf is not a temperature"),
+        ({"calibration": {"age": float("nan")}}, "calibration: age: nan is not a temperature"),
+        ({"protocol": {"most_frontal": "all"}}, "protocol: most_frontal is not an integer"),
     ],
 )
 def test_a_group_that_no_config_has(original, tmp_path, changes, message):
@@ -105,8 +105,8 @@ def test_a_group_that_no_config_has(original, tmp_path, changes, message):
         ({"architecture": []}, "architecture: expected options by name"),
         ({"input": []}, "input: expected resize, crop, interpolation, channels"),
         ({"loss": 3}, "loss: expected options by name"),
-        ({"heads": {}}, "a trunk without heads, which answers nothing"),
-        ({"heads": {"exec": ["a"]}}, "heads: 'exec' is none of age, years, gender"),
+        ({"heads": {}}, "a trunk without heads, which can only start a training"),
+        ({"heads": {"exec": ["a"]}}, "heads: 'exec' is not one of age, years, gender"),
         ({"heads": {"x" * 1_000_000: ["a"]}}, "is damaged: heads: 'xxx"),
         (
             {"heads": {"gender": ["male", "female"]}},
@@ -114,10 +114,7 @@ def test_a_group_that_no_config_has(original, tmp_path, changes, message):
         ),
         ({"heads": {"gender": ["x" * 1_000_000, "male"]}}, "heads: gender: expected the 2 classes"),
         ({"heads": {"gender": "female"}}, "heads: gender: expected the 2 classes"),
-        (
-            {"heads": {"gender": ["female", "male"]}},
-            "its weights are not those of its architecture",
-        ),
+        ({"heads": {"gender": ["female", "male"]}}, "weights do not fit the architecture"),
         ({"age_groups": [[0, 10**30]]}, "age_groups: [0, 1"),
         ({"age_groups": [[k, k] for k in range(5000)]}, "age_groups: expected [low, high] pairs"),
         ({"age_groups": [[5, 9], [0, 4]]}, "age_groups: [0, 4]: expected [low, high], each above"),
@@ -129,8 +126,8 @@ def test_a_group_that_no_config_has(original, tmp_path, changes, message):
         ({"eyes": [0.3, 0.4]}, "eyes: expected [[x, y], [x, y]] as fractions"),
         ({"eyes": [[0.3, 0.4], [0.7, float("inf")]]}, "eyes: expected [[x, y], [x, y]]"),
         ({"eyes": [[0.3, 0.4]]}, "eyes: expected [[x, y], [x, y]]"),
-        ({"eyes": [[0.3, 0.4], [0.3, 0.4]]}, "eyes: expected the one on the left first"),
-        ({"eyes": [[0.7, 0.4], [0.3, 0.4]]}, "eyes: expected the one on the left first"),
+        ({"eyes": [[0.3, 0.4], [0.3, 0.4]]}, "eyes: expected the eye on the left first"),
+        ({"eyes": [[0.7, 0.4], [0.3, 0.4]]}, "eyes: expected the eye on the left first"),
         ({"data": "Adience"}, "data: expected an object"),
         ({"source": [1]}, "source: expected an object"),
         ({"figures": "good"}, "figures: expected an object"),
@@ -161,7 +158,7 @@ def test_whatever_the_network_raises_is_one_line(original, tmp_path, monkeypatch
 
     monkeypatch.setattr(model, "network_of", network_of)
     text = (original / "config.json").read_text()
-    assert "no network can be made of it: a stride of zero" in refused(original, tmp_path, text)
+    assert "no network can be built from it: a stride of zero" in refused(original, tmp_path, text)
 
 
 def test_what_an_older_one_lacks_is_added():

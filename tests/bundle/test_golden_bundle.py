@@ -1,4 +1,4 @@
-"""A bundle written by another version of JAX and Python reads and answers the same here."""
+"""A bundle written by other versions of JAX and Python gives the same answers."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def test_a_bundle_of_another_version_answers_the_same():
         assert list(probabilities) == ["age", "years", "gender"]
         for task, values in probabilities.items():
             np.testing.assert_allclose(values, recorded[task], rtol=1e-4, atol=1e-6)
-            # Faces differ, so that one answer for all would not do.
+            # The faces differ: one answer for all would fail.
             assert np.ptp(recorded[task], axis=0).max() > 0.05
         ages = model.ages({"years": probabilities["years"]})
         np.testing.assert_allclose(ages.years, recorded["ages"], rtol=1e-4)

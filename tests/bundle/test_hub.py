@@ -1,4 +1,4 @@
-"""hf://owner/name as a model: downloaded once, pinned, and in one line refused."""
+"""hf://owner/name as a model: downloaded once, pinned to a commit; failures are one line."""
 
 import shutil
 
@@ -12,7 +12,7 @@ from tests.support.hub_server import Hub, run, serving
 FIRST, SECOND = "1" * 40, "2" * 40
 NAME = "someone/faces"
 
-# Importing JAX takes seconds, so that one process looks at many names.
+# One process loads many names, as importing JAX takes seconds.
 LOAD = """
 import contextlib, io, json, sys
 import numpy as np
@@ -41,7 +41,7 @@ print(json.dumps([code, printed.getvalue()]))
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory):
-    """Two commits of a bundle, and repositories in which something is wrong."""
+    """A hub with two commits of a bundle, and faulty repositories."""
     folder = tmp_path_factory.mktemp("published")
     hub = Hub(gated=("someone/gated",))
     for name, commit, revisions in (
@@ -86,7 +86,7 @@ ADVICE = {
 
 @pytest.fixture(scope="module")
 def online(hub, tmp_path_factory):
-    """The library's cache, and by name what came of it; last, what the command said of no bundle."""
+    """The library's cache; results by name; exit code and message of the command without a bundle."""
     home = tmp_path_factory.mktemp("cache")
     names = [f"hf://{NAME}{revision}" for revision in REVISIONS]
     names += [*ADVICE, "hf://someone/huge", "hf://someone/damaged", "hf://someone/cardless"]
@@ -110,10 +110,10 @@ def test_a_name_is_loaded_at_the_commit_of_its_revision(online):
 
 def test_each_file_is_downloaded_once_and_no_other(hub, online):
     fetched = [path for method, path in hub.asked if method == "GET" and f"/{NAME}/" in path]
-    # Three files of two commits, of which the weights are the same and have one place in the cache.
+    # Three files in each of two commits; the cache shares the weights, which are the same.
     assert len(fetched) == len(set(fetched)) == 5
     assert not any("training_data.tar" in path for _, path in hub.asked)
-    # A commit never changes: nobody is asked about one that is here.
+    # A commit never changes, so the hub is not asked about one in the cache.
     assert ("HEAD", f"/{NAME}/resolve/{FIRST}/config.json") not in hub.asked
 
 
@@ -159,7 +159,7 @@ def test_what_was_loaded_once_is_there_without_a_network(online):
     ("text", "name", "revision"),
     [
         ("hf://a/b", "a/b", ""),
-        ("hf:/a/b", "a/b", ""),  # as a path writes it
+        ("hf:/a/b", "a/b", ""),  # as a Path prints it
         ("hf://a-1/B_2.3@main", "a-1/B_2.3", "main"),
         ("hf://a/b@refs/pr/1", "a/b", "refs/pr/1"),
     ],

@@ -1,4 +1,4 @@
-"""A small run to test, datasets to test it on, and the command as these tests call it."""
+"""A small run, datasets to test it on, and a function that runs the command."""
 
 import json
 
@@ -11,14 +11,14 @@ from tfds_builders.labeled_faces.dummy_build import build, lay_out
 
 @pytest.fixture(scope="session")
 def joint(tmp_path_factory, data_dir, small_faces):
-    """Folds 0 and 3 of a run with heads for age groups and gender. Not to be written to."""
+    """Folds 0 and 3 of a run with heads for age groups and gender; read-only."""
     workdir = tmp_path_factory.mktemp("runs") / "joint"
     return trained(workdir, data_dir, "--config.task=joint", "--config.folds=(0, 3)")
 
 
 @pytest.fixture(scope="session")
 def labeled(tmp_path_factory):
-    """Builds a dataset of five people from rows of labels.csv; returns its --config words."""
+    """Function that builds a dataset of five people from rows of labels.csv; returns its options."""
 
     def built(*rows):
         folder = lay_out(tmp_path_factory.mktemp("labeled") / "manual", rows)
@@ -30,10 +30,10 @@ def labeled(tmp_path_factory):
 
 @pytest.fixture
 def run(data_dir, tmp_path, capsys):
-    """Runs the command; returns the exit code, result.json, predictions.csv and what was printed."""
+    """Function that runs the command; returns exit code, result.json, predictions.csv and output."""
 
     def ran(model, *words, output="out"):
-        capsys.readouterr()  # what was printed before is not of this run
+        capsys.readouterr()  # drops earlier output
         words = [f"--model={model}", f"--config.data.dir={data_dir}", *words]
         code = command.main([*words, f"--output={tmp_path / output}"])
         path = tmp_path / output / "result.json"

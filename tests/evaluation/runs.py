@@ -1,4 +1,4 @@
-"""What these tests share: training a run, and comparing what was predicted."""
+"""Shared by these tests: training a run, and comparing predictions."""
 
 import csv
 from pathlib import Path
@@ -22,7 +22,7 @@ def table(path):
 
 
 def same(path, expected, *, atol=1e-6):
-    """Asserts that two predictions.csv are of the same faces, and agree."""
+    """Asserts that two predictions.csv have the same faces and agree."""
     here, there = table(path), table(expected)
     assert [row.keys() for row in here] == [row.keys() for row in there]
     for column in here[0]:
@@ -36,7 +36,7 @@ def same(path, expected, *, atol=1e-6):
 
 
 def rounded(tree):
-    """JSON with its numbers to six digits: what is left when two programs compute the same."""
+    """JSON with its numbers rounded to six digits, for results of two different programs."""
     if isinstance(tree, dict):
         return {key: rounded(value) for key, value in tree.items()}
     if isinstance(tree, list):

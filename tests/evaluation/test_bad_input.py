@@ -1,4 +1,4 @@
-"""What python -m ageflax.evaluate refuses, and how it ends when it fails."""
+"""Refusals and failures of python -m ageflax.evaluate."""
 
 import errno
 import json
@@ -16,14 +16,14 @@ from tests.conftest import SMALL_FACES
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--config.data.crop=20"], "--config.data.crop: is the model's own, which is tested as it was"),
-        (["--config.data.mean=none"], "--config.data.mean: is the model's own"),
-        (["--config.model.name=vgg16"], "--config.model.name: is the model's own"),
+        (["--config.data.crop=20"], "--config.data.crop: the model is tested as it was trained;"),
+        (["--config.data.mean=none"], "--config.data.mean: the model is tested as it was trained"),
+        (["--config.model.name=vgg16"], "--config.model.name: the model is tested as it was trained"),
         (["--config.data.intervals=((0, 9), (10, 100))"],
-         "--config.data.intervals: the classes are the model's own age groups; set data.label_policy"),
+         "--config.data.intervals: the classes are the model's age groups; data.label_policy"),
         (["--config.task=gender"], "--config.task: the model's heads are tested"),
-        (["--config.steps=9"], "--config.steps: is of training. Accepted are data.name, data.dir,"),
-        (["--config.optim.learning_rate=1"], "--config.optim.learning_rate: is of training"),
+        (["--config.steps=9"], "--config.steps: only for training; accepted are data.name, data.dir,"),
+        (["--config.optim.learning_rate=1"], "--config.optim.learning_rate: only for training"),
         (["--config.data.nam=x"], "--config.data.nam: unknown key; did you mean 'data.name'?"),
         (["--config.eval.crops=twelve"], "eval.crops = 'twelve': not a choice"),
         (["--config.eval.batch_size=0"], "eval.batch_size = 0: must be between 1 and"),
@@ -49,7 +49,7 @@ def test_what_it_cannot_be_told_is_one_line_and_exit_code_2(joint, run, words, m
 
 
 def damage(folder, kind):
-    """Makes a copy of a bundle one that cannot be used."""
+    """Makes a copy of a bundle unusable."""
     config, weights = folder / "config.json", folder / "model.safetensors"
     described = json.loads(config.read_text())
     if kind == "weights cut short":
@@ -93,19 +93,19 @@ def damage(folder, kind):
             "weights cut short",
             "damaged, cut short or not safetensors: invalid header length",
         ),
-        ("no weights", "neither a bundle (config.json, model.safetensors) nor a run's folder"),
+        ("no weights", "neither a bundle (config.json, model.safetensors) nor a run"),
         ("a tensor absent", "1 differ, such as params/heads/gender/kernel: absent in"),
-        ("another architecture", "its weights are not those of its architecture"),
+        ("another architecture", "weights do not fit the architecture"),
         ("an odd architecture", "model.name = 'nothing': not a choice"),
         ("genders in another order", "heads: gender: expected the 2 classes female, male"),
         ("no age groups", "age_groups: expected [low, high] pairs"),
         ("no input", "input: expected resize, crop, interpolation, channels"),
-        ("a list", "config.json: no JSON object"),
+        ("a list", "config.json: not a JSON object"),
         ("no heads", "heads: expected the class names of each task"),
-        ("mean of another size", "its mean or deviation does not fit its input"),
+        ("mean of another size", "mean or deviation does not fit the input's size"),
         ("data of another type", "data: expected an object"),
         ("temperatures of another type", "calibration: expected an object"),
-        ("a temperature of zero", "calibration: age: 0.0 is no temperature"),
+        ("a temperature of zero", "calibration: age: 0.0 is not a temperature"),
     ],
 )
 def test_a_damaged_bundle_is_one_line_and_exit_code_2(kind, message, joint, run, tmp_path):
@@ -125,11 +125,14 @@ def test_what_is_no_model_is_told_as_such(joint, run, tmp_path):
         (tmp_path / "absent", "no such file or folder"),
         (
             tmp_path / "empty",
-            "neither a bundle (config.json, model.safetensors) nor a run's folder",
+            "neither a bundle (config.json, model.safetensors) nor a run",
         ),
         (tmp_path / "begun", "a run without a finished fold: no fold_K/bundle"),
-        (tmp_path / "begun" / "fold_0", "a fold that is not finished"),
-        (joint / "fold_0" / "bundle" / "model.safetensors", "not an .onnx file; for a bundle, name"),
+        (tmp_path / "begun" / "fold_0", "an unfinished fold"),
+        (
+            joint / "fold_0" / "bundle" / "model.safetensors",
+            "not an .onnx file; for a bundle, name",
+        ),
     ):
         code, _, _, printed = run(model)
         assert code == 2
@@ -152,7 +155,7 @@ def test_a_training_run_is_not_written_over(joint, run, data_dir, tmp_path, caps
     for folder in (joint, joint / "fold_0", joint / "fold_0" / "bundle"):
         words = [f"--model={joint}/fold_0", f"--config.data.dir={data_dir}", f"--output={folder}"]
         assert command.main(words) == 2
-        assert "holds a training run, which stays as it is" in capsys.readouterr().err
+        assert "holds a training run, which is not overwritten" in capsys.readouterr().err
     assert before == {path: path.read_bytes() for path in joint.rglob("*") if path.is_file()}
     (tmp_path / "file").touch()
     code, _, _, printed = run(joint / "fold_0", output="file/x")
@@ -178,8 +181,10 @@ def test_answers_that_are_not_finite_are_a_failed_run(joint, run, tmp_path):
     folder = tmp_path / "bundle"
     shutil.copytree(joint / "fold_0" / "bundle", folder)
     tensors = load_file(folder / "model.safetensors")
-    tensors["params/heads/gender/kernel"][:] = 3e38  # finite; what is computed with it is not
+    tensors["params/heads/gender/kernel"][:] = 3e38  # finite, but its products are not
     save_file(tensors, folder / "model.safetensors")
     code, result, _, printed = run(folder)
     assert (code, result) == (1, None)
-    assert "answers for gender are not finite for 32 of 32 faces, the first person_" in printed.err
+    assert "task gender: probabilities of 32 of 32 faces are not finite; the first is person_" in (
+        printed.err
+    )

@@ -1,4 +1,4 @@
-"""python -m ageflax.evaluate as a user runs it: any model, any dataset, never faces it has seen."""
+"""python -m ageflax.evaluate: any model on any dataset, never on faces it has seen."""
 
 import hashlib
 import json
@@ -97,9 +97,9 @@ def test_on_other_data_a_runs_models_answer_together(joint, run, data_dir, tmp_p
     assert result["folds"] == EVERY_FOLD
     assert result["protocol"]["name"] == "external"
     assert result["notices"] == printed.err.splitlines()[-3:-1] == [
-        f"the model was trained on {SMALL_FACES}, of the same builder: it has seen what faces the two"
-        " share",
-        "the models of 2 folds answer as one: their probabilities are averaged",
+        f"the model was trained on {SMALL_FACES}, from the same builder: it has seen the faces that the"
+        " two share",
+        "the probabilities of 2 folds' models are averaged",
     ]  # fmt: skip
     assert f"{OTHER_FACES}/1.0.0, external, test folds 0, 1, 2, 3, 4" in printed.out
     stored = find.open_built(OTHER_FACES, directory=str(data_dir))
@@ -111,7 +111,7 @@ def test_on_other_data_a_runs_models_answer_together(joint, run, data_dir, tmp_p
     for task, names in both.heads.items():
         written = [[float(row[f"{task}_probability_{name}"]) for name in names] for row in rows]
         np.testing.assert_allclose(written, expected[task], atol=2e-6)
-    # Where no output is named, a folder of the model's and the dataset's names.
+    # Without --output, a folder named after the model and the dataset.
     monkeypatch.chdir(tmp_path)
     words = [f"--config.data.dir={data_dir}", f"--config.data.name={OTHER_FACES}"]
     assert command.main([f"--model={joint}/fold_0/bundle", *words, "--config.folds=(1, 2)"]) == 0
@@ -145,7 +145,7 @@ def test_a_head_for_years_gives_what_training_wrote(loss, run, labeled, data_dir
     assert result["tasks"]["years"]["years"]["mae"] == pytest.approx(
         before["tasks"]["years"]["years"]["mae"], abs=1e-5
     )
-    # Where no face has its age in years, the groups that its years add up to are measured.
+    # If no age in years is known, the age groups that the years add up to are measured.
     rows = [
         f"{name}.png,{group}"
         for name, group in zip("abcde", ["0-2", "25-32", "60-100", "38-43", "26"], strict=True)
@@ -173,8 +173,8 @@ def test_ages_in_years_are_placed_in_the_models_groups_by_the_policy(joint, run,
         "a.png": "25-32",
         "c.png": "60-100",
         "d.png": "4-6",
-    }  # the others' are in no group
-    assert "2 of 5 faces have no label that counts (data.label_policy=strict)" in printed.err
+    }  # the others are in no group
+    assert "2 of 5 faces have no usable label (data.label_policy=strict)" in printed.err
     assert result["data"]["without_label"] == 2
     assert result["tasks"]["age"]["years"]["faces"] == 3
     code, result, predictions, _ = run(
@@ -200,7 +200,7 @@ def test_a_model_of_other_age_groups_keeps_them(run, labeled, data_dir, tmp_path
         assert faces == {"0-12": 1, "13-29": 1, "30-49": 1, "50-100": 2}
     code, _, _, printed = run(workdir / "fold_0", *words, "--config.data.label_policy=mivolo")
     assert code == 2
-    assert "'mivolo' is of Adience's eight groups, and the model's are 0-12, 13-29," in printed.err
+    assert "'mivolo' needs Adience's eight groups, but the model's are 0-12, 13-29," in printed.err
 
 
 def test_without_a_label_for_any_head_there_is_nothing_to_test(
@@ -211,7 +211,7 @@ def test_without_a_label_for_any_head_there_is_nothing_to_test(
     code, _, _, printed = run(workdir / "fold_0", *ages)
     assert (code, printed.out) == (2, "")
     assert printed.err.endswith("no face of labeled_faces/default/1.0.0 has a label for gender\n")
-    # Of a model with another head besides, that one is tested.
+    # A model with another head is tested by that head.
     code, result, _, _ = run(joint / "fold_0", *ages)
     assert (code, list(result["tasks"])) == (0, ["age"])
     between = labeled("path,age", *(f"{name}.png,35" for name in "abcde"))
@@ -230,7 +230,7 @@ def test_the_frontal_faces_of_its_own_protocol_are_tested(run, data_dir, tmp_pat
         return labels(ones, folds)
 
     monkeypatch.setattr(reading, "table", scored)
-    unprepared = "--config.data.prepared=False"  # the table kept beside the dataset has no scores
+    unprepared = "--config.data.prepared=False"  # the cached table of labels has no scores
     workdir = trained(
         tmp_path / "run", data_dir, "--config.fold=0", "--config.data.most_frontal=120", unprepared
     )
@@ -239,7 +239,7 @@ def test_the_frontal_faces_of_its_own_protocol_are_tested(run, data_dir, tmp_pat
     same(predictions, workdir / "fold_0" / "predictions.csv")
     assert result["protocol"]["most_frontal"] == 120
     assert result["data"]["not_frontal"] == 40
-    assert "the 120 of the highest face_score are kept" in printed.err
+    assert "the 120 with the highest face_score are kept" in printed.err
     code, result, _, _ = run(workdir / "fold_0", "--config.data.most_frontal=0", unprepared)
     assert (result["faces"]["test"], result["protocol"]["most_frontal"]) == (32, 0)
 

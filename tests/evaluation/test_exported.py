@@ -1,4 +1,4 @@
-"""A bundle and what is exported of it, side by side, and .onnx files that mean harm."""
+"""A bundle and its export compared, and malicious .onnx files."""
 
 import json
 
@@ -15,13 +15,13 @@ from tests.evaluation.runs import rounded, same
 
 @pytest.fixture(scope="module")
 def exported(joint, tmp_path_factory):
-    """Fold 3 of the small run, as ONNX."""
+    """Fold 3 of the small run as an .onnx file."""
     path = tmp_path_factory.mktemp("exported") / "model.onnx"
     return export(load(joint / "fold_3" / "bundle"), path).path
 
 
 def test_evaluated_alike(exported, joint, run):
-    """The figures to five digits, and each face's probabilities to 1e-5."""
+    """Figures agree to six digits, each face's probabilities to 1e-5."""
     words = "--config.data.label_policy=nearest"
     code, of_bundle, expected, _ = run(joint / "fold_3", words, output="bundle")
     assert code == 0
@@ -44,7 +44,7 @@ def test_crops_that_are_inside_are_used_and_others_refused(joint, run, tmp_path)
     same(predictions, expected, atol=1e-5)
     code, _, _, printed = run(path, "--config.eval.crops=mirror")
     assert code == 2
-    assert "an .onnx file has its ten crops inside; test the bundle, or export it" in printed.err
+    assert "the .onnx file has its ten crops built in; test the bundle, or export it" in printed.err
 
 
 def test_the_zoos_layout_is_refused(joint, run, tmp_path):
@@ -102,7 +102,7 @@ def test_a_file_that_is_cut_off_anywhere_is_refused(exported, tmp_path):
 
 
 def test_flipped_bytes_are_refused_or_read(exported, tmp_path):
-    """None ends the process, or in anything but an answer or InputError."""
+    """Each either loads or raises InputError; none ends the process."""
     content, path = exported.read_bytes(), tmp_path / "flipped.onnx"
     rng, refused = np.random.default_rng(0), 0
     for _ in range(60):
@@ -131,13 +131,13 @@ def test_other_files_are_refused(content, tmp_path):
 def test_a_file_of_more_than_2_gb_is_not_read(tmp_path):
     path = tmp_path / "large.onnx"
     with path.open("wb") as file:
-        file.truncate(1 << 33)  # no byte of it on the disk
-    with pytest.raises(InputError, match="8589934592 bytes are too many for one"):
+        file.truncate(1 << 33)  # sparse: takes no disk space
+    with pytest.raises(InputError, match="8589934592 bytes exceed 2 GiB"):
         OnnxModel(path)
 
 
 def test_metadata_may_lie(exported, run, tmp_path):
-    """Classes, sizes and crops that are not the graph's."""
+    """Classes, sizes and crops that do not fit the graph."""
     model = onnx.load(exported)
     config = json.loads({p.key: p.value for p in model.metadata_props}["ageflax.config"])
     lies = (

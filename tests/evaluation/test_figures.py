@@ -23,7 +23,7 @@ AGE, YEARS, GENDER = (FACES.target(t, policy="nearest") for t in ("age", "years"
 
 
 def predictions(task: str, target: Target, *, seed: int = 0) -> Predictions:
-    """Of faces 1 to 7; face 0 was not evaluated."""
+    """Random predictions of faces 1 to 7; face 0 is not evaluated."""
     classes = 101 if target.years is not None else len(target.names)
     shares = np.random.default_rng(seed).dirichlet(np.ones(classes), 7).astype(np.float32)
     return Predictions(np.arange(1, 8), {task: shares}, np.zeros(0, int))
@@ -102,7 +102,7 @@ def test_probabilities_that_are_no_numbers_name_the_first_face(what):
     given = predictions("age", AGE)
     given.probabilities["age"][[2, 5], 3] = np.nan
     with pytest.raises(
-        RunError, match=r"task age: .* of 2 of 7 faces is not a number; the first is face_3"
+        RunError, match=r"task age: .* of 2 of 7 faces are not finite; the first is face_3"
     ):
         what(given, FACES, {"age": AGE})
 

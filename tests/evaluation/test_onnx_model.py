@@ -1,4 +1,4 @@
-"""Exported models under test: by a stand-in for onnxruntime, and by itself where it is installed."""
+"""Evaluation of .onnx files, by a fake onnxruntime and by onnxruntime itself."""
 
 import json
 import sys
@@ -22,7 +22,7 @@ def fold(tmp_path_factory, data_dir, small_faces):
 
 
 class FakeSession:
-    """An .onnx file that is told by JSON: inputs, outputs, metadata, and the bundle that computes."""
+    """A session described by JSON in the .onnx file: inputs, outputs, metadata, and a bundle to run."""
 
     def __init__(self, content, options, providers, enable_fallback):
         self.described = json.loads(onnx.load_from_string(content).doc_string)
@@ -54,7 +54,7 @@ class FakeSession:
 
 @pytest.fixture
 def exported(fold, tmp_path, monkeypatch):
-    """Writes such a file, some of it changed, where onnxruntime is the stand-in."""
+    """Function that writes such a file with some changes; onnxruntime is replaced by the fake."""
     fake = types.SimpleNamespace(
         InferenceSession=FakeSession,
         SessionOptions=types.SimpleNamespace,
@@ -90,7 +90,7 @@ def test_an_exported_model_gives_what_its_bundle_gives(fold, exported, run):
 def test_it_has_seen_what_its_bundle_has_seen(exported, run):
     code, _, _, printed = run(exported(), "--config.fold=1")
     assert code == 2
-    assert "fold 1 included: figures on faces that it has seen say nothing" in printed.err
+    assert "fold 1 included: figures on faces it has seen say nothing" in printed.err
 
 
 def images(shape, name="images", kind="tensor(uint8)"):
@@ -101,17 +101,17 @@ def images(shape, name="images", kind="tensor(uint8)"):
     ("changes", "message"),
     [
         ({"metadata": {}}, "its metadata has no ageflax.config, which names classes and input"),
-        ({"metadata": {"ageflax.config": "{"}}, "ageflax.config of its metadata is no JSON"),
-        ({"metadata": {"ageflax.config": "[]"}}, "ageflax.config of its metadata is no JSON object"),
+        ({"metadata": {"ageflax.config": "{"}}, "ageflax.config in its metadata is not JSON"),
+        ({"metadata": {"ageflax.config": "[]"}}, "ageflax.config in its metadata is not a JSON object"),
         ({"metadata": {"ageflax.config": "{}"}}, "its config is damaged: heads: expected the class names"),
         ({"inputs": images(["b", 64, 64, 3])}, "expected [batch, 32, 32, 3] with a dynamic batch"),
         ({"inputs": images(["b", 3, 32, 32])}, "expected [batch, 32, 32, 3] with a dynamic batch"),
-        ({"inputs": images([1, 32, 32, 3])}, "images is of shape [1, 32, 32, 3]; expected"),
-        ({"inputs": images(["b", 3072])}, "images is of shape ['b', 3072]; expected"),
+        ({"inputs": images([1, 32, 32, 3])}, "images has shape [1, 32, 32, 3], expected"),
+        ({"inputs": images(["b", 3072])}, "images has shape ['b', 3072], expected"),
         ({"inputs": images(["b", 32, 32, 3], name="x")}, "expected one input, images tensor(uint8);"),
         ({"inputs": images(["b", 32, 32, 3], kind="tensor(float)")}, "has images tensor(float)"),
-        ({"outputs": [{"name": "age"}]}, "no output gender_probabilities, though it has a head for"),
-        ({"outputs": [{"name": "gender_probabilities"}]}, "no output age, though it has a head for years"),
+        ({"outputs": [{"name": "age"}]}, "no output gender_probabilities for its head gender"),
+        ({"outputs": [{"name": "gender_probabilities"}]}, "no output age for its head years"),
     ],
 )  # fmt: skip
 def test_files_of_another_contract_are_one_line_and_exit_code_2(changes, message, exported, run):
@@ -128,7 +128,7 @@ def test_files_of_another_contract_are_one_line_and_exit_code_2(changes, message
         ({"failure": "no memory\nfor that"}, "onnxruntime failed: no memory\n"),
         (
             {"columns": 1},
-            "output gender_probabilities of 100 faces is of shape (100, 1), and 2 columns",
+            "output gender_probabilities has shape (100, 1) for 100 faces, expected 2 columns",
         ),
     ],
 )
@@ -143,7 +143,7 @@ def test_its_crop_is_inside_so_others_are_refused(exported, run):
     code, _, _, printed = run(exported(), "--config.eval.crops=ten")
     assert code == 2
     assert (
-        "eval.crops = 'ten': an .onnx file has its centre crop inside; test the bundle, or"
+        "eval.crops = 'ten': the .onnx file has its centre crop built in; test the bundle, or"
         in printed.err
     )
 
@@ -177,7 +177,7 @@ def test_without_onnxruntime_it_says_how_to_get_it(exported, run, monkeypatch):
 
 
 def test_onnxruntime_itself(fold, run, small_faces, tmp_path):
-    """A network of one layer, gender by the mean colour, against numpy."""
+    """A network of one layer, gender by mean colour, compared with numpy."""
     helper, kinds = onnx.helper, onnx.TensorProto
     weights = np.array([[0.02, -0.01], [0.01, 0.03], [-0.03, 0.0]], np.float32)
     nodes = [

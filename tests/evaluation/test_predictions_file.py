@@ -8,8 +8,7 @@ import pytest
 from ageflax.errors import RunError
 from ageflax.evaluation.figures import answers_of, measure
 from ageflax.evaluation.predictions import Predictions
-from ageflax.evaluation.predictions_csv import write_predictions
-from ageflax.evaluation.predictions_csv import read_predictions
+from ageflax.evaluation.predictions_csv import read_predictions, write_predictions
 from ageflax.metrics import ages
 from tests.evaluation.test_figures import AGE, FACES, GENDER, YEARS, predictions, years_directly
 
@@ -17,7 +16,7 @@ TARGETS = {"age": AGE, "years": YEARS, "gender": GENDER}
 
 
 def equal(one, other) -> None:
-    """Answers alike; years to the nine digits that are written."""
+    """Asserts equal answers; years to the nine digits that are written."""
     for field in dataclasses.fields(one):
         a, b = getattr(one, field.name), getattr(other, field.name)
         if field.name in ("years_predicted", "probabilities") and a is not None:
@@ -35,7 +34,7 @@ def test_what_is_written_is_read_back(task, tmp_path):
     read = read_predictions(path, task, names=target.names)
     equal(read, answers_of(given, FACES, task, target))
     if task == "gender":
-        # Only columns of the task itself are its: a file of gender has no ages.
+        # A file of gender alone has no ages.
         assert read.years_true is None
 
 
@@ -104,12 +103,12 @@ def written(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda text: text[: len(text) - 40], r"line 8 has \d+ cells where the first has 14"),
-        (lambda text: text.replace(",4-6,", ",4-7,"), "line 2: age_true is '4-7', none of 0-2, 4-6"),
-        (lambda text: text.replace(",5,", ",five,"), "line 2: age_years_true is no number"),
-        (lambda text: text.replace(",5,", ",nan,"), "line 2: age_years_true is no number"),
-        (lambda text: "", "it has no column key"),
-        (lambda text: text.replace("age", "sex"), "it has no column age_true"),
+        (lambda text: text[: len(text) - 40], r"line 8 has \d+ cells, expected 14"),
+        (lambda text: text.replace(",4-6,", ",4-7,"), "age_true is '4-7', expected one of 0-2, 4-6"),
+        (lambda text: text.replace(",5,", ",five,"), "line 2: age_years_true is not a number"),
+        (lambda text: text.replace(",5,", ",nan,"), "line 2: age_years_true is not a number"),
+        (lambda text: "", "no column key"),
+        (lambda text: text.replace("age", "sex"), "no column age_true"),
         (lambda text: text.replace("face_3", 'fa"ce\n"_3'), "line 4 has 1 cells"),
         (lambda text: text.replace("face_3", '"face_3'), "unexpected end of data|expected after"),
     ],
@@ -120,7 +119,7 @@ def test_a_damaged_file_is_named_with_the_line(damage, message, tmp_path):
     with pytest.raises(RunError, match=message) as error:
         read_predictions(path, "age")
     assert str(error.value).startswith(f"{path}: ")
-    assert "Remove the result.json beside it and start the run again" in str(error.value)
+    assert "; remove the result.json beside it and start the run again" in str(error.value)
 
 
 def test_an_absent_file_and_bytes_that_are_no_text_are_named(tmp_path):

@@ -13,14 +13,14 @@ from tests.conftest import small_values
 
 
 def run(values: ConfigDict, workdir: Path) -> None:
-    """Folds 0 and 3, age and gender."""
+    """Runs folds 0 and 3, age and gender."""
     resolved = configuration.resolve(values, ["--config.folds=(0, 3)", "--config.task=joint"])
     cross_validation.run(resolved, workdir, say=lambda line: None)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, data_dir, small_faces):
-    """A finished run and its config. Not to be written to."""
+    """A finished run, read-only, and its config."""
     workdir = tmp_path_factory.mktemp("finished")
     values = small_values(data_dir)
     run(values, workdir)
@@ -100,9 +100,9 @@ def test_a_finished_fold_whose_predictions_are_damaged_is_named(finished, damage
     with pytest.raises(RunError) as error:
         run(values, copy)
     assert str(error.value).startswith(f"{path}: ")
-    assert "Remove the result.json beside it and start the run again" in str(error.value)
+    assert "; remove the result.json beside it and start the run again" in str(error.value)
     if damage == "short":
-        # What it says helps.
+        # The advice helps.
         (copy / "fold_3" / "result.json").unlink()
         run(values, copy)
         assert path.read_text() == text

@@ -1,4 +1,4 @@
-"""Which folds a model may be tested on: the whole of leaving nobody's faces on both sides."""
+"""Folds that a model may be tested on: none with faces that it was trained on."""
 
 import dataclasses
 
@@ -35,7 +35,7 @@ def test_on_its_own_data_a_model_is_tested_on_the_fold_that_was_kept_from_it():
     assert found.own
     assert found.folds == (3,)
     assert found.notices == (
-        "the model was trained on adience/aligned/1.0.0 itself: tested on fold 3, which was kept from it",
+        "the model was trained on adience/aligned/1.0.0 itself: tested on fold 3, held out from it",
     )
     assert plan([config("here", 3)], [3]) == found
 
@@ -43,7 +43,7 @@ def test_on_its_own_data_a_model_is_tested_on_the_fold_that_was_kept_from_it():
 def test_of_a_run_each_model_answers_for_its_own_fold():
     found = plan([config("here", fold) for fold in (0, 1, 4)])
     assert parts(found) == [((0,), (0,)), ((1,), (1,)), ((2,), (4,))]
-    assert "tested on folds 0, 1, 4, each by the model that it was kept from" in found.notices[0]
+    assert "on folds 0, 1, 4, each by the model that it was held out from" in found.notices[0]
     assert parts(plan([config("here", fold) for fold in (0, 1, 4)], [1])) == [((1,), (1,))]
 
 
@@ -65,9 +65,7 @@ def test_on_other_data_all_models_answer_for_every_fold_together():
     found = plan([config("there", fold) for fold in range(5)], name="imdb_wiki/wiki/1.0.0")
     assert parts(found) == [((0, 1, 2, 3, 4), (0, 1, 2, 3, 4))]
     assert not found.own
-    assert found.notices == (
-        "the models of 5 folds answer as one: their probabilities are averaged",
-    )
+    assert found.notices == ("the probabilities of 5 folds' models are averaged",)
     one = plan([config("there", 2)], [4, 1], name="imdb_wiki/wiki/1.0.0")
     assert (parts(one), one.notices) == ([((0,), (1, 4))], ())
 
@@ -78,20 +76,20 @@ def test_data_that_the_weights_came_from_count_as_seen_however_far_back():
     for before in (first, second):
         configs = [config("there", fold, before=before) for fold in range(5)]
         found = plan(configs)
-        # All five started from the same weights, which have not seen fold 2.
+        # All five started from the same weights, which fold 2 was held out from.
         assert parts(found) == [((0, 1, 2, 3, 4), (2,))]
         assert not found.own
         assert found.notices[0] == (
-            "the weights that the model started from were trained on adience/aligned/1.0.0: tested on"
-            " fold 2, which was kept from it"
+            "the model's initial weights were trained on adience/aligned/1.0.0: tested on fold 2, held"
+            " out from it"
         )
-        with pytest.raises(InputError, match=r"the weights .* fold 1 included"):
+        with pytest.raises(InputError, match=r"initial weights .* fold 1 included"):
             plan(configs, [1])
 
 
 def test_weights_of_another_fold_of_the_same_data_leave_nothing_to_test():
     before = {"fingerprint": "here", "fold": 2}
-    with pytest.raises(InputError, match=r"all of its folds included.* kept from it: none"):
+    with pytest.raises(InputError, match=r"all of its folds included.* held-out folds: none"):
         plan([config("here", 3, before=before)])
 
 
@@ -100,7 +98,7 @@ def test_weights_of_another_fold_of_the_same_data_leave_nothing_to_test():
     [
         ("adience/aligned/1.0.0", "on another state of this dataset, adience/aligned/1.0.0"),
         ("adience/aligned/0.9.0", "on another state of this dataset, adience/aligned/0.9.0"),
-        ("adience/faces/1.0.0", "on adience/faces, of the same builder"),
+        ("adience/faces/1.0.0", "on adience/faces, from the same builder"),
         (None, "does not say what it was trained on: it may have seen these faces"),
     ],
 )

@@ -179,7 +179,7 @@ def test_weights_that_are_no_numbers_are_refused(model, tmp_path):
 def test_answers_that_are_no_numbers_are_not_written(model, tmp_path):
     """Weights that are too large for the half precision they are asked for."""
     large = changed(model, lambda x: x * 1e6 if x.ndim > 1 else x)
-    with pytest.raises(RunError, match="is not finite: nothing was written"):
+    with pytest.raises(RunError, match="is not finite; nothing was written"):
         export(large, tmp_path / "model.onnx", precision="float16")
     assert not list(tmp_path.iterdir())
 

@@ -80,7 +80,7 @@ def test_a_run_answers_by_the_mean_of_its_folds(tmp_path, portraits):
     assert male(mean) == pytest.approx(np.mean(shares), abs=1e-6)
     assert (mean.age, mean.age_group, mean.age_deviation) == (None, None, None)
     assert json.loads(mean.to_json())["age"] is None
-    with pytest.raises(InputError, match="were calibrated each alone"):
+    with pytest.raises(InputError, match="were calibrated one by one"):
         Predictor(workdir, detector="none", calibrated=True)
 
 
@@ -114,7 +114,7 @@ def test_years_without_a_distribution_have_no_deviation_and_an_onnx_file_says_th
     (other,) = Predictor(path, detector="none")(portraits[0])
     assert other.age == pytest.approx(face.age, abs=1e-3)
     assert male(other) == pytest.approx(male(face), abs=1e-5)
-    with pytest.raises(InputError, match="has its crop inside"):
+    with pytest.raises(InputError, match="has its crop built in"):
         Predictor(path, detector="none", crops="ten")
 
 
@@ -127,7 +127,7 @@ def test_answers_that_are_not_finite_are_a_failure(fold, portraits, tmp_path):
     # Finite, as loading demands; their products overflow.
     heads = {key: np.full_like(v, 3e38) for key, v in tensors.items() if "/heads/" in key}
     save_file({**tensors, **heads}, path)
-    with pytest.raises(RunError, match="are not finite: its weights are damaged"):
+    with pytest.raises(RunError, match="are not finite; its weights are damaged"):
         Predictor(tmp_path / "bundle", detector="none")(portraits[0])
 
 

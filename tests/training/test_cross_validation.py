@@ -357,7 +357,7 @@ def test_four_intervals_and_grey_input_reach_every_output(data_dir, small_config
     header = (tmp_path / "fold_0" / "predictions.csv").read_text().splitlines()[0].split(",")
     assert [f"age_probability_{name}" for name in names] == header[6:10]
     model = load(tmp_path / "fold_0" / "bundle")
-    assert model.heads["age"] == names
+    assert model.heads["age"] == tuple(names)
     assert model.variables.params["trunk"]["conv1"]["kernel"].shape[2] == 1
     faces = np.zeros((2, 32, 32, 3), np.uint8)
     assert model(faces)["age"].shape == (2, 4)

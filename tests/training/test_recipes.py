@@ -296,7 +296,7 @@ def test_the_folds_as_one_model_average_their_probabilities(data_dir, small_face
     np.testing.assert_allclose(together(faces)["age"], np.mean(each, axis=0), rtol=1e-6)
     with pytest.raises(InputError, match=r"bundle\.ensemble"):
         load(tmp_path)
-    with pytest.raises(InputError, match="no fold of it is finished"):
+    with pytest.raises(InputError, match="not a run with a finished fold"):
         ensemble(tmp_path / "fold_0")
 
 
