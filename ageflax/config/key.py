@@ -96,6 +96,13 @@ class Key:
             return "true or false"
         return self.form or " | ".join(self.choices) or self.kind.__name__
 
+    @property
+    def unset(self) -> Any:
+        """Value of a key that None unsets: None, "" or (); Ellipsis if it must have a value."""
+        if _fits(None, self.hint):
+            return None
+        return self.default if self.default in ("", ()) else ...
+
     def parse(self, text: str) -> Any:
         """Value of a word on the command line.
 
@@ -106,6 +113,9 @@ class Key:
             raise InputError(
                 f"--config.{self.name}={text[:60]}...: {len(text)} characters, at most {_LONGEST}"
             )
+        # "none" may be a choice: None is then too close to it to mean another thing.
+        if text == "None" and self.unset is not ... and "none" not in self.expected:
+            return self.unset
         if self.kind is str:
             return text
         with contextlib.suppress(
@@ -117,17 +127,23 @@ class Key:
         raise InputError(f"--config.{self.name}={text}: expected {self.expected}")
 
     def cast(self, value: Any) -> Any:
-        """The value in the key's type: whole numbers to float, lists to tuple.
+        """The value in the key's type: 1e4 to 10000, a number to float, lists and items to tuple.
 
         Raises:
           TypeError: the value is of another type.
         """
+        if value is None and self.unset is not ...:
+            return self.unset
+        if self.kind is int and isinstance(value, float) and value.is_integer():
+            value = int(value)
         if self.kind is float and isinstance(value, int) and not isinstance(value, bool):
             with contextlib.suppress(OverflowError):  # a whole number of four hundred digits
                 value = float(value)
         if self.kind is tuple and isinstance(value, list):
             value = tuple(value)
-        if not _fits(value, self.kind) and not (value is None and _fits(None, self.hint)):
+        elif self.kind is tuple and not isinstance(value, tuple) and _fits((value,), self.hint):
+            value = (value,)
+        if not _fits(value, self.kind):
             raise TypeError(f"{self.name} = {shown(value)}: expected {self.expected}")
         return value
 

@@ -141,7 +141,7 @@ class Model(Group):
     width: float | None = key(None, "factor on the number of features of every layer", 0.01, 16.0)
     depth: int | None = key(None, "number of transformer blocks", 1, 128)
     stem: str | None = key(None, "first layers: imagenet, or small for inputs of 64 to 112 pixels")
-    norm: str | None = key(None, "normalization: lrn, batch or none")
+    norm: str | None = key(None, "normalization", form="lrn, batch or none")
     activation: str | None = key(None, "relu, selu, elu, leaky or prelu")
     initialization: str | None = key(
         None, "weights drawn gaussian with the paper's stds, or matched to the activation"

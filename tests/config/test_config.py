@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from ageflax import config as configuration
 from ageflax import labels
+from ageflax.config import meaning
 from ageflax.data.images import INTERPOLATIONS
 from ageflax.errors import InputError
 from ageflax.models import TRUNKS
@@ -75,7 +76,12 @@ def test_of_two_keys_that_say_the_same_thing_the_later_holds():
         ("--config.data.resize=6.5", "--config.data.resize=6.5: expected int"),
         ("--config.data.resize=True", "--config.data.resize=True: expected int"),
         ("--config.data.mirror=maybe", "--config.data.mirror=maybe: expected true or false"),
-        ("--config.folds=3", "--config.folds=3: expected folds such as (0, 3)"),
+        ("--config.folds=0-2", "--config.folds=0-2: expected folds such as (0, 3)"),
+        ("--config.folds=None", "--config.folds=None: expected folds such as (0, 3)"),
+        ("--config.model.norm=None", "model.norm = 'None': not a choice; did you mean 'none'?"),
+        ("--config.data.mirror=None", "--config.data.mirror=None: expected true or false"),
+        ("--config.steps=1e400", "--config.steps=1e400: expected int"),
+        ("--config.steps=0.5", "--config.steps=0.5: expected int"),
         ("--config.folds=()", "folds = (): name at least one test fold, each once"),
         ("--config.folds=(1, 1)", "folds = (1, 1): name at least one test fold, each once"),
         ("--config.fold=5", "fold = 5: must be between 0 and 4"),
@@ -94,9 +100,10 @@ def test_of_two_keys_that_say_the_same_thing_the_later_holds():
         ("--config.data.intervals=((0, 12), (13, 100))", "data.intervals: goes with data.label_policy = 'intervals'; set both or neither"),
         ("--config.data.label_policy=intervals", "data.intervals: goes with data.label_policy = 'intervals'; set both or neither"),
         ("--config.optim.decay_exempt=(1,)", "optim.decay_exempt: 1: expected patterns such as ('trunk/.*',)"),
-        ("--confg.fold=1", "'--confg.fold=1': unknown argument; config keys are set by --config.KEY=VALUE"),
+        ("--confg.fold=1", "'--confg.fold=1': unknown argument; did you mean --config.fold=VALUE?"),
+        ("--lr=0.1", "'--lr=0.1': unknown argument; did you mean --config.optim.learning_rate=VALUE?"),
         ("stray", "'stray': unknown argument; config keys are set by --config.KEY=VALUE"),
-        ("--config.fold", "'--config.fold': unknown argument; config keys are set by --config.KEY=VALUE"),
+        ("--config.fold", "'--config.fold': unknown argument; did you mean --config.fold=VALUE?"),
         ("--config.steps=__import__('os')", "--config.steps=__import__('os'): expected int"),
     ],
 )  # fmt: skip
@@ -119,7 +126,7 @@ def test_keys_that_do_not_fit_each_other():
     ("content", "message"),
     [
         ("def get_config(:", "line 1: SyntaxError"),
-        ("x = 1", "AttributeError"),
+        ("x = 1", r"mine\.py: no get_config\(\); define it as in configs/quickstart\.py"),
         ("\ndef get_config():\n    return 1 / 0", "line 3: ZeroDivisionError"),
         ("def get_config():\n    return {}", r"get_config\(\) must return an ml_collections.ConfigDict"),
         ("import ml_collections\ndef get_config():\n    return ml_collections.ConfigDict("
@@ -132,6 +139,129 @@ def test_a_config_file_that_cannot_be_used(content, message, tmp_path):
     with pytest.raises(InputError, match=message) as error:
         configuration.load(str(path))
     assert "\n" not in str(error.value)
+
+
+_HEAD = "from ml_collections import ConfigDict\ndef get_config():\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        # Python's own errors, in the file although a library raises them.
+        ("    config = ConfigDict()\n    config.steps = 3\n    config.steps = 'many'\n",
+         "line 5: TypeError: Could not override field 'steps'"),
+        ("    config = ConfigDict()\n    config.optm.name = 'sgd'\n", "line 4: AttributeError: "),
+        ("    return missing\n", "line 3: NameError: name 'missing' is not defined"),
+        ("    import no_such_module\n", "line 3: ModuleNotFoundError: No module named 'no_such_module'"),
+        ("    return ConfigDict({'steps': 1\n", "line 3: SyntaxError: '{' was never closed"),
+        # Keys and values, however they are written.
+        ("    config = ConfigDict()\n    config.steps = 10  # steps = 3\n    config.lr = 1.0\n"
+         "    return config\n", "line 5: unknown key 'lr'; did you mean 'optim.learning_rate'?"),
+        ("    return ConfigDict({'data': {\n        'batch_size': '50',\n    }})\n",
+         "line 4: data.batch_size = '50': expected int"),
+        ("    return ConfigDict(dict(data=dict(\n        batch_size=0)))\n",
+         "line 4: data.batch_size = 0: must be between 1 and 1000000"),
+        ("    config = ConfigDict({'data': {}, 'eval': {'batch_size': 7}})\n"
+         "    config.data.batch_size = 0\n    return config\n",
+         "line 4: data.batch_size = 0: must be between 1 and 1000000"),
+        ("    config = ConfigDict({'data': {}})\n    config['data']['crop'] = 300\n    return config\n",
+         "line 4: data.crop = 300 is larger than data.resize = 256"),
+        # No line is better than a wrong one.
+        ("    data, tests = {'batch_size': 0}, {'batch_size': 7}\n"
+         "    return ConfigDict({'data': data, 'eval': tests})\n",
+         "line 3: data.batch_size = 0: must be between 1 and 1000000"),
+        ("    data = {'batch_size': 0}\n    tests = {'batch_size': 7}\n"
+         "    return ConfigDict({'data': data, 'eval': tests})\n",
+         "data.batch_size = 0: must be between 1 and 1000000"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_config_file_names_the_file_and_the_line(body, message, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(_HEAD + body)
+    with pytest.raises(InputError) as error:
+        configuration.load(str(path))
+    assert str(error.value).startswith(f"{path}: {message}")
+    assert "\n" not in str(error.value)
+
+
+def test_a_value_of_the_command_line_is_not_laid_to_the_file(tmp_path):
+    path = config_file(tmp_path / "mine.py", data__crop=200, data__resize=220)
+    with pytest.raises(InputError) as error:
+        configuration.load(path, ["--config.data.resize=100"])
+    assert str(error.value) == "data.crop = 200 is larger than data.resize = 100"
+
+
+@pytest.mark.parametrize(
+    ("word", "key", "value"),
+    [
+        ("steps=1e4", "steps", 10_000),
+        ("data.resize=256.0", "data.resize", 256),
+        ("fold=2.0", "folds", (2,)),
+        ("folds=0", "folds", (0,)),
+        ("folds=0,2", "folds", (0, 2)),
+        ("model.head_hidden=64", "model.head_hidden", (64,)),
+        ("transfer.frozen='trunk/.*'", "transfer.frozen", ("trunk/.*",)),
+        ("epochs=None", "epochs", None),
+        ("fold=None", "folds", (0, 1, 2, 3, 4)),
+        ("model.dropout=None", "model.dropout", 0.5),
+        ("model.activation=None", "model.activation", "relu"),
+        ("data.dir=None", "data.dir", ""),
+        ("transfer.weights=None", "transfer.weights", ""),
+        ("data.intervals=None", "data.intervals", ()),
+    ],
+)
+def test_a_value_is_read_as_it_is_meant(word, key, value):
+    config = configuration.load("configs/levi.py", [f"--config.{word}"])
+    found = dict(configuration.flatten(config))[key]
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_none_on_the_command_line_unsets_the_files_value(tmp_path):
+    path = config_file(tmp_path / "mine.py", fold=3, epochs=2.0, model__dropout=0.1)
+    words = ["--config.fold=None", "--config.epochs=None", "--config.model.dropout=None"]
+    config = configuration.load(path, words)
+    assert config == configuration.Config(model=config.model)
+    assert config.model.dropout == 0.5
+
+
+def test_a_file_may_unset_steps_beside_epochs_and_write_them_as_a_float(tmp_path):
+    path = config_file(tmp_path / "mine.py", steps=None, epochs=2, data__batch_size=1e2, folds=4)
+    config = configuration.load(path)
+    assert (config.epochs, config.data.batch_size, config.folds) == (2.0, 100, (4,))
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("batch_size", "data.batch_size"),
+        ("optim.batch_size", "data.batch_size"),
+        ("lr", "optim.learning_rate"),
+        ("optim.lr", "optim.learning_rate"),
+        ("learning-rate", "optim.learning_rate"),
+        ("model.learning_rate", "optim.learning_rate"),
+        ("train.epochs", "epochs"),
+        ("num_epochs", "epochs"),
+        ("max_steps", "steps"),
+        ("optimizer", "optim.name"),
+        ("weight_decay", "optim.weight_decay"),
+        ("backbone", "model.name"),
+        ("dropout", "model.dropout"),
+        ("dataset", "data.name"),
+        ("num_workers", "data.workers"),
+        ("data.resise", "data.resize"),
+        ("sed", "seed"),
+    ],
+)
+def test_an_unknown_key_names_the_one_that_is_meant(name, meant):
+    with pytest.raises(InputError) as error:
+        configuration.load("configs/levi.py", [f"--config.{name}=3"])
+    assert str(error.value) == f"--config.{name}: unknown key; did you mean {meant!r}?"
+
+
+def test_names_from_elsewhere_lead_to_keys_that_exist():
+    assert set(meaning._ELSEWHERE.values()) <= set(configuration.KEYS)
+    assert not set(meaning._ELSEWHERE) & set(configuration.KEYS)
 
 
 @pytest.mark.parametrize(
@@ -169,6 +299,31 @@ def test_only_what_changes_figures_makes_another_experiment():
     assert configuration.differing_keys(old, same) == []
     other = configuration.load("configs/levi.py", ["--config.data.crop=200"])
     assert configuration.differing_keys(old, other) == ["data.crop: 227 -> 200"]
+
+
+def test_keys_that_a_record_lacks_are_defaults_and_keys_that_are_gone_are_said():
+    config = configuration.load("configs/levi.py")
+    flat = dict(configuration.flatten(config))
+    for name in flat:
+        old = config.to_dict()
+        group, _, leaf = name.rpartition(".")
+        del (old[group] if group else old)[leaf]
+        assert configuration.differing_keys(old, config) == [], name
+    old = config.to_dict()
+    old["model"]["init"] = "gaussian"
+    assert configuration.differing_keys(old, config) == []
+    old["model"]["init"] = "he"
+    assert configuration.differing_keys(old, config) == ["model.init: 'he' -> no longer a key"]
+
+
+def test_validations_may_change_where_the_last_checkpoint_is_tested():
+    for words, differing in (
+        ((), []),
+        (["--config.eval.checkpoint=best"], ["eval.every: 1000 -> 7"]),
+    ):
+        old = configuration.load("configs/levi.py", words).to_dict()
+        new = configuration.load("configs/levi.py", [*words, "--config.eval.every=7"])
+        assert configuration.differing_keys(old, new) == differing
 
 
 def test_choices_agree_with_what_they_choose_from():
@@ -313,10 +468,14 @@ def test_a_config_builds_on_another(tmp_path):
 @pytest.mark.parametrize(
     ("first", "second", "message"),
     [
-        ("second.py", "", "first.py: BASE = 'second.py': no such file"),
-        ("first.py", "", "first.py: BASE = 'first.py': the file builds on itself"),
-        ("second.py", "first.py", "second.py: BASE = 'first.py': the file builds on itself"),
-        (3, "", "first.py: BASE = 3: expected the path of a config file"),
+        ("second.py", "", "first.py: line 5: BASE = 'second.py': no such file"),
+        ("first.py", "", "first.py: line 5: BASE = 'first.py': the file builds on itself"),
+        (
+            "second.py",
+            "first.py",
+            "second.py: line 5: BASE = 'first.py': the file builds on itself",
+        ),
+        (3, "", "first.py: line 5: BASE = 3: expected the path of a config file"),
     ],
 )
 def test_a_base_that_cannot_be_used_is_one_line(first, second, message, tmp_path):
@@ -331,7 +490,9 @@ def test_a_base_that_cannot_be_used_is_one_line(first, second, message, tmp_path
 def test_a_mistake_in_a_base_names_the_base(tmp_path):
     config_file(tmp_path / "first.py", data__resise=3)
     path = config_file(tmp_path / "second.py", "first.py")
-    with pytest.raises(InputError, match=r"first\.py: unknown key 'data\.resise'; did you mean"):
+    with pytest.raises(
+        InputError, match=r"first\.py: line 5: unknown key 'data\.resise'; did you mean"
+    ):
         configuration.load(path)
 
 
