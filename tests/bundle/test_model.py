@@ -4,16 +4,17 @@ import re
 import numpy as np
 import pytest
 
+from ageflax import config as configuration
 from ageflax.bundle import load
+from ageflax.bundle import model as model_module
 from ageflax.errors import InputError
 from ageflax.training import cross_validation
+from tests.conftest import small_values
+from tests.support import small_bundle
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, data_dir, small_faces):
-    from ageflax import config as configuration
-    from tests.conftest import small_values
-
     workdir = tmp_path_factory.mktemp("trained")
     config = configuration.resolve(
         small_values(data_dir), ["--config.fold=0", "--config.task=joint"]
@@ -78,3 +79,28 @@ def test_a_folder_without_a_bundle_is_refused(trained, tmp_path):
     (tmp_path / "model.safetensors").write_bytes(content)
     with pytest.raises(InputError, match="bundle format 99 is not known"):
         load(tmp_path)
+
+
+def test_a_model_is_traced_once_per_batch_size_and_shared(tmp_path, monkeypatch):
+    traced, make = [], model_module.make_predict
+
+    def counting(*arguments, **how):
+        predict = make(*arguments, **how)
+
+        def counted(variables, images):
+            traced.append(images.shape[0])
+            return predict(variables, images)
+
+        return counted
+
+    monkeypatch.setattr(model_module, "make_predict", counting)
+    model_module._compiled.cache_clear()
+    path, faces = small_bundle.write(tmp_path), np.zeros((3, 32, 32, 3), np.uint8)
+    first, second = load(path), load(path)
+    for count in (1, 1, 3, 1):
+        first(faces[:count])
+    second(faces[:1])
+    assert traced == [1, 3]
+    first(faces[:1], crops="mirror")
+    assert traced == [1, 3, 1]
+    model_module._compiled.cache_clear()  # the next test's are not to be counted
