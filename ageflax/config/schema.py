@@ -267,9 +267,9 @@ class Eval(Group):
     patience: int = key(
         0, "validations without a better figure before stopping early; 0: off", 0, 10**6
     )
-    batch_size: int = key(100, "faces per batch over all devices", 1, 10**6)
+    batch_size: int = key(100, "faces per batch over all devices", 1, 10**6, continuable=True)
     every: int = key(1000, "steps between two validations, each with a checkpoint", 1, 10**9)
-    log_every: int = key(50, "steps between two lines of metrics.jsonl", 1, 10**9)
+    log_every: int = key(50, "steps between two lines of metrics.jsonl", 1, 10**9, continuable=True)
 
 
 @dataclass(frozen=True)
@@ -296,6 +296,10 @@ class Config(Group):
 
 KEYS = declared(Config)
 CONTINUABLE = frozenset(name for name, key in KEYS.items() if key.continuable)
+# Keys that change figures only where the best checkpoint is tested.
+_OF_THE_BEST = frozenset({"eval.every", "eval.figure"})
+# Last defaults of keys of earlier versions, which changed nothing.
+RETIRED = {"model.init": "gaussian"}
 TASKS = ("age", "years", "gender")
 
 
@@ -331,19 +335,30 @@ def class_names(config: Config) -> dict[str, tuple[str, ...]]:
     return {task: labels.class_names(task, intervals(config)) for task in tasks(config)}
 
 
+def _complete(old: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of a run's config by dotted key; those that it lacks are the defaults."""
+    # Through JSON, so that tuples on one side and lists on the other compare equal.
+    defaults = {name: key.default for name, key in KEYS.items()}
+    values = dict(flatten(json.loads(json.dumps(old))))
+    values = {k: v for k, v in values.items() if k not in RETIRED or v != RETIRED[k]}
+    values = json.loads(json.dumps(defaults)) | values
+    for option, default in MODEL_OPTIONS.get(values["model.name"], {}).items():
+        if values[f"model.{option}"] is None:
+            values[f"model.{option}"] = default
+    return values
+
+
 def differing_keys(old: Mapping[str, Any], new: Config) -> list[str]:
     """Keys whose change makes another experiment, as "key: old -> new" lines.
 
     Args:
-      old: config of the run's first start, from its config.json.
+      old: config of the run's first start, from its config.json; an older version's may lack keys.
       new: config to resume it with.
     """
-    # Through JSON, so that tuples on one side and lists on the other compare equal.
-    before, after = (
-        dict(flatten(json.loads(json.dumps(config)))) for config in (old, new.to_dict())
-    )
+    before, after = _complete(old), _complete(new.to_dict())
+    free = CONTINUABLE | (_OF_THE_BEST if new.eval.checkpoint == "last" else frozenset())
     return [
-        f"{name}: {before.get(name)!r} -> {after.get(name)!r}"
-        for name in sorted(before.keys() | after.keys())
-        if name not in CONTINUABLE and before.get(name) != after.get(name)
+        f"{name}: {before[name]!r} -> {repr(after[name]) if name in after else 'no longer a key'}"
+        for name in sorted(before)
+        if name not in free and (name not in after or before[name] != after[name])
     ]

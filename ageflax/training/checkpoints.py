@@ -15,7 +15,7 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
-from ageflax.errors import RunError, first_line
+from ageflax.errors import InputError, RunError, first_line
 from ageflax.runtime import hosts
 from ageflax.runtime.files import Json
 from ageflax.training.state import TrainState
@@ -26,6 +26,8 @@ _LATEST_KEPT = 2
 _SUMS = "sums.json"
 # Orbax writes the time of completion to its metadata after the sums are taken.
 _UNSUMMED = ("_CHECKPOINT_METADATA", _SUMS)
+# JAX's settings on which the random draws and the types of a step depend.
+_SETTINGS = ("jax_default_prng_impl", "jax_threefry_partitionable", "jax_enable_x64")
 
 _figure = operator.itemgetter("figure")
 
@@ -41,6 +43,15 @@ class Restored:
 
     state: TrainState
     notes: Json
+
+
+class _DamagedError(RunError):
+    """A checkpoint with absent, changed or unreadable files."""
+
+
+def jax_settings() -> Json:
+    """JAX's settings that a resumed run must share, by name."""
+    return {name: getattr(jax.config, name) for name in _SETTINGS if hasattr(jax.config, name)}
 
 
 def _plain(state: TrainState) -> dict[str, Any]:
@@ -62,12 +73,12 @@ def _sums(directory: Path) -> dict[str, list[int]]:
     return found
 
 
-def _check(directory: Path) -> None:
-    """Raises RunError if a file differs from its sums; a folder without sums passes."""
+def _check(directory: Path) -> bool:
+    """Raises RunError if a file differs from its sums; returns False if there are no sums."""
     try:
         expected = json.loads((directory / _SUMS).read_text())
     except FileNotFoundError:
-        return  # from an earlier release
+        return False  # from an earlier release
     except (OSError, ValueError) as error:
         raise RunError(f"{_SUMS} is damaged") from error
     found = _sums(directory)
@@ -76,6 +87,43 @@ def _check(directory: Path) -> None:
             raise RunError(f"{name} is absent")
         if found[name] != sums:
             raise RunError(f"{name} has changed since it was written")
+    return True
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    """Shape of every array of a tree, or of its metadata, by path."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda x: hasattr(x, "shape"))
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
+        for path, leaf in leaves
+        if hasattr(leaf, "shape")
+    }
+
+
+def _check_settings(directory: Path, made_with: Json) -> None:
+    """Raises InputError if a checkpoint was made with other settings of JAX than the present ones."""
+    now = jax_settings()
+    differing = {name: old for name, old in made_with.items() if now.get(name, old) != old}
+    if differing:
+        said = ", ".join(f"{k} = {v!r}, now {now[k]!r}" for k, v in differing.items())
+        words = " ".join(f"{k.upper()}={str(v).lower()}" for k, v in differing.items())
+        raise InputError(
+            f"checkpoint {directory}: made with {said}; set {words} to resume, or choose another"
+            " --workdir"
+        )
+
+
+def _check_shapes(directory: Path, stored: Any, expected: Any) -> None:
+    """Raises InputError if a checkpoint holds the arrays of another network."""
+    there, here = _shapes(stored), _shapes(expected)
+    differing = [k for k in sorted(there | here) if there.get(k) != here.get(k)]
+    if differing:
+        name, *more = differing
+        old, new = (shapes.get(name, "absent") for shapes in (there, here))
+        raise InputError(
+            f"checkpoint {directory}: of another network: {name} is {old}, here {new}"
+            f"{f', and {len(more)} more arrays differ' if more else ''}; choose another --workdir"
+        )
 
 
 def skip_byte_counts() -> None:
@@ -149,7 +197,7 @@ class Checkpoints:
         Args:
           step: name of the checkpoint; an existing one of that name is replaced.
           state: state to save; may be donated to the next step at once.
-          notes: JSON, everything else needed to resume.
+          notes: JSON, everything else needed to resume; JAX's settings are added.
           figure: rank of the checkpoint, larger is better; None if it was not validated, and serves only
             to resume from.
         """
@@ -163,7 +211,8 @@ class Checkpoints:
                 self._manager.save(
                     step,
                     args=ocp.args.Composite(
-                        state=ocp.args.StandardSave(_plain(state)), notes=ocp.args.JsonSave(notes)
+                        state=ocp.args.StandardSave(_plain(state)),
+                        notes=ocp.args.JsonSave({**notes, "jax": jax_settings()}),
                     ),
                     metrics=None if figure is None else {"figure": figure},
                     force=True,
@@ -212,44 +261,57 @@ class Checkpoints:
         """Reads a checkpoint, each array placed as the template's.
 
         Raises:
-          RunError: the checkpoint is damaged or belongs to another network.
+          InputError: the checkpoint is of another network, or made with other settings of JAX.
+          RunError: it cannot be read.
         """
         shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, _plain(template))
         directory = self._directory / str(step)
+        sound = False
         try:
-            _check(directory)
-            read: Any = self._manager.restore(
-                step,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardRestore(shapes), notes=ocp.args.JsonRestore()
-                ),
-            )
+            sound = _check(directory)
+            notes = self._read(step, notes=ocp.args.JsonRestore())["notes"]
+            stored = self._manager.item_metadata(step)["state"].tree
+            # Older checkpoints do not name the implementation, but their key has its size.
+            key, assumed = _shapes(stored)["key"], {}
+            if key != shapes["key"].shape:
+                assumed = {"jax_default_prng_impl": "threefry2x32" if key == (2,) else "rbg"}
+            _check_settings(directory, assumed | notes.pop("jax", {}))
+            _check_shapes(directory, stored, shapes)
+            state = self._read(step, state=ocp.args.StandardRestore(shapes))["state"]
+        except InputError:
+            raise
         # The exception depends on which byte is damaged; all mean the same.
         except Exception as error:
-            first = first_line(error)[:200]
-            raise RunError(f"checkpoint {directory} cannot be read: {first}") from error
-        fields = read.state | {"key": jax.random.wrap_key_data(read.state["key"])}
-        return Restored(state=TrainState(**fields), notes=read.notes)
+            kind = RunError if sound else _DamagedError
+            raise kind(
+                f"checkpoint {directory} cannot be read: {first_line(error)[:200]}"
+            ) from error
+        fields = state | {"key": jax.random.wrap_key_data(state["key"])}
+        return Restored(state=TrainState(**fields), notes=notes)
+
+    def _read(self, step: int, **items: Any) -> Any:
+        return self._manager.restore(step, args=ocp.args.Composite(**items))
 
     def restore_latest(self, template: TrainState) -> Restored | None:
-        """Reads the latest readable checkpoint; None if there are no checkpoints.
+        """Reads the latest undamaged checkpoint; None if there are no checkpoints.
 
         A damaged one is reported and renamed to `STEP.damaged`, and the previous one is used.
 
         Raises:
-          RunError: there are checkpoints, but none is readable.
+          InputError: see `restore`.
+          RunError: it cannot be read though it is undamaged, or all are damaged.
         """
         steps = self.steps()
         for step in reversed(steps):
             try:
                 return self.restore(step, template)
-            except RunError as error:
+            except _DamagedError as error:
                 self._say(f"{error}; resuming from the previous checkpoint")
                 if hosts.writer():
                     self._set_aside(self._directory / str(step))
                 hosts.meet(f"{self._directory.parent.name} {step} set aside")
                 self._manager.reload()
-        if steps:
+        if steps or any(self._directory.glob("*.damaged")):
             raise RunError(
                 f"{self._directory}: no checkpoint can be read; move the folder away to start the fold"
                 " again"

@@ -83,12 +83,15 @@ def _validate(fold: Fold, state: TrainState, placement: Batches) -> tuple[dict[s
     return record, float(state.step) if figure is None else figure
 
 
+def _steps_per_dispatch(fold: Fold, placement: Batches) -> int:
+    config, resident = fold.config, placement.name == "device"
+    return dispatch(config.data, config.eval, resident=resident, mesh=fold.program.mesh)
+
+
 def _stretches(fold: Fold, start: int, placement: Batches) -> list[range]:
     """Steps from `start` on, in stretches of one dispatch each."""
-    config, program = fold.config, fold.program
-    multiple = dispatch(
-        config.data, config.eval, resident=placement.name == "device", mesh=program.mesh
-    )
+    program = fold.program
+    multiple = _steps_per_dispatch(fold, placement)
     breaks = [phase.start for phase in program.phases]
     return pieces(start, program.steps, multiple=multiple, breaks=breaks)
 
@@ -170,12 +173,14 @@ class FoldProgress:
 
 
 def made_by(fold: Fold) -> Json:
-    """Devices and placement, on which the rounding of sums depends."""
+    """Devices, placement, steps per dispatch and precision, on which the rounding of sums depends."""
     devices = fold.program.mesh.devices
     return {
         "devices": devices.size,
         "kind": devices.flat[0].device_kind,
         "placement": fold.placement.name,
+        "dispatch": _steps_per_dispatch(fold, fold.placement),
+        "matmul_precision": jax.config.jax_default_matmul_precision or "default",
     }
 
 

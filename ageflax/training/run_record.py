@@ -4,6 +4,7 @@ import hashlib
 import importlib.metadata
 import json
 import platform
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from ageflax.config import Config
 from ageflax.errors import InputError
 from ageflax.runtime import files, hosts
 from ageflax.runtime.files import Json
+from ageflax.training.checkpoints import jax_settings
 
 # Keys that may differ between hosts: folders, memory and workers.
 _OF_A_HOST = ("data.dir", "data.manual_dir", "data.memory_share", "data.workers")
@@ -72,19 +74,48 @@ def claim(
     if old != new:
         differing.append(f"weights: sha256 {old} -> {new}")
     if differing:
+        remedy = _longer(workdir, before["config"], config, command)
+        if not remedy or len(differing) > 1:
+            remedy = "choose another --workdir"
         raise InputError(
-            f"{workdir} holds a run with another config; differing: {'; '.join(differing)};"
-            " choose another --workdir"
+            f"{workdir} holds a run with another config; differing: {'; '.join(differing)}; {remedy}"
         )
+
+
+def _longer(workdir: Path, before: Json, config: Config, command: Sequence[str]) -> str:
+    """Command that trains the models of a run on; "" unless the config asks for more steps."""
+    key = "steps" if config.epochs is None else "epochs"
+    old, new = before.get(key), getattr(config, key)
+    if not isinstance(old, int | float) or new <= old:
+        return ""
+    options: dict[str, object] = {
+        f"--config.{key}": new - old,
+        "--config.transfer.weights": workdir / "fold_{fold}",
+        "--config.transfer.reset": "()",
+        "--workdir": f"{workdir}_{new}_{key}",
+    }
+    for name in ("revision", "sha256"):
+        if getattr(config.transfer, name):  # of another file of weights
+            options[f"--config.transfer.{name}"] = ""
+    kept = [word for word in command if word.partition("=")[0] not in options]
+    words = shlex.join([*kept, *(f"{name}={value}" for name, value in options.items())])
+    folds = (4,) if config.eval.protocol == "hold_out" else config.folds
+    finished = all((workdir / f"fold_{fold}" / "result.json").is_file() for fold in folds)
+    first = "" if finished else f"finish it with {key} = {old} first; "
+    return (
+        f"its learning rate and optimizer end at {old} {key}, so {first}train its models on, in a run"
+        f" of their own, by: {words}"
+    )
 
 
 def check_same(config: Config, source: Json) -> None:
     """Raises InputError if a host has another config or other data than process 0."""
     same = {k: v for k, v in configuration.flatten(config) if k not in _OF_A_HOST}
-    told = json.dumps([same, source["fingerprint"]], sort_keys=True, default=str)
+    settings = jax_settings() | {"matmul_precision": jax.config.jax_default_matmul_precision}
+    told = json.dumps([same, source["fingerprint"], settings], sort_keys=True, default=str)
     own = np.frombuffer(hashlib.sha256(told.encode()).digest(), np.uint8)
     if (hosts.from_writer(own) != own).any():
         raise InputError(
-            f"process {jax.process_index()} has another config than process 0, or other data; start all"
-            " with the same command"
+            f"process {jax.process_index()} has another config than process 0, other data or other"
+            " settings of JAX; start all with the same command and environment"
         )

@@ -12,7 +12,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from ageflax.errors import RunError
+from ageflax.errors import InputError, RunError
 from ageflax.runtime.mesh import make_mesh, replicated
 from ageflax.training import checkpoints as module
 from ageflax.training.checkpoints import Checkpoints, _plain
@@ -195,8 +195,9 @@ def test_when_all_are_damaged_the_run_stops_and_deletes_nothing(saved):
     checkpoints, directory, _ = saved
     for step in ("2", "4", "5"):
         damage(directory / step)
-    with pytest.raises(RunError, match=r"no checkpoint can be read; move the folder away"):
-        checkpoints.restore_latest(state_of(0))
+    for _ in range(2):  # the next start does not begin again at step 0 either
+        with pytest.raises(RunError, match=r"no checkpoint can be read; move the folder away"):
+            checkpoints.restore_latest(state_of(0))
     assert {path.name for path in directory.glob("*.damaged")} == {
         "2.damaged", "4.damaged", "5.damaged",
     }  # fmt: skip
@@ -278,7 +279,78 @@ def test_none_there_is_none(tmp_path):
 
 
 def test_another_networks_checkpoint_is_refused(saved):
-    checkpoints, _, _ = saved
-    other = state_of(0).replace(params={"other": jnp.zeros((2, 2))})  # type: ignore[attr-defined]
-    with pytest.raises(RunError, match=r"5 cannot be read"):
-        checkpoints.restore(5, other)
+    checkpoints, directory, said = saved
+    wider = jnp.zeros((300, 400))
+    other = state_of(0).replace(params={"w": wider, "c": jnp.zeros(3)})  # type: ignore[attr-defined]
+    with pytest.raises(InputError) as error:
+        checkpoints.restore_latest(other)
+    assert str(error.value) == (
+        f"checkpoint {directory / '5'}: of another network: params/b is (3,), here absent, and 2 more"
+        " arrays differ; choose another --workdir"
+    )
+    assert not said
+    assert steps_on_disk(directory) == {"2", "4", "5"}
+
+
+SETTINGS = [
+    (
+        lambda: jax.default_prng_impl("rbg"),
+        "jax_default_prng_impl = 'threefry2x32', now 'rbg'; set JAX_DEFAULT_PRNG_IMPL=threefry2x32",
+    ),
+    (
+        lambda: jax.threefry_partitionable(False),
+        "jax_threefry_partitionable = True, now False; set JAX_THREEFRY_PARTITIONABLE=true",
+    ),
+    (
+        lambda: jax.enable_x64(True),
+        "jax_enable_x64 = False, now True; set JAX_ENABLE_X64=false",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changed", "words"), SETTINGS)
+def test_other_settings_of_jax_are_refused_and_the_checkpoint_stays(saved, changed, words):
+    checkpoints, directory, said = saved
+    with changed(), pytest.raises(InputError) as error:
+        checkpoints.restore_latest(state_of(0))
+    assert str(error.value) == (
+        f"checkpoint {directory / '5'}: made with {words} to resume, or choose another --workdir"
+    )
+    assert not said
+    assert {path.name for path in directory.iterdir()} >= {"2", "4", "5"}
+    restored = checkpoints.restore_latest(state_of(0))
+    assert restored is not None
+    assert_is_state_of(5, restored.state)
+
+
+def test_a_checkpoint_without_settings_goes_on_and_its_key_tells_the_implementation(
+    tmp_path, monkeypatch
+):
+    checkpoints = Checkpoints(tmp_path, say=print)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "jax_settings", dict)
+        checkpoints.save(3, state_of(3), {"waited": 1}, 0.5)
+        checkpoints.finish()
+    notes = json.loads((tmp_path / "3" / "notes" / "metadata").read_text())
+    assert notes == {"waited": 1, "jax": {}}
+    with jax.default_prng_impl("rbg"), pytest.raises(InputError, match="= 'threefry2x32', now 'rb"):
+        checkpoints.restore_latest(state_of(0))
+    restored = checkpoints.restore_latest(state_of(0))
+    assert restored is not None
+    assert restored.notes == {"waited": 1}
+    assert_is_state_of(3, restored.state)
+    checkpoints.close()
+
+
+def test_a_sound_checkpoint_that_fails_for_another_reason_stays(saved, monkeypatch):
+    checkpoints, directory, said = saved
+
+    def exhausted(*arguments, **more):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "_read", exhausted)
+        with pytest.raises(RunError, match=r"/5 cannot be read: RESOURCE_EXHAUSTED"):
+            checkpoints.restore_latest(state_of(0))
+    assert not said
+    assert steps_on_disk(directory) == {"2", "4", "5"}

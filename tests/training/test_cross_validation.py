@@ -1,4 +1,5 @@
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -101,6 +102,51 @@ def test_another_config_in_the_same_folder_is_refused_with_the_differing_keys(fi
     assert "differing: seed: 0 -> 1; steps: 8 -> 9" in str(error.value)
 
 
+def test_more_steps_are_refused_with_the_command_that_trains_on(finished):
+    workdir, values = finished
+    words = ["--config.folds=(0, 3)", "--config.task=joint", "--config.steps=12"]
+    command = ["python", "-m", "ageflax.main", f"--workdir={workdir}", *words]
+    with pytest.raises(InputError) as error:
+        resolved = configuration.resolve(values, words)
+        cross_validation.run(resolved, workdir, say=print, command=command)
+    told = str(error.value)
+    assert told.startswith(
+        f"{workdir} holds a run with another config; differing: steps: 8 -> 12; "
+    )
+    assert "finish it" not in told
+    program, _, module, *options = shlex.split(told.partition(" by: ")[2])
+    assert (program, module) == ("python", "ageflax.main")
+    on = Path(options.pop().removeprefix("--workdir="))
+    assert on == workdir.with_name(f"{workdir.name}_12_steps")
+    lines = run(values, on, *options)
+    for fold in (0, 3):
+        source = f"{workdir.name}/fold_{fold}/bundle: "
+        assert next(line for line in lines if line.startswith(source)).endswith(", 0 initialized")
+    assert json.loads((on / "fold_3" / "result.json").read_text())["steps"] == 4
+
+
+def test_more_steps_of_an_unfinished_run_say_to_finish_it_first(finished):
+    workdir, values = finished
+    with pytest.raises(InputError, match="so finish it with steps = 8 first; train its models on"):
+        run(values, workdir, "--config.task=joint", "--config.steps=12")
+
+
+def test_a_record_of_an_earlier_version_lacks_keys_and_the_run_goes_on(finished, tmp_path):
+    workdir, values = finished
+    copy = tmp_path / "copy"
+    shutil.copytree(workdir, copy)
+    record = json.loads((copy / "config.json").read_text())
+    for group, key in (("data", "erasing"), ("optim", "ema"), ("model", "dropout")):
+        del record["config"][group][key]
+    record["config"]["model"]["init"] = "gaussian"
+    del record["config"]["transfer"]
+    files.write_json(copy / "config.json", record)
+    words = ("--config.folds=(0, 3)", "--config.task=joint")
+    assert run(values, copy, *words) == ["fold 0 is done", "fold 3 is done"]
+    with pytest.raises(InputError, match=r"differing: data.erasing: 0.0 -> 0.5; choose another"):
+        run(values, copy, *words, "--config.data.erasing=0.5")
+
+
 def test_other_data_in_the_same_folder_is_refused(finished, tmp_path):
     workdir, values = finished
     (tmp_path / "fold_0").mkdir()
@@ -194,6 +240,51 @@ def test_a_stopped_run_goes_on_to_the_same_predictions_byte_for_byte(
     assert "fold 1: resuming from step 4 of 8" in lines
     assert (tmp_path / "fold_1" / "predictions.csv").read_bytes() == straight[placement]
     assert [line["step"] for line in metrics_of(tmp_path / "fold_1")] == [2, 4, 6, 8]
+
+
+@pytest.mark.parametrize(
+    ("change", "steps"),
+    [
+        ("--config.eval.log_every=1", [2, 4, 5, 6, 7, 8]),
+        ("--config.eval.every=3", [2, 4, 6, 8]),
+        ("--config.eval.batch_size=24", [2, 4, 6, 8]),
+    ],
+)
+@pytest.mark.parametrize("placement", ["host", "device"])
+def test_keys_that_change_no_figure_may_change_when_a_run_goes_on(
+    placement, change, steps, straight, data_dir, small_config, tmp_path, monkeypatch
+):
+    overrides = ("--config.fold=1", *PLACEMENTS[placement])
+    with monkeypatch.context() as patch:
+        _stop_at(6, patch)
+        with pytest.raises(StoppedError):
+            run(small_values(data_dir), tmp_path, *overrides)
+    lines = run(small_values(data_dir), tmp_path, *overrides, change)
+    assert "fold 1: resuming from step 4 of 8" in lines
+    found = _probabilities((tmp_path / "fold_1" / "predictions.csv").read_bytes())
+    np.testing.assert_array_equal(found, _probabilities(straight[placement]))
+    assert [line["step"] for line in metrics_of(tmp_path / "fold_1")] == steps
+
+
+def test_other_settings_of_jax_leave_the_checkpoints_and_the_next_right_start_goes_on(
+    straight, data_dir, small_config, tmp_path, monkeypatch
+):
+    overrides = ("--config.fold=1", *PLACEMENTS["host"])
+    with monkeypatch.context() as patch:
+        _stop_at(6, patch)
+        with pytest.raises(StoppedError):
+            run(small_values(data_dir), tmp_path, *overrides)
+    for changed in (jax.default_prng_impl("rbg"), jax.threefry_partitionable(False)):
+        with changed, pytest.raises(InputError, match="to resume, or choose another --workdir"):
+            run(small_values(data_dir), tmp_path, *overrides)
+        assert (tmp_path / "fold_1" / "checkpoints" / "4").is_dir()
+    with jax.default_matmul_precision("bfloat16"):
+        lines = run(small_values(data_dir), tmp_path, *overrides)
+    assert "fold 1: resuming from step 4 of 8" in lines
+    changed = "fold 1: matmul_precision default -> bfloat16: the same but for rounding"
+    assert lines.count(changed) == 1
+    on_cpus_the_same = (tmp_path / "fold_1" / "predictions.csv").read_bytes()
+    assert on_cpus_the_same == straight["host"]
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(
