@@ -27,7 +27,8 @@ def divide(counts: Mapping[str, int], given: Mapping[str, int] | None = None) ->
     Raises:
       InputError: a fold is empty.
     """
-    folds = dict(given or {})
+    given = given or {}
+    folds = dict(given)
     sizes = [0] * len(FOLDS)
     for subject, fold in folds.items():
         sizes[fold] += counts[subject]
@@ -36,9 +37,13 @@ def divide(counts: Mapping[str, int], given: Mapping[str, int] | None = None) ->
         folds[subject] = sizes.index(min(sizes))
         sizes[folds[subject]] += counts[subject]
     if 0 in sizes:
+        cause = "five folds need at least five subjects"
+        if len(counts) >= len(FOLDS):  # only given folds leave one empty
+            named = ", ".join(map(str, sorted(set(given.values()))))
+            cause = f"the given folds are {named}: give 0 to 4, or none at all to divide by subject"
         raise InputError(
             f"fold {sizes.index(0)} is empty: {sum(sizes):,} usable images of {len(counts):,} subjects;"
-            " five folds need at least five subjects"
+            f" {cause}"
         )
     return folds
 

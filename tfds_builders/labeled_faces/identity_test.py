@@ -8,7 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ageflax.errors import InputError
-from tfds_builders.labeled_faces.identity import check_given_folds, divide, name_unnamed
+from tfds_builders.labeled_faces.identity import (
+    check_given_folds,
+    divide,
+    given_subjects,
+    name_unnamed,
+    repeated_in_names,
+)
 from tfds_builders.labeled_faces.rows import Face
 
 
@@ -94,3 +100,55 @@ def test_fewer_people_than_folds_are_refused():
     assert str(caught.value) == (
         "fold 4 is empty: 8 usable images of 4 subjects; five folds need at least five subjects"
     )
+
+
+def named(*paths: str, age: float = math.nan) -> list[Face]:
+    return [Face(2 + k, path, age, "", 0, "", None) for k, path in enumerate(paths)]
+
+
+@pytest.mark.parametrize(
+    ("paths", "shared"),
+    [
+        # FG-NET, MORPH, AgeDB, CACD, LFW, VGGFace2
+        ([f"{p:03d}A{a}.JPG" for p in range(4) for a in (11, 30)], "000 in 000A11.JPG and 000A30.JPG"),
+        ([f"00{p}055_{k}M54.JPG" for p in range(4) for k in (1, 2)],
+         "000055 in 000055_1M54.JPG and 000055_2M54.JPG"),
+        ([f"{k}{n}_{name}_35_f.jpg" for n, name in enumerate(("MariaCallas", "CaryGrant", "JoanBaez"))
+          for k in (1, 2)], "mariacallas in 10_MariaCallas_35_f.jpg and 20_MariaCallas_35_f.jpg"),
+        ([f"{a}_{name}_0001.jpg" for name in ("Robert_Duvall", "Ann_Lee", "Jodie_Foster")
+          for a in (53, 54)], "robert duvall in 53_Robert_Duvall_0001.jpg and 54_Robert_Duvall_0001.jpg"),
+        ([f"{name}_{k}.jpg" for name in ("Aaron_Eckhart", "Zoë_Lee", "Jodie_Foster") for k in (1, 2)],
+         "aaron eckhart in Aaron_Eckhart_1.jpg and Aaron_Eckhart_2.jpg"),
+        ([f"a/n00000{p}_{k}.jpg" for p in range(4) for k in (1, 2)],
+         "n000000 in a/n000000_1.jpg and a/n000000_2.jpg"),
+        # UTKFace, cameras, dates, hashes
+        ([f"{a}_0_2_20170104{k}.jpg.chip.jpg" for a in (8, 9, 26) for k in range(4)], ""),
+        ([f"IMG_{k:04d}.JPG" for k in range(12)], ""),
+        ([f"2017010{d}_{k}.jpg" for d in range(4) for k in range(3)], ""),
+        ([f"{sex}_{k}.jpg" for sex in ("male", "female") for k in range(6)], ""),
+        ([f"{random.Random(k).getrandbits(64):016x}.jpg" for k in range(2000)], ""),
+        ([], ""),
+    ],
+)  # fmt: skip
+def test_names_that_repeat_a_persons(paths, shared):
+    assert repeated_in_names(named(*paths)) == shared
+
+
+def test_ages_that_begin_names_are_no_persons():
+    faces = [one for age in (26, 101, 7) for one in named(f"{age}_0.jpg", f"{age}_1.jpg", age=age)]
+    assert repeated_in_names(faces) == ""
+    assert repeated_in_names(
+        [*faces, *named(*(f"{p}_{k}.jpg" for p in range(4) for k in (1, 2)), age=50)]
+    )
+
+
+def test_what_is_said_of_subjects():
+    assert given_subjects([face(2, "Ann")]) == {
+        "subjects_given": "all",
+        "without_subject": 0,
+        "subjects_notice": "",
+    }
+    assert given_subjects([face(2), face(3)])["subjects_notice"] == (
+        "no face has a subject: each counts as a subject of its own, so one person may be in two folds"
+    )
+    assert given_subjects([face(2), face(3, "Ann")])["subjects_given"] == "some"

@@ -4,27 +4,43 @@ import csv
 import dataclasses
 import difflib
 import hashlib
-import io
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ageflax.errors import InputError, one_line
 
+from .file_kinds import kind
+
 NAME = "labels.csv"
 COLUMNS = ("path", "age", "age_group", "gender", "subject", "fold")
 _LABELS = ("age", "age_group", "gender")
-_DELIMITERS = (",", ";", "\t")
-_DELIMITER_NAMES = {",": "comma", ";": "semicolon", "\t": "tab"}
+# Names in published lists for the same things.
+_ALSO = {
+    "path": (
+        "file", "filename", "file_name", "filepath", "file_path", "full_path", "image", "image_name",
+        "image_path", "img", "img_name", "img_path",
+    ),
+    "age": ("ages", "real_age", "apparent_age", "apparent_age_avg"),
+    "age_group": ("agegroup", "age_groups", "age_range"),
+    "gender": ("genders", "sex"),
+    "subject": ("subject_id", "person", "person_id", "identity", "identity_id"),
+    "fold": ("folds",),
+}  # fmt: skip
+_COLUMN_OF = {name: column for column, names in _ALSO.items() for name in names}
+_DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "blank"}
+# Excel's first line that names the delimiter.
+_SEPARATOR = re.compile(r'\s*"?sep=([,;\t| ])"?\s*', re.IGNORECASE)
 _MOST_BYTES = 256_000_000  # about three million photographs
 _BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Line:
-    """A row of the file.
+    """A row of the file, which is one line.
 
     Attributes:
-      number: number of its first line, from 1.
+      number: line number, from 1.
       cells: stripped text by column, for columns in COLUMNS.
       problem: reason why the row is invalid, or "".
     """
@@ -40,8 +56,9 @@ class LabelsFile:
 
     Attributes:
       lines: its rows without blank ones.
-      delimiter: comma, semicolon or tab.
+      delimiter: comma, semicolon, tab, bar or blank.
       columns: its columns in COLUMNS, in its own order.
+      read_as: its columns of another name, each with the one in COLUMNS that it is read as.
       ignored: its other columns.
       md5: md5 of the file.
     """
@@ -49,21 +66,35 @@ class LabelsFile:
     lines: list[Line]
     delimiter: str
     columns: tuple[str, ...]
+    read_as: dict[str, str]
     ignored: tuple[str, ...]
     md5: str
 
     @property
     def notice(self) -> str:
-        """A line for the user if columns are ignored, otherwise ""."""
-        if not self.ignored:
-            return ""
-        meant = [
-            f"; did you mean {close[0]!r} instead of {column!r}?"
-            for column in self.ignored[:20]
-            if (close := difflib.get_close_matches(column, COLUMNS, n=1, cutoff=0.75))
-            and close[0] not in self.columns
-        ]
-        return one_line(f"notice: columns not used: {', '.join(self.ignored)}{''.join(meant)}")
+        """Lines for the user about columns renamed and ignored, otherwise ""."""
+        lines = []
+        if self.read_as:
+            pairs = (f"{name!r} as {column}" for name, column in self.read_as.items())
+            lines.append(
+                one_line(f"notice: columns are read under other names: {', '.join(pairs)}")
+            )
+        if self.ignored:
+            hints = "".join(f"; {hint}" for hint in _hints(self.ignored[:20], self.columns))
+            lines.append(one_line(f"notice: columns not used: {', '.join(self.ignored)}{hints}"))
+        return "\n".join(lines)
+
+
+def _hints(names: Sequence[str], found: Sequence[str]) -> Iterator[str]:
+    """Renames that may be meant, for columns that are not used."""
+    for column in COLUMNS:
+        if column in found:
+            continue
+        if several := [name for name in names if _COLUMN_OF.get(_plain(name)) == column]:
+            either = " and ".join(map(repr, several))
+            yield f"{either} may both be {column}: rename the right one to {column!r}"
+        elif close := difflib.get_close_matches(column, names, n=1, cutoff=0.75):
+            yield f"did you mean {column!r} instead of {close[0]!r}?"
 
 
 def _decode(content: bytes, path: Path) -> str:
@@ -72,6 +103,8 @@ def _decode(content: bytes, path: Path) -> str:
     Raises:
       InputError: the file is not UTF-8 text.
     """
+    if found := kind(content):
+        raise InputError(f"{path}: {found}")
     if content.startswith(_BYTE_ORDER_MARKS):
         raise InputError(f"{path}: encoded as UTF-16; save it as UTF-8")
     try:
@@ -88,43 +121,83 @@ def _decode(content: bytes, path: Path) -> str:
     return text
 
 
-def _rows(text: str, delimiter: str, path: Path) -> list[tuple[int, list[str]]]:
-    """Line number and cells of each row that is not blank.
+def _cells(line: str, delimiter: str) -> tuple[list[str], str]:
+    """Stripped cells of one line, and the reason why they are invalid or "".
+
+    Each line is parsed by itself: a quote that is not closed would swallow the rows below.
+    """
+    if delimiter == " ":
+        line = " ".join(line.split())
+    reader = csv.reader((line, ""), delimiter=delimiter, skipinitialspace=delimiter != " ")
+    try:
+        cells = [cell.strip() for cell in next(reader)]
+    except csv.Error as error:
+        return [], str(error)
+    return (
+        cells,
+        "a quote is not closed; a cell must end on its line" if reader.line_num > 1 else "",
+    )
+
+
+def _plain(name: str) -> str:
+    """A column's name in lower case, its words joined by underscores."""
+    return re.sub(r"[\s-]+", "_", name.lower())
+
+
+def _matched(header: Sequence[str]) -> list[str]:
+    """The column in COLUMNS that each name of a header stands for, or "" if none or if in doubt."""
+    plain = [_plain(name) for name in header]
+    meant = [name if name in COLUMNS else _COLUMN_OF.get(name, "") for name in plain]
+    return [
+        column if name == column or (column not in plain and meant.count(column) == 1) else ""
+        for name, column in zip(plain, meant, strict=True)
+    ]
+
+
+def _header(lines: Iterator[tuple[int, str]], path: Path) -> tuple[str, list[str]]:
+    """The delimiter, and the column names; reads the lines up to the header.
 
     Raises:
-      InputError: the CSV cannot be parsed, for example because a quote is not closed.
+      InputError: there is no header, or a quote in it is not closed.
     """
-    lines = io.StringIO(text, newline="")
-    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
-    rows = []
-    before = 0
-    try:
-        for row in reader:
-            cells = [cell.strip() for cell in row]
-            if any(cells):
-                rows.append((before + 1, cells))
-            before = reader.line_num
-    except csv.Error as error:
-        raise InputError(f"{path}, line {before + 1}: {error}") from error
-    return rows
-
-
-def _header(text: str, path: Path) -> tuple[str, list[str]]:
-    """The delimiter, and the column names in lower case."""
-    first = next((line for line in re.split(r"\r\n|\r|\n", text) if line.strip()), "")
-    if not first:
+    first = next(((number, line) for number, line in lines if line.strip()), (0, ""))
+    delimiters = tuple(_DELIMITERS)
+    if match := _SEPARATOR.fullmatch(first[1]):
+        delimiters = (match[1],)
+        first = next(((number, line) for number, line in lines if line.strip()), (0, ""))
+    number, line = first
+    if not line:
         raise InputError(f"{path}: empty")
+    best = max(delimiters, key=lambda one: len(set(_matched(_cells(line, one)[0])) - {""}))
+    cells, problem = _cells(line, best)
+    if problem:
+        raise InputError(f"{path}, line {number}: {problem}")
+    return best, cells
 
-    def names(delimiter: str) -> list[str]:
-        rows = _rows(first, delimiter, path)
-        return [name.lower() for name in rows[0][1]] if rows else []
 
-    best = max(_DELIMITERS, key=lambda delimiter: len(set(names(delimiter)) & set(COLUMNS)))
-    return best, names(best)
+def _check_header(header: Sequence[str], columns: Sequence[str], path: Path) -> None:
+    """Refuses a header without the columns needed.
+
+    Raises:
+      InputError: names the columns found, and the rename if one is likely.
+    """
+    for name in COLUMNS:
+        if columns.count(name) > 1:
+            raise InputError(f"{path}: two columns are named {name!r}")
+    names = [name for name in header if name]
+    problem = ""
+    if "path" not in columns:
+        problem = "no column 'path'"
+    elif not set(columns) & set(_LABELS):
+        problem = f"none of the columns {', '.join(_LABELS)}"
+    if problem:
+        hints = list(_hints(names, columns)) or ["the first line must name them"]
+        found = one_line(", ".join(name or "(no name)" for name in header))
+        raise InputError(f"{path}: {problem}; its columns: {found}; {'; '.join(hints)}")
 
 
 def read(path: Path) -> LabelsFile:
-    """Reads a labels.csv: UTF-8, delimited by comma, semicolon or tab, columns in any order.
+    """Reads a labels.csv: UTF-8, delimited by comma, semicolon, tab, bar or blank, columns in any order.
 
     Raises:
       InputError: the file cannot be read, or a required column is missing.
@@ -135,27 +208,27 @@ def read(path: Path) -> LabelsFile:
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    text = _decode(content, path)
-    delimiter, header = _header(text, path)
-    found = one_line(", ".join(name or "(no name)" for name in header))
-    if "path" not in header:
-        raise InputError(f"{path}: no column 'path'; its columns: {found}")
-    if not set(header) & set(_LABELS):
-        raise InputError(f"{path}: none of the columns {', '.join(_LABELS)}; its columns: {found}")
-    for name in COLUMNS:
-        if header.count(name) > 1:
-            raise InputError(f"{path}: two columns are named {name!r}")
+    texts = enumerate(re.split(r"\r\n|\r|\n", _decode(content, path)), start=1)
+    delimiter, header = _header(texts, path)
+    columns = _matched(header)
+    _check_header(header, columns, path)
     lines = []
-    for number, cells in _rows(text, delimiter, path)[1:]:
-        named = zip(header, cells, strict=False)
-        problem = ""
-        if len(cells) != len(header):
+    for number, text in texts:
+        cells, problem = _cells(text, delimiter)
+        if not problem and not any(cells):
+            continue
+        if not problem and len(cells) != len(header):
             problem = f"{len(cells)} cells, expected {len(header)} as in the first line"
-        lines.append(Line(number, {k: v for k, v in named if k in COLUMNS}, problem))
+            if len(cells) > len(header):
+                problem += f"; quote a cell that holds a {_DELIMITERS[delimiter]}"
+        named = zip(columns, cells, strict=False)
+        lines.append(Line(number, {k: v for k, v in named if k}, problem))
+    named = list(zip(header, columns, strict=True))
     return LabelsFile(
         lines=lines,
-        delimiter=_DELIMITER_NAMES[delimiter],
-        columns=tuple(name for name in header if name in COLUMNS),
-        ignored=tuple(name for name in header if name not in COLUMNS and name),
+        delimiter=_DELIMITERS[delimiter],
+        columns=tuple(column for column in columns if column),
+        read_as={name: column for name, column in named if column and name.lower() != column},
+        ignored=tuple(name for name, column in named if name and not column),
         md5=hashlib.md5(content).hexdigest(),
     )

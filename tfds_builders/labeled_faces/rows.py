@@ -4,9 +4,11 @@ import dataclasses
 import math
 import posixpath
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from ageflax import labels
 from ageflax.data.washing.inspection import FAULTS
+from ageflax.errors import shown
 from ageflax.labels import GENDERS, UNKNOWN
 
 from .labels_file import Line
@@ -18,21 +20,21 @@ ROW_REASONS = (
     "age",
     "age group",
     "gender",
+    "subject",
     "fold",
     "no label",
     "duplicate row",
     "conflicting rows",
 )
 REASONS = ROW_REASONS + FAULTS
-MAX_AGE = 130
 
-_UNKNOWN = frozenset(("", "u", "unknown", "none", "nan", "na", "n/a", "null"))
 _GENDERS = {"f": "female", "female": "female", "m": "male", "male": "male"}
-_NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?")
+_INTEGER = re.compile(r"-?[0-9]+")
+# "26,5"; three digits may be thousands.
+_DECIMAL_COMMA = re.compile(r"^([0-9]+),([0-9]{1,2}|[0-9]{4,})$")
 # Spreadsheets write "2.0" in a column of whole numbers with empty cells.
-_FOLD = re.compile(r"([0-4])(\.0*)?")
+_FOLD = re.compile(r"([0-5])(\.0*)?")
 _DRIVE = re.compile(r"[A-Za-z]:")
-_LONGEST_AGE_GROUP = 40
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -111,31 +113,36 @@ def _path(text: str) -> str:
 
 
 def _age(text: str) -> float:
-    if text.lower() in _UNKNOWN:
+    if labels.is_unknown(text):
         return math.nan
-    if text.startswith("-") and _NUMBER.fullmatch(text[1:]):
-        raise RowError("age", f"age {text} is below 0")
-    if not _NUMBER.fullmatch(text):
-        raise RowError("age", f"age {text!r} is not a number of years")
-    age = float(text)
-    if age > MAX_AGE:
-        raise RowError("age", f"age {text} is above {MAX_AGE}")
-    return age
+    try:
+        low, high = labels.bounds(_DECIMAL_COMMA.sub(r"\1.\2", text))
+    except ValueError as error:
+        why = "is not a number of years" if str(error) == labels.NO_LABEL else error
+        raise RowError(
+            "age", f"age {text if _INTEGER.fullmatch(text) else shown(text)} {why}"
+        ) from error
+    if low != high:
+        raise RowError(
+            "age",
+            f"age {shown(text)} is not a number of years; rename age to age_group if it holds ranges",
+        )
+    return low
 
 
 def _age_group(text: str) -> str:
-    if text.lower() in _UNKNOWN:
+    if labels.is_unknown(text):
         return ""
-    if not re.search("[0-9]", text):
-        raise RowError("age group", f"age group {text!r} holds no number")
-    if len(text) > _LONGEST_AGE_GROUP:
-        raise RowError("age group", f"age group {text[:20]!r}... is {len(text)} characters long")
+    try:
+        labels.bounds(text)
+    except ValueError as error:
+        raise RowError("age group", f"age group {shown(text)} {error}") from error
     return text
 
 
 def _gender(text: str) -> int:
     word = text.lower()
-    if word in _UNKNOWN:
+    if labels.is_unknown(word):
         return UNKNOWN
     if word in _GENDERS:
         return GENDERS.index(_GENDERS[word])
@@ -147,17 +154,38 @@ def _gender(text: str) -> int:
     raise RowError("gender", f"gender {text!r} is neither female (f) nor male (m)")
 
 
+def _subject(text: str) -> str:
+    """The subject, "" if unknown; "U" is a name here."""
+    if labels.is_unknown(text) and text.lower() != "u":
+        return ""
+    if text.count('"') % 2:
+        raise RowError("subject", f"subject {shown(text)} has a stray quote")
+    return text
+
+
 def _fold(text: str) -> int | None:
-    if text.lower() in _UNKNOWN:
+    # -1 is no fold: elsewhere it means never tested.
+    if labels.is_unknown(text) and not text.startswith("-1"):
         return None
     match = _FOLD.fullmatch(text)
-    if match is None:
-        raise RowError("fold", f"fold {text!r} is not one of 0 to 4")
+    if match is None or match[1] == "5":
+        raise RowError("fold", f"fold {shown(text)} is not one of 0 to 4")
     return int(match[1])
 
 
-def parse(line: Line) -> Face:
+def counted_from_1(lines: Iterable[Line]) -> bool:
+    """True if folds 5 and not 0 occur, as where five folds are counted from 1."""
+    matches = (_FOLD.fullmatch(line.cells.get("fold", "")) for line in lines)
+    numbers = {match[1] for match in matches if match}
+    return "5" in numbers and "0" not in numbers
+
+
+def parse(line: Line, locate: Callable[[str], str] = str) -> Face:
     """Parses a row.
+
+    Args:
+      line: the row.
+      locate: function that returns a path as the disk spells it.
 
     Raises:
       RowError: the row is invalid.
@@ -167,11 +195,11 @@ def parse(line: Line) -> Face:
     cells = line.cells
     face = Face(
         line=line.number,
-        path=_path(cells["path"]),
+        path=locate(_path(cells.get("path", ""))),
         age=_age(cells.get("age", "")),
         age_group=_age_group(cells.get("age_group", "")),
         gender=_gender(cells.get("gender", "")),
-        subject=cells.get("subject", ""),
+        subject=_subject(cells.get("subject", "")),
         fold=_fold(cells.get("fold", "")),
     )
     if math.isnan(face.age) and not face.age_group and face.gender == UNKNOWN:
@@ -179,8 +207,10 @@ def parse(line: Line) -> Face:
     return face
 
 
-def parse_all(lines: Iterable[Line]) -> tuple[list[Face], list[Rejection]]:
-    """Parses all rows, each into a face or a rejection.
+def parse_all(
+    lines: Iterable[Line], locate: Callable[[str], str] = str
+) -> tuple[list[Face], list[Rejection]]:
+    """Parses all rows, each into a face or a rejection; see `parse`.
 
     Only the first of rows with the same labels of a photograph is used; none if they disagree, since
     nothing says which is right.
@@ -189,7 +219,7 @@ def parse_all(lines: Iterable[Line]) -> tuple[list[Face], list[Rejection]]:
     rows_of: dict[str, list[Face]] = {}
     for line in lines:
         try:
-            face = parse(line)
+            face = parse(line, locate)
         except RowError as error:
             written = line.cells.get("path", "")
             rejected.append(Rejection(line.number, written, error.reason, str(error)))

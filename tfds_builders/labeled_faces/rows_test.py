@@ -4,8 +4,9 @@ import math
 
 import pytest
 
+from ageflax.labels import NO_LABEL
 from tfds_builders.labeled_faces.labels_file import Line
-from tfds_builders.labeled_faces.rows import Face, RowError, parse, parse_all
+from tfds_builders.labeled_faces.rows import Face, RowError, counted_from_1, parse, parse_all
 
 
 def line(number: int = 2, **cells: str) -> Line:
@@ -39,17 +40,55 @@ def test_paths(text, path):
     assert parse(line(path=text)).path == path
 
 
-@pytest.mark.parametrize("text", ["", "unknown", "None", "NaN", "n/a", "u"])
+UNKNOWN = [
+    "",
+    "unknown",
+    "None",
+    "NaN",
+    "n/a",
+    "NA",
+    "null",
+    "#N/A",
+    "<NA>",
+    "?",
+    "-",
+    "-1",
+    "-1.0",
+]
+
+
+@pytest.mark.parametrize("text", UNKNOWN)
 def test_words_for_unknown(text):
     face = parse(Line(2, {"path": "a", "age": text, "age_group": "25-32", "gender": text}))
     assert math.isnan(face.age)
     assert face.gender == -1
-    face = parse(line(age_group=text, fold=text))
+    face = parse(line(age_group=text, subject=text))
     assert face.age_group == ""
-    assert face.fold is None
+    assert face.subject == ""
+    if not text.startswith("-1"):
+        assert parse(line(fold=text)).fold is None
 
 
-@pytest.mark.parametrize(("text", "age"), [("0", 0.0), ("26.5", 26.5), ("130", 130.0), ("7.", 7.0)])
+@pytest.mark.parametrize("text", UNKNOWN)
+def test_an_unknown_label_beside_a_good_one_keeps_the_face(text):
+    for_gender = parse(line(age=text, gender="f"))
+    assert (math.isnan(for_gender.age), for_gender.gender) == (True, 0)
+    for_age = parse(line(gender=text))
+    assert (for_age.age, for_age.gender) == (26.0, -1)
+    with pytest.raises(RowError, match="no age, age group or gender"):
+        parse(line(age=text, gender=text))
+
+
+def test_a_subject_may_be_called_u():
+    assert parse(line(subject="U")).subject == "U"
+    assert parse(line(gender="U")).gender == -1
+
+
+@pytest.mark.parametrize(
+    ("text", "age"),
+    [("0", 0.0), ("26.5", 26.5), ("130", 130.0), ("7.", 7.0), ("26,5", 26.5), ("26,0", 26.0),
+     ("26 years", 26.0)],
+)  # fmt: skip
 def test_ages(text, age):
     assert parse(line(age=text)).age == age
 
@@ -82,22 +121,33 @@ BARE = "datasets disagree on the meaning of numbers; write female or male"
         ({"path": "..\\a.jpg"}, "path", "path '..\\\\a.jpg' leaves the folder of labels.csv"),
         ({"path": ".."}, "path", "path '..' leaves the folder of labels.csv"),
         ({"age": "abc"}, "age", "age 'abc' is not a number of years"),
-        ({"age": "26,5"}, "age", "age '26,5' is not a number of years"),
+        ({"age": "1,990"}, "age", "age '1,990' is not a number of years"),
         ({"age": "1_0"}, "age", "age '1_0' is not a number of years"),
         ({"age": "1e1"}, "age", "age '1e1' is not a number of years"),
         ({"age": "٣"}, "age", "age '٣' is not a number of years"),
         ({"age": "inf"}, "age", "age 'inf' is not a number of years"),
-        ({"age": "25-32"}, "age", "age '25-32' is not a number of years"),
+        ({"age": "25-32"}, "age",
+         "age '25-32' is not a number of years; rename age to age_group if it holds ranges"),
+        ({"age": "more than 70"}, "age",
+         "age 'more than 70' is not a number of years; rename age to age_group if it holds ranges"),
+        ({"age": "9-Mar"}, "age",
+         "age '9-Mar' is a date that a spreadsheet made of the range 3-9; write 3-9 in a text column"),
         ({"age": "-4"}, "age", "age -4 is below 0"),
         ({"age": "2014"}, "age", "age 2014 is above 130"),
-        ({"age_group": "adult"}, "age group", "age group 'adult' holds no number"),
-        ({"age_group": "1" * 41}, "age group",
-         "age group '11111111111111111111'... is 41 characters long"),
+        ({"age_group": "adult"}, "age group", f"age group 'adult' {NO_LABEL}"),
+        ({"age_group": "about 30"}, "age group", f"age group 'about 30' {NO_LABEL}"),
+        ({"age_group": "03-Sep"}, "age group",
+         "age group '03-Sep' is a date that a spreadsheet made of the range 3-9; write 3-9 in a text "
+         "column"),
+        ({"age_group": "1990"}, "age group", "age group '1990' is above 130"),
+        ({"age_group": "-5"}, "age group", "age group '-5' is below 0"),
+        ({"age_group": "32-25"}, "age group", "age group '32-25' is a range that runs backwards"),
         ({"gender": "0"}, "gender", f"gender '0': {BARE}"),
         ({"gender": "1"}, "gender", f"gender '1': {BARE}"),
-        ({"gender": "-1"}, "gender", f"gender '-1': {BARE}"),
+        ({"gender": "-2"}, "gender", f"gender '-2': {BARE}"),
         ({"gender": "1.0"}, "gender", f"gender '1.0': {BARE}"),
         ({"gender": "w"}, "gender", "gender 'w' is neither female (f) nor male (m)"),
+        ({"subject": 'Ann"'}, "subject", "subject 'Ann\"' has a stray quote"),
         ({"fold": "5"}, "fold", "fold '5' is not one of 0 to 4"),
         ({"fold": "-1"}, "fold", "fold '-1' is not one of 0 to 4"),
         ({"fold": "1.5"}, "fold", "fold '1.5' is not one of 0 to 4"),
@@ -143,3 +193,19 @@ def test_rejections_are_in_the_order_of_the_file():
     _, rejected = parse_all(rows)
     assert [bad.line for bad in rejected] == [2, 3, 4, 5]
     assert str(rejected[3]) == "line 5: age 'abc' is not a number of years"
+
+
+@pytest.mark.parametrize(
+    ("folds", "expected"),
+    [("12345", True), (["1.0", "5.0", ""], True), ("5", True), ("012345", False), ("1234", False),
+     ("", False), (["", "nan", "15"], False)],
+)  # fmt: skip
+def test_folds_that_are_counted_from_1(folds, expected):
+    assert counted_from_1([line(fold=fold) for fold in folds]) == expected
+    assert not counted_from_1([line()])
+
+
+def test_rows_of_one_file_under_two_spellings_become_one():
+    faces, rejected = parse_all([line(2), line(3, path="a.JPG")], str.lower)
+    assert [face.path for face in faces] == ["a.jpg"]
+    assert [bad.reason for bad in rejected] == ["duplicate row"]
