@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from jax.sharding import Mesh
 
@@ -15,6 +14,7 @@ from ageflax.compile_for.steps_of import STEPS, Compiled, StepCompiler, lowering
 from ageflax.config import Config
 from ageflax.errors import InputError, RunError
 from ageflax.runtime import files
+from ageflax.runtime.files import Json
 from ageflax.runtime.progress import say
 
 # Largest batch to try: beyond it, images alone would fill the memory.
@@ -85,7 +85,7 @@ def _tell(compiled: Compiled, where: Slice) -> None:
         say(f"  scaling   efficiency in % by chips: {shares}")
 
 
-def record(compiled: Compiled, where: Slice) -> dict[str, Any]:
+def record(compiled: Compiled, where: Slice) -> Json:
     """A compiled step's record in the JSON output."""
     found = dataclasses.asdict(compiled) | {"topology": where.name, "memory": compiled.memory}
     found["faults"] = findings.faults(compiled)
@@ -124,7 +124,7 @@ def _largest(config: Config, where: Slice, mesh: Mesh, trained: Compiled | None)
 
 def on_slice(
     config: Config, where: Slice, steps: Sequence[str], *, largest: bool, faces: int
-) -> list[dict[str, Any]]:
+) -> list[Json]:
     """Compiles a config's steps for a slice and reports each; returns their records.
 
     Args:
@@ -154,7 +154,7 @@ def on_slice(
     return records
 
 
-def _on_cuda(config: Config, steps: Sequence[str], faces: int) -> list[dict[str, Any]]:
+def _on_cuda(config: Config, steps: Sequence[str], faces: int) -> list[Json]:
     """Lowers a config's steps for a GPU; returns their records."""
     compiler, records = StepCompiler(config, lowering_mesh()), []
     for step in steps:

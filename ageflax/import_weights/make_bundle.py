@@ -4,7 +4,6 @@ import dataclasses
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from flax.traverse_util import unflatten_dict
@@ -20,6 +19,7 @@ from ageflax.errors import InputError, first_line
 from ageflax.import_weights import classes, preprocessing, read
 from ageflax.import_weights.known import KNOWN
 from ageflax.import_weights.read import Foreign
+from ageflax.runtime.files import Json
 from ageflax.weights.formats.safetensors import sha256
 
 # First layer and its outputs at width 1.
@@ -85,7 +85,7 @@ def _completed(request: Request) -> tuple[Request, Input]:
     """
     if request.arch not in ARCHITECTURES:
         raise InputError(f"--arch={request.arch}: expected one of {', '.join(ARCHITECTURES)}")
-    facts: dict[str, Any] = {}
+    facts: Json = {}
     if request.known is not None:
         if request.known not in KNOWN:
             raise InputError(f"--known={request.known}: expected one of {', '.join(KNOWN)}")
@@ -115,7 +115,7 @@ def _completed(request: Request) -> tuple[Request, Input]:
     return request, Input(resize, crop, request.interpolation, request.channels)
 
 
-def _architecture(request: Request, found: Foreign) -> dict[str, Any]:
+def _architecture(request: Request, found: Foreign) -> Json:
     """The bundle's architecture, with the width and depth of the weights."""
     name = request.arch
     layer, outputs = _FIRST[name]
@@ -141,7 +141,7 @@ def _heads(found: Foreign, heads: classes.Heads) -> dict[str, np.ndarray]:
     return tensors
 
 
-def _check_shapes(request: Request, description: Description, tensors: dict[str, Any]) -> None:
+def _check_shapes(request: Request, description: Description, tensors: Json) -> None:
     """Raises InputError if the weights do not fit the architecture at this crop."""
     crop = description.input.crop
     try:
@@ -174,7 +174,7 @@ def _check_values(request: Request, tensors: dict[str, np.ndarray]) -> None:
 
 
 def _description(
-    request: Request, spec: Input, architecture: dict[str, Any], heads: classes.Heads
+    request: Request, spec: Input, architecture: Json, heads: classes.Heads
 ) -> Description:
     """The bundle's description, without the parts about training."""
     names = {task: tuple(classes) for task, classes in heads.names.items()}

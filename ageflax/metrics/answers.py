@@ -2,9 +2,10 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
+
+from ageflax.runtime.files import Json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Answers:
 
 def joined(parts: Sequence[Answers]) -> Answers:
     """Answers of several folds as one; ages of a fold without known ages become NaN."""
-    found: dict[str, Any] = {}
+    found: Json = {}
     for name in (field.name for field in dataclasses.fields(Answers) if field.name != "ordered"):
         values = [getattr(part, name) for part in parts]
         if name.startswith("years") and any(value is not None for value in values):

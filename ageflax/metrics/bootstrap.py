@@ -1,9 +1,10 @@
 """Confidence intervals by subject: photographs of one subject are not independent."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
+
+from ageflax.runtime.files import Json
 
 # Drawn subjects in memory at a time; bounds it for any number of faces and resamples.
 _BLOCK = 2_000_000
@@ -44,7 +45,7 @@ def intervals(
     resamples: int = 2000,
     seed: int = 0,
     level: float = 0.95,
-) -> dict[str, Any]:
+) -> Json:
     """Percentile intervals of means over faces, from a bootstrap that draws subjects, not faces.
 
     A subject is drawn with all their faces. The result depends on the values, the subjects' names and
@@ -70,7 +71,7 @@ def intervals(
     used = counts.any(1)
     columns = np.concatenate([np.where(counts, table, 0.0), counts], axis=1)[used]
     sums = _sums_by_subject(np.asarray(subjects)[used], columns)
-    found: dict[str, Any] = {
+    found: Json = {
         "level": level,
         "persons": len(sums),
         "resamples": resamples,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ageflax.metrics.classification import check_numbers, ratio
+from ageflax.runtime.files import Json
 
 BINS = 15
 # Lower bound of probabilities: a true class taken for impossible costs 28 nats, not infinity.
@@ -70,7 +71,7 @@ def fit_temperature(true: np.ndarray, probabilities: np.ndarray) -> float | None
     return float(np.exp(found.x))
 
 
-def _reliability(true: np.ndarray, probabilities: np.ndarray) -> list[dict[str, Any]]:
+def _reliability(true: np.ndarray, probabilities: np.ndarray) -> list[Json]:
     """Accuracy of the most probable class, binned by its probability."""
     confidence = probabilities.max(-1).astype(np.float64)
     correct = probabilities.argmax(-1) == true
@@ -91,7 +92,7 @@ def _reliability(true: np.ndarray, probabilities: np.ndarray) -> list[dict[str, 
     ]
 
 
-def _error(bins: list[dict[str, Any]]) -> float | None:
+def _error(bins: list[Json]) -> float | None:
     """Expected calibration error: mean distance over faces between accuracy and confidence."""
     gaps = [b["faces"] * abs(b["accuracy"] - b["confidence"]) for b in bins if b["faces"]]
     return ratio(sum(gaps), sum(b["faces"] for b in bins))
@@ -99,7 +100,7 @@ def _error(bins: list[dict[str, Any]]) -> float | None:
 
 def calibration(
     true: np.ndarray, probabilities: np.ndarray, scaled: np.ndarray | None = None
-) -> dict[str, Any]:
+) -> Json:
     """Calibration of the most probable class.
 
     Args:

@@ -1,11 +1,12 @@
 """Figures of a classifier, their shares, and means over folds."""
 
 from collections.abc import Sequence
-from typing import Any, SupportsFloat
+from typing import SupportsFloat
 
 import numpy as np
 
 from ageflax.errors import InputError
+from ageflax.runtime.files import Json
 
 
 def ratio(part: SupportsFloat, whole: SupportsFloat) -> float | None:
@@ -13,7 +14,7 @@ def ratio(part: SupportsFloat, whole: SupportsFloat) -> float | None:
     return float(part) / float(whole) if float(whole) else None
 
 
-def mean_and_std(values: Sequence[float | None]) -> dict[str, Any]:
+def mean_and_std(values: Sequence[float | None]) -> Json:
     """Mean and sample standard deviation (n - 1) over folds; null if there are too few values."""
     known = [value for value in values if value is not None]
     return {
@@ -48,7 +49,7 @@ def constant_floor(matrix: np.ndarray, *, off_by: int = 0) -> float | None:
     return ratio(max(within), counts.sum())
 
 
-def per_class(matrix: np.ndarray, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+def per_class(matrix: np.ndarray, names: Sequence[str]) -> dict[str, Json]:
     """Counts, recall and precision of each class, from a confusion matrix."""
     true, predicted, correct = matrix.sum(1), matrix.sum(0), np.diag(matrix)
     return {
@@ -65,7 +66,7 @@ def per_class(matrix: np.ndarray, names: Sequence[str]) -> dict[str, dict[str, A
 
 def accuracies(
     true: np.ndarray, predicted: np.ndarray, names: Sequence[str], *, ordered: bool
-) -> dict[str, Any]:
+) -> Json:
     """Figures of one task on labelled faces, from the predicted classes.
 
     Args:
@@ -83,7 +84,7 @@ def accuracies(
     """
     matrix = confusion(true, predicted, len(names))
     faces = int(matrix.sum())
-    figures: dict[str, Any] = {
+    figures: Json = {
         "faces": faces,
         "exact": ratio(np.trace(matrix), faces),
         "majority_floor": constant_floor(matrix),

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ageflax.metrics.classification import ratio
+from ageflax.runtime.files import Json
 
 _OF_CLASSES = ("exact", "one_off")
 _OF_YEARS = ("mae", "cs5", "bias")
@@ -13,7 +14,7 @@ _OF_YEARS = ("mae", "cs5", "bias")
 
 def groups(
     values: Mapping[str, np.ndarray], groupings: Mapping[str, tuple[np.ndarray, Sequence[str]]]
-) -> dict[str, dict[str, dict[str, Any]]]:
+) -> dict[str, dict[str, Json]]:
     """Figures by group.
 
     Args:
@@ -35,9 +36,9 @@ def groups(
     return found
 
 
-def _figures(values: Mapping[str, np.ndarray], mask: np.ndarray) -> dict[str, Any]:
+def _figures(values: Mapping[str, np.ndarray], mask: np.ndarray) -> Json:
     counted = {name: value[mask & ~np.isnan(value)] for name, value in values.items()}
-    figures: dict[str, Any] = {"faces": len(counted["exact"])}
+    figures: Json = {"faces": len(counted["exact"])}
     for name in (*_OF_CLASSES, *_OF_YEARS):
         if name not in counted:
             continue
@@ -47,13 +48,13 @@ def _figures(values: Mapping[str, np.ndarray], mask: np.ndarray) -> dict[str, An
     return figures
 
 
-def pooled_groups(parts: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
+def pooled_groups(parts: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Json]]:
     """Figures by group over all faces of several folds, from the figures of each fold.
 
     Args:
       parts: result of `groups` per fold; a grouping absent from a fold has no face there.
     """
-    found: dict[str, dict[str, dict[str, Any]]] = {}
+    found: dict[str, dict[str, Json]] = {}
     for grouping in dict.fromkeys(name for part in parts for name in part):
         folds = [part[grouping] for part in parts if grouping in part]
         found[grouping] = {
@@ -63,8 +64,8 @@ def pooled_groups(parts: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dic
     return found
 
 
-def _pooled(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    figures: dict[str, Any] = {}
+def _pooled(folds: Sequence[Mapping[str, Any]]) -> Json:
+    figures: Json = {}
     for name in dict.fromkeys(name for fold in folds for name in fold):
         weight = "aged" if name in _OF_YEARS else "faces"
         if name in ("aged", "faces"):

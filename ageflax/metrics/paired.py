@@ -1,13 +1,12 @@
 """Paired comparison of two models over the same faces."""
 
-from typing import Any
-
 import numpy as np
 
 from ageflax.errors import InputError, one_line, shown
 from ageflax.metrics.answers import Answers
 from ageflax.metrics.bootstrap import intervals
 from ageflax.metrics.classification import ratio
+from ageflax.runtime.files import Json
 
 _COMPARED = ("exact", "one_off", "mae")
 
@@ -20,7 +19,7 @@ def paired(
     resamples: int = 2000,
     seed: int = 0,
     level: float = 0.95,
-) -> dict[str, Any]:
+) -> Json:
     """Compares two models face by face.
 
     The interval of a difference comes from a bootstrap by subject over the faces' own differences, so
@@ -55,7 +54,7 @@ def paired(
     differences = {name: other[name] - one[name] for name in names}
     found = intervals(first.subjects, differences, resamples=resamples, seed=seed, level=level)
     counted = np.any([~np.isnan(values) for values in differences.values()], axis=0)
-    result: dict[str, Any] = {"faces": int(counted.sum()), "persons": found["persons"]}
+    result: Json = {"faces": int(counted.sum()), "persons": found["persons"]}
     if common:
         result["left_out"] = left_out
     for name in names:
@@ -71,7 +70,7 @@ def paired(
     return result
 
 
-def _mcnemar(differences: np.ndarray) -> dict[str, Any]:
+def _mcnemar(differences: np.ndarray) -> Json:
     """Counts of faces that only one model has right, and the p-value of their imbalance."""
     from scipy import stats  # late: most of a second of every command's start
 

@@ -1,10 +1,9 @@
 """Errors of estimated ages, in years."""
 
-from typing import Any
-
 import numpy as np
 
 from ageflax.metrics.classification import check_numbers, ratio
+from ageflax.runtime.files import Json
 
 # First and last whole year of the bands of age for which errors are also given: models err most on
 # children and the old.
@@ -13,7 +12,7 @@ ADULT = 18  # years
 _TOLERANCES = range(11)
 
 
-def years(ages: np.ndarray, estimated: np.ndarray) -> dict[str, Any]:
+def years(ages: np.ndarray, estimated: np.ndarray) -> Json:
     """Errors in years: mean absolute error, and CS@k, the share within k years.
 
     Args:
@@ -48,7 +47,7 @@ def years(ages: np.ndarray, estimated: np.ndarray) -> dict[str, Any]:
     return figures
 
 
-def _errors(errors: np.ndarray) -> dict[str, Any]:
+def _errors(errors: np.ndarray) -> Json:
     return {
         "faces": len(errors),
         "mae": ratio(np.abs(errors).sum(), len(errors)),
@@ -57,7 +56,7 @@ def _errors(errors: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _adulthood(true: np.ndarray, estimated: np.ndarray) -> dict[str, Any]:
+def _adulthood(true: np.ndarray, estimated: np.ndarray) -> Json:
     adult, taken_for_one = true >= ADULT, estimated >= ADULT
     return {
         "age": ADULT,

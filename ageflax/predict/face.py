@@ -5,11 +5,11 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ageflax import labels
 from ageflax.bundle.description import Description
 from ageflax.errors import InputError
+from ageflax.runtime.files import Json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Answer:
         """Makes the answer from the probability of each class."""
         return cls(max(probabilities, key=probabilities.__getitem__), probabilities)
 
-    def rounded(self) -> dict[str, Any]:
+    def rounded(self) -> Json:
         """As an object for JSON, to six decimals."""
         shares = {name: round(value, 6) for name, value in self.probabilities.items()}
         return {"label": self.label, "probabilities": shares}
@@ -82,12 +82,12 @@ class Face:
     smoothing: Smoothing | None = None
     calibrated: bool = False
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """The line that `python -m ageflax.predict` prints, as an object.
 
         `track`, `smoothing` and `calibrated` are absent where they do not apply.
         """
-        record: dict[str, Any] = {
+        record: Json = {
             "source": self.source,
             "frame": self.frame,
             "box": [round(value, 1) for value in self.box],

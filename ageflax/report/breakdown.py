@@ -5,6 +5,7 @@ from typing import Any
 
 from ageflax.report import svg, wording
 from ageflax.report.figures import CS5, EXACT, MAE, ONE_OFF, Figure
+from ageflax.runtime.files import Json
 
 Groups = Mapping[str, Mapping[str, Any]]  # figures by group
 
@@ -14,7 +15,7 @@ _COLUMNS = (EXACT, ONE_OFF, MAE, CS5, _BIAS)
 _LIVES = (("under 18", 0, 17), ("18 to 59", 18, 59), ("60 and over", 60, 200))
 
 
-def table(name: str, columns: Sequence[tuple[str, Figure, Groups]]) -> dict[str, Any] | None:
+def table(name: str, columns: Sequence[tuple[str, Figure, Groups]]) -> Json | None:
     """A table with a row per group and a bar beside each share and error; None if nothing is known.
 
     A full bar is 1 for a share and the largest value of the figure for an error.
@@ -49,7 +50,7 @@ def table(name: str, columns: Sequence[tuple[str, Figure, Groups]]) -> dict[str,
     return {"name": name, "columns": headings, "rows": rows}
 
 
-def tables(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
+def tables(figures: Mapping[str, Any]) -> list[Json]:
     """A task's tables by gender or age group, and by age band."""
     grouped = {
         "age group" if name == "age" else name: groups
@@ -117,7 +118,7 @@ def cumulative(years: Mapping[str, Any], *, name: str) -> svg.Drawing | None:
         return svg.element(figure, name=name, title="Share of faces within k years of the true age")
 
 
-def adulthood(years: Mapping[str, Any]) -> list[dict[str, Any]]:
+def adulthood(years: Mapping[str, Any]) -> list[Json]:
     """Minors predicted as adults and adults predicted as minors, as rows; none if not known."""
     found = years.get("adulthood")
     if not found or not (found["minors"] or found["adults"]):

@@ -5,9 +5,9 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from ageflax.report import svg
+from ageflax.runtime.files import Json
 
 # Most points per curve. Longer curves become means of neighbours, which smooths the training loss and
 # looks the same at this width.
@@ -21,10 +21,10 @@ class Log:
     """One fold's metrics.jsonl and the place of its curve in the legend."""
 
     place: int
-    records: list[dict[str, Any]]
+    records: list[Json]
 
 
-def read_log(path: Path) -> list[dict[str, Any]]:
+def read_log(path: Path) -> list[Json]:
     """Reads a metrics.jsonl; skips lines that are cut short, as after a kill. [] if it is absent."""
     if not path.is_file():
         return []
@@ -39,7 +39,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return records
 
 
-def _points(log: Sequence[dict[str, Any]], key: str) -> tuple[list[float], list[float]]:
+def _points(log: Sequence[Json], key: str) -> tuple[list[float], list[float]]:
     """Steps and finite values of one column, thinned to _POINTS means."""
     found = [
         (float(record["step"]), float(record[key]))

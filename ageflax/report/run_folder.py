@@ -8,6 +8,7 @@ from typing import Any
 
 from ageflax.errors import InputError, RunError, one_line, shown
 from ageflax.runtime import files
+from ageflax.runtime.files import Json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,9 +16,9 @@ class Run:
     """Parsed files of a workdir; `results` are in the order of `folds`."""
 
     workdir: Path
-    config: dict[str, Any]
-    summary: dict[str, Any]
-    results: list[dict[str, Any]]
+    config: Json
+    summary: Json
+    results: list[Json]
 
     @property
     def folds(self) -> list[int]:
@@ -25,7 +26,7 @@ class Run:
         return self.summary["folds"]
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Json:
         """The resolved config; empty if config.json is absent."""
         return self.config.get("config", {})
 
@@ -77,9 +78,9 @@ def read(workdir: Path) -> Run:
     )
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(values: Mapping[str, Any], prefix: str = "") -> Json:
     """Values of nested settings by dotted key, as on the command line."""
-    found: dict[str, Any] = {}
+    found: Json = {}
     for key, value in values.items():
         found |= (
             flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}

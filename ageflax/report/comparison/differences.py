@@ -9,6 +9,7 @@ from ageflax.errors import InputError
 from ageflax.report import published, run_folder
 from ageflax.report.comparison import pairs, runs
 from ageflax.report.comparison.runs import Compared
+from ageflax.runtime.files import Json
 
 # Settings without influence on a run's figures.
 _NO_RECIPE = ("data.dir", "data.manual_dir", "data.placement", "data.workers", "data.memory_share",
@@ -17,7 +18,7 @@ _NO_RECIPE = ("data.dir", "data.manual_dir", "data.placement", "data.workers", "
 
 def compare(
     workdirs: Sequence[Path], *, names: Sequence[str] | None = None, common: bool = False
-) -> dict[str, Any]:
+) -> Json:
     """Compares runs over the same test faces.
 
     A run with unfinished folds is compared over its finished ones; a run without any is listed with the
@@ -46,9 +47,7 @@ def compare(
         return _compared(workdirs, names, common=common)
 
 
-def _compared(
-    workdirs: Sequence[Path], names: Sequence[str] | None, *, common: bool
-) -> dict[str, Any]:
+def _compared(workdirs: Sequence[Path], names: Sequence[str] | None, *, common: bool) -> Json:
     entries = runs.read(workdirs, names)
     finished = [entry for entry in entries if entry.run]
     _check_data(finished, common=common)
@@ -127,7 +126,7 @@ def _questions(entries: Sequence[Compared]) -> dict[str, dict[int, str]]:
     return asked
 
 
-def differences(settings: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+def differences(settings: Sequence[Json]) -> dict[str, list[Any]]:
     """Config keys that differ between the runs, with each run's value; None if not set.
 
     A run that never started has no config and no differences.

@@ -11,6 +11,7 @@ from ageflax.errors import InputError
 from ageflax.report import wording
 from ageflax.report.comparison.runs import Compared
 from ageflax.report.figures import EXACT, MAE, ONE_OFF
+from ageflax.runtime.files import Json
 
 _LEVEL = 0.95
 _ALL_PAIRS = 5  # most runs of which all pairs are compared; of more, the first with every other
@@ -43,9 +44,7 @@ def chosen(count: int) -> list[tuple[int, int]]:
     return [(0, place) for place in range(1, count)]
 
 
-def compare(
-    runs: Sequence[Compared], tasks: Mapping[int, str], *, common: bool
-) -> list[dict[str, Any]]:
+def compare(runs: Sequence[Compared], tasks: Mapping[int, str], *, common: bool) -> list[Json]:
     """Compares every pair for one question; returns the pairs' part of the comparison's JSON.
 
     Args:
@@ -75,9 +74,7 @@ def compare(
     return pairs
 
 
-def _pair(
-    first: Compared, task: str, second: Compared, other_task: str, *, common: bool
-) -> dict[str, Any]:
+def _pair(first: Compared, task: str, second: Compared, other_task: str, *, common: bool) -> Json:
     folds = [k for k in first.comparable_folds if k in second.comparable_folds]
     if not folds and not common:
         return {"folds": [], "faces": 0}
@@ -105,7 +102,7 @@ def _pair(
 
 def _shared(
     one: metrics.Answers, other: metrics.Answers
-) -> tuple[metrics.Answers, metrics.Answers, dict[str, Any]]:
+) -> tuple[metrics.Answers, metrics.Answers, Json]:
     """Both runs' answers on the faces that both have with the same label, and counts of the rest."""
     both, mine, theirs = np.intersect1d(
         np.asarray(one.keys).astype(str), np.asarray(other.keys).astype(str), return_indices=True
@@ -141,7 +138,7 @@ def claimed(entry: Mapping[str, Any]) -> bool:
     return entry["holm_p"] is not None and entry["holm_p"] < 1 - _LEVEL
 
 
-def statements(pair: Mapping[str, Any], *, pairs: int) -> list[dict[str, Any]]:
+def statements(pair: Mapping[str, Any], *, pairs: int) -> list[Json]:
     """States in sentences which run of a pair is better, one sentence per figure.
 
     Args:

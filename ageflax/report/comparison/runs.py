@@ -4,7 +4,6 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ageflax import metrics
 from ageflax.errors import InputError
@@ -12,6 +11,7 @@ from ageflax.evaluation.predictions_csv import read_predictions
 from ageflax.report import run_folder
 from ageflax.report.run_folder import Run
 from ageflax.runtime import files
+from ageflax.runtime.files import Json
 
 _FOLDS = range(5)
 
@@ -32,12 +32,12 @@ class Compared:
     name: str
     workdir: Path
     run: Run | None
-    config: dict[str, Any]
+    config: Json
     missing: dict[int, str]
     answers: dict[tuple[str, int], metrics.Answers] = dataclasses.field(default_factory=dict)
 
     @property
-    def tasks(self) -> dict[str, Any]:
+    def tasks(self) -> Json:
         """Figures per task; {} if no fold is finished."""
         return self.run.summary["tasks"] if self.run else {}
 
@@ -107,7 +107,7 @@ def _read(workdir: Path, name: str) -> Compared:
     return Compared(name, workdir, run, config, _missing(workdir, run, config))
 
 
-def _missing(workdir: Path, run: Run | None, config: dict[str, Any]) -> dict[int, str]:
+def _missing(workdir: Path, run: Run | None, config: Json) -> dict[int, str]:
     finished = run.folds if run else []
     settings = config.get("config", {})
     hold_out = run is not None and run.hold_out
@@ -147,9 +147,9 @@ def parameters(entry: Compared) -> int | None:
     return None
 
 
-def described(entry: Compared) -> dict[str, Any]:
+def described(entry: Compared) -> Json:
     """A run's part of the comparison's JSON."""
-    found: dict[str, Any] = {
+    found: Json = {
         "name": entry.name,
         "model": entry.config.get("config", {}).get("model", {}).get("name"),
         "folds": entry.run.folds if entry.run else [],
