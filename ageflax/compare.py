@@ -21,12 +21,14 @@ Exit codes: 0 done, 2 bad input, 1 failed, 130 interrupted."""
 
 def _parser() -> argparse.ArgumentParser:
     parser = command_line.parser("ageflax.compare", __doc__, _EPILOG)
-    parser.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="two or more workdirs")
+    parser.add_argument(
+        "runs", metavar="RUN", type=command_line.path, nargs="+", help="two or more workdirs"
+    )
     parser.add_argument(
         "--names", metavar="A,B", help="names of the runs on the page (default: their folders')"
     )
     parser.add_argument(
-        "--output", metavar="FILE.html", type=Path, required=True, help="page to write"
+        "--output", metavar="FILE.html", type=command_line.path, required=True, help="page to write"
     )
     parser.add_argument(
         "--common",

@@ -28,11 +28,17 @@ Exit codes: 0 done, 2 bad input, 1 failed run, 130 interrupted."""
 
 def _parser() -> argparse.ArgumentParser:
     parser = command_line.parser("ageflax.evaluate", __doc__, _EPILOG)
-    parser.add_argument("--model", metavar="MODEL", required=True, help="runs/levi/fold_0, ...")
+    parser.add_argument(
+        "--model",
+        metavar="MODEL",
+        type=command_line.name_or_path,
+        required=True,
+        help="runs/levi/fold_0, ...",
+    )
     parser.add_argument(
         "--output",
         metavar="DIR",
-        type=Path,
+        type=command_line.path,
         help="folder of results (default: runs/evaluate/MODEL_on_DATASET)",
     )
     return parser

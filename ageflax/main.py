@@ -26,10 +26,17 @@ def _epilog() -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = command_line.parser("ageflax.main", __doc__, _epilog)
     parser.add_argument(
-        "--config", metavar="FILE", required=True, help="configs/quickstart.py, ..."
+        "--config",
+        metavar="FILE",
+        type=command_line.name_or_path,
+        required=True,
+        help="configs/quickstart.py, ...",
     )
     parser.add_argument(
-        "--workdir", metavar="DIR", type=Path, help="folder of results (default: runs/CONFIG)"
+        "--workdir",
+        metavar="DIR",
+        type=command_line.path,
+        help="folder of results (default: runs/CONFIG)",
     )
     several = parser.add_argument_group("one process of several, one per host")
     several.add_argument(

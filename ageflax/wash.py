@@ -27,7 +27,12 @@ def _parser() -> argparse.ArgumentParser:
         help="dataset, builder[/config], such as adience/aligned",
     )
     parser.add_argument(
-        "--data.dir", dest="directory", metavar="DIR", default="", help="folder of built datasets"
+        "--data.dir",
+        dest="directory",
+        metavar="DIR",
+        type=command_line.name_or_path,
+        default="",
+        help="folder of built datasets",
     )
     parser.add_argument(
         "--distance",
@@ -36,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
         help="largest difference of near duplicates' hashes in bits of 64, 0 to 15 (default: 4)",
     )
     parser.add_argument(
-        "--output", metavar="FOLDER", type=Path, help="folder of the lists to write"
+        "--output", metavar="FOLDER", type=command_line.path, help="folder of the lists to write"
     )
     return parser
 

@@ -70,7 +70,11 @@ def parser(name: str, description: str | None) -> argparse.ArgumentParser:
         help="device of each fold: cpu, gpu, A100, tpu-v5e-8, ... (default: cpu)",
     )
     cluster.add_argument(
-        "--shared", metavar="DIR", default="", help="folder that all hosts of a slice see"
+        "--shared",
+        metavar="DIR",
+        type=command_line.name_or_path,
+        default="",
+        help="folder that all hosts of a slice see",
     )
     cluster.add_argument("--dry_run", action="store_true", help="compile the tasks; submit nothing")
     return made

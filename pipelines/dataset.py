@@ -77,10 +77,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = command_line.parser("pipelines.dataset", __doc__)
     add = parser.add_argument
     add("--data.name", dest="name", metavar="NAME", required=True, help="builder[/config]")
-    add("--data.dir", dest="directory", metavar="DIR", default="", help="folder of built datasets")
-    add("--data.manual_dir", dest="manual_dir", metavar="DIR", default="",
-        help="folder of downloaded archives")  # fmt: skip
-    add("--output", metavar="FILE.json", type=Path, required=True, help="file to write")
+    add("--data.dir", dest="directory", metavar="DIR", type=command_line.name_or_path, default="",
+        help="folder of built datasets")  # fmt: skip
+    add("--data.manual_dir", dest="manual_dir", metavar="DIR", type=command_line.name_or_path,
+        default="", help="folder of downloaded archives")  # fmt: skip
+    add(
+        "--output", metavar="FILE.json", type=command_line.path, required=True, help="file to write"
+    )
     options = parser.parse_args(arguments)
     source = Source(options.name, options.directory, options.manual_dir)
     return command_line.run("pipelines.dataset", lambda: _run(source, options.output))

@@ -6,7 +6,6 @@ Steps that are already done for the same faces are not done again.
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from ageflax.runtime import command_line
 
@@ -26,17 +25,27 @@ def _parser() -> argparse.ArgumentParser:
         help="datasets, builder[/config], separated by commas, such as adience/aligned",
     )
     parser.add_argument(
-        "--data.dir", dest="directory", metavar="DIR", default="", help="folder of built datasets"
+        "--data.dir",
+        dest="directory",
+        metavar="DIR",
+        type=command_line.name_or_path,
+        default="",
+        help="folder of built datasets",
     )
     parser.add_argument(
         "--data.manual_dir",
         dest="manual_dir",
         metavar="DIR",
+        type=command_line.name_or_path,
         default="",
         help="folder of downloaded archives",
     )
     parser.add_argument(
-        "--workdir", metavar="DIR", type=Path, required=True, help="folder of all results"
+        "--workdir",
+        metavar="DIR",
+        type=command_line.path,
+        required=True,
+        help="folder of all results",
     )
     return parser
 

@@ -3,7 +3,6 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from ageflax.runtime import command_line
 
@@ -27,7 +26,13 @@ def _count(text: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = command_line.parser("ageflax.compile_for", __doc__, _EPILOG)
     parser.add_argument("--topology", metavar="TOPOLOGY", required=True, help="v5e:2x4, cuda, ...")
-    parser.add_argument("--config", metavar="FILE", required=True, help="configs/levi.py, ...")
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        type=command_line.name_or_path,
+        required=True,
+        help="configs/levi.py, ...",
+    )
     parser.add_argument(
         "--steps",
         metavar="STEP,..",
@@ -53,7 +58,9 @@ def _parser() -> argparse.ArgumentParser:
         default=19_370,
         help="number of resident faces (default: Adience's %(default)s)",
     )
-    parser.add_argument("--output", metavar="FILE.json", type=Path, help="file for the figures")
+    parser.add_argument(
+        "--output", metavar="FILE.json", type=command_line.path, help="file for the figures"
+    )
     return parser
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from ageflax.errors import InputError, shown
+from ageflax.runtime import files
 
 # Both, since beartype does not take a whole number for a float.
 Number = int | float
@@ -70,6 +71,7 @@ class Key:
       form: expected values in words, where the type alone says too little.
       continuable: True if a run may be resumed with another value: it changes neither the recipe
         nor the figures of finished folds.
+      path: True if the value is a path, in which "~" is expanded.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Key:
     choices: tuple[str, ...] = ()
     form: str = ""
     continuable: bool = False
+    path: bool = False
 
     @property
     def kind(self) -> type:
@@ -147,6 +150,19 @@ class Key:
             raise TypeError(f"{self.name} = {shown(value)}: expected {self.expected}")
         return value
 
+    def located(self, value: Any) -> Any:
+        """The value, a path with "~" expanded.
+
+        Raises:
+          InputError: a path that is not on this machine.
+        """
+        if not self.path:
+            return value
+        try:
+            return files.local(value)
+        except InputError as error:
+            raise InputError(f"{self.name} = {error}") from error
+
     def check(self, value: Any) -> None:
         """Raises InputError for a value outside the choices or bounds, or with unfit items."""
         if value is None:
@@ -170,7 +186,7 @@ def key(default: Any, help: str, *bounds: Number, **facts: Any) -> Any:
       default: value if nothing sets it; None: unset.
       help: meaning and unit.
       *bounds: least and largest number allowed, or nothing.
-      **facts: choices, form and continuable of `Key`.
+      **facts: choices, form, continuable and path of `Key`.
     """
     limits = dict(zip(("low", "high"), bounds, strict=False))
     return dataclasses.field(default=default, metadata={"help": help, **limits, **facts})

@@ -109,6 +109,7 @@ def _placed(error: InputError, set_by: Mapping[str, _Layer | None]) -> InputErro
 def _checked(values: dict[str, Any]) -> Config:
     for name, key in KEYS.items():
         key.check(values[name])
+        values[name] = key.located(values[name])
     if values["fold"] is not None:
         values["folds"] = (values["fold"],)
     for option, default in MODEL_OPTIONS[values["model.name"]].items():
@@ -199,7 +200,10 @@ def _layers(path: str, asked: str, above: Sequence[Path] = ()) -> list[_Layer]:
     asked = f"{layer.where('BASE')}: BASE = {shown(base)}"
     if not isinstance(base, str):
         raise InputError(f"{asked}: expected the path of a config file")
-    return [*_layers(str(Path(path).parent / base), asked, [*above, here]), layer]
+    return [
+        *_layers(str(Path(path).parent / Path(base).expanduser()), asked, [*above, here]),
+        layer,
+    ]
 
 
 def _executed(path: str) -> tuple[Any, _Layer]:

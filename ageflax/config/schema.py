@@ -52,10 +52,16 @@ class Data(Group):
 
     name: str = key("adience/aligned", "dataset: builder[/config]")
     dir: str = key(
-        "", "folder of built datasets; empty: TFDS's default (TFDS_DATA_DIR)", continuable=True
+        "",
+        "folder of built datasets; empty: TFDS's default (TFDS_DATA_DIR)",
+        continuable=True,
+        path=True,
     )
     manual_dir: str = key(
-        "", "folder of downloaded archives; empty: DIR/downloads/manual", continuable=True
+        "",
+        "folder of downloaded archives; empty: DIR/downloads/manual",
+        continuable=True,
+        path=True,
     )
     label_policy: str = key(
         "strict",
@@ -169,6 +175,7 @@ class Transfer(Group):
         "",
         "FILE.safetensors, a bundle, or a hub name such as timm/resnet34.tv_in1k; RUN/fold_{fold}"
         " starts each fold from another run's fold; empty: from scratch",
+        path=True,
     )
     revision: str = key(
         "", "commit of the hub's repository; empty: the one pinned in hub.py, else the newest"

@@ -38,8 +38,10 @@ def _number(low: float, high: float) -> Callable[[str], float]:
 def _parser() -> argparse.ArgumentParser:
     parser = command_line.parser("ageflax.demo", __doc__, _EPILOG)
     add = parser.add_argument
-    add("--model", metavar="MODEL", help="bundle, fold or run, .onnx file, or hf://owner/name")
-    add("--detector", metavar="DETECTOR", default="auto", help="auto, yunet, haar, none or a file")
+    add("--model", metavar="MODEL", type=command_line.name_or_path,
+        help="bundle, fold or run, .onnx file, or hf://owner/name")  # fmt: skip
+    add("--detector", metavar="DETECTOR", type=command_line.name_or_path, default="auto",
+        help="auto, yunet, haar, none or a file")  # fmt: skip
     add("--host", metavar="ADDRESS", default="127.0.0.1", help="address to listen on (127.0.0.1)")
     add("--port", metavar="PORT", type=command_line.whole_number(0, 65535), default=7860,
         help="port to listen on (default: 7860; 0 takes any free one)")  # fmt: skip

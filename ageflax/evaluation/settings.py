@@ -88,7 +88,8 @@ def of_words(words: Sequence[str]) -> Settings:
         key, _, text = word.removeprefix("--config.").partition("=")
         if word.startswith("--config."):
             _refuse(key, known)
-        given.add(key)
+        if text != "None":
+            given.add(key)
         if (key, text) == ("data.label_policy", "intervals"):
             # A placeholder: the config needs intervals with this policy; the model's are used.
             values.data = ConfigDict({"intervals": labels.ADIENCE})

@@ -24,11 +24,17 @@ Exit codes: 0 written, 2 bad input, 1 failed or answers differ from JAX's, 130 i
 
 def _parser() -> argparse.ArgumentParser:
     parser = command_line.parser("ageflax.export", __doc__, _EPILOG)
-    parser.add_argument("--model", metavar="MODEL", required=True, help="runs/levi/fold_0, ...")
+    parser.add_argument(
+        "--model",
+        metavar="MODEL",
+        type=command_line.name_or_path,
+        required=True,
+        help="runs/levi/fold_0, ...",
+    )
     parser.add_argument(
         "--output",
         metavar="FILE",
-        type=Path,
+        type=command_line.path,
         required=True,
         help="file to write, .onnx or .stablehlo",
     )
@@ -55,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="?",
         const="",
         metavar="PATH",
+        type=command_line.name_or_path,
         help="largest difference from JAX, printed, in batches of 1, 7 and 64 of random images or of"
         " PATH, a photograph of a face or a folder of them",
     )

@@ -9,7 +9,6 @@ For example, a network that Levi and Hassner published:
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from ageflax.runtime import command_line
 
@@ -42,9 +41,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--arch", metavar="ARCH", required=True, help="architecture, see below")
-    add("--input", metavar="FILE", type=Path, required=True, help="file of weights")
+    add("--input", metavar="FILE", type=command_line.path, required=True, help="file of weights")
     add(
-        "--output", metavar="BUNDLE", type=Path, required=True, help="folder of the bundle to write"
+        "--output",
+        metavar="BUNDLE",
+        type=command_line.path,
+        required=True,
+        help="folder of the bundle to write",
     )
     add(
         "--known",
@@ -57,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--mean",
         metavar="MEAN",
+        type=command_line.name_or_path,
         help="mean.binaryproto, three numbers 0-255 in the order of --channels, imagenet, clip or none",
     )
     add(

@@ -1,9 +1,9 @@
 """Predicts age and gender of faces: python -m ageflax.predict --model=runs/quickstart/fold_0 *.jpg."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from ageflax.runtime import command_line
 
@@ -33,11 +33,14 @@ def _share(text: str) -> float:
 def _parser() -> argparse.ArgumentParser:
     parser = command_line.parser("ageflax.predict", __doc__, _EPILOG)
     add = parser.add_argument
-    add("paths", metavar="PATH", nargs="*", help="photographs, folders, globs, videos, or -")
-    add("--model", metavar="MODEL", help="bundle, fold or run, .onnx file, or hf://owner/name")
+    add("paths", metavar="PATH", nargs="*", type=os.path.expanduser,
+        help="photographs, folders, globs, videos, or -")  # fmt: skip
+    add("--model", metavar="MODEL", type=command_line.name_or_path,
+        help="bundle, fold or run, .onnx file, or hf://owner/name")  # fmt: skip
     add("--webcam", metavar="INDEX", nargs="?", const=0, type=command_line.whole_number(0, 99),
         help="number of a camera to read (default: 0)")  # fmt: skip
-    add("--detector", metavar="DETECTOR", default="auto", help="auto, yunet, haar, none or a file")
+    add("--detector", metavar="DETECTOR", type=command_line.name_or_path, default="auto",
+        help="auto, yunet, haar, none or a file")  # fmt: skip
     add("--min_score", metavar="S", type=_share, default=0.7,
         help="lowest score of YuNet's detections (default: 0.7)")  # fmt: skip
     add("--crops", choices=("center", "mirror", "ten"),
@@ -48,8 +51,13 @@ def _parser() -> argparse.ArgumentParser:
         help="step between a video's frames that are read (default: 1)")  # fmt: skip
     add("--smooth", metavar="ALPHA", type=_share, default=0.8,
         help="exponential smoothing along a track, 0 to 1 (default: 0.8; 0 disables)")  # fmt: skip
-    add("--annotate", metavar="DIR", type=Path, help="folder for copies with boxes and predictions")
-    add("--csv", metavar="FILE", type=Path, help="table of the faces to write as well")
+    add(
+        "--annotate",
+        metavar="DIR",
+        type=command_line.path,
+        help="folder for copies with boxes and predictions",
+    )
+    add("--csv", metavar="FILE", type=command_line.path, help="table of the faces to write as well")
     return parser
 
 

@@ -105,10 +105,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = command_line.parser("ageflax.predict.framing", __doc__, _EPILOG)
     add = parser.add_argument
     add("--data.name", dest="name", metavar="NAME", required=True, help="dataset, builder[/config]")
-    add("--data.dir", dest="directory", metavar="DIR", default="", help="folder of built datasets")
+    add("--data.dir", dest="directory", metavar="DIR", type=command_line.name_or_path, default="",
+        help="folder of built datasets")  # fmt: skip
     add("--faces", metavar="N", type=command_line.whole_number(1, 10**9), default=1000,
         help="images to measure (default: 1000)")  # fmt: skip
-    add("--detector", metavar="DETECTOR", default="yunet", help="yunet, or its .onnx file")
+    add("--detector", metavar="DETECTOR", type=command_line.name_or_path, default="yunet",
+        help="yunet, or its .onnx file")  # fmt: skip
     return parser
 
 

@@ -1,12 +1,14 @@
 """The frame of every command: its parser, and its exit code instead of a traceback."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 from ageflax.errors import InputError, RunError
-from ageflax.runtime import preemption, quiet
+from ageflax.runtime import environment, files, preemption, quiet
 
 NO_MODEL = """\
 --model=MODEL: needed; python -m ageflax.main --config=configs/quickstart.py trains one on drawn faces,
@@ -39,6 +41,11 @@ class Parser(argparse.ArgumentParser):
         end = words.index("--") if "--" in words else len(words)  # paths alone follow
         words[:end] = map(self._underscored, words[:end])
         return super().parse_known_args(words, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the command with one line and exit code 2."""
+        name = self.prog.removeprefix("python -m ")
+        self.exit(INPUT, f"{name}: {message}; --help lists the options\n")
 
     def _underscored(self, word: str) -> str:
         name, equals, value = word.partition("=")
@@ -76,6 +83,19 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
     return number
 
 
+def name_or_path(text: str) -> str:
+    """Argparse type: a path with "~" expanded, or a name that is left as it is; no gs:// or the like."""
+    try:
+        return files.local(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def path(text: str) -> Path:
+    """Argparse type: a path on this machine, "~" expanded."""
+    return Path(name_or_path(text))
+
+
 def run(name: str, command: Callable[[], None], *, interrupted: str = "interrupted") -> int:
     """Runs a command and turns the errors that it raises into a line and an exit code.
 
@@ -85,26 +105,39 @@ def run(name: str, command: Callable[[], None], *, interrupted: str = "interrupt
       interrupted: message upon Ctrl-C.
 
     Returns:
-      0; 2 for bad input or configuration; 1 for a failed run; 130 for Ctrl-C; 143 for SIGTERM, in
-      commands that listen to it.
+      0; 2 for bad input, configuration or environment; 1 for a failed run; 130 for Ctrl-C; 143 for
+      SIGTERM or SIGHUP, in commands that listen to them.
     """
     quiet.process()
     try:
         command()
+        sys.stdout.flush()
+        return 0
     except InputError as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        return INPUT
-    except RunError as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        return FAILED
+        line, code = str(error), INPUT
     except OSError as error:  # a full disk, a share that went away
-        at = f"{error.filename}: {error.strerror}" if error.filename else error
-        print(f"{name}: {at}", file=sys.stderr)
-        return FAILED
+        line, code = _of_disk(error), FAILED
     except KeyboardInterrupt:
-        print(f"{name}: {interrupted}", file=sys.stderr)
-        return INTERRUPTED
-    except preemption.Preempted:
-        print(f"{name}: stopped by SIGTERM; the same command resumes", file=sys.stderr)
-        return PREEMPTED
-    return 0
+        line, code = interrupted, INTERRUPTED
+    except preemption.Preempted as stopped:
+        line, code = f"stopped by {stopped}; the same command resumes", PREEMPTED
+    except Exception as error:
+        fault = environment.fault(error)
+        if fault is None and not isinstance(error, RunError):
+            raise
+        line, code = (str(error), FAILED) if fault is None else (fault, INPUT)
+    print(f"{name}: {line}", file=sys.stderr)
+    return code
+
+
+def _of_disk(error: OSError) -> str:
+    """The message of a failed read or write: its path and the system's words."""
+    if error.filename:
+        return f"{error.filename}: {error.strerror}"
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # Python would try again at its end, and print a traceback.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return f"standard output: {error.strerror}"
+    return str(error)

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,25 @@ from typing import Any
 from ageflax.errors import InputError, first_line
 
 Json = dict[str, Any]  # a JSON object of free form
+
+_ADDRESS = re.compile(r"(?!hf:)[A-Za-z][A-Za-z0-9+.-]+://")
+
+
+def local(text: str) -> str:
+    """A path on this machine, "~" expanded; a name on the hub, hf://..., is left as it is.
+
+    Raises:
+      InputError: an address such as gs://bucket, or "~" of a user without a home.
+    """
+    if _ADDRESS.match(text):
+        raise InputError(
+            f"{text}: an address, not a path on this machine; mount the bucket (gcsfuse for gs://,"
+            " mount-s3 for s3://) and name the folder there"
+        )
+    path = os.path.expanduser(text)  # noqa: PTH111  a hub's name is no path; pathlib would raise
+    if path == text and text.split("/")[0] == "~":
+        raise InputError(f"{text}: this user has no home folder; name a folder by its whole path")
+    return path
 
 
 def read_json(path: Path, *, remedy: str = "remove it or restore it") -> Any:

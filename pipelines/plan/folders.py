@@ -59,7 +59,7 @@ def source_of(name: str, directory: str, manual_dir: str, workdir: Path) -> Sour
 
     TFDS's folder in the home directory is only read: for datasets built there and for archives.
     """
-    home = Path("~/tensorflow_datasets").expanduser()
+    home = Path(os.path.expanduser("~/tensorflow_datasets"))  # noqa: PTH111  a user may have no home
     if not directory:
         pattern = "*.*.*" if "/" in name else "*/*.*.*"
         if "TFDS_DATA_DIR" in os.environ:

@@ -9,6 +9,7 @@ from pathlib import Path
 from ageflax import config as configuration
 from ageflax.config import Config
 from ageflax.errors import InputError
+from ageflax.runtime import command_line, files
 from pipelines.plan.fingerprint import ROOT
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -73,6 +74,7 @@ def _files(configs: str) -> dict[str, str]:
         label, separator, given = item.rpartition("=")
         if not given:
             raise InputError(f"--configs={configs}: expected names such as levi,resnet34")
+        given = files.local(given)
         file = given if given.endswith(".py") else f"configs/{given}.py"
         if not Path(file).is_file() and (ROOT / file).is_file():
             file = str(ROOT / file)
@@ -197,5 +199,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " run (default: the fold of the same number)",
     )
     parser.add_argument(
-        "--workdir", metavar="DIR", type=Path, required=True, help="folder for all output"
+        "--workdir",
+        metavar="DIR",
+        type=command_line.path,
+        required=True,
+        help="folder for all output",
     )

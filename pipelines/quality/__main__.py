@@ -40,11 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = command_line.parser("pipelines.quality", __doc__)
     add = parser.add_argument
     add("--data.name", dest="name", metavar="NAME", required=True, help="builder[/config]")
-    add("--data.dir", dest="directory", metavar="DIR", default="", help="folder of built datasets")
+    add("--data.dir", dest="directory", metavar="DIR", type=command_line.name_or_path, default="",
+        help="folder of built datasets")  # fmt: skip
     add(
         "--output",
         metavar="FOLDER",
-        type=Path,
+        type=command_line.path,
         required=True,
         help="folder that ageflax.wash has written; the report goes there too",
     )

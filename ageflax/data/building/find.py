@@ -42,11 +42,13 @@ def _versions(data_dir: Path, name: str) -> list[Path]:
 
 def data_dir(configured: str) -> Path:
     """Folder for built datasets: the configured one, else TFDS's default."""
-    if configured:
-        return Path(configured).expanduser()
     from tensorflow_datasets.core import constants
 
-    return Path(constants.DATA_DIR).expanduser()
+    try:
+        return Path(files.local(configured or constants.DATA_DIR))
+    except InputError as error:
+        name = "data.dir" if configured else "data.dir or TFDS_DATA_DIR"
+        raise InputError(f"{name}: {error}") from error
 
 
 def _opened(path: Path) -> StoredDataset:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from ageflax.errors import InputError
+from ageflax.runtime import files
 from ageflax.weights import hub
 
 REPOSITORY, FILE = "opencv/face_detection_yunet", "face_detection_yunet_2023mar.onnx"
@@ -51,7 +52,7 @@ def yunet_weights() -> bytes:
       InputError: the file is unavailable, or its checksum differs.
     """
     if named := os.environ.get(VARIABLE):
-        path, option = Path(named), VARIABLE
+        path, option = Path(files.local(named)), VARIABLE
     else:
         path, option = _cached(), "--detector=yunet"
     if path is None:
