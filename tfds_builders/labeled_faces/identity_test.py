@@ -116,7 +116,8 @@ def named(*paths: str, age: float = math.nan) -> list[Face]:
         ([f"{k}{n}_{name}_35_f.jpg" for n, name in enumerate(("MariaCallas", "CaryGrant", "JoanBaez"))
           for k in (1, 2)], "mariacallas in 10_MariaCallas_35_f.jpg and 20_MariaCallas_35_f.jpg"),
         ([f"{a}_{name}_0001.jpg" for name in ("Robert_Duvall", "Ann_Lee", "Jodie_Foster")
-          for a in (53, 54)], "robert duvall in 53_Robert_Duvall_0001.jpg and 54_Robert_Duvall_0001.jpg"),
+          for a in (53, 54)],
+         "robert duvall in 53_Robert_Duvall_0001.jpg and 54_Robert_Duvall_0001.jpg"),
         ([f"{name}_{k}.jpg" for name in ("Aaron_Eckhart", "Zoë_Lee", "Jodie_Foster") for k in (1, 2)],
          "aaron eckhart in Aaron_Eckhart_1.jpg and Aaron_Eckhart_2.jpg"),
         ([f"a/n00000{p}_{k}.jpg" for p in range(4) for k in (1, 2)],
