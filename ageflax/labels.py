@@ -44,6 +44,9 @@ _UNKNOWN_MARKS = {
 _MINUS_ONE = re.compile(r"-1(\.0*)?")
 
 MAX_AGE = 130
+NO_LABEL = (
+    "is neither a number, a range such as 25-32 nor an open bound such as 70+ or 'more than 70'"
+)
 _NUMBER = re.compile(r"([0-9]+(?:\.[0-9]*)?)")
 # Forms of a label in lower case, without blanks and units, N for each number.
 _POINT = re.compile("N")
@@ -130,9 +133,7 @@ def bounds(label: str) -> tuple[float, float]:
         raise ValueError(
             f"is a date that a spreadsheet made of the range {behind}; write {behind} in a text column"
         )
-    raise ValueError(
-        "is neither a number, a range such as 25-32 nor an open bound such as 70+ or 'more than 70'"
-    )
+    raise ValueError(NO_LABEL)
 
 
 def _by_years(age: float, intervals: Intervals) -> int:
