@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,6 @@ from ageflax.runtime import files
 
 # Ends an error about a damaged file.
 REMEDY = "remove the result.json beside it and start the run again, which tests the fold again"
-# Columns of one task: names, and a function from a face's place among the predictions to its cells.
-_Columns = tuple[list[str], Callable[[int], list[str]]]
 
 
 def _number(value: float) -> str:
@@ -24,56 +22,30 @@ def _number(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.9g}"
 
 
-def _class_columns(
-    task: str,
-    target: Target,
-    rows: np.ndarray,
-    probabilities: np.ndarray,
-    aged: metrics.Ages | None,
-    true_ages: np.ndarray,
-) -> _Columns:
-    """Columns of a head for classes; with ages in years if any is known."""
-    names = [f"{task}_true", f"{task}_predicted"]
-    in_years = aged if not np.isnan(true_ages).all() else None
-    if in_years is not None:
-        names += [f"{task}_years_true", f"{task}_years_predicted"]
-    names += [f"{task}_probability_{name}" for name in target.names]
-
-    def cells(place: int) -> list[str]:
-        true, scores = target.classes[rows[place]], probabilities[place]
-        found = [target.names[true] if true >= 0 else "", target.names[scores.argmax()]]
-        if in_years is not None:
-            found += [_number(float(true_ages[place])), _number(float(in_years.years[place]))]
-        return found + [_number(score) for score in scores.tolist()]
-
-    return names, cells
-
-
-def _year_columns(
-    task: str, target: Target, rows: np.ndarray, probabilities: np.ndarray, aged: metrics.Ages
-) -> _Columns:
-    """Columns of a head for years; with the age groups that its accuracies use."""
-    assert target.years is not None
-    years, deviation = target.years, aged.std
-    names = [f"{task}_true", f"{task}_predicted", f"{task}_group_true", f"{task}_group_predicted"]
-    if deviation is not None:
-        names.append(f"{task}_deviation")
-        names += [f"{task}_probability_{year}" for year in range(probabilities.shape[1])]
-
-    def cells(place: int) -> list[str]:
-        true = target.classes[rows[place]]
-        found = [
-            _number(float(years[rows[place]])),
-            _number(float(aged.years[place])),
-            target.names[true] if true >= 0 else "",
-            target.names[aged.groups[place].argmax()],
-        ]
-        if deviation is not None:
-            found.append(_number(float(deviation[place])))
-            found += [_number(score) for score in probabilities[place].tolist()]
-        return found
-
-    return names, cells
+def _columns(
+    task: str, target: Target, faces: Faces, rows: np.ndarray, probabilities: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Columns of one task: class names, or numbers."""
+    names = np.array([*target.names, ""], object)  # UNKNOWN, -1, is the last
+    true, classes = names[target.classes[rows]], target.names
+    aged = metrics.ages(probabilities, target) if target.centres else None
+    if aged is not None and target.years is not None:
+        found = {
+            f"{task}_true": target.years[rows],
+            f"{task}_predicted": aged.years,
+            f"{task}_group_true": true,
+            f"{task}_group_predicted": names[aged.groups.argmax(-1)],
+        }
+        if aged.std is None:
+            return found
+        found[f"{task}_deviation"], classes = aged.std, range(probabilities.shape[1])
+    else:
+        found = {f"{task}_true": true, f"{task}_predicted": names[probabilities.argmax(-1)]}
+        known = faces.ages[rows]
+        if aged is not None and not np.isnan(known).all():
+            found |= {f"{task}_years_true": known, f"{task}_years_predicted": aged.years}
+    shares = zip(classes, probabilities.T, strict=True)
+    return found | {f"{task}_probability_{name}": column for name, column in shares}
 
 
 def write_predictions(
@@ -87,27 +59,19 @@ def write_predictions(
     age groups, and years_deviation the std of the predicted distribution; heads without a distribution
     have neither it nor probabilities. Numbers have nine significant digits, so that float32 is exact.
     """
-    rows = predictions.rows
-    columns = []
+    rows, columns = predictions.rows, {}
     for task, target in targets.items():
-        probabilities = predictions.probabilities[task]
-        aged = metrics.ages(probabilities, target) if target.centres else None
-        if aged is not None and target.years is not None:
-            columns.append(_year_columns(task, target, rows, probabilities, aged))
-        else:
-            known = faces.ages[rows]
-            columns.append(_class_columns(task, target, rows, probabilities, aged, known))
+        columns |= _columns(task, target, faces, rows, predictions.probabilities[task])
     with (
         files.replacing(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["key", "subject", *(name for names, _ in columns for name in names)])
+        writer.writerow(["key", "subject", *columns])
         for place, row in enumerate(rows.tolist()):
-            line = [faces.keys[row], faces.subjects[row]]
-            for _, cells in columns:
-                line += cells(place)
-            writer.writerow(line)
+            cells = (values[place] for values in columns.values())
+            written = (cell if isinstance(cell, str) else _number(float(cell)) for cell in cells)
+            writer.writerow([faces.keys[row], faces.subjects[row], *written])
 
 
 class _Line:

@@ -43,22 +43,23 @@ class Plan:
         return tuple(sorted(fold for part in self.parts for fold in part.folds))
 
 
-def _lineage(model: Description) -> Iterator[tuple[str, Any]]:
-    """Yields (fingerprint, held-out fold) of a model's data, then of its initial weights' data."""
-    if isinstance(model.data.get("fingerprint"), str):
-        yield model.data["fingerprint"], model.source.get("fold")
-    weights = model.source.get("weights")
-    before = weights.get("trained_on") if isinstance(weights, dict) else None
-    while isinstance(before, dict):
-        if isinstance(before.get("fingerprint"), str):
-            yield before["fingerprint"], before.get("fold")
-        before = before.get("before")
+def lineage(weights: Any) -> Iterator[tuple[Any, Any]]:
+    """Yields (fingerprint, held-out fold) of the data that weights were trained on, however far back.
+
+    Args:
+      weights: provenance of the weights, as in a bundle's `source.weights`; None if drawn.
+    """
+    trained_on = weights.get("trained_on") if isinstance(weights, dict) else None
+    while isinstance(trained_on, dict):
+        yield trained_on.get("fingerprint"), trained_on.get("fold")
+        trained_on = trained_on.get("before")
 
 
 def _allowed(model: Description, fingerprint: str) -> set[int]:
     """Folds of a dataset that a model has not seen."""
     folds = set(range(len(FOLDS)))
-    for trained_on, kept in _lineage(model):
+    own = (model.data.get("fingerprint"), model.source.get("fold"))
+    for trained_on, kept in (own, *lineage(model.source.get("weights"))):
         if trained_on == fingerprint:
             folds &= {kept}
     return folds

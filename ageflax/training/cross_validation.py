@@ -14,7 +14,7 @@ from ageflax.config import Config
 from ageflax.data import splits
 from ageflax.data.dataset import Faces, StoredDataset
 from ageflax.errors import InputError
-from ageflax.evaluation import summary
+from ageflax.evaluation import summary, unseen
 from ageflax.runtime import files, hosts
 from ageflax.runtime.files import Json
 from ageflax.runtime.lock import locked
@@ -72,16 +72,13 @@ def _shared(config: Config, weights_of: dict[int, transfer.Loaded | None]) -> Js
 def _check_weights(weights_of: dict[int, transfer.Loaded | None], source: Json) -> None:
     """Raises InputError if initial weights, or their own initial weights, have seen the test faces."""
     for number, weights in weights_of.items():
-        trained_on = weights.provenance.get("trained_on") if weights else None
-        while isinstance(trained_on, dict):
-            kept = trained_on.get("fold")
-            if number != kept and trained_on.get("fingerprint") == source["fingerprint"]:
+        for fingerprint, kept in unseen.lineage(weights and weights.provenance):
+            if number != kept and fingerprint == source["fingerprint"]:
                 raise InputError(
                     f"transfer.weights: trained on this dataset with fold {kept} held out, so they have"
                     f" seen the faces of fold {number}; run fold {kept} alone, start each fold from the"
                     " fold of its own number (.../fold_{fold}), or use weights of other faces"
                 )
-            trained_on = trained_on.get("before")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,8 +141,8 @@ def run(
 
 def _done(workdir: Path) -> set[int]:
     """Finished folds, as process 0 sees them."""
-    found = np.zeros(5, np.uint8)
-    found[[result.fold for result in summary.finished(workdir)]] = 1
+    done = {result.fold for result in summary.finished(workdir)}
+    found = np.array([number in done for number in range(5)], np.uint8)
     return set(np.flatnonzero(hosts.from_writer(found)).tolist())
 
 

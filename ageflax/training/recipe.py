@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from ageflax import config as configuration
 from ageflax import losses
 from ageflax.augment.views import Preprocessing
-from ageflax.config import Config, Data
+from ageflax.config import Config
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,35 +36,15 @@ class Recipe:
     cached: bool = False
 
 
-def preprocessing_of(data: Data) -> Preprocessing:
-    """Preprocessing that the config's `data` group describes."""
-    return Preprocessing(
-        crop=data.crop,
-        mirror=data.mirror,
-        channels=data.channels,
-        rotation=data.rotation,
-        zoom=data.zoom,
-        brightness=data.brightness,
-        contrast=data.contrast,
-        saturation=data.saturation,
-        erasing=data.erasing,
-    )
-
-
-def objectives_of(config: Config) -> dict[str, losses.Objective]:
-    """Objective of each task of the config."""
-    return {
-        task: losses.build(task, config.loss, len(names))
-        for task, names in configuration.class_names(config).items()
-    }
-
-
 def recipe_of(config: Config) -> Recipe:
     """Recipe that the config describes."""
-    named = dict(config.loss.weights)
+    named, fields = dict(config.loss.weights), dataclasses.fields(Preprocessing)
     return Recipe(
-        preprocessing=preprocessing_of(config.data),
-        objectives=objectives_of(config),
+        preprocessing=Preprocessing(**{f.name: getattr(config.data, f.name) for f in fields}),
+        objectives={
+            task: losses.build(task, config.loss, len(names))
+            for task, names in configuration.class_names(config).items()
+        },
         weights={task: float(named.get(task, 1.0)) for task in configuration.tasks(config)},
         balanced=config.loss.balance == "uncertainty",
         mixup=config.data.mixup,

@@ -83,7 +83,7 @@ def test_what_is_no_description(original, tmp_path, text, message):
         ({"input": {"resize": -1}}, "data.resize = -1: must be between"),
         ({"input": {"resize": "32"}}, "data.resize = '32': expected int"),
         ({"input": {"crop": 33}}, "data.crop = 33 is larger than data.resize = 32"),
-        ({"input": {"crop": 27.0}}, "data.crop = 27.0: expected int"),
+        ({"input": {"crop": 27.5}}, "data.crop = 27.5: expected int"),
         ({"input": {"channels": "grey"}}, "weights do not fit the architecture"),
         ({"input": {"channels": "cmyk"}}, "data.channels = 'cmyk': not a choice"),
         ({"input": {"interpolation": "\x1b[2J"}}, "data.interpolation"),

@@ -16,7 +16,7 @@ from ageflax.errors import InputError, RunError
 from ageflax.runtime import files
 from ageflax.runtime.mesh import make_mesh
 from ageflax.training import cross_validation, log_lines, loop
-from tests.conftest import small_values
+from tests.conftest import SMALL_FACES, small_values
 
 
 def run(config: ConfigDict, workdir: Path, *overrides: str) -> list[str]:
@@ -353,7 +353,7 @@ def test_one_device_and_four_give_the_same_losses(data_dir, small_config, tmp_pa
         ("--config.data.batch_size=18", "data.batch_size = 18 does not divide over 4 devices; 16 or 20"),
         ("--config.data.batch_size=400", "data.batch_size = 400 is larger than the "),
         ("--config.data.name=synthetic_face", "no dataset 'synthetic_face'; did you mean 'synthetic_f"),
-        ("--config.data.name=adience", "dataset adience/aligned is not built, and what it is built from"),
+        ("--config.data.name=adience", "dataset adience/aligned is not built, and its source files"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_run_is_refused_in_words(
@@ -362,6 +362,20 @@ def test_what_cannot_be_run_is_refused_in_words(
     with pytest.raises(InputError) as error:
         run(small_values(data_dir), tmp_path, override)
     assert message in str(error.value)
+
+
+def test_faces_without_subjects_are_said_once_in_the_run_and_its_files(
+    data_dir, small_config, tmp_path, monkeypatch
+):
+    notice = "no face has a subject, so people may be in two folds"
+    told = {"subjects_given": "none", "without_subject": 160, "subjects_notice": notice}
+    monkeypatch.setattr(dataset.StoredDataset, "metadata", told)
+    lines = run(small_values(data_dir), tmp_path, "--config.fold=0")
+    assert [line for line in lines if notice in line] == [f"{SMALL_FACES}/1.0.0: {notice}"]
+    expected = {"given": "none", "without": 160, "notice": notice}
+    for name in ("config.json", "summary.json", "fold_0/result.json", "fold_0/bundle/config.json"):
+        assert json.loads((tmp_path / name).read_text())["data"]["subjects"] == expected
+    assert "No face has a subject, so people" in (tmp_path / "fold_0/bundle/README.md").read_text()
 
 
 def test_a_class_without_a_training_face_is_refused(data_dir, small_config, tmp_path, monkeypatch):

@@ -282,7 +282,7 @@ def test_each_fold_starts_from_another_runs_fold_of_its_own_number(data_dir, sma
     assert record["weights"] == {"source": f"{tmp_path / 'base'}/fold_{{fold}}", "sha256": None}
     report.write(tmp_path / "tuned")
     page = (tmp_path / "tuned" / "report.html").read_text()
-    assert "fold_{fold}: of each fold its own" in page
+    assert "fold_{fold}: a file for each fold" in page
 
 
 def test_the_folds_as_one_model_average_their_probabilities(data_dir, small_faces, tmp_path):
