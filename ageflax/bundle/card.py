@@ -126,6 +126,14 @@ def _framing(description: Mapping[str, Any]) -> str:
     return f"The crop is the square on the longer side of the detector's box, {wide}."
 
 
+def _subjects(data: Mapping[str, Any]) -> str:
+    """Statement whether a subject may be on both sides of the split."""
+    notice = (data.get("subjects") or {}).get("notice")
+    if not notice:
+        return "No subject of the test fold is in the training folds."
+    return f"{notice[:1].upper()}{notice[1:]}."
+
+
 def render(description: Mapping[str, Any]) -> str:
     """Renders the card of a bundle as Markdown.
 
@@ -147,6 +155,7 @@ def render(description: Mapping[str, Any]) -> str:
     return environment.get_template("model_card.md.jinja").render(
         bundle=complete,
         front_matter=_front_matter(complete),
+        subjects=_subjects(complete["data"]),
         run_folds=(description.get("cross_validation") or {}).get("folds", []),
         over_folds=list(_folds(description)),
         framing=_framing(description),

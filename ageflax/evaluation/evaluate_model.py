@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 
 from ageflax.bundle.loading import open_model
 from ageflax.bundle.model import Model
-from ageflax.data import images, reading
+from ageflax.data import images, reading, subjects
 from ageflax.data.batches import Batch, Batches, HostBatches, StreamedBatches
 from ageflax.errors import InputError, RunError, first_line
 from ageflax.evaluation import unseen
@@ -155,6 +155,7 @@ def _result(
             "edition": metadata.get("edition"),
             "licence": metadata.get("licence"),
             "fingerprint": trial.faces.fingerprint,
+            "subjects": subjects.described(metadata, trial.faces),
         },
         weights=described.source.get("weights"),
         faces=FaceCounts(

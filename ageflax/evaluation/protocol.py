@@ -7,7 +7,7 @@ import numpy as np
 
 from ageflax import labels
 from ageflax.bundle.model import Model
-from ageflax.data import pixel_cache, reading
+from ageflax.data import pixel_cache, reading, subjects
 from ageflax.data.building import find
 from ageflax.data.dataset import Faces, StoredDataset, Target
 from ageflax.data.selection import measurable, select
@@ -173,6 +173,8 @@ def tell(trial: Trial, say: Say) -> None:
     """Prints what a reader of the figures should know."""
     for notice in trial.plan.notices:
         say(notice)
+    if notice := subjects.described(trial.stored.metadata, trial.faces)["notice"]:
+        say(f"{trial.stored.name}: {notice}")
     for task in trial.targets:
         if task not in trial.labelled:
             say(f"no tested face of {trial.stored.name} has a label for {task}: it has no figures")

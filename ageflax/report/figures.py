@@ -69,14 +69,27 @@ def known(*tasks: Mapping[str, Any]) -> list[Figure]:
     return [figure for figure in FIGURES if any(figure.key in task for task in tasks)]
 
 
-def interval_words(intervals: Mapping[str, Any]) -> str:
-    """How a task's intervals were made, in a sentence."""
-    subjects = wording.counted(intervals["persons"], "subject")
+_DRAWN = {
+    "subject": "{}, each with all of their faces, are",
+    "subject or face": "{} (a face without one counts as one), each with all of their faces, are",
+    "face": "{}, not people, are",
+}
+
+
+def interval_words(intervals: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+    """How a task's intervals were made, in a sentence.
+
+    Args:
+      intervals: the task's intervals.
+      data: description of the dataset.
+    """
+    unit = wording.drawn_by(data)
+    drawn = wording.counted(intervals["persons"], unit.partition(" ")[0])
     if intervals["persons"] < 2:
-        return f"No interval can be computed from {subjects}."
+        return f"No interval can be computed from {drawn}."
     return (
-        f"The interval is for the figure over all faces together, by bootstrap: {subjects}, each with"
-        f" all of their faces, are drawn with replacement {intervals['resamples']:,} times."
+        f"The interval is for the figure over all faces together, by bootstrap:"
+        f" {_DRAWN[unit].format(drawn)} drawn with replacement {intervals['resamples']:,} times."
     )
 
 

@@ -30,7 +30,19 @@ _CHECKPOINTS = {"last": "last", "best": "best on the validation faces"}
 
 def notices(run: Run) -> list[str]:
     """Warnings to read before the figures."""
-    return [*_absent_folds(run), *_leaks(run), *_unreadable(run), *_not_learned(run)]
+    return [
+        *_absent_folds(run),
+        *subjects(run.summary["data"]),
+        *_leaks(run),
+        *_unreadable(run),
+        *_not_learned(run),
+    ]
+
+
+def subjects(data: dict[str, Any]) -> list[str]:
+    """Warning of a dataset in which people may be in two folds."""
+    notice: str = data.get("subjects", {}).get("notice", "")
+    return [f"{notice[:1].upper()}{notice[1:]}."] if notice else []
 
 
 def _absent_folds(run: Run) -> list[str]:
@@ -52,8 +64,8 @@ def _leaks(run: Run) -> list[str]:
     return [
         "Validation leaks: some of its subjects are in the training set too"
         f" ({wording.listed(counts)}). Its figures are too high and say nothing about new people"
-        f"{'; they also chose the tested checkpoint' if chosen else ''}. The test folds share no subject"
-        " with training."
+        f"{'; they also chose the tested checkpoint' if chosen else ''}."
+        f"{'' if subjects(run.summary['data']) else ' The test folds share no subject with training.'}"
     ]
 
 
@@ -90,6 +102,8 @@ def _validation(run: Run) -> str:
         return "fold 3"
     mode: str = run.summary["protocol"]["validation"]
     words = _VALIDATION.get(mode, mode)
+    if mode == "subject" and wording.drawn_by(run.summary["data"]) == "face":
+        words = "faces held out of the training folds, whoever they are of"
     fraction = run.settings.get("data", {}).get("validation_fraction")
     if mode == "none" or fraction is None:
         return words

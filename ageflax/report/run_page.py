@@ -83,7 +83,9 @@ def _page(run: Run, thumbnails: Thumbnails | None) -> dict[str, Any]:
         "comparable": comparable,
         # The same for tasks with the same subjects.
         "interval_words": dict.fromkeys(
-            tables.interval_words(part["intervals"]) for part in tasks.values() if part["intervals"]
+            tables.interval_words(part["intervals"], data)
+            for part in tasks.values()
+            if part["intervals"]
         ),
         "drawn_faces": data["name"].split("/")[0] == "synthetic_faces",
         "tasks": tasks,

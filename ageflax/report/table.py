@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ageflax.report import wording
 from ageflax.report.figures import EXACT, MAE, Figure, known
 
 
@@ -54,8 +55,8 @@ def _cells(figures: Mapping[str, Any], figure: Figure) -> list[str]:
 def text(summary: dict[str, Any]) -> str:
     """Formats summary.json as a table of at most 120 columns.
 
-    Shows per task the mean and std over the finished folds, the interval by subject over all their
-    faces, and the floor, which is the score of the best constant answer on the same faces.
+    Shows per task the mean and std over the finished folds, the interval over all their faces, and
+    the floor, which is the score of the best constant answer on the same faces.
     """
     shown = columns(*summary["tasks"].values())
     header = ["", "faces"]
@@ -68,6 +69,7 @@ def text(summary: dict[str, Any]) -> str:
     folds, rules = ", ".join(map(str, summary["folds"])), summary["protocol"]
     title = (
         f"{summary['data']['name']}, {rules['name']}, test folds {folds};"
-        f" labels {rules['label_policy']}, crops {rules['crops']}; 95 % intervals by subject"
+        f" labels {rules['label_policy']}, crops {rules['crops']};"
+        f" 95 % intervals by {wording.drawn_by(summary['data'])}"
     )
     return "\n".join([title, *aligned(rows)])

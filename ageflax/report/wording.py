@@ -54,6 +54,16 @@ def listed(items: Iterable[Any]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
+def drawn_by(data: Mapping[str, Any]) -> str:
+    """Unit that bootstraps draw: subjects, or faces if the dataset has no subjects.
+
+    Args:
+      data: description of the dataset; of earlier versions without `subjects`.
+    """
+    given = data.get("subjects", {}).get("given")
+    return {"some": "subject or face", "none": "face"}.get(given, "subject")
+
+
 def counted(count: int, noun: str) -> str:
     """A count with its noun, such as "1 fold" and "2 folds"."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -8,7 +8,7 @@ from jax.sharding import Mesh
 
 from ageflax import config as configuration
 from ageflax.config import Config
-from ageflax.data import batches, pixel_cache, reading, splits
+from ageflax.data import batches, pixel_cache, reading, splits, subjects
 from ageflax.data.building import find
 from ageflax.data.dataset import Faces, StoredDataset, Target
 from ageflax.data.selection import select
@@ -53,6 +53,7 @@ class Data:
             "edition": metadata.get("edition"),
             "licence": metadata.get("licence"),
             "fingerprint": self.faces.fingerprint,
+            "subjects": subjects.described(metadata, self.faces),
         }
 
 
@@ -88,6 +89,8 @@ def read(config: Config, mesh: Mesh, *, pixels: bool, say: Callable[[str], None]
             loaded = reading.load(stored, decoding, progress=progress.update)
     splits.check_counts(loaded.faces, stored.counts)
     splits.check_subjects(loaded.faces)
+    if notice := subjects.described(stored.metadata, loaded.faces)["notice"]:
+        say(f"{stored.name}: {notice}")
     selected = select(
         loaded.faces,
         configuration.tasks(config),

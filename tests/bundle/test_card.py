@@ -42,6 +42,20 @@ def test_its_front_matter_is_what_the_hub_wants(tmp_path):
     assert (result["dataset"]["type"], result["dataset"]["split"]) == ("adience", "fold_2")
 
 
+def test_it_claims_no_split_by_subject_of_data_without_subjects(tmp_path):
+    claim = "No subject of the test fold is in the training folds."
+    small_bundle.write(tmp_path / "given", figures=FIGURES)
+    assert claim in words(tmp_path / "given")
+    data = {
+        "name": "mine",
+        "licence": None,
+        "subjects": {"given": "none", "notice": "nobody is named"},
+    }
+    small_bundle.write(tmp_path / "unknown", figures=FIGURES, data=data)
+    assert claim not in words(tmp_path / "unknown")
+    assert "weights of the last checkpoint. Nobody is named." in words(tmp_path / "unknown")
+
+
 @pytest.mark.parametrize(
     ("licence", "expected"),
     [("Apache-2.0", "apache-2.0"), (None, "unknown"), ("Mine: no", "other")],

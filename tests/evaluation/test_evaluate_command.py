@@ -185,6 +185,21 @@ def test_ages_in_years_are_placed_in_the_models_groups_by_the_policy(joint, run,
     assert result["protocol"]["label_policy"] == "nearest"
 
 
+def test_faces_without_subjects_are_said_once_and_no_interval_is_by_subject(joint, run, labeled):
+    rows = ["a.png,26", "b.png,35", "c.png,70", "d.png,4.5", "e.png,56"]
+    notice = "no face has a subject: each counts as a subject of its own, so one person may be in two folds"
+    code, result, _, printed = run(joint / "fold_0", *labeled("path,age", *rows))
+    assert code == 0
+    assert result["data"]["subjects"] == {"given": "none", "without": 5, "notice": notice}
+    assert printed.err.count(f"labeled_faces/default/1.0.0: {notice}") == 1
+    assert "95 % intervals by face\n" in printed.out
+    named = [f"{row},{name}" for row, name in zip(rows, "VWXYZ", strict=True)]
+    code, result, _, printed = run(joint / "fold_0", *labeled("path,age,subject", *named))
+    assert result["data"]["subjects"] == {"given": "all", "without": 0, "notice": ""}
+    assert "may be in two folds" not in printed.err
+    assert "95 % intervals by subject\n" in printed.out
+
+
 def test_a_model_of_other_age_groups_keeps_them(run, labeled, data_dir, tmp_path):
     workdir = trained(
         tmp_path / "four", data_dir, "--config.fold=0", "--config.data.label_policy=intervals",

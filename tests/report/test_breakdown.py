@@ -60,6 +60,33 @@ def test_intervals_stand_beside_mean_and_deviation(tmp_path):
     assert "1,234 subjects, each with all of their faces" in shown.text
 
 
+NOTICE = (
+    "no face has a subject: each counts as a subject of its own, so one person may be in two folds"
+)
+
+
+@pytest.mark.parametrize(
+    ("given", "drawn"),
+    [
+        ("none", "bootstrap: 1,234 faces, not people, are drawn with replacement 2,000 times."),
+        ("some", "bootstrap: 1,234 subjects (a face without one counts as one), each with all"),
+    ],
+)
+def test_without_subjects_the_page_says_so_and_draws_faces(tmp_path, given, drawn):
+    write_fold(tmp_path, 0, {"age": [0, 1]}, age(0, 3), leaks=1)
+    finish(tmp_path)
+    intervals = {"level": 0.95, "persons": 1234, "resamples": 2000, "seed": 0}
+    add(tmp_path, "age", intervals=intervals | {"exact": [0.412, 0.588], "one_off": [None, None]})
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    summary["data"]["subjects"] = {"given": given, "without": 2, "notice": NOTICE}
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    shown = page(tmp_path)
+    assert f"N{NOTICE[1:]}." in shown.texts["p.notice"]
+    assert drawn in shown.text
+    assert "The test folds share no subject with training" not in shown.text
+    assert ("whole subjects held out" in shown.text) == (given == "some")
+
+
 def test_one_subject_has_no_interval(tmp_path):
     small(tmp_path)
     intervals = {"level": 0.95, "persons": 1, "resamples": 2000, "seed": 0, "exact": [None, None]}

@@ -1,5 +1,7 @@
 import copy
 
+import pytest
+
 from ageflax.report import table
 
 
@@ -40,6 +42,15 @@ def test_figures_stand_with_their_intervals_and_floors():
          "10.0 +- 0.9", "[9.8, 10.5]", "17.2", "53.2 +- 1.2", "25.1"],
         ["gender", "18302", "83.5 +- 1.2", "[81.7, 85.3]", "50.7"],
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "unit"), [("all", "subject"), ("some", "subject or face"), ("none", "face")]
+)
+def test_intervals_are_by_face_where_subjects_are_unknown(given, unit):
+    data = {"name": "labeled_faces/ours/1.0.0", "subjects": {"given": given, "notice": "..."}}
+    title = table.text(summary() | {"data": data}).splitlines()[0]
+    assert title.endswith(f"; 95 % intervals by {unit}")
 
 
 def test_the_widest_table_fits_120_columns():

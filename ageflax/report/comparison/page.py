@@ -119,8 +119,8 @@ def _question(comparison: Comparison, question: Mapping[str, Any]) -> dict[str, 
 
 
 def _notices(comparison: Comparison) -> list[str]:
-    """Warnings to read before the figures: missing folds with reasons, leaks, differing crops."""
-    said = []
+    """Warnings to read before the figures: subjects, missing folds with reasons, leaks, crops."""
+    said = provenance.subjects(comparison["dataset"])
     for run in comparison["runs"]:
         reasons: dict[str, list[str]] = {}
         for fold, why in run["missing"].items():
@@ -164,6 +164,7 @@ def write(comparison: Comparison, workdirs: Sequence[Path], path: Path) -> None:
         "several": any(len(question["pairs"]) > 1 for question in comparison["questions"]),
         "marks": [(place, run["name"]) for place, run in finished],
         "curves": _curves(comparison, workdirs),
+        "drawn_by": wording.drawn_by(dataset),
         "differences": comparison["differences"],
         "licence": dataset["licence"],
         "version": finished[0][1]["versions"].get("ageflax", ""),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ageflax.report import table
+from ageflax.report import table, wording
 from ageflax.report.figures import Figure
 
 
@@ -37,12 +37,12 @@ def _question(question: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) ->
 def text(comparison: Mapping[str, Any]) -> str:
     """Formats the result of `compare`.
 
-    Shows per question the runs' figures (mean and std over folds, 95 % interval by subject) and a
+    Shows per question the runs' figures (mean and std over folds, 95 % interval) and a
     sentence or two per pair; last come missing folds with their reasons.
     """
     lines = [
         f"{comparison['dataset']['name']}, labels {comparison['label_policy']};"
-        " +- std over folds, [95 % interval by subject]"
+        f" +- std over folds, [95 % interval by {wording.drawn_by(comparison['dataset'])}]"
     ]
     for question in comparison["questions"]:
         lines += ["", *_question(question, comparison["runs"])]

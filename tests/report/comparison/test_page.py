@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
+from ageflax.report.comparison import text
 from tests.report.comparison.command_line import compared, edit
 from tests.support.finished_runs import write_run
 
@@ -47,6 +48,21 @@ def test_figures_of_the_runs_are_those_of_their_summaries(runs, beside):
     assert table[1][1] == (
         f"{100 * exact['mean']:.1f} ± {100 * exact['std']:.1f}{100 * low:.1f} to {100 * high:.1f}"
     )
+
+
+def test_without_subjects_nothing_is_called_by_subject(runs, tmp_path):
+    for name in ("weak", "again"):
+        shutil.copytree(runs[name], tmp_path / name)
+        path = tmp_path / name / "summary.json"
+        summary = json.loads(path.read_text())
+        summary["data"]["subjects"] = {"given": "none", "without": 240, "notice": "nobody is named"}
+        path.write_text(json.dumps(summary))
+    shown, found = compared(tmp_path / "page", tmp_path / "weak", tmp_path / "again")
+    assert found["dataset"]["subjects"]["given"] == "none"
+    assert "Nobody is named." in shown.texts["p.notice"]
+    assert "95 % interval by bootstrap over faces" in " ".join(shown.text.split())
+    assert "subject" not in shown.text.replace("validation: subject", "")
+    assert "[95 % interval by face]" in text(found)
 
 
 def test_size_speed_and_recipe(runs, beside):
