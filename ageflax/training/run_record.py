@@ -66,11 +66,14 @@ def claim(
     try:
         differing = configuration.differing_keys(before["config"], config)
         fingerprint = before["data"]["fingerprint"]
+        was, now = ((data.get("source") or {}).get("digest") for data in (before["data"], source))
         old, new = (w["sha256"] if w else None for w in (before.get("weights"), weights))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not the record of a run; {remedy}") from error
     if fingerprint != source["fingerprint"]:
         differing.append(f"data: {fingerprint} -> {source['fingerprint']}")
+    elif was and now and was != now:  # the labels are the same, the photographs are not
+        differing.append(f"data: built from other files: {was} -> {now}")
     if old != new:
         differing.append(f"weights: sha256 {old} -> {new}")
     if differing:
@@ -97,11 +100,16 @@ def _longer(workdir: Path, before: Json, config: Config, command: Sequence[str])
     for name in ("revision", "sha256"):
         if getattr(config.transfer, name):  # of another file of weights
             options[f"--config.transfer.{name}"] = ""
-    kept = [word for word in command if word.partition("=")[0] not in options]
+    rest, kept = iter(command), []
+    for word in rest:
+        if word in options:
+            next(rest, None)  # its value is a word of its own
+        elif word.partition("=")[0] not in options:
+            kept.append(word)
     words = shlex.join([*kept, *(f"{name}={value}" for name, value in options.items())])
     folds = (4,) if config.eval.protocol == "hold_out" else config.folds
     finished = all((workdir / f"fold_{fold}" / "result.json").is_file() for fold in folds)
-    first = "" if finished else f"finish it with {key} = {old} first; "
+    first = "" if finished else f"finish it with {key} = {old}, then "
     return (
         f"its learning rate and optimizer end at {old} {key}, so {first}train its models on, in a run"
         f" of their own, by: {words}"

@@ -105,7 +105,7 @@ def test_another_config_in_the_same_folder_is_refused_with_the_differing_keys(fi
 def test_more_steps_are_refused_with_the_command_that_trains_on(finished):
     workdir, values = finished
     words = ["--config.folds=(0, 3)", "--config.task=joint", "--config.steps=12"]
-    command = ["python", "-m", "ageflax.main", f"--workdir={workdir}", *words]
+    command = ["python", "-m", "ageflax.main", "--workdir", str(workdir), *words]
     with pytest.raises(InputError) as error:
         resolved = configuration.resolve(values, words)
         cross_validation.run(resolved, workdir, say=print, command=command)
@@ -127,7 +127,7 @@ def test_more_steps_are_refused_with_the_command_that_trains_on(finished):
 
 def test_more_steps_of_an_unfinished_run_say_to_finish_it_first(finished):
     workdir, values = finished
-    with pytest.raises(InputError, match="so finish it with steps = 8 first; train its models on"):
+    with pytest.raises(InputError, match="so finish it with steps = 8, then train its models on"):
         run(values, workdir, "--config.task=joint", "--config.steps=12")
 
 
