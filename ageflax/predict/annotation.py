@@ -107,7 +107,9 @@ class Album:
             ok, encoded = cv2.imencode(".jpg", drawn, (cv2.IMWRITE_JPEG_QUALITY, _QUALITY))
             if not ok:
                 raise RunError(f"{seen.frame.source}: the annotated copy cannot be encoded")
-            self._target(place, ".jpg").write_bytes(encoded.tobytes())
+            target = self._target(place, ".jpg")
+            with files.naming(target):
+                target.write_bytes(encoded.tobytes())
             return
         if place != self._place:
             self.close()

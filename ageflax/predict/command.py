@@ -123,10 +123,12 @@ def run(options: argparse.Namespace) -> None:
             tally.add(seen)
             try:
                 _print(seen)
-            except BrokenPipeError:
-                # The reader has enough, as `head` does; that is no failure.
+            except OSError as error:
+                # Python would write again at its end.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-                return
+                if isinstance(error, BrokenPipeError):
+                    return  # the reader has enough, as `head` does; that is no failure
+                raise OSError(error.errno, error.strerror, "standard output") from error
             if table:
                 table.add(seen.faces)
             if album:

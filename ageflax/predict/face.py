@@ -5,10 +5,12 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ageflax import labels
 from ageflax.bundle.description import Description
 from ageflax.errors import InputError
+from ageflax.runtime import files
 from ageflax.runtime.files import Json
 
 
@@ -139,6 +141,7 @@ class Table:
             self._file = path.open("w", newline="", encoding="utf-8", errors="surrogateescape")
         except OSError as error:
             raise InputError(f"--csv={path}: cannot be written: {error.strerror}") from error
+        self._path = path
         self._writer = csv.writer(self._file)
         header = ["source", "frame", "track", "x", "y", "width", "height", "detection_score"]
         header += ["age", "age_deviation"]
@@ -148,16 +151,21 @@ class Table:
 
     def add(self, faces: Sequence[Face]) -> None:
         """Writes a row per face."""
-        for face in faces:
-            record = face.to_dict()
-            row = [record["source"], record["frame"], record.get("track"), *record["box"]]
-            row += [record["detection_score"], record["age"], record["age_deviation"]]
-            for task, classes in self._classes.items():
-                answer = record[task]
-                row += [answer["label"], *(answer["probabilities"][name] for name in classes)]
-            self._writer.writerow(row)
-        self._file.flush()
+        with files.naming(self._path):
+            for face in faces:
+                self._writer.writerow(self._row(face))
+            self._file.flush()
+
+    def _row(self, face: Face) -> list[Any]:
+        record = face.to_dict()
+        row = [record["source"], record["frame"], record.get("track"), *record["box"]]
+        row += [record["detection_score"], record["age"], record["age_deviation"]]
+        for task, classes in self._classes.items():
+            answer = record[task]
+            row += [answer["label"], *(answer["probabilities"][name] for name in classes)]
+        return row
 
     def close(self) -> None:
         """Closes the file."""
-        self._file.close()
+        with files.naming(self._path):
+            self._file.close()

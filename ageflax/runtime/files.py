@@ -87,6 +87,17 @@ def make_writable(folder: Path, option: str) -> None:
 
 
 @contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Names `path` in an OSError of the block that names no file, as that of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+@contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path that replaces `path` if the block succeeds, and is removed otherwise.
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ageflax.errors import InputError
+from ageflax.runtime import files
 
 # Seconds that the processes of a run that was just killed may take to disappear.
 _PATIENCE = 5.0
@@ -72,7 +73,8 @@ def held(path: Path, refusal: str, *, patience: float) -> Iterator[Held]:
         if taken:
             os.ftruncate(descriptor, 0)
             holder = f"process {os.getpid()} on {socket.gethostname()}\n"
-            os.pwrite(descriptor, holder.encode(), 0)
+            with files.naming(path):
+                os.pwrite(descriptor, holder.encode(), 0)
         yield Held(descriptor, lockless=not taken)
     finally:
         os.close(descriptor)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 import threading
 import warnings
 
@@ -25,14 +26,25 @@ def process() -> None:
     warnings.filterwarnings("ignore", module=r"PIL\.")
     # Orbax logs every save, and the traceback of a full disk, which Checkpoints reports in a line.
     logging.getLogger("absl").setLevel(logging.CRITICAL)
-    before = threading.excepthook
+    logging.getLogger("asyncio").addFilter(_not_of_a_save)
+    in_thread, swallowed = threading.excepthook, sys.unraisablehook
 
     def hook(arguments: threading.ExceptHookArgs) -> None:
         """Leaves out Orbax's own threads, which die of the error that Checkpoints reports."""
         thread = arguments.thread
         known = issubclass(arguments.exc_type, OSError | ValueError)
         if not (known and thread is not None and "save" in thread.name):
-            before(arguments)
+            in_thread(arguments)
 
-    if getattr(before, "__module__", "") != __name__:
-        threading.excepthook = hook
+    def unraisable(arguments: "sys.UnraisableHookArgs") -> None:
+        """Leaves out the writes of a failed save that find Orbax's event loop closed."""
+        if str(arguments.exc_value) != "Event loop is closed":
+            swallowed(arguments)
+
+    if getattr(in_thread, "__module__", "") != __name__:
+        threading.excepthook, sys.unraisablehook = hook, unraisable
+
+
+def _not_of_a_save(record: logging.LogRecord) -> bool:
+    """False for the errors of writes of a failed save, which Orbax's event loop logs."""
+    return not (record.exc_info and isinstance(record.exc_info[1], OSError | ValueError))

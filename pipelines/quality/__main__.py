@@ -29,7 +29,8 @@ def _run(name: str, directory: str, folder: Path) -> None:
     faces = reading.load(stored, None).faces
     content = report.make(faces, name=stored.name, metadata=stored.metadata, washed=washed)
     # The page first: the presence of quality.json means that both are there.
-    (folder / PAGE).write_text(report.page(content), encoding="utf-8")
+    with files.replacing(folder / PAGE) as temporary:
+        temporary.write_text(report.page(content), encoding="utf-8")
     files.write_json(folder / REPORT, content)
     for line in report.findings(content) or ["no faults found"]:
         say(f"{stored.name}: {line}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ageflax.data.washing.inspection import FAULTS
-from ageflax.runtime.files import write_json
+from ageflax.runtime import files
 
 REPORT, REJECTED, IDENTICAL = "wash_report.json", "rejected.csv", "identical_images.csv"
 RECORD_REASONS = (
@@ -134,7 +134,7 @@ class Report:
 
     def write(self, folder: Path) -> None:
         """Writes wash_report.json, rejected.csv and identical_images.csv to a folder."""
-        write_json(folder / REPORT, self.as_json())
+        files.write_json(folder / REPORT, self.as_json())
         rows = ((r.row, r.key, r.reason, r.detail) for r in self.rejected)
         write_csv(folder / REJECTED, ("row", "key", "reason", "detail"), rows)
         write_csv(
@@ -161,7 +161,7 @@ def count_by_reason(reasons: Iterable[str], order: Sequence[str] = REASONS) -> d
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Writes a table as CSV in UTF-8; without rows, the header alone."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with files.naming(path), path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)
