@@ -1,10 +1,11 @@
 """Builds a dataset if it is absent, and describes it: python -m pipelines.dataset.
 
 Runs before all folds, so that no two of them build it at once. Writes a JSON file: the dataset's name,
-its folder, the number of faces and the fingerprint of their labels.
+its folder and source, the number of faces, and a fingerprint of their labels and source files.
 """
 
 import dataclasses
+import hashlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,11 +23,13 @@ class Source:
       name: builder[/config].
       directory: folder of built datasets.
       manual_dir: folder of downloaded archives; "" for `directory`/downloads/manual.
+      rebuild: True to build it anew if its source files have changed.
     """
 
     name: str
     directory: str
     manual_dir: str
+    rebuild: bool = False
 
 
 def signature(folder: Path) -> list[list[Any]]:
@@ -50,6 +53,7 @@ def command(source: Source, output: Path) -> tuple[str, ...]:
         f"--data.name={source.name}",
         f"--data.dir={source.directory}",
         f"--data.manual_dir={source.manual_dir}",
+        *["--data.rebuild"] * source.rebuild,
         f"--output={output}",
     )
 
@@ -58,16 +62,26 @@ def _run(source: Source, output: Path) -> None:
     # Imported late: --help should not wait for TFDS.
     from ageflax.data import reading
     from ageflax.data.building import find
+    from ageflax.data.building import source as source_files
     from ageflax.runtime.progress import Progress, say
 
     stored = find.open_dataset(
-        source.name, directory=source.directory, manual_dir=source.manual_dir, say=say
+        source.name,
+        directory=source.directory,
+        manual_dir=source.manual_dir,
+        rebuild=source.rebuild,
+        say=say,
     )
     with Progress(len(stored), unit="face", label=f"reading {stored.name}") as progress:
         faces = reading.load(stored, None, progress=progress.update).faces
     output.parent.mkdir(parents=True, exist_ok=True)
     content = {"name": stored.name, "path": str(stored.path.absolute()), "faces": len(faces)}
-    content |= {"fingerprint": faces.fingerprint, "files": signature(stored.path)}
+    origin = source_files.of_metadata(stored.metadata)
+    content |= {"source": origin, "files": signature(stored.path)}
+    content["fingerprint"] = faces.fingerprint
+    if origin:  # photographs may change where labels do not
+        both = f"{faces.fingerprint} {origin['digest']}"
+        content["fingerprint"] = hashlib.sha256(both.encode()).hexdigest()[:16]
     files.write_json(output, content)
     say(f"{stored.name}: {len(faces):,} faces, fingerprint {content['fingerprint']}")
 
@@ -81,11 +95,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="folder of built datasets")  # fmt: skip
     add("--data.manual_dir", dest="manual_dir", metavar="DIR", type=command_line.name_or_path,
         default="", help="folder of downloaded archives")  # fmt: skip
+    add("--data.rebuild", dest="rebuild", action="store_true",
+        help="build the dataset anew if its source files have changed")  # fmt: skip
     add(
         "--output", metavar="FILE.json", type=command_line.path, required=True, help="file to write"
     )
     options = parser.parse_args(arguments)
-    source = Source(options.name, options.directory, options.manual_dir)
+    source = Source(options.name, options.directory, options.manual_dir, options.rebuild)
     return command_line.run("pipelines.dataset", lambda: _run(source, options.output))
 
 

@@ -41,6 +41,12 @@ def _parser() -> argparse.ArgumentParser:
         help="folder of downloaded archives",
     )
     parser.add_argument(
+        "--data.rebuild",
+        dest="rebuild",
+        action="store_true",
+        help="build datasets anew if their source files have changed",
+    )
+    parser.add_argument(
         "--workdir",
         metavar="DIR",
         type=command_line.path,
@@ -62,7 +68,9 @@ def _run(words: argparse.Namespace, command: Sequence[str]) -> None:
     options = steps.Options(words.workdir, 1, 0, command=tuple(command))
     with steps.engine(options, {}) as engine:
         sources = {
-            name: folders.source_of(name, words.directory, words.manual_dir, words.workdir)
+            name: folders.source_of(
+                name, words.directory, words.manual_dir, words.workdir, rebuild=words.rebuild
+            )
             for name in names
         }
         statuses = engine.run(

@@ -10,7 +10,7 @@ import tensorflow_datasets as tfds
 from tqdm import tqdm
 
 from ageflax.data import images
-from ageflax.data.building import shards
+from ageflax.data.building import shards, source
 from ageflax.errors import InputError, RunError
 from ageflax.labels import GENDERS
 from tfds_builders.subjects import FOLDS
@@ -38,6 +38,11 @@ class PhotographBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         # Training reads array_record without TensorFlow; TFDS's default is another format.
         super().__init__(file_format=file_format or "array_record", **kwargs)
         self._final_path = Path(self.data_path)
+
+    @classmethod
+    def find_source(cls, manual_dir: Path, config: str) -> source.Place | None:
+        """Where a config's files lie below a folder; None if its labels are not there."""
+        raise NotImplementedError
 
 
 def features(

@@ -9,12 +9,44 @@ from ageflax.data import images
 from ageflax.data.building import archives
 
 
+def folders_in(folder: Path) -> list[Path]:
+    """Folders in a folder, sorted; [] if it is absent."""
+    return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+
+
+def archive(folder: Path, name: str, suffixes: Iterable[str]) -> Path | None:
+    """The archive of that name in a folder, if there is one."""
+    paths = (folder / f"{name}{suffix}" for suffix in suffixes)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def locate(folder: Path, name: str, suffixes: Iterable[str]) -> Path | None:
+    """The extracted folder of that name in a folder, else the archive; None if both are absent.
+
+    An archive extracted into a folder of its own leaves NAME/NAME, which is then the one.
+    """
+    for path in (folder / name / name, folder / name):
+        if path.is_dir():
+            return path
+    return archive(folder, name, suffixes)
+
+
 class Source(Protocol):
     """Files of a source, by their paths below the manual directory."""
 
     @property
+    def path(self) -> Path:
+        """The folder or the archive."""
+        ...
+
+    @property
     def origin(self) -> dict[str, Any]:
         """Where files are read from, for the dataset's metadata."""
+        ...
+
+    @property
+    def other(self) -> str:
+        """A file that is there, for a message that all expected ones are absent; "" if there is none."""
         ...
 
     def where(self, path: str) -> str:
@@ -41,18 +73,28 @@ class Extracted:
     Attributes:
       manual_dir: parent of the folder.
       folder: name of the folder.
-      archive: name of the archive, which may be there too.
+      archive: the archive, if that is there too.
     """
 
     manual_dir: Path
     folder: str
-    archive: str
+    archive: Path | None
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self.manual_dir / self.folder
 
     @property
     def origin(self) -> dict[str, Any]:
         """The folder, and whether the archive is there too."""
-        beside = (self.manual_dir / self.archive).is_file()
-        return {"read_from": f"folder {self.folder}", "archive_not_read": beside}
+        return {"read_from": f"folder {self.folder}", "archive_not_read": self.archive is not None}
+
+    @property
+    def other(self) -> str:
+        """The first file in the folder."""
+        found = next((path for path in self.path.rglob("*") if path.is_file()), None)
+        return str(found.relative_to(self.manual_dir)) if found else ""
 
     def where(self, path: str) -> str:
         """The file's path."""
@@ -97,6 +139,11 @@ class Packed:
             "archive_members_refused": self.archive.refused,
             **self.notes,
         }
+
+    @property
+    def other(self) -> str:
+        """The first file of the archive that is not wanted."""
+        return self.archive.other
 
     def where(self, path: str) -> str:
         """The archive's path and the member's."""

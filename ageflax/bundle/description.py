@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ml_collections import ConfigDict
 
@@ -26,6 +26,12 @@ _MOST_GROUPS, _MOST_YEARS = 1000, 9999
 _LONGEST = 100  # characters of a string, or entries of a list, among the options
 
 Eyes = tuple[tuple[float, float], tuple[float, float]]
+
+
+def _portable(data: Json) -> Json:
+    """Description of the data without the folder of its source, which may name a user."""
+    kept = {key: value for key, value in (data.get("source") or {}).items() if key != "path"}
+    return data | ({"source": kept} if kept else {})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,8 +114,8 @@ class Description:
             **_of_config(config),
             heads=configuration.class_names(config),
             crop_margin=config.data.crop_margin,
-            eyes=config.data.eyes or None,
-            data=result["data"],
+            eyes=cast(Eyes, config.data.eyes) or None,
+            data=_portable(result["data"]),
             source={
                 "ageflax": __version__,
                 "fold": result["fold"],

@@ -63,6 +63,9 @@ class Data(Group):
         continuable=True,
         path=True,
     )
+    rebuild: bool = key(
+        False, "build the dataset anew if its source files have changed", continuable=True
+    )
     label_policy: str = key(
         "strict",
         "classes from raw age labels; see ageflax/labels.py",

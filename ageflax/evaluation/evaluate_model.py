@@ -16,6 +16,7 @@ from ageflax.bundle.loading import open_model
 from ageflax.bundle.model import Model
 from ageflax.data import images, reading, subjects
 from ageflax.data.batches import Batch, Batches, HostBatches, StreamedBatches
+from ageflax.data.building import source as source_files
 from ageflax.errors import InputError, RunError, first_line
 from ageflax.evaluation import unseen
 from ageflax.evaluation.figures import check_finite, measure, scores
@@ -153,6 +154,7 @@ def _result(
             **trial.left_out,
             "unreadable": len(unreadable),
             "edition": metadata.get("edition"),
+            **source_files.described(metadata),
             "licence": metadata.get("licence"),
             "fingerprint": trial.faces.fingerprint,
             "subjects": subjects.described(metadata, trial.faces),

@@ -135,6 +135,7 @@ def prepare(model: Model, given: Settings, say: Say) -> Trial:
         _dataset_name(model, given.name),
         directory=given.directory,
         manual_dir=given.manual_dir,
+        rebuild=given.rebuild,
         say=say,
     )
     faces = _labels(stored, given, say)

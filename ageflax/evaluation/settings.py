@@ -13,6 +13,7 @@ _ACCEPTED = (
     "data.name",
     "data.dir",
     "data.manual_dir",
+    "data.rebuild",
     "data.label_policy",
     "data.most_frontal",
     "data.placement",
@@ -35,6 +36,7 @@ class Settings:
       name: builder[/config] of the dataset; None for the one that the model was trained on.
       directory: folder of datasets; "" for TFDS's default.
       manual_dir: folder of downloaded archives.
+      rebuild: True to rebuild the dataset if its source files have changed.
       folds: folds to test; None for each that the model has not seen.
       label_policy: rule that turns raw age labels into the model's age groups.
       most_frontal: number of faces to keep, those with the highest score; 0 for all.
@@ -48,6 +50,7 @@ class Settings:
     name: str | None
     directory: str
     manual_dir: str
+    rebuild: bool
     folds: tuple[int, ...] | None
     label_policy: str | None
     most_frontal: int | None
@@ -100,6 +103,7 @@ def of_words(words: Sequence[str]) -> Settings:
         name=data.name if "data.name" in given else None,
         directory=data.dir,
         manual_dir=data.manual_dir,
+        rebuild=data.rebuild,
         folds=tuple(config.folds) if given & {"fold", "folds"} else None,
         label_policy=data.label_policy if "data.label_policy" in given else None,
         most_frontal=data.most_frontal if "data.most_frontal" in given else None,

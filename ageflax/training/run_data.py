@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 from ageflax import config as configuration
 from ageflax.config import Config
 from ageflax.data import batches, pixel_cache, reading, splits, subjects
-from ageflax.data.building import find
+from ageflax.data.building import find, source
 from ageflax.data.dataset import Faces, StoredDataset, Target
 from ageflax.data.selection import select
 from ageflax.errors import InputError
@@ -51,6 +51,7 @@ class Data:
             "faces": len(self.faces),
             **self.left_out,
             "edition": metadata.get("edition"),
+            **source.described(metadata),
             "licence": metadata.get("licence"),
             "fingerprint": self.faces.fingerprint,
             "subjects": subjects.described(metadata, self.faces),
@@ -67,7 +68,13 @@ def read(config: Config, mesh: Mesh, *, pixels: bool, say: Callable[[str], None]
     # Process 0 builds an absent dataset first; processes with another disk then build their own.
     if not hosts.writer():
         hosts.meet("dataset built")
-    stored = find.open_dataset(data.name, directory=data.dir, manual_dir=data.manual_dir, say=say)
+    stored = find.open_dataset(
+        data.name,
+        directory=data.dir,
+        manual_dir=data.manual_dir,
+        rebuild=data.rebuild,
+        say=say,
+    )
     if hosts.writer():
         hosts.meet("dataset built")
     chosen = batches.choose(

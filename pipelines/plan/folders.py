@@ -54,24 +54,27 @@ class Placed:
         )
 
 
-def source_of(name: str, directory: str, manual_dir: str, workdir: Path) -> Source:
+def source_of(
+    name: str, directory: str, manual_dir: str, workdir: Path, *, rebuild: bool = False
+) -> Source:
     """Where a dataset is or will be built: in the workdir unless `directory` or TFDS_DATA_DIR is set.
 
     TFDS's folder in the home directory is only read: for datasets built there and for archives.
     """
     home = Path(os.path.expanduser("~/tensorflow_datasets"))  # noqa: PTH111  a user may have no home
+    pattern = f"{name}/{'*.*.*' if '/' in name else '*/*.*.*'}/dataset_info.json"
     if not directory:
-        pattern = "*.*.*" if "/" in name else "*/*.*.*"
         if "TFDS_DATA_DIR" in os.environ:
             directory = os.environ["TFDS_DATA_DIR"]
-        elif any((home / name).glob(f"{pattern}/dataset_info.json")):
+        elif any(home.glob(pattern)):
             directory = str(home)
         else:
             directory = str(workdir / "datasets")
             manual = home / "downloads" / "manual"
-            if not manual_dir and manual.is_dir():
+            built = any(Path(directory).glob(pattern))  # perhaps from another folder
+            if not manual_dir and manual.is_dir() and not built:
                 manual_dir = str(manual)
-    return Source(name, directory, manual_dir)
+    return Source(name, directory, manual_dir, rebuild)
 
 
 def description_of(source: Source, workdir: Path) -> Path:

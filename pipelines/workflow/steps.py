@@ -38,9 +38,10 @@ class Options:
 
 
 def data_job(source: Source, workdir: Path) -> Job:
-    """The job that builds a dataset if it is absent, and describes it."""
+    """The job that builds a dataset if it is absent, compares it with its source and describes it."""
     output = description_of(source, workdir)
-    if dataset.described(output) is None:  # absent, or the dataset's files have changed
+    known = dataset.described(output)  # None if absent, or if the dataset's files have changed
+    if known is None or known.get("source") or source.rebuild:
         output.unlink(missing_ok=True)
     return Job(
         key=data_key(source),
@@ -115,8 +116,13 @@ class Engine:
         sources = {}
         for run in plan.runs:
             data = run.config.data
-            sources[run.name] = source_of(data.name, data.dir, data.manual_dir, workdir)
-        unique = {description_of(s, workdir): s for s in sources.values()}
+            sources[run.name] = source_of(
+                data.name, data.dir, data.manual_dir, workdir, rebuild=data.rebuild
+            )
+        unique = {
+            description_of(s, workdir): s
+            for s in sorted(sources.values(), key=lambda s: s.rebuild)  # true if it is for any run
+        }
         return sources, self.run([data_job(source, workdir) for source in unique.values()])
 
     def collect(self, placed: Sequence[Placed]) -> None:

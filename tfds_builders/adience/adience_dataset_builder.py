@@ -13,10 +13,10 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
-from ageflax.data.building import disk
+from ageflax.data.building import disk, source
 from ageflax.errors import InputError
 from ageflax.labels import GENDERS, UNKNOWN
-from tfds_builders import common
+from tfds_builders import common, sources
 from tfds_builders.subjects import FOLDS
 
 from . import fold_files, photographs, survey
@@ -57,7 +57,8 @@ class Builder(common.PhotographBuilder):
       fold_0_data.txt to fold_4_data.txt, and LICENSE.txt;
       aligned.tar.gz (or faces.tar.gz for the config `faces`), extracted there or as it is.
     """
-    MANUAL_FILE = "fold_?_data.txt"  # recognises a folder with Adience
+    # Recognise a folder with Adience, or one near it.
+    MANUAL_FILES = ("fold_*_data.txt", "*/fold_*_data.txt", "../fold_*_data.txt")
     # `tfds build` without --config builds every config in this list, and most people download only
     # `aligned`. So `faces` is not in it; get_builder_config finds it.
     BUILDER_CONFIGS: ClassVar[list[tfds.core.BuilderConfig]] = [ALIGNED]
@@ -77,6 +78,15 @@ class Builder(common.PhotographBuilder):
         if name not in _CONFIGS:
             raise InputError(f"adience/{name}: no such config; use {' or '.join(_CONFIGS)}")
         return _CONFIGS[name]
+
+    @classmethod
+    def find_source(cls, manual_dir: Path, config: str) -> source.Place | None:
+        """The fold files in a folder or in one below, and the images near them."""
+        folder = fold_files.find(manual_dir)
+        if folder is None:
+            return None
+        images = photographs.locate(manual_dir, folder, config)
+        return source.Place(folder, {config: images} if images else {})
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(
@@ -107,17 +117,29 @@ class Builder(common.PhotographBuilder):
         config = self.builder_config.name
         wanted = f"{fold_files.name(0)} to {fold_files.name(4)} and the folder or archive of images"
         manual_dir = common.manual_dir(dl_manager, wanted)
-        folds = fold_files.read(manual_dir)
+        place = self.find_source(manual_dir, config) or source.Place(manual_dir, {})
+        folds = fold_files.read(place.folder)
         found = photographs.find(
-            manual_dir, folds.faces, config=config, make_folder=self._make_temporary_folder
+            place, folds.faces, config=config, make_folder=self._make_temporary_folder
         )
-        result = survey.survey(folds.faces, found.read)
-        survey.require_images(result, manual_dir=manual_dir, config=config)
+        record = source.Record("Adience", place, manual_dir)
+        for fold in FOLDS:
+            record.note_list(fold_files.name(fold), folds.md5[fold])
+        if isinstance(found.source, sources.Packed):
+            record.note_archive(found.source.path, found.source.archive)
+        read = record.reading(
+            found.read, functools.partial(photographs.relative_path, config=config)
+        )
+        result = survey.survey(folds.faces, read)
+        survey.require_images(
+            result, manual_dir=manual_dir, config=config, other=found.source.other
+        )
         # self.data_path is now the folder that becomes the dataset once everything is written.
         listing = Path(self.data_path) / survey.LISTING
         survey.write_listing(listing, result.rejected, config=config)
         origin = found.source.origin
         self._provenance.update(_metadata(config, folds, origin, result))
+        self._provenance["source"] = record.write(Path(self.data_path))
         _report(folds, origin, result, listing=self._final_path / survey.LISTING)
         return common.shards_by_fold(
             zip(result.usable, result.sizes, strict=True),
@@ -162,7 +184,6 @@ def _metadata(
     ages = collections.Counter(face.age_label for face in result.usable)
     genders = collections.Counter(face.gender or "unknown" for face in result.usable)
     return {
-        "source": "Adience",
         "config": config,
         "edition": folds.edition,
         "fold_file_md5": {fold_files.name(fold): folds.md5[fold] for fold in FOLDS},

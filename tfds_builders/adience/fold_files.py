@@ -4,6 +4,7 @@ A fold file is tab-separated UTF-8 text with column names in the first line. Col
 COLUMNS, such as the face's box and pose, are ignored.
 """
 
+import codecs
 import collections
 import dataclasses
 import hashlib
@@ -11,6 +12,7 @@ import re
 from pathlib import Path
 
 from ageflax.errors import InputError
+from tfds_builders import sources
 from tfds_builders.subjects import FOLDS
 
 COLUMNS = ("user_id", "original_image", "face_id", "age", "gender")
@@ -110,14 +112,24 @@ def _shown(text: str) -> str:
     return repr(text if len(text) <= 60 else text[:57] + "...")
 
 
+def _cells(line: str) -> list[str]:
+    """Cells of a line, without the quotes that a spreadsheet puts around "(25, 32)"."""
+    return [
+        cell[1:-1].replace('""', '"') if len(cell) > 1 and cell[0] == cell[-1] == '"' else cell
+        for cell in line.split("\t")
+    ]
+
+
 def _columns(header: str, path: Path) -> tuple[dict[str, int], int]:
     """Position of each of COLUMNS, and the number of columns."""
-    names = header.split("\t")
+    names = _cells(header)
     for column in COLUMNS:
         if column not in names:
+            other = next((mark for mark in ",;| " if len(header.split(mark)) >= len(COLUMNS)), "")
+            found = f"; this one is separated by {other!r}" if other and len(names) == 1 else ""
             raise InputError(
                 f"{path}, line 1: no column {column!r}; an Adience fold file has the "
-                f"tab-separated columns {', '.join(COLUMNS)}"
+                f"tab-separated columns {', '.join(COLUMNS)}{found}"
             )
         if names.count(column) > 1:
             raise InputError(f"{path}, line 1: two columns are named {column!r}")
@@ -153,7 +165,8 @@ def parse(content: bytes, *, fold: int, path: Path) -> list[Face]:
     """Parses a fold file; returns all rows, duplicates included.
 
     Args:
-      content: the file's bytes; a byte order mark, CRLF and empty lines at the end are accepted.
+      content: the file's bytes; a byte order mark, CRLF, quoted cells and empty lines at the end are
+        accepted.
       fold: its fold.
       path: its path, for messages.
 
@@ -162,6 +175,8 @@ def parse(content: bytes, *, fold: int, path: Path) -> list[Face]:
     """
     if not content.strip():
         raise InputError(f"{path}: the file is empty")
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise InputError(f"{path}: encoded as UTF-16; save it as UTF-8")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -174,7 +189,7 @@ def parse(content: bytes, *, fold: int, path: Path) -> list[Face]:
         raise InputError(f"{path}: a header and no rows")
     faces = []
     for number, line in enumerate(lines[1:], start=2):
-        fields = line.split("\t")
+        fields = _cells(line)
         where = f"{path}, line {number}"
         if len(fields) != width:
             raise InputError(f"{where}: {len(fields)} fields, expected {width} as in the header")
@@ -223,6 +238,35 @@ def _merge(rows: list[Face]) -> tuple[list[Face], list[str]]:
     return faces, disagreeing
 
 
+def find(manual_dir: Path) -> Path | None:
+    """The folder with the fold files: this one, or the only one in it that has any; else None."""
+
+    def has_any(folder: Path) -> bool:
+        return any((folder / name(fold)).exists() for fold in FOLDS)
+
+    if has_any(manual_dir):
+        return manual_dir
+    found = [path for path in sources.folders_in(manual_dir) if has_any(path)]
+    return found[0] if len(found) == 1 else None
+
+
+def _instead(folder: Path) -> str:
+    """Where fold files are, or that only frontal ones are there; "" if there are none."""
+    for pattern in (f"*/{name(0)}", f"*/*/{name(0)}", f"../{name(0)}"):
+        if near := sorted(folder.glob(pattern)):
+            places = " and ".join(str(path.parent.resolve()) for path in near[:2])
+            return (
+                f"; they are in {places}: name {'one of them' if len(near) > 1 else 'that folder'}"
+            )
+    for pattern in ("fold_frontal_?_data.txt", "*/fold_frontal_?_data.txt"):
+        if near := sorted(folder.glob(pattern)):
+            return (
+                f"; {near[0].relative_to(folder)} is there, but the frontal folds list only faces seen"
+                " from the front: download the other five from the same page"
+            )
+    return ""
+
+
 def _read(path: Path) -> bytes:
     try:
         if not path.is_file():  # reading a pipe or a device might never end
@@ -245,7 +289,7 @@ def read(folder: Path) -> FoldFiles:
     if absent:
         raise InputError(
             f"{folder}: no {', '.join(absent)}; the folder must hold Adience's five fold files, "
-            f"{name(FOLDS[0])} to {name(FOLDS[-1])}"
+            f"{name(FOLDS[0])} to {name(FOLDS[-1])}{_instead(folder)}"
         )
     contents = [_read(folder / name(fold)) for fold in FOLDS]
     by_fold = [parse(contents[fold], fold=fold, path=folder / name(fold)) for fold in FOLDS]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ageflax.data import images
 from ageflax.data.washing.report import write_csv
-from ageflax.errors import InputError
+from ageflax.errors import InputError, one_line
 from tfds_builders import common
 from tfds_builders.subjects import FOLDS
 
@@ -73,8 +73,14 @@ def survey(faces: Sequence[Face], read: Callable[[Face], bytes]) -> Survey:
     return Survey(usable, sizes, rejected)
 
 
-def require_images(result: Survey, *, manual_dir: Path, config: str) -> None:
+def require_images(result: Survey, *, manual_dir: Path, config: str, other: str = "") -> None:
     """Refuses a dataset or a fold without images.
+
+    Args:
+      result: the survey.
+      manual_dir: folder of the downloads.
+      config: name of the images' folder.
+      other: a file that is there instead, if all images are absent.
 
     Raises:
       InputError: names the places that were searched, and counts reasons.
@@ -86,6 +92,7 @@ def require_images(result: Survey, *, manual_dir: Path, config: str) -> None:
             f"{manual_dir}: none of the {total:,} images of the fold files is there, neither in the"
             f" folder {config} nor in the archive {config}.tar.gz (the folder is read if both are"
             f" there); expected files such as {example}"
+            f"{f', found {one_line(other, 200)}' if other else ''}"
         )
     populated = {face.fold for face in result.usable}
     if not populated:

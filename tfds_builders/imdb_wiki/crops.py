@@ -11,6 +11,8 @@ from tfds_builders import sources
 
 from . import download
 
+SUFFIXES = (".tar",)
+
 
 @dataclasses.dataclass(frozen=True)
 class Crops:
@@ -60,6 +62,11 @@ def metadata_name(database: str) -> str:
     return f"{database}.mat"
 
 
+def locate(manual_dir: Path, database: str) -> Path | None:
+    """The extracted folder of a database, else its archive; None if both are absent."""
+    return sources.locate(manual_dir, f"{database}_crop", SUFFIXES)
+
+
 def find(manual_dir: Path, database: str) -> Crops:
     """Finds the images of a database: the folder, or if absent the archive, or else downloads it.
 
@@ -72,16 +79,17 @@ def find(manual_dir: Path, database: str) -> Crops:
       InputError: the archive cannot be read or downloaded.
     """
     folder = f"{database}_crop"
-    path = manual_dir / f"{folder}.tar"
-    if (manual_dir / folder).is_dir():
-        return Crops(sources.Extracted(manual_dir, folder, path.name), folder)
-    downloaded = not path.is_file()
-    if downloaded:
+    found = locate(manual_dir, database)
+    if found and found.is_dir():
+        beside = sources.archive(manual_dir, folder, SUFFIXES)
+        return Crops(sources.Extracted(found.parent, folder, beside), folder)
+    path = found or manual_dir / f"{folder}.tar"
+    if found is None:
         download.fetch(database, path)
     # A plain tar is read in place; nothing is unpacked into `manual_dir`.
     wanted = _Everything(folder, metadata_name(database))
-    archive = archives.read(path, wanted, folder=manual_dir)
-    notes = {"downloaded": downloaded}
+    archive = archives.read(path, wanted, folder=None)
+    notes = {"downloaded": found is None}
     return Crops(sources.Packed(archive, path, download.MD5[database], notes), folder)
 
 

@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import functools
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,13 +11,13 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
-from ageflax.data.building import beam, disk
+from ageflax.data.building import beam, disk, source
 from ageflax.data.washing import rules
 from ageflax.data.washing.inspection import FLAWS
 from ageflax.data.washing.report import FAULTS, REJECTED, Report, count_by_reason
 from ageflax.errors import InputError
 from ageflax.labels import GENDERS
-from tfds_builders import common
+from tfds_builders import common, sources
 from tfds_builders.subjects import FOLDS, divide
 
 from . import crops, metadata, records
@@ -142,6 +143,17 @@ class Builder(common.PhotographBuilder):
         del version  # there is only one
         return _CONFIGS.get(name)
 
+    @classmethod
+    def find_source(cls, manual_dir: Path, config: str) -> source.Place | None:
+        """The folders or archives of a config's databases in a folder."""
+        known = _CONFIGS.get(config)
+        images = {
+            f"{database}_crop": found
+            for database in (known.databases if known else metadata.DATABASES)
+            if (found := crops.locate(manual_dir, database))
+        }
+        return source.Place(manual_dir, images) if images else None
+
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(
             features=common.features(
@@ -204,14 +216,19 @@ class Builder(common.PhotographBuilder):
         del dl_manager  # it cannot resume, and checks sha256, which is not published
         assert isinstance(self.builder_config, ImdbWikiConfig)
         config = self.builder_config
-        table = records.tabulate([_source(self._manual_dir, one) for one in config.databases])
-        report = _wash(table, config)
+        found = {database: crops.find(self._manual_dir, database) for database in config.databases}
+        record = _record(self._manual_dir, found)
+        table = records.tabulate(
+            [_source(crop, database, record) for database, crop in found.items()]
+        )
+        report = _wash(table, config, record)
         _require_images(report, self._manual_dir, config)
         subjects = [table.subjects[row] for row in report.kept]
         fold_of = divide(collections.Counter(subjects))
         # self.data_path is now the folder that becomes the dataset once everything is written.
         report.write(Path(self.data_path))
         self._provenance.update(_metadata(config, table, report, fold_of))
+        self._provenance["source"] = record.write(Path(self.data_path))
         _report(report, listing=self._final_path / REJECTED)
         _report_folds(subjects, fold_of)
         return common.shards_by_fold(
@@ -222,19 +239,29 @@ class Builder(common.PhotographBuilder):
         )
 
 
-def _source(manual_dir: Path, database: str) -> records.Source:
-    found = crops.find(manual_dir, database)
+def _record(manual_dir: Path, found: Mapping[str, crops.Crops]) -> source.Record:
+    """An empty record of the files in which the databases were found."""
+    images = {crop.folder: crop.source.path for crop in found.values()}
+    record = source.Record("IMDB-WIKI", source.Place(manual_dir, images), manual_dir)
+    for crop in found.values():
+        if isinstance(crop.source, sources.Packed):
+            record.note_archive(crop.source.path, crop.source.archive)
+    return record
+
+
+def _source(found: crops.Crops, database: str, record: source.Record) -> records.Source:
     content = crops.read_metadata(found, database)
-    name = found.where(crops.metadata_name(database))
-    named = metadata.read(content, database=database, name=name)
+    name = crops.metadata_name(database)
+    named = metadata.read(content, database=database, name=found.where(name))
+    record.note_list(f"{found.folder}/{name}", hashlib.md5(content).hexdigest())
     return records.Source(named, found)
 
 
-def _wash(table: records.Table, config: ImdbWikiConfig) -> Report:
+def _wash(table: records.Table, config: ImdbWikiConfig, record: source.Record) -> Report:
     with common.checking() as progress:
         report = rules.wash(
             table.for_washing,
-            table.read,
+            record.reading(table.read, table.file),
             config.thresholds,
             progress=lambda done: progress.update(done),
         )
@@ -279,7 +306,6 @@ def _metadata(
     found = collections.Counter(genders[list(report.kept)].tolist())
     names = dict(enumerate(GENDERS)) | {-1: "unknown"}
     return {
-        "source": "IMDB-WIKI",
         "config": config.name,
         "databases": {
             source.metadata.database: {

@@ -133,7 +133,7 @@ class _Fields:
         return values.astype(np.float64)
 
     def texts(self, field: str, *, of_records: bool = True) -> list[str]:
-        """str[n]; "" for an empty one."""
+        """str[n], without blanks at the end, since a list of strings is saved padded; "" if empty."""
         values = self._row(field, of_records=of_records)
         if len(values) and values.dtype.kind not in "OU":
             raise self.refuse(field, "does not hold texts")
@@ -142,7 +142,7 @@ class _Fields:
             text = _text(value)
             if text is None:
                 raise self.refuse(field, f"holds no text in record {number:,}")
-            found.append(text)
+            found.append(text.rstrip(" "))
         return found
 
 

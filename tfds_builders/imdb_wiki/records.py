@@ -49,6 +49,11 @@ class Table:
         number = int(np.searchsorted(self._starts, row, side="right")) - 1
         return self.sources[number], row - int(self._starts[number])
 
+    def file(self, row: int) -> str:
+        """Path of a row's image below the folder of downloads."""
+        source, own = self.locate(row)
+        return f"{source.crops.folder}/{source.metadata.paths[own]}"
+
     def read(self, row: int) -> bytes:
         """Reads the image of a row.
 

@@ -7,7 +7,7 @@ import hashlib
 import io
 import tarfile
 import zlib
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,17 @@ _BLOCK = 512  # bytes of a tar block; zeroed blocks end an archive
 _MOST_REMARKS = 1_000_000
 # Bytes of a member: tarfile steps to its end by ten kilobytes, even past the end of the file.
 _LARGEST = 1 << 34
+# First bytes of files that get saved or made instead of a tar.
+_KINDS = {
+    b"\x1f\x8b": "gzip", b"PK\3\4": "a zip archive", b"BZh": "bzip2", b"\xfd7zXZ": "xz",
+    b"7z\xbc\xaf": "a 7z archive", b"Rar!": "a RAR archive", b"<": "a web page",
+    b"version https://git-lfs": "a Git LFS pointer",
+}  # fmt: skip
+_EXTRACT = "; extract it"
+_REMEDIES = {
+    "a web page": "; log in and download the archive again",
+    "a Git LFS pointer": "; fetch the file with git lfs pull",
+}
 # Limit of decompression, a factor beyond a free gigabyte: photographs hardly shrink, padding does.
 _MOST_TIMES, _FREE = 20, 1_000_000_000
 
@@ -40,6 +51,7 @@ class Archive:
       too_large: names of members that claim more than images.MAX_BYTES.
       md5: checksum of the whole archive.
       refused: number of members skipped as links, devices or paths out of the folder.
+      other: name of the first file that is not wanted; "" if there is none.
     """
 
     file: Path
@@ -47,6 +59,7 @@ class Archive:
     too_large: frozenset[str]
     md5: str
     refused: int
+    other: str
 
     def only(self, names: Iterable[str]) -> "Archive":
         """The same archive reduced to some members, small enough to send to a worker."""
@@ -167,17 +180,15 @@ class _Copy:
         return RunError(f"cannot write to {self.path.parent}: {error.strerror}")
 
 
-def _find(
-    archive: tarfile.TarFile, wanted: Container[str], copy: _Copy | None
-) -> tuple[dict[str, tuple[int, int]], frozenset[str], int]:
-    """Goes through an archive once; returns `places`, `too_large` and `refused` of Archive.
+def _find(archive: tarfile.TarFile, wanted: Container[str], copy: _Copy | None) -> dict[str, Any]:
+    """Goes through an archive once; returns `places`, `too_large`, `refused` and `other` of Archive.
 
     A member counts only under exactly the expected name, so none can choose where it is written,
     and only as a regular file: links and devices are never followed.
     """
     places: dict[str, tuple[int, int]] = {}
     too_large: set[str] = set()
-    refused = 0
+    refused, other = 0, ""
     while (member := archive.next()) is not None:
         # tarfile would keep all members, a kilobyte each. The attribute is not in its stubs.
         archive.members = []  # pyright: ignore[reportAttributeAccessIssue]
@@ -186,6 +197,7 @@ def _find(
             refused += not member.isdir()
         elif name not in wanted:
             refused += member.name.startswith("/") or ".." in member.name.split("/")
+            other = other or name
         elif member.size > images.MAX_BYTES:
             too_large.add(name)
         else:
@@ -195,7 +207,12 @@ def _find(
             if copy and (source := archive.extractfile(member)):
                 start = copy.append(source)
             places[name] = start, member.size
-    return places, frozenset(too_large), refused
+    return {
+        "places": places,
+        "too_large": frozenset(too_large),
+        "refused": refused,
+        "other": other,
+    }
 
 
 @contextlib.contextmanager
@@ -231,57 +248,94 @@ def _ends_as_tar_does(path: Path) -> bool:
 def _read_plain(path: Path, wanted: Container[str]) -> Archive:
     with _hashed(path) as (hashed, file):
         with tarfile.open(fileobj=file, mode="r|", tarinfo=_Member) as archive:
-            places, too_large, refused = _find(archive, wanted, None)
+            found = _find(archive, wanted, None)
         _read_to_the_end(file)
     if not _ends_as_tar_does(path):
         raise tarfile.ReadError("it lacks its end")
-    return Archive(path, places, too_large, hashed.md5.hexdigest(), refused)
+    return Archive(path, md5=hashed.md5.hexdigest(), **found)
 
 
-def _read_compressed(path: Path, wanted: Container[str], folder: Path) -> Archive:
-    try:
-        copy = _Copy(folder / f"{path.name}.members")
-    except OSError as error:
-        raise RunError(f"cannot write to {folder}: {error.strerror}") from error
+def _read_compressed(path: Path, wanted: Container[str], copy: _Copy | None) -> Archive:
     # gzip apart from tar: together ("r|gz") they accept a truncated file as a short one.
     with (
-        contextlib.closing(copy),
+        contextlib.closing(copy) if copy else contextlib.nullcontext(),
         _hashed(path) as (hashed, file),
         _Inflated(file, path.stat().st_size) as plain,
     ):
         with tarfile.open(fileobj=plain, mode="r|", tarinfo=_Member) as archive:
-            places, too_large, refused = _find(archive, wanted, copy)
+            found = _find(archive, wanted, copy)
         _read_to_the_end(plain)  # the checksum is there
-    return Archive(copy.path, places, too_large, hashed.md5.hexdigest(), refused)
+    read_from = copy.path if copy else path
+    return Archive(read_from, md5=hashed.md5.hexdigest(), **found)
 
 
-def read(path: Path, wanted: Container[str], *, folder: Path) -> Archive:
+def _kind(path: Path) -> str:
+    """Kind of a file by its first bytes, whatever its name: "gzip", another kind, or "" for a tar."""
+    with path.open("rb") as file:
+        start = file.read(_BLOCK)
+    if start[257:262] == b"ustar":
+        return ""
+    return next((kind for magic, kind in _KINDS.items() if start.lstrip().startswith(magic)), "")
+
+
+def _copies(path: Path, folder: Path) -> _Copy:
+    try:
+        return _Copy(folder / f"{path.name}.members")
+    except OSError as error:
+        raise RunError(f"cannot write to {folder}: {error.strerror}") from error
+
+
+def _scanned(path: Path, wanted: Container[str], compressed: Callable[[], Archive]) -> Archive:
+    """Goes through an archive; `compressed` does so if it is gzip."""
+    try:
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path}: not a file")
+        kind = _kind(path)
+        if kind == "gzip":
+            return compressed()
+        if kind:
+            raise InputError(f"{path}: {kind}, not a tar archive{_REMEDIES.get(kind, _EXTRACT)}")
+        return _read_plain(path, wanted)
+    except (
+        EOFError, gzip.BadGzipFile, tarfile.TarError, zlib.error, ValueError, RecursionError
+    ) as error:  # fmt: skip
+        raise InputError(
+            f"{path}: truncated or damaged ({error}); download the archive again"
+        ) from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def read(path: Path, wanted: Container[str], *, folder: Path | None) -> Archive:
     """Finds members of an archive in one pass.
 
     A plain .tar is read in place. The members of a compressed one are copied, because nothing in it can
     be read without everything before.
 
     Args:
-      path: archive; ends in .gz or .tgz if and only if it is compressed.
+      path: archive; compressed or not, whatever its name.
       wanted: exact names, without a leading "./"; other members are skipped. Asked once per member, so
         better a set than a list.
-      folder: folder for the copies, which the caller removes.
+      folder: folder for the copies, which the caller removes; None refuses a compressed archive.
 
     Raises:
-      InputError: not gzip, not tar, truncated or damaged.
+      InputError: neither tar nor gzip, truncated or damaged.
       RunError: the copies cannot be written.
     """
-    try:
-        if path.exists() and not path.is_file():
-            raise InputError(f"{path}: not a file")
-        if path.suffix in (".gz", ".tgz"):
-            return _read_compressed(path, wanted, folder)
-        return _read_plain(path, wanted)
-    except gzip.BadGzipFile as error:
-        raise InputError(f"{path}: not a gzip archive, or a damaged one ({error})") from error
-    except (EOFError, tarfile.TarError, zlib.error, ValueError, RecursionError) as error:
-        raise InputError(
-            f"{path}: truncated or damaged ({error}); download the archive again"
-        ) from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+
+    def compressed() -> Archive:
+        if folder is None:
+            raise InputError(f"{path}: compressed by gzip; decompress it")
+        return _read_compressed(path, wanted, _copies(path, folder))
+
+    return _scanned(path, wanted, compressed)
+
+
+def sizes(path: Path, wanted: Container[str]) -> dict[str, int]:
+    """Bytes of an archive's wanted members by name, in one pass that copies nothing.
+
+    Raises:
+      InputError: as `read`.
+    """
+    found = _scanned(path, wanted, lambda: _read_compressed(path, wanted, None))
+    return {name: size for name, (_, size) in found.places.items()}

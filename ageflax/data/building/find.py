@@ -1,16 +1,18 @@
 """Finds a dataset on disk, and builds it if absent."""
 
 import contextlib
+import dataclasses
 import importlib
 import importlib.util
 import inspect
 import pkgutil
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from ageflax.data.building import disk
+from ageflax.data.building import disk, source
 from ageflax.data.dataset import StoredDataset
 from ageflax.errors import InputError, first_line
 from ageflax.runtime import files
@@ -82,9 +84,11 @@ def _prepare(name: str, directory: Path, manual_dir: Path, say: Callable[[str], 
 
     builder_class = _find_builder(name)
     config = name.partition("/")[2]
-    # A builder from downloaded files has instructions to get them, and a pattern that recognises one.
+    # A builder from downloaded files has instructions to get them, and patterns that recognise one.
     instructions = builder_class.MANUAL_DOWNLOAD_INSTRUCTIONS
-    if instructions and not any(manual_dir.glob(builder_class.MANUAL_FILE)):
+    if instructions and not any(
+        any(manual_dir.glob(pattern)) for pattern in builder_class.MANUAL_FILES
+    ):
         text = inspect.cleandoc(instructions)
         raise InputError(_ABSENT.format(name=name, manual=manual_dir, instructions=text))
     files.make_writable(directory, "data.dir")
@@ -136,23 +140,131 @@ def open_built(name: str, *, directory: str = "") -> StoredDataset:
     return _opened(found[-1])
 
 
+@dataclasses.dataclass(frozen=True)
+class _Asked:
+    """Source files that a command asks for.
+
+    Attributes:
+      folder: folder of downloads that has them.
+      difference: how they differ from those of the build; None if the build recorded none.
+    """
+
+    folder: Path
+    difference: source.Difference | None
+
+    def reason(self, own: Path | None, *, named: bool) -> str:
+        """Why a build is not, or may not be, of these files; "" if it is.
+
+        Args:
+          own: folder that the dataset was built from, if recorded.
+          named: True if the command names the folder, which then has to hold images.
+        """
+        if self.difference is None:
+            return "was built before source files were recorded: they may have changed since"
+        gone = self.difference.gone if named and self.folder != own else ()
+        return "; ".join([*self.difference.changes, *(f"{what} is not there" for what in gone)])
+
+
+def _asked(stored: StoredDataset, name: str, folders: Iterable[Path]) -> _Asked | None:
+    """The source files of a dataset in the first folder that has them; None if none does."""
+    find_source, config = _find_builder(name).find_source, name.partition("/")[2]
+    found = []
+    for folder in folders:
+        if place := find_source(folder, config):
+            recorded = source.of_metadata(stored.metadata)
+            difference = source.compare(stored.path, place) if recorded else None
+            found.append(_Asked(folder.absolute(), difference))
+    # A folder of labels without images should not hide the one that the dataset was built from.
+    return min(found, key=lambda one: bool(one.difference and one.difference.gone), default=None)
+
+
+def _rebuild(name: str, root: Path, manual_dir: Path, say: Callable[[str], None]) -> Path:
+    """Builds a dataset anew; the old build is removed once the new one is complete."""
+    path = root / name / str(_find_builder(name).VERSION)
+    aside = path.with_name(f"replaced-{path.name}")
+    if path.exists():
+        shutil.rmtree(aside, ignore_errors=True)
+        path.rename(aside)
+    try:
+        return _prepare(name, root, manual_dir, say)
+    finally:
+        if path.exists():
+            shutil.rmtree(aside, ignore_errors=True)
+        elif aside.exists():
+            aside.rename(path)
+
+
+def _tell_absent(name: str, given: Path, own: Path | None, say: Callable[[str], None]) -> None:
+    """Says that a named folder without source files plays no part, as after their deletion.
+
+    Raises:
+      InputError: the folder is there, and the dataset is known to be built from another.
+    """
+    problem = f"data.manual_dir = {given}: no source files of {name}"
+    if own and given.exists():
+        raise InputError(f"{problem}, which is built from {own}; leave it out to use that build")
+    say(f"{problem}; it is used as built{f' from {own}' if own else ''}")
+
+
 def open_dataset(
-    name: str, *, directory: str = "", manual_dir: str = "", say: Callable[[str], None]
+    name: str,
+    *,
+    directory: str = "",
+    manual_dir: str = "",
+    rebuild: bool = False,
+    say: Callable[[str], None],
 ) -> StoredDataset:
     """Opens the newest version of a dataset; builds it first if absent.
 
     Args:
       name: builder[/config], such as "adience/aligned"; a builder alone means its default config.
       directory: folder of datasets; "" is TFDS's default.
-      manual_dir: folder of downloaded archives; "" is `directory`/downloads/manual.
+      manual_dir: folder of downloaded archives; "" is `directory`/downloads/manual, else the folder that
+        the dataset was built from. If the files in it are gone, the dataset is used as built.
+      rebuild: True to build it anew if its source files have changed.
       say: receives lines for the user.
 
     Raises:
-      InputError: unknown name, archives absent, or built in a format that training cannot read.
+      InputError: unknown name, archives absent, built in a format that training cannot read, or built
+        from other files and not to be rebuilt.
     """
     root, name = data_dir(directory), _with_config(name)
+    given, default = Path(manual_dir).expanduser(), root / "downloads" / "manual"
     found = _versions(root, name)
-    if found:
-        return _opened(found[-1])
-    manual = Path(manual_dir).expanduser() if manual_dir else root / "downloads" / "manual"
-    return _opened(_prepare(name, root, manual, say))
+    if not found:
+        return _opened(_prepare(name, root, given if manual_dir else default, say))
+    stored = _opened(found[-1])
+    # A drawn dataset, or one that another project builds, has no files to compare.
+    if name.split("/")[0] not in builder_names() or not hasattr(_find_builder(name), "find_source"):
+        return stored
+    recorded = source.of_metadata(stored.metadata)
+    own = Path(recorded["path"]) if recorded else None
+    looked = [given] if manual_dir else [default, *([own] if own else [])]
+    asked = _asked(stored, name, looked)
+    if asked is None:
+        if rebuild:
+            raise InputError(
+                f"data.rebuild: no source files of {name} in {looked[-1]}; leave it out"
+            )
+        if manual_dir and given.absolute() != own:
+            _tell_absent(name, given, own, say)
+        return stored
+    reason = asked.reason(own, named=bool(manual_dir))
+    folder, difference = asked.folder, asked.difference
+    if reason and rebuild:
+        say(f"{name}: {folder}: {reason}: building it anew")
+        return _opened(_rebuild(name, root, folder, say))
+    if difference is None:
+        say(f"{name} {reason}; --config.data.rebuild=true builds it anew from {folder}")
+    elif reason:
+        other = f", {own}" if folder != own else ""
+        remedy = f"--config.data.manual_dir={own}" if other else "another data.dir"
+        raise InputError(
+            f"data.manual_dir = {folder}: differs from what {name} was built from{other}: {reason};"
+            f" rebuild it with --config.data.rebuild=true, or name {remedy}"
+        )
+    elif difference.gone:
+        say(f"{name} is used as built: {', '.join(difference.gone)} is no longer in {folder}")
+    elif rebuild:
+        say(f"data.rebuild: the source files of {name} have not changed; it is used as built")
+    return stored

@@ -156,7 +156,7 @@ def test_memory_does_not_hold_every_member(tmp_path: Path):
     assert peak < 4_000_000  # two pieces of a megabyte, not 3,000 members
 
 
-def test_what_is_not_gzip_is_refused(tmp_path: Path):
+def test_what_is_no_archive_is_named(tmp_path: Path):
     path = tmp_path / "a.tar.gz"
     path.write_text("<html>404</html>")
     assert refusal(path, tmp_path) == (
