@@ -5,6 +5,7 @@ reproduce, so a named policy decides it when labels are read.
 """
 
 import dataclasses
+import functools
 import math
 import re
 import unicodedata
@@ -41,7 +42,7 @@ _MIVOLO = _STRICT | {
 _UNKNOWN_MARKS = {
     "", "-", "?", "u", "unk", "unknown", "none", "nan", "na", "n/a", "n.a.", "#n/a", "<na>", "null",
 }  # fmt: skip
-_MINUS_ONE = re.compile(r"-1(\.0*)?")
+_MINUS_ONE = re.compile(r"-1(?:\.0*)?")
 
 MAX_AGE = 130
 NO_LABEL = (
@@ -106,6 +107,7 @@ def _range_behind_date(text: str) -> str:
     return f"{low}-{high}"
 
 
+@functools.lru_cache(maxsize=4096)  # a dataset has few labels, and each many times
 def bounds(label: str) -> tuple[float, float]:
     """Youngest and oldest age in years that a label names; the second is infinite for "70+".
 
