@@ -48,8 +48,8 @@ class Disk:
             return ""
         written, found = next(iter(self._other.items()))
         return one_line(
-            f"notice: {len(self._other):,} paths differ on disk in the case of the suffix or in Unicode"
-            f" form, and are read from there, such as {found!a} for {written!a}"
+            "notice: paths spelled otherwise on disk, in the case of the suffix or in Unicode form: "
+            f"{len(self._other):,}, such as {found!a} for {written!a}"
         )
 
     def explain(self, bad: Rejection) -> str:
