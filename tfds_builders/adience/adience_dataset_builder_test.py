@@ -78,12 +78,14 @@ def test_what_lies_beside_the_records(manual_dir: Path, capsys: pytest.CaptureFi
         "features.json",
         "gender.labels.txt",
         "metadata.json",
+        "source_files.csv",
         "unreadable.csv",
     ]
     assert (folder / "unreadable.csv").read_text() == (
         "path,fold,reason,subject,age_label,gender\n"
     )
     saved = metadata(builder)
+    assert (saved["source"]["name"], saved["source"]["path"]) == ("Adience", str(manual_dir))
     assert saved["edition"].startswith("unknown (md5 ")
     assert set(saved["fold_file_md5"]) == {f"fold_{k}_data.txt" for k in range(5)}
     assert saved["rows"] == 11

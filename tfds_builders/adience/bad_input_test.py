@@ -1,5 +1,7 @@
 import csv
 import re
+import shutil
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -90,6 +92,17 @@ def test_no_image_at_all(manual_dir: Path):
         f"{manual_dir}: none of the 10 images of the fold files is there, neither in the folder "
         "aligned nor in the archive aligned.tar.gz (the folder is read if both are there); expected "
         "files such as aligned/1001@N01/landmark_aligned_face.1.101_a_o.jpg"
+    )
+
+
+def test_an_archive_packed_from_within_the_folder(manual_dir: Path):
+    with tarfile.open(manual_dir / "aligned.tar", "w") as archive:
+        archive.add(manual_dir / "aligned", ".")
+    shutil.rmtree(manual_dir / "aligned")
+    text = refusal(manual_dir)
+    assert ": none of the 10 images of the fold files is there, neither in the folder" in text
+    assert re.search(
+        r"files such as aligned/1001@N01/landmark_aligned_face.1.101_a_o.jpg, found 100\d@N0", text
     )
 
 

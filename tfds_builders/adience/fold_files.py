@@ -11,6 +11,7 @@ import hashlib
 import re
 from pathlib import Path
 
+from ageflax import labels
 from ageflax.errors import InputError
 from tfds_builders import sources
 from tfds_builders.subjects import FOLDS
@@ -148,6 +149,11 @@ def _face(values: dict[str, str], *, fold: int, line: int, where: str) -> Face:
             raise InputError(f"{where}: {column} {_shown(value)} is not a plain file name")
     if not re.fullmatch(r"[0-9]+", values["face_id"]):
         raise InputError(f"{where}: face_id {_shown(values['face_id'])} is not a number")
+    if not labels.is_unknown(values["age"]):
+        try:
+            labels.bounds(values["age"])
+        except ValueError as error:
+            raise InputError(f"{where}: age {_shown(values['age'])} {error}") from error
     if values["gender"] not in _GENDERS:
         raise InputError(f"{where}: gender {_shown(values['gender'])} is not m, f, u or nothing")
     return Face(

@@ -74,7 +74,7 @@ def test_genders(written: str, gender: str):
     assert parse(table(row(gender=written)))[0].gender == gender
 
 
-@pytest.mark.parametrize("age", ["None", "35", "(8, 23)", "", " (25, 32)", "é"])
+@pytest.mark.parametrize("age", ["None", "35", "(8, 23)", "(25, 23)", "", " (25, 32)"])
 def test_age_labels_stay_as_they_are(age: str):
     assert parse(table(row(age=age)))[0].age_label == age
 
@@ -83,6 +83,30 @@ def test_columns_go_by_name_and_others_are_ignored():
     text = "gender\tage\tmine\tface_id\toriginal_image\tuser_id\nm\t35\t?\t12\ta.jpg\t7@N00\n"
     (face,) = parse(text)
     assert (face.key, face.age_label, face.gender) == ("7@N00/12.a.jpg", "35", "male")
+
+
+def quoted(text: str) -> str:
+    """As a spreadsheet saves a table: cells with a comma or a quote are quoted."""
+    lines = [line.split("\t") for line in text.splitlines()]
+    marked = [
+        ['"{}"'.format(cell.replace('"', '""')) if set(cell) & set(',"') else cell for cell in line]
+        for line in lines
+    ]
+    return "".join("\t".join(line) + "\r\n" for line in marked)
+
+
+def test_cells_quoted_by_a_spreadsheet_are_what_they_were():
+    text = table(ROW, row(original_image='a "b".jpg', face_id="13"), row(age="None", face_id="14"))
+    assert '"(25, 32)"' in quoted(text)
+    assert parse(quoted(text)) == parse(text)
+
+
+def test_real_fold_files_saved_by_a_spreadsheet(real_data: Path):
+    for fold in fold_files.FOLDS:
+        text = (real_data / fold_files.name(fold)).read_text()
+        assert fold_files.parse(quoted(text).encode(), fold=fold, path=PATH) == fold_files.parse(
+            text.encode(), fold=fold, path=PATH
+        )
 
 
 @pytest.mark.parametrize(
@@ -107,7 +131,21 @@ def test_what_editors_do_to_text_files(content: str | bytes):
         (HEADER + "\n", "fold_3_data.txt: a header and no rows"),
         (table(ROW).encode() + b"\xff\n", "fold_3_data.txt, line 3: not UTF-8 text"),
         (b"\x1f\x8b\x08\0binary", "fold_3_data.txt, line 1: not UTF-8 text"),
-        (table(ROW).encode("utf-16"), "fold_3_data.txt, line 1: not UTF-8 text"),
+        (table(ROW).encode("utf-16"), "fold_3_data.txt: encoded as UTF-16; save it as UTF-8"),
+        (
+            table(ROW).replace("\t", ","),
+            "fold_3_data.txt, line 1: no column 'user_id'; an Adience fold file has the tab-separated"
+            " columns user_id, original_image, face_id, age, gender; this one is separated by ','",
+        ),
+        (
+            table(ROW, row(age="3-Sep")),
+            "fold_3_data.txt, line 3: age '3-Sep' is a date that a spreadsheet made of the range 3-9;"
+            " write 3-9 in a text column",
+        ),
+        (
+            table(row(age="adult")),
+            f"fold_3_data.txt, line 2: age 'adult' {labels.NO_LABEL}",
+        ),
         (
             table(ROW).replace("gender", "sex"),
             "fold_3_data.txt, line 1: no column 'gender'; an Adience fold file has the "
@@ -221,6 +259,42 @@ def test_absent_files_are_named(tmp_path: Path):
         f"{tmp_path}: no fold_1_data.txt, fold_4_data.txt; the folder must hold Adience's five "
         "fold files, fold_0_data.txt to fold_4_data.txt"
     )
+
+
+NONE = "no " + ", ".join(fold_files.name(fold) for fold in fold_files.FOLDS)
+
+
+@pytest.mark.parametrize("below", ["", "Adience"])
+def test_frontal_folds_alone_are_named(tmp_path: Path, below: str):
+    (tmp_path / below).mkdir(exist_ok=True)
+    for fold in fold_files.FOLDS:
+        (tmp_path / below / f"fold_frontal_{fold}_data.txt").write_text(table(ROW))
+    text = message(fold_files.read, tmp_path)
+    assert text.startswith(f"{tmp_path}: {NONE}; the folder must hold")
+    assert text.endswith(
+        f"; {Path(below, 'fold_frontal_0_data.txt')} is there, but the frontal folds list only faces seen"
+        " from the front: download the other five from the same page"
+    )
+
+
+def test_fold_files_one_folder_too_deep_are_found_and_elsewhere_named(tmp_path: Path):
+    inner = tmp_path / "Adience"
+    inner.mkdir()
+    write(inner, apart())
+    (inner / "aligned").mkdir()
+    assert fold_files.find(inner) == inner
+    assert fold_files.find(tmp_path) == inner
+    assert fold_files.find(inner / "aligned") is None
+    assert message(fold_files.read, inner / "aligned").endswith(
+        f"; they are in {inner}: name that folder"
+    )
+    (tmp_path / "two").mkdir()
+    write(tmp_path / "two", apart())
+    assert fold_files.find(tmp_path) is None
+    assert message(fold_files.read, tmp_path).endswith(
+        f"; they are in {inner} and {tmp_path}/two: name one of them"
+    )
+    assert fold_files.find(tmp_path / "absent") is None
 
 
 def test_a_folder_in_place_of_a_file(tmp_path: Path):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from ageflax.data import images
+from ageflax.data.building import source
 from ageflax.errors import InputError
 from tfds_builders.adience import fold_files, photographs
 
@@ -29,30 +30,56 @@ def test_names_on_disk():
     )
 
 
-def find(manual_dir: Path, spool: Path) -> photographs.Photographs:
+def find(manual_dir: Path, spool: Path, folder: Path | None = None) -> photographs.Photographs:
     def make_folder() -> Path:
         spool.mkdir()
         return spool
 
-    return photographs.find(manual_dir, [FACE], config="aligned", make_folder=make_folder)
+    folder = folder or manual_dir
+    found = photographs.locate(manual_dir, folder, "aligned")
+    place = source.Place(folder, {"aligned": found} if found else {})
+    return photographs.find(place, [FACE], config="aligned", make_folder=make_folder)
 
 
 def test_the_folder_wins_and_no_archive_is_unpacked(tmp_path: Path):
     (tmp_path / NAME).parent.mkdir(parents=True)
     (tmp_path / NAME).write_bytes(b"from the folder")
     pack(tmp_path / "aligned.tar.gz", [(NAME, b"from the archive")])
-    source = find(tmp_path, tmp_path / "spool")
-    assert source.read(FACE) == b"from the folder"
-    assert source.source.origin == {"read_from": "folder aligned", "archive_not_read": True}
+    found = find(tmp_path, tmp_path / "spool")
+    assert found.read(FACE) == b"from the folder"
+    assert found.source.origin == {"read_from": "folder aligned", "archive_not_read": True}
     assert not (tmp_path / "spool").exists()
 
 
-def test_the_archive_is_read_where_there_is_no_folder(tmp_path: Path):
-    pack(tmp_path / "aligned.tar.gz", [(NAME, b"from the archive")])
-    source = find(tmp_path, tmp_path / "spool")
-    assert source.read(FACE) == b"from the archive"
-    assert source.source.origin["read_from"] == "archive aligned.tar.gz"
-    assert source.source.origin["archive_members_refused"] == 0
+@pytest.mark.parametrize("name", ["aligned.tar.gz", "aligned.tgz", "aligned.tar"])
+def test_the_archive_is_read_where_there_is_no_folder(tmp_path: Path, name: str):
+    pack(tmp_path / name, [(NAME, b"from the archive")])
+    found = find(tmp_path, tmp_path / "spool")
+    assert found.read(FACE) == b"from the archive"
+    assert found.source.origin["read_from"] == f"archive {name}"
+    assert found.source.origin["archive_members_refused"] == 0
+
+
+@pytest.mark.parametrize("above", ["aligned", "Adience", "folds/../elsewhere"])
+def test_images_one_folder_too_deep_are_found(tmp_path: Path, above: str):
+    (tmp_path / "folds").mkdir()
+    path = tmp_path / "elsewhere/.." / above / NAME
+    (tmp_path / "elsewhere").mkdir()
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"image")
+    assert find(tmp_path, tmp_path / "spool", tmp_path / "folds").read(FACE) == b"image"
+
+
+def test_images_near_the_fold_files_come_first_and_of_two_others_none(tmp_path: Path):
+    for folder in ("one", "two", "folds"):
+        path = tmp_path / folder / NAME
+        path.parent.mkdir(parents=True)
+        path.write_text(folder)
+    folds = tmp_path / "folds"
+    assert find(tmp_path, tmp_path / "spool", folds).read(FACE) == b"folds"
+    (folds / "aligned").rename(folds / "other")
+    with pytest.raises(InputError, match="no images: neither"):
+        find(tmp_path, tmp_path / "spool", folds)
 
 
 def test_a_face_that_the_archive_has_not(tmp_path: Path):
@@ -78,4 +105,20 @@ def test_without_either_both_are_named(tmp_path: Path):
     assert str(caught.value) == (
         f"no images: neither the folder {tmp_path}/aligned nor the archive "
         f"{tmp_path}/aligned.tar.gz is there"
+    )
+
+
+def test_what_is_there_instead_is_named(tmp_path: Path):
+    (tmp_path / "7@N00").mkdir()
+    (tmp_path / "7@N00" / Path(NAME).name).touch()
+    with pytest.raises(InputError) as caught:
+        find(tmp_path, tmp_path / "spool")
+    assert str(caught.value).endswith(
+        f"; the albums are in {tmp_path} itself: move them into {tmp_path}/aligned"
+    )
+    (tmp_path / "aligned.zip").touch()
+    with pytest.raises(InputError) as caught:
+        find(tmp_path, tmp_path / "spool")
+    assert str(caught.value).endswith(
+        "; aligned.zip is there, but only .tar, .tar.gz and .tgz are read: extract it"
     )

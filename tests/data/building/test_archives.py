@@ -4,6 +4,7 @@ import io
 import shutil
 import tarfile
 import tracemalloc
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -160,11 +161,37 @@ def test_what_is_no_archive_is_named(tmp_path: Path):
     path = tmp_path / "a.tar.gz"
     path.write_text("<html>404</html>")
     assert refusal(path, tmp_path) == (
-        f"{path}: not a gzip archive, or a damaged one (Not a gzipped file (b'<h'))"
+        f"{path}: a web page, not a tar archive; log in and download the archive again"
     )
-    with tarfile.open(path, "w") as archive:
-        archive.addfile(tarfile.TarInfo("x"))
-    assert refusal(path, tmp_path).startswith(f"{path}: not a gzip archive")
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr(NAME, b"bytes")
+    assert refusal(path, tmp_path) == f"{path}: a zip archive, not a tar archive; extract it"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    assert refusal(path, tmp_path) == (
+        f"{path}: a Git LFS pointer, not a tar archive; fetch the file with git lfs pull"
+    )
+
+
+def test_content_decides_and_not_the_name(tmp_path: Path):
+    plain, packed = tmp_path / "a.tar.gz", tmp_path / "b.tar"
+    pack(tmp_path / "c.tar", [(NAME, b"bytes")]).rename(plain)
+    pack(tmp_path / "c.tar.gz", [(NAME, b"bytes")]).rename(packed)
+    for path in (plain, packed):
+        assert archives.read(path, {NAME}, folder=tmp_path).read(NAME) == b"bytes"
+        assert archives.sizes(path, {NAME}) == {NAME: 5}
+    assert archives.read(plain, {NAME}, folder=None).read(NAME) == b"bytes"
+    with pytest.raises(InputError, match=r"b\.tar: compressed by gzip; decompress it$"):
+        archives.read(packed, {NAME}, folder=None)
+
+
+@pytest.mark.parametrize("first", ["PK\3\4.jpg", "<html>.jpg", "BZh.jpg"])
+def test_a_first_member_of_an_odd_name_is_no_other_kind(tmp_path: Path, first: str):
+    path = pack(tmp_path / "a.tar", [(first, b"x"), (NAME, b"bytes")])
+    assert archives.read(path, {NAME}, folder=None).read(NAME) == b"bytes"
+
+
+def test_a_file_that_is_not_wanted_is_named(read: Read):
+    assert read([("inner/" + NAME, b"x"), ("README", b"x")]).other == "inner/" + NAME
 
 
 def test_an_empty_file_and_what_is_no_tar_are_refused(path: Path, tmp_path: Path):
