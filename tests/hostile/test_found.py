@@ -231,7 +231,7 @@ def test_a_damaged_result_beside_predictions_is_told(finished, content):
 @pytest.mark.parametrize("cell", [b"long" * 1000, b"a\0b\x1b"])
 @pytest.mark.parametrize(
     ("column", "message"),
-    [(b"subject", "a different subject"), (b"gender_true", "none of female, male")],
+    [(b"subject", "a different subject"), (b"gender_true", "expected one of female, male")],
 )
 def test_cells_are_shown_cut_and_without_what_a_terminal_obeys(finished, cell, column, message):
     path = finished / "one" / "fold_0" / "predictions.csv"
