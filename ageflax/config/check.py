@@ -1,11 +1,11 @@
 """Rules that span several keys."""
 
+from ageflax import labels
 from ageflax.config.key import Number, nearest
 from ageflax.config.schema import (
     KEYS,
     MODEL_CHOICES,
     MODEL_OPTIONS,
-    TASKS,
     Config,
     Loss,
     Model,
@@ -36,10 +36,10 @@ def check(config: Config) -> None:
 
 def _task(task: str) -> None:
     words = words_of(task)
-    if not set(words) <= set(TASKS) or len(set(words)) != len(words):
+    if not set(words) <= set(labels.TASKS) or len(set(words)) != len(words):
         raise InputError(
             f"task = {shown(task)}: expected age, years or gender, or several as in years+gender"
-            f"{nearest(task, (*TASKS, 'joint'))}"
+            f"{nearest(task, (*labels.TASKS, 'joint'))}"
         )
 
 

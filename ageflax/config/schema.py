@@ -310,7 +310,6 @@ CONTINUABLE = frozenset(name for name, key in KEYS.items() if key.continuable)
 _OF_THE_BEST = frozenset({"eval.every", "eval.figure"})
 # Last defaults of keys of earlier versions, which changed nothing.
 RETIRED = {"model.init": "gaussian"}
-TASKS = ("age", "years", "gender")
 
 
 def replaced(config: Config, **values: Any) -> Config:
@@ -332,7 +331,7 @@ def words_of(task: str) -> list[str]:
 
 def tasks(config: Config) -> tuple[str, ...]:
     """Trained tasks in the order age, years, gender."""
-    return tuple(name for name in TASKS if name in words_of(config.task))
+    return tuple(name for name in labels.TASKS if name in words_of(config.task))
 
 
 def intervals(config: Config) -> labels.Intervals:

@@ -28,7 +28,7 @@ from ageflax.evaluation.settings import Settings
 from ageflax.evaluation.summary import means_over_folds
 from ageflax.runtime import files
 from ageflax.runtime.files import Json
-from ageflax.runtime.mesh import make_mesh
+from ageflax.runtime.mesh import make_mesh, rounded_up
 from ageflax.runtime.progress import Progress
 
 
@@ -81,8 +81,7 @@ def _counted(
 
 def _predict(trial: Trial, given: Settings, mesh: Mesh) -> tuple[list[Predictions], dict[int, str]]:
     """Predictions for each part of the plan; and rows whose image does not decode, with the reason."""
-    devices = mesh.devices.size
-    size = -(-given.batch_size // devices) * devices
+    size = rounded_up(given.batch_size, mesh)
     rows = trial.rows(trial.plan.folds)
     source, unreadable = _placed(trial, rows, given, mesh)
     found = []

@@ -41,11 +41,17 @@ def check_divides(batch_size: int, mesh: Mesh, key: str) -> None:
     """Raises InputError if the batch does not split evenly, naming the nearest sizes that do."""
     devices = mesh.devices.size
     if batch_size % devices:
-        lower, upper = batch_size // devices * devices, -(-batch_size // devices) * devices
+        lower, upper = batch_size // devices * devices, rounded_up(batch_size, mesh)
         sizes = f"{lower} or {upper}" if lower else f"{upper}"
         raise InputError(
             f"{key} = {batch_size} does not divide over {devices} devices; {sizes} would"
         )
+
+
+def rounded_up(size: int, mesh: Mesh) -> int:
+    """The size rounded up to a multiple of the devices, for batches that are padded."""
+    devices = mesh.devices.size
+    return -(-size // devices) * devices
 
 
 def put(tree: Any, sharding: NamedSharding) -> Any:

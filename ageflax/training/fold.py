@@ -42,9 +42,3 @@ class Fold:
     source: Json
     weights: Loaded | None
     say: Callable[[str], None]
-
-
-def eval_batch_size(fold: Fold) -> int:
-    """The config's eval.batch_size, rounded up to a multiple of the devices; batches are padded."""
-    devices = fold.program.mesh.devices.size
-    return -(-fold.config.eval.batch_size // devices) * devices

@@ -16,9 +16,10 @@ from ageflax.evaluation.figures import scores
 from ageflax.evaluation.predictions import predict
 from ageflax.runtime import hosts, preemption
 from ageflax.runtime.files import Json
+from ageflax.runtime.mesh import rounded_up
 from ageflax.runtime.progress import Progress
 from ageflax.training.checkpoints import Checkpoints
-from ageflax.training.fold import Fold, eval_batch_size
+from ageflax.training.fold import Fold
 from ageflax.training.log import MetricsLog
 from ageflax.training.log_lines import Records
 from ageflax.training.program import dispatch, pieces
@@ -65,7 +66,8 @@ def _validate(fold: Fold, state: TrainState, placement: Batches) -> tuple[dict[s
     if not len(rows):
         return {}, float(state.step)
     answer = functools.partial(fold.program.quick_eval_step, variables_of(state))
-    batches = _until_stopped(placement.eval_batches(rows, eval_batch_size(fold)))
+    size = rounded_up(fold.config.eval.batch_size, fold.program.mesh)
+    batches = _until_stopped(placement.eval_batches(rows, size))
     predictions = predict(answer, batches, rows)
     figures = scores(predictions, fold.faces, fold.targets)
     record = {

@@ -16,9 +16,10 @@ from ageflax.evaluation.predictions_csv import write_predictions
 from ageflax.evaluation.result import FaceCounts, FoldResult, Protocol
 from ageflax.runtime import files, hosts, preemption
 from ageflax.runtime.files import Json
+from ageflax.runtime.mesh import rounded_up
 from ageflax.training import initial
 from ageflax.training.checkpoints import Checkpoints
-from ageflax.training.fold import Fold, eval_batch_size
+from ageflax.training.fold import Fold
 from ageflax.training.log import images_per_second
 from ageflax.training.loop import FoldProgress, Patience, made_by, train
 from ageflax.training.state import TrainState, variables_of
@@ -43,9 +44,10 @@ def _tested_state(
 def _test(fold: Fold, state: TrainState) -> tuple[Predictions, dict[str, Json]]:
     """Predictions of the test faces, and figures; temperatures are fitted on the validation faces."""
     answer = functools.partial(fold.program.eval_step, variables_of(state))
+    size = rounded_up(fold.config.eval.batch_size, fold.program.mesh)
 
     def predicted(rows: np.ndarray) -> Predictions:
-        batches = fold.placement.eval_batches(rows, eval_batch_size(fold))
+        batches = fold.placement.eval_batches(rows, size)
         return predict(answer, batches, rows)
 
     faces, targets, temperatures = fold.faces, fold.targets, {}
