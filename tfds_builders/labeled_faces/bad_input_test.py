@@ -108,8 +108,8 @@ def test_few_unusable_rows_are_a_notice(tmp_path, capsys):
         file.writelines(f"{k}.png,30,f,P{k}\n" for k in range(100))
     builder = build(folder)
     assert (
-        "labeled_faces: notice: 1 of 107 rows are left out; each is listed in "
-        f"{builder.data_path}/rejected.csv"
+        "labeled_faces: notice: 1 of 107 rows are left out: 1 absent; line 8: "
+        f"{absent(folder / 'gone.jpg')}; each is listed in {builder.data_path}/rejected.csv"
     ) in capsys.readouterr().err.splitlines()
 
 

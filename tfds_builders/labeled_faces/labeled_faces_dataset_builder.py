@@ -255,9 +255,9 @@ def _warning(usable: int, rejected: Sequence[rows.Rejection], *, listing: Path) 
         return ""
     total, note = usable + len(rejected), str(rejected[0])
     warning = common.warning(_counts(rejected), usable, noun="rows", note=note, listing=listing)
-    return (
-        warning
-        or f"notice: {len(rejected):,} of {total:,} rows are left out; each is listed in {listing}"
+    return warning or (
+        f"notice: {len(rejected):,} of {total:,} rows are left out: "
+        f"{common.by_reason(_counts(rejected))}; {note}; each is listed in {listing}"
     )
 
 
