@@ -18,6 +18,7 @@ _SMALLEST_SHARE = 0.2  # of the faces
 _LARGEST_GROUP = 0.5  # of the faces
 _NUMBER = re.compile(r"([^\W\d_]*)([0-9]+)(?=[^0-9])")
 _DATE = re.compile(r"(19|20)[0-9]{6}")
+_HASH = re.compile(r"[0-9a-f-]{12,}", re.IGNORECASE)
 
 
 def check_given_folds(faces: Iterable[Face]) -> None:
@@ -84,8 +85,9 @@ def _name_in(face: Face) -> str:
 
 def _number_in(face: Face) -> str:
     """Number that begins a file's name and may be a person's, such as "001" in 001A43a.JPG; or ""."""
-    match = _NUMBER.match(PurePosixPath(face.path).stem)
-    if match is None or _DATE.fullmatch(match[2]):
+    stem = PurePosixPath(face.path).stem
+    match = _NUMBER.match(stem)
+    if match is None or _DATE.fullmatch(match[2]) or _HASH.fullmatch(stem):
         return ""
     # UTKFace's names begin with the age.
     may_be_age = not match[1] and (match[2] == "0" or re.fullmatch("[1-9][0-9]{0,2}", match[2]))

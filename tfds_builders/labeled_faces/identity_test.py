@@ -127,7 +127,7 @@ def named(*paths: str, age: float = math.nan) -> list[Face]:
         ([f"IMG_{k:04d}.JPG" for k in range(12)], ""),
         ([f"2017010{d}_{k}.jpg" for d in range(4) for k in range(3)], ""),
         ([f"{sex}_{k}.jpg" for sex in ("male", "female") for k in range(6)], ""),
-        ([f"{random.Random(k).getrandbits(64):016x}.jpg" for k in range(2000)], ""),
+        ([f"{random.Random(k).getrandbits(64):016x}.jpg" for k in range(20_000)], ""),
         ([], ""),
     ],
 )  # fmt: skip
