@@ -28,6 +28,7 @@ _SUMS = "sums.json"
 _UNSUMMED = ("_CHECKPOINT_METADATA", _SUMS)
 # JAX's settings on which the random draws and the types of a step depend.
 _SETTINGS = ("jax_default_prng_impl", "jax_threefry_partitionable", "jax_enable_x64")
+_PRECISION = "jax_default_matmul_precision"
 
 _figure = operator.itemgetter("figure")
 
@@ -52,6 +53,11 @@ class _DamagedError(RunError):
 def jax_settings() -> Json:
     """JAX's settings that a resumed run must share, by name."""
     return {name: getattr(jax.config, name) for name in _SETTINGS if hasattr(jax.config, name)}
+
+
+def matmul_precision() -> str:
+    """JAX's precision of matrix products, which may differ when a run resumes."""
+    return getattr(jax.config, _PRECISION) or "default"
 
 
 def _plain(state: TrainState) -> dict[str, Any]:

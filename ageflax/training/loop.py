@@ -18,7 +18,7 @@ from ageflax.runtime import hosts, preemption
 from ageflax.runtime.files import Json
 from ageflax.runtime.mesh import rounded_up
 from ageflax.runtime.progress import Progress
-from ageflax.training.checkpoints import Checkpoints
+from ageflax.training.checkpoints import Checkpoints, matmul_precision
 from ageflax.training.fold import Fold
 from ageflax.training.log import MetricsLog
 from ageflax.training.log_lines import Records
@@ -182,7 +182,7 @@ def made_by(fold: Fold) -> Json:
         "kind": devices.flat[0].device_kind,
         "placement": fold.placement.name,
         "dispatch": _steps_per_dispatch(fold, fold.placement),
-        "matmul_precision": jax.config.jax_default_matmul_precision or "default",
+        "matmul_precision": matmul_precision(),
     }
 
 

@@ -17,7 +17,7 @@ from ageflax.config import Config
 from ageflax.errors import InputError
 from ageflax.runtime import files, hosts
 from ageflax.runtime.files import Json
-from ageflax.training.checkpoints import jax_settings
+from ageflax.training.checkpoints import jax_settings, matmul_precision
 
 # Keys that may differ between hosts: folders, memory and workers.
 _OF_A_HOST = ("data.dir", "data.manual_dir", "data.memory_share", "data.workers")
@@ -119,7 +119,7 @@ def _longer(workdir: Path, before: Json, config: Config, command: Sequence[str])
 def check_same(config: Config, source: Json) -> None:
     """Raises InputError if a host has another config or other data than process 0."""
     same = {k: v for k, v in configuration.flatten(config) if k not in _OF_A_HOST}
-    settings = jax_settings() | {"matmul_precision": jax.config.jax_default_matmul_precision}
+    settings = jax_settings() | {"matmul_precision": matmul_precision()}
     told = json.dumps([same, source["fingerprint"], settings], sort_keys=True, default=str)
     own = np.frombuffer(hashlib.sha256(told.encode()).digest(), np.uint8)
     if (hosts.from_writer(own) != own).any():
