@@ -17,6 +17,7 @@ from pipelines.local.state import DONE, Status
 from pipelines.plan import folders, runs
 from pipelines.workflow import steps
 from tests.conftest import SMALL_FACES, small_file
+from tfds_builders.labeled_faces.dummy_build import lay_out
 
 
 @pytest.fixture
@@ -207,6 +208,21 @@ def test_archives_that_are_not_there_are_asked_for(tmp_path, capsys):
     assert "fold_0_data.txt" in errors  # how to get it
     assert errors.splitlines()[-1].startswith("pipelines.prepare: data adience/aligned: dataset")
     assert "Traceback" not in errors
+
+
+def test_prepare_compares_a_dataset_with_its_source_each_time(tmp_path, capsys):
+    lay_out(tmp_path / "photographs")
+    words = [f"--data.manual_dir={tmp_path / 'photographs'}", "--data.name=labeled_faces/mine"]
+    words += [f"--workdir={tmp_path / 'work'}", f"--data.dir={tmp_path / 'datasets'}"]
+    assert prepare.main(words) == 0
+    first = capsys.readouterr().out
+    assert prepare.main(words) == 0
+    assert capsys.readouterr().out == first
+    (tmp_path / "photographs/b.png").write_bytes((tmp_path / "photographs/h.png").read_bytes())
+    assert prepare.main(words) == 2
+    assert "1 of 6 images differ, the first: b.png; rebuild it with" in capsys.readouterr().err
+    assert prepare.main([*words, "--data.rebuild"]) == 0
+    assert capsys.readouterr().out != first  # the labels are the same, the photographs are not
 
 
 def test_prepare_leaves_a_page_and_the_second_time_nothing_to_do(

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+from ageflax.data.building import source
 from ageflax.errors import InputError
 from tests.support.built_dataset import examples
 from tests.support.built_dataset import metadata as saved_metadata
@@ -48,6 +49,40 @@ def test_examples(manual_dir: Path):
     assert example["photo_year"] == 2010
     assert found["wiki/09/10.jpg"]["age"] == 30.0  # born on 30 June
     assert found["wiki/09/9.jpg"]["gender"] == 1
+
+
+def test_the_files_read_are_recorded_and_an_archive_of_them_is_the_same(manual_dir, tmp_path):
+    builder = build(manual_dir)
+    recorded = saved_metadata(builder)["source"]
+    assert (recorded["name"], recorded["path"]) == ("IMDB-WIKI", str(manual_dir))
+    place = Builder.find_source(manual_dir, "wiki")
+    assert source.compare(Path(builder.data_path), place) == source.Difference([], [])
+    archive = pack(manual_dir)
+    place = Builder.find_source(manual_dir, "wiki")
+    assert place.images == {"wiki_crop": archive}
+    assert source.compare(Path(builder.data_path), place) == source.Difference([], [])
+    again = build(manual_dir, data_dir=tmp_path / "two")
+    assert saved_metadata(again)["source"] == recorded
+    archive.write_bytes(archive.read_bytes() + bytes(512))
+    difference = source.compare(Path(again.data_path), place)
+    assert difference.changes[0].startswith("wiki_crop.tar differs (last changed on ")
+    archive.unlink()
+    pack(manual_dir, "imdb").rename(manual_dir / "imdb_crop.tar")
+    assert Builder.find_source(manual_dir, "wiki") is None
+    assert Builder.find_source(manual_dir, "imdb_wiki").images.keys() == {"imdb_crop"}
+
+
+def test_a_changed_list_or_image_is_noticed(manual_dir: Path):
+    builder = build(manual_dir)
+    folder = manual_dir / "wiki_crop"
+    (folder / WIKI[3].path).write_bytes(b"")
+    (folder / REJECTED["no face"].path).write_bytes(b"")  # not read by this config
+    place = Builder.find_source(manual_dir, "wiki")
+    changes = source.compare(Path(builder.data_path), place).changes
+    assert changes == [f"1 of 11 images differ, the first: wiki_crop/{WIKI[3].path}"]
+    (folder / "wiki.mat").write_bytes(mat(fields(WIKI[1:], "wiki"), "wiki"))
+    changes = source.compare(Path(builder.data_path), place).changes
+    assert changes[0].startswith("wiki.mat differs (last changed on ")
 
 
 def test_no_subject_is_in_two_folds(manual_dir: Path):

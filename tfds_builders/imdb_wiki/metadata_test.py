@@ -1,6 +1,8 @@
 import datetime
 import io
 import math
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,6 +61,32 @@ def test_a_column_is_as_good_as_a_row():
     content = fields(FACES, "wiki")
     upright = {name: values.T for name, values in content.items()}
     np.testing.assert_equal(read(upright).ages, read(content).ages)
+
+
+@pytest.mark.parametrize("as_list", [True, False])
+def test_a_list_of_strings_is_saved_padded_and_read_without_blanks(as_list: bool):
+    faces = [Face("01/a.jpg", "José Ramos"), Face("02/longer.jpg", ""), Face("03/c.jpg", "李小龍")]
+    content = fields(faces, "wiki")
+    for name in ("full_path", "name"):
+        texts = content[name][0].tolist()
+        content[name] = texts if as_list else np.array(texts)
+    found = read(content)
+    assert found.paths == ["01/a.jpg", "02/longer.jpg", "03/c.jpg"]
+    assert found.names == ["José Ramos", "", "李小龍"]
+
+
+def test_the_real_records_saved_again_by_scipy(tmp_path: Path):
+    folder = os.environ.get("AGEFLAX_REAL_DATA")
+    if not folder:
+        pytest.skip("AGEFLAX_REAL_DATA is not set")
+    path = Path(folder, "imdb_wiki", "wiki.mat")
+    content = scipy.io.loadmat(path, simplify_cells=True)["wiki"]
+    for name in ("full_path", "name"):  # absent names are empty arrays
+        content[name] = [text if isinstance(text, str) else "" for text in content[name]]
+    again = metadata.read(mat(content, "wiki"), database="wiki", name="wiki.mat")
+    first = metadata.read(path.read_bytes(), database="wiki", name="wiki.mat")
+    assert (again.paths, again.names) == (first.paths, first.names)
+    np.testing.assert_equal((again.ages, again.genders), (first.ages, first.genders))
 
 
 @given(st.dates(datetime.date(2, 1, 1), datetime.date(2015, 12, 31)), st.integers(1900, 2020))

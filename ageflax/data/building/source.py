@@ -208,9 +208,21 @@ def _md5(path: Path) -> str:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def _changed(path: Path) -> str:
+def _changed(path: Path, others: int = 0) -> str:
     when = datetime.datetime.fromtimestamp(_status(path)[1] / 1e9)
-    return f"{path.name} differs (last changed on {when:%Y-%m-%d %H:%M})"
+    what = f"{path.name} and {others} more differ" if others else f"{path.name} differs"
+    return f"{what} (last changed on {when:%Y-%m-%d %H:%M})"
+
+
+def _changed_lists(rows: Sequence[_Row], place: Place) -> list[str]:
+    """Lines about lists of labels that differ from those of the build."""
+    paths = [(row, path) for row in rows if (path := place.path(row.file))]
+    absent = [row.file for row, path in paths if not path.is_file()]
+    changed = [path for row, path in paths if path.is_file() and _md5(path) != row.md5]
+    found = [f"{', '.join(absent)} not there"] if absent else []
+    if changed:
+        found.append(_changed(changed[0], len(changed) - 1))
+    return found
 
 
 def _changed_files(rows: Sequence[_Row], place: Place) -> list[str] | None:
@@ -269,14 +281,7 @@ def compare(dataset: Path, place: Place) -> Difference:
             lists.append(row)
         else:
             images.setdefault(place.top(row.file), []).append(row)
-    changes, gone = [], []
-    for row in lists:
-        path = place.path(row.file)
-        assert path is not None
-        if not path.is_file():
-            changes.append(f"{row.file} is not there")
-        elif _md5(path) != row.md5:
-            changes.append(_changed(path))
+    changes, gone = _changed_lists(lists, place), []
     for top, rows in images.items():
         there = place.images.get(top)
         if there is None:

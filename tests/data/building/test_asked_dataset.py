@@ -40,9 +40,7 @@ class Command:
     def refusal(self, manual_dir: Path | None = None, *, rebuild: bool = False) -> str:
         with pytest.raises(InputError) as caught:
             self(manual_dir, rebuild=rebuild)
-        text = str(caught.value)
-        assert "\n" not in text
-        return text
+        return str(caught.value)
 
 
 @pytest.fixture
@@ -291,6 +289,34 @@ def test_changed_fold_files_are_named(tmp_path: Path, adience_dir: Path):
     path = adience_dir / "fold_3_data.txt"
     path.write_text(path.read_text().replace("None", "(0, 2)"))
     assert ": fold_3_data.txt differs (last changed on " in open_it.refusal(adience_dir)
+    path = adience_dir / "fold_0_data.txt"
+    path.write_text(path.read_text() + "\n")
+    assert ": fold_0_data.txt and 1 more differ (last changed on " in open_it.refusal(adience_dir)
+
+
+def test_adience_one_folder_too_deep_is_built_and_found_again(tmp_path, adience_dir):
+    open_it = Command(tmp_path, "adience/aligned")
+    outer = tmp_path / "outer"
+    outer.mkdir()
+    adience_dir.rename(outer / "Adience")
+    (outer / "Adience/aligned").rename(outer / "aligned")
+    (outer / "inner").mkdir()
+    (outer / "aligned").rename(outer / "inner/aligned")
+    built = open_it(outer)
+    assert built.metadata["examples"] == 10
+    assert built.metadata["source"]["path"] == str(outer)
+    open_it(outer)
+    assert open_it.said == []
+
+
+def test_frontal_folds_alone_are_told_apart_from_no_adience(tmp_path, adience_dir):
+    open_it = Command(tmp_path, "adience/aligned")
+    for path in adience_dir.glob("fold_*"):
+        path.rename(path.with_name(path.name.replace("fold_", "fold_frontal_")))
+    text = open_it.refusal(adience_dir)
+    assert "; fold_frontal_0_data.txt is there, but the frontal folds list only faces seen" in text
+    text = open_it.refusal(adience_dir / "aligned")
+    assert text.count("fold_frontal") == 0
 
 
 def test_comparing_takes_no_time(open_it, manual_dir):
