@@ -9,12 +9,12 @@ from pathlib import Path
 from ageflax.runtime import command_line, huge_pages, preemption
 
 _EPILOG = """\
-The same command again resumes where it stopped; a finished fold is not redone. SIGTERM saves and ends
-within 30 seconds. On several hosts start the same command on each, on a workdir that all of them see,
-with --distributed or with the three options that place the process; if one dies, the others end within
-two minutes.
-Exit codes: 0 done, 2 bad input, 1 failed run, 130 interrupted, 143 stopped by SIGTERM (the same command
-resumes)."""
+The same command again resumes where it stopped; a finished fold is not redone. SIGTERM, and SIGHUP of a
+lost terminal, save and end within 30 seconds. On several hosts start the same command on each, on a
+workdir that all of them see, with --distributed or with the three options that place the process; if one
+dies, the others end within two minutes.
+Exit codes: 0 done, 2 bad input, 1 failed run, 130 interrupted, 143 stopped by SIGTERM or SIGHUP (the
+same command resumes)."""
 
 
 def _epilog() -> str:

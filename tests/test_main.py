@@ -125,12 +125,14 @@ def test_sigterm_saves_and_is_exit_code_143_and_a_second_process_is_refused(comm
     assert f"fold 0: told to stop; saved at step {saved.name}" in errors
 
 
-def test_sigterm_before_the_first_step_is_exit_code_143_too(command, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_before_the_first_step_is_exit_code_143_too(number, command, tmp_path):
     running = start(command, tmp_path / "run")
     _wait((tmp_path / "run" / "fold_0" / ".lock").exists)
-    running.send_signal(signal.SIGTERM)
+    running.send_signal(number)
     _, errors = running.communicate(timeout=60)
     assert running.returncode == 143, errors
+    assert f"stopped by {number.name}; the same command resumes" in errors
     assert "Traceback" not in errors
 
 

@@ -217,6 +217,26 @@ def test_a_value_is_read_as_it_is_meant(word, key, value):
     assert type(found) is type(value)
 
 
+def test_a_home_is_expanded_in_every_path(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/of")
+    paths = [name for name, key in configuration.KEYS.items() if key.path]
+    assert paths == ["data.dir", "data.manual_dir", "transfer.weights"]
+    config = configuration.load("configs/levi.py", [f"--config.{name}=~/a" for name in paths])
+    found = dict(configuration.flatten(config))
+    assert {found[name] for name in paths} == {"/home/of/a"}
+    hub = configuration.load("configs/levi.py", ["--config.transfer.weights=hf://owner/name"])
+    assert hub.transfer.weights == "hf://owner/name"
+
+
+def test_a_bucket_in_a_file_names_its_line(tmp_path):
+    path = config_file(tmp_path / "mine.py", data__dir="gs://bucket/data")
+    with pytest.raises(InputError) as error:
+        configuration.load(path)
+    assert str(error.value).startswith(
+        f"{path}: line 5: data.dir = gs://bucket/data: an address, not"
+    )
+
+
 def test_none_on_the_command_line_unsets_the_files_value(tmp_path):
     path = config_file(tmp_path / "mine.py", fold=3, epochs=2.0, model__dropout=0.1)
     words = ["--config.fold=None", "--config.epochs=None", "--config.model.dropout=None"]

@@ -64,12 +64,13 @@ def test_a_wrong_value_names_the_option_by_its_underscores(parser, capsys):
     assert "argument --crop_margin: invalid float value: 'wide'" in capsys.readouterr().err
 
 
-def test_no_option_has_a_hyphen(monkeypatch):
-    """Collects the options of every command that is parsed with `--help`."""
-    seen: dict[str, list[str]] = {}
+@pytest.fixture
+def options(monkeypatch) -> dict[str, list[argparse.Action]]:
+    """The options of every command by its name; parsing `--help` collects them."""
+    seen: dict[str, list[argparse.Action]] = {}
 
     def collected(self, file=None):
-        seen[self.prog] = [name for each in self._actions for name in each.option_strings]
+        seen[self.prog.removeprefix("python -m ")] = self._actions
 
     monkeypatch.setattr(argparse.ArgumentParser, "print_help", collected)
     for name in COMMANDS:
@@ -79,9 +80,30 @@ def test_no_option_has_a_hyphen(monkeypatch):
         with pytest.raises(SystemExit) as ended:
             module.main(["--help"])
         assert ended.value.code == 0
-    assert set(seen) == {f"python -m {name}" for name in COMMANDS}
-    names = {name for names in seen.values() for name in names if name.startswith("--")}
-    assert {name for name in names if "-" in name[2:]} == set()
+    assert set(seen) == set(COMMANDS)
+    return seen
+
+
+def test_no_option_has_a_hyphen(options):
+    names = {
+        name for actions in options.values() for each in actions for name in each.option_strings
+    }
+    assert not {name for name in names if name.startswith("--") and "-" in name[2:]}
+
+
+PATHS = {"BUNDLE", "DETECTOR", "DIR", "FILE", "FILE.html", "FILE.json", "FOLDER", "MEAN", "MODEL", "PATH", "RUN"}  # fmt: skip
+
+
+def test_every_option_that_names_a_path_expands_a_home(options, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/of")
+    found = {
+        (name, action.dest): str(action.type("~/a") if callable(action.type) else action.type)
+        for name, actions in options.items()
+        for action in actions
+        if action.metavar in PATHS and action.dest != "known"
+    }
+    assert len(found) > 30
+    assert {key: path for key, path in found.items() if path != "/home/of/a"} == {}
 
 
 def test_a_late_epilog_is_built_for_help_alone(capsys):

@@ -35,6 +35,33 @@ def test_a_damaged_file_is_one_line(tmp_path, content):
     assert path.read_bytes() == content
 
 
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("~/runs/a", "/home/of/runs/a"),
+        ("~", "/home/of"),
+        ("runs/~/a", "runs/~/a"),
+        ("~nobody_by_this_name.jpg", "~nobody_by_this_name.jpg"),
+        ("hf://owner/name@v1", "hf://owner/name@v1"),
+        ("C:/data", "C:/data"),
+        ("", ""),
+    ],
+)
+def test_a_path_on_this_machine(text, path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/of")
+    assert files.local(text) == path
+
+
+@pytest.mark.parametrize(
+    "text", ["gs://bucket/run", "s3://b", "https://example.org/x", "file:///a"]
+)
+def test_an_address_is_no_path(text):
+    with pytest.raises(
+        InputError, match=rf"^{text}: an address, not a path on this machine; mount"
+    ):
+        files.local(text)
+
+
 def test_an_absent_file_is_none(tmp_path):
     assert files.read_json(tmp_path / "config.json") is None
     assert files.read_json_or(tmp_path / "config.json", {}) == {}

@@ -1,6 +1,7 @@
 """SIGTERM at any step of a run, and how the run resumes."""
 
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -48,7 +49,8 @@ def forgotten():
     """A process that was told to stop stays told; what is tested after this file shares the process."""
     yield
     preemption._State.asked = False
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def lines_of(fold) -> list[dict]:
@@ -96,6 +98,57 @@ def test_the_signal_is_raised_where_nothing_is_to_be_saved():
     with pytest.raises(preemption.Preempted), preemption.listening():
         os.kill(os.getpid(), signal.SIGTERM)
         threading.Event().wait(30)
+
+
+def test_a_lost_terminal_stops_it_as_well():
+    with pytest.raises(preemption.Preempted) as stopped, preemption.listening():
+        os.kill(os.getpid(), signal.SIGHUP)
+        threading.Event().wait(30)
+    assert str(stopped.value) == "SIGHUP"
+
+
+def test_a_lost_terminal_is_ignored_under_nohup():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with preemption.listening():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not preemption.asked()
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+ON_A_TERMINAL = """
+import fcntl, sys, termios, time
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+from pathlib import Path
+from ageflax.runtime import command_line, preemption, progress
+
+def train():
+    with preemption.listening(), preemption.deferred():
+        Path(sys.argv[1]).touch()
+        while not preemption.asked():
+            time.sleep(0.01)
+        progress.say("saved")  # would fail: the terminal is gone
+        Path(sys.argv[1]).write_text("saved")
+
+sys.exit(command_line.run("train", train))
+"""
+
+
+def test_what_is_printed_to_a_lost_terminal_does_not_keep_it_from_saving(tmp_path):
+    terminal, inside = pty.openpty()
+    running = subprocess.Popen(
+        [sys.executable, "-c", ON_A_TERMINAL, str(tmp_path / "file")],
+        stdin=inside, stdout=inside, stderr=inside, start_new_session=True,
+    )  # fmt: skip
+    os.close(inside)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "file").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.close(terminal)  # the kernel sends SIGHUP
+    assert running.wait(timeout=60) == 143
+    assert (tmp_path / "file").read_text() == "saved"
 
 
 def test_the_signal_is_raised_again_where_a_finaliser_swallowed_it(capsys):

@@ -4,18 +4,27 @@ A limit on file sizes stands in for a full disk. tests/training/test_checkpoints
 """
 
 import contextlib
+import os
 import resource
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ageflax import bundle, config
 from ageflax.bundle import files as bundle_files
 from ageflax.data.building import find
 from ageflax.errors import RunError
+from ageflax.predict.annotation import Album
+from ageflax.predict.face import Table
+from ageflax.predict.frames import Frame, Seen
+from ageflax.predict.sources import Source
 from ageflax.runtime import command_line, files
+from ageflax.runtime.lock import locked
 from ageflax.training import cross_validation, run_fold
 from ageflax.training.log import MetricsLog
 from tests.conftest import SMALL_FACES, small_values
@@ -64,6 +73,51 @@ def test_a_bundle_stays_as_it_was(tmp_path, capsys, monkeypatch, most, name):
     assert line.count("\n") == 1
     assert contents(written) == before
     assert list(bundle.load(written).heads) == ["gender"]
+
+
+def test_a_lock_that_does_not_fit_is_named(tmp_path, capsys):
+    def train() -> None:
+        with locked(tmp_path / "fold_0", say=print):
+            pass
+
+    with full(0):
+        assert command_line.run("train", train) == 1
+    assert capsys.readouterr().err == f"train: {tmp_path / 'fold_0' / '.lock'}: File too large\n"
+
+
+@pytest.mark.parametrize("what", ["table", "copies"])
+def test_what_is_predicted_is_named_where_it_does_not_fit(what, tmp_path, capsys):
+    description = bundle.load(small_bundle.write(tmp_path / "bundle", "gender")).description
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+
+    def predict() -> None:
+        if what == "table":
+            with contextlib.closing(Table(tmp_path / "faces.csv", description)) as table:
+                table.add([])
+        else:
+            album = Album(tmp_path, [Source("a.png", Path("a.png"))], 1)
+            album.add(Seen(Frame("a.png", 0, None, Path("a.png")), (), None, pixels))
+
+    with full(50):
+        assert command_line.run("predict", predict) == 1
+    path = tmp_path / ("faces.csv" if what == "table" else "a.jpg")
+    assert capsys.readouterr().err == f"predict: {path}: File too large\n"
+
+
+def test_standard_output_is_named_where_it_is_full():
+    code = (
+        "import sys\n"
+        "from ageflax.runtime import command_line\n"
+        "sys.exit(command_line.run('predict', lambda: print('a face')))\n"
+    )
+    variables = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    with Path("/dev/full").open("w") as nowhere:
+        done = subprocess.run([sys.executable, "-c", code], stdout=nowhere, stderr=subprocess.PIPE,
+                              text=True, env=variables)  # fmt: skip
+    assert (done.returncode, done.stderr) == (
+        1,
+        "predict: standard output: No space left on device\n",
+    )
 
 
 def _lines(log: MetricsLog) -> None:
