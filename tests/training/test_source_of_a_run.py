@@ -29,9 +29,9 @@ def photographs(tmp_path: Path) -> Path:
 def run(tmp_path: Path, manual_dir: Path, *words: str) -> list[str]:
     lines: list[str] = []
     values = small_values(tmp_path / "datasets")
-    values.data.name = "labeled_faces/mine"
     words = (
         f"--config.data.manual_dir={manual_dir}",
+        "--config.data.name=labeled_faces/mine",
         "--config.task=gender",
         "--config.fold=0",
         *words,

@@ -272,8 +272,8 @@ def test_frontal_folds_alone_are_named(tmp_path: Path, below: str):
     text = message(fold_files.read, tmp_path)
     assert text.startswith(f"{tmp_path}: {NONE}; the folder must hold")
     assert text.endswith(
-        f"; {Path(below, 'fold_frontal_0_data.txt')} is there, but the frontal folds list only faces seen"
-        " from the front: download the other five from the same page"
+        f"; {Path(below, 'fold_frontal_0_data.txt')} is there, but the frontal folds list only faces"
+        " seen from the front: download the other five from the same page"
     )
 
 

@@ -51,14 +51,20 @@ def test_examples(manual_dir: Path):
     assert found["wiki/09/9.jpg"]["gender"] == 1
 
 
+def located(manual_dir: Path, config: str = "wiki") -> source.Place:
+    place = Builder.find_source(manual_dir, config)
+    assert place is not None
+    return place
+
+
 def test_the_files_read_are_recorded_and_an_archive_of_them_is_the_same(manual_dir, tmp_path):
     builder = build(manual_dir)
     recorded = saved_metadata(builder)["source"]
     assert (recorded["name"], recorded["path"]) == ("IMDB-WIKI", str(manual_dir))
-    place = Builder.find_source(manual_dir, "wiki")
+    place = located(manual_dir)
     assert source.compare(Path(builder.data_path), place) == source.Difference([], [])
     archive = pack(manual_dir)
-    place = Builder.find_source(manual_dir, "wiki")
+    place = located(manual_dir)
     assert place.images == {"wiki_crop": archive}
     assert source.compare(Path(builder.data_path), place) == source.Difference([], [])
     again = build(manual_dir, data_dir=tmp_path / "two")
@@ -69,7 +75,7 @@ def test_the_files_read_are_recorded_and_an_archive_of_them_is_the_same(manual_d
     archive.unlink()
     pack(manual_dir, "imdb").rename(manual_dir / "imdb_crop.tar")
     assert Builder.find_source(manual_dir, "wiki") is None
-    assert Builder.find_source(manual_dir, "imdb_wiki").images.keys() == {"imdb_crop"}
+    assert located(manual_dir, "imdb_wiki").images.keys() == {"imdb_crop"}
 
 
 def test_a_changed_list_or_image_is_noticed(manual_dir: Path):
@@ -77,7 +83,7 @@ def test_a_changed_list_or_image_is_noticed(manual_dir: Path):
     folder = manual_dir / "wiki_crop"
     (folder / WIKI[3].path).write_bytes(b"")
     (folder / REJECTED["no face"].path).write_bytes(b"")  # not read by this config
-    place = Builder.find_source(manual_dir, "wiki")
+    place = located(manual_dir)
     changes = source.compare(Path(builder.data_path), place).changes
     assert changes == [f"1 of 11 images differ, the first: wiki_crop/{WIKI[3].path}"]
     (folder / "wiki.mat").write_bytes(mat(fields(WIKI[1:], "wiki"), "wiki"))
