@@ -162,7 +162,8 @@ class _Asked:
         if self.difference is None:
             return "was built before source files were recorded: they may have changed since"
         gone = self.difference.gone if named and self.folder != own else ()
-        return "; ".join([*self.difference.changes, *(f"{what} is not there" for what in gone)])
+        absent = [f"not there: {', '.join(gone)}"] if gone else []
+        return "; ".join([*self.difference.changes, *absent])
 
 
 def _asked(stored: StoredDataset, name: str, folders: Iterable[Path]) -> _Asked | None:
@@ -264,7 +265,7 @@ def open_dataset(
             f" rebuild it with --config.data.rebuild=true, or name {remedy}"
         )
     elif difference.gone:
-        say(f"{name} is used as built: {', '.join(difference.gone)} is no longer in {folder}")
+        say(f"{name} is used as built; no longer in {folder}: {', '.join(difference.gone)}")
     elif rebuild:
         say(f"data.rebuild: the source files of {name} have not changed; it is used as built")
     return stored

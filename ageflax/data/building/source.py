@@ -219,7 +219,7 @@ def _changed_lists(rows: Sequence[_Row], place: Place) -> list[str]:
     paths = [(row, path) for row in rows if (path := place.path(row.file))]
     absent = [row.file for row, path in paths if not path.is_file()]
     changed = [path for row, path in paths if path.is_file() and _md5(path) != row.md5]
-    found = [f"{', '.join(absent)} not there"] if absent else []
+    found = [f"not there: {', '.join(absent)}"] if absent else []
     if changed:
         found.append(_changed(changed[0], len(changed) - 1))
     return found
@@ -285,11 +285,11 @@ def compare(dataset: Path, place: Place) -> Difference:
     for top, rows in images.items():
         there = place.images.get(top)
         if there is None:
-            gone.append(top or "every image")
+            gone.append(top or "the images")
         elif there.is_dir():
             changed = _changed_files(rows, place)
             if changed is None:
-                gone.append(top or "every image")
+                gone.append(top or "the images")
             elif changed:
                 changes.append(_counted(changed, rows))
         elif changed := _changed_members(rows, there, recorded.get(there.name)):

@@ -145,7 +145,7 @@ def test_a_build_is_used_once_its_files_are_deleted(open_it, manual_dir, tmp_pat
     for path in manual_dir.glob("*.png"):
         path.unlink()
     assert open_it(manual_dir).path == built.path
-    assert open_it.said == [f"{NAME} is used as built: every image is no longer in {manual_dir}"]
+    assert open_it.said == [f"{NAME} is used as built; no longer in {manual_dir}: the images"]
     shutil.rmtree(manual_dir)
     for asked in (None, manual_dir):
         assert open_it(asked).path == built.path
@@ -170,8 +170,8 @@ def test_a_folder_without_such_files_is_refused(open_it, manual_dir, tmp_path):
     )
     shutil.copy(manual_dir / "labels.csv", other)
     assert (
-        f"data.manual_dir = {other}: differs from what {NAME} was built from, {manual_dir}: every image"
-        " is not there; rebuild"
+        f"data.manual_dir = {other}: differs from what {NAME} was built from, {manual_dir}: not there:"
+        " the images; rebuild"
     ) in open_it.refusal(other)
 
 

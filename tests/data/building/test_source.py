@@ -129,7 +129,7 @@ def test_changed_labels_are_named_with_their_time(folder, dataset):
     assert change.startswith("labels.csv differs (last changed on 2023-11-1")
     assert gone == []
     labels.unlink()
-    assert compared(dataset, folder) == (["labels.csv not there"], [])
+    assert compared(dataset, folder) == (["not there: labels.csv"], [])
 
 
 @pytest.mark.parametrize("content", [b"FIRST", b"longer", None])
