@@ -60,7 +60,7 @@ class Builder(common.PhotographBuilder):
     # Recognise a folder with Adience, or one near it.
     MANUAL_FILES = ("fold_*_data.txt", "*/fold_*_data.txt", "../fold_*_data.txt")
     RELEASE_NOTES: ClassVar[dict[str, str]] = {
-        "1.0.0": "First release. Builds since ageflax 0.2 read cells without a spreadsheet's quotes, and "
+        "1.0.0": "First release. Builds since ageflax 0.2 read cells without a spreadsheet's quotes and "
         "refuse ages outside the grammar of labels."
     }
     # `tfds build` without --config builds every config in this list, and most people download only
