@@ -48,7 +48,9 @@ def test_bad_words_are_told(words, capsys):
     with pytest.raises(SystemExit) as ended:
         command.main(["--model=x", *words])
     assert ended.value.code == 2
-    assert "error: " in capsys.readouterr().err
+    line = capsys.readouterr().err
+    assert line.startswith("ageflax.demo: ")
+    assert line.count("\n") == 1
 
 
 def said(capfd):
