@@ -11,9 +11,9 @@ import pytest
 
 from ageflax import config as configuration
 from ageflax.data.batches import Batch
-from ageflax.training.state import TrainState
 from ageflax.runtime.mesh import make_mesh
 from ageflax.training import program
+from ageflax.training.state import TrainState
 from ageflax.training.step import init_state
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
