@@ -35,6 +35,8 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 # A shell that runs the tests in the background makes them and their children ignore Ctrl-C.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+# Likewise nohup and SIGHUP.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Many tests train the same small program: it is compiled once per session, for all processes. Child
 # processes inherit the variables; this process removes the folder at its end.
