@@ -10,12 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from ml_collections import ConfigDict
-
 from ageflax import __version__, labels
 from ageflax import config as configuration
 from ageflax.augment.views import Preprocessing
-from ageflax.config import Config
+from ageflax.config import Config, Loss
 from ageflax.errors import InputError, one_line, shown
 from ageflax.runtime.files import Json
 
@@ -88,7 +86,7 @@ class Description:
 
     architecture: Mapping[str, Any]
     heads: Mapping[str, tuple[str, ...]]
-    loss: Any
+    loss: Loss
     intervals: labels.Intervals
     input: Input
     crop_margin: float = 0.0
@@ -289,7 +287,7 @@ def _resolved(content: Json, heads: Mapping[str, Any], intervals: labels.Interva
     if content.get("loss") is not None:
         values["loss"] = _options(content["loss"], "loss")
     try:
-        return configuration.resolve(ConfigDict(values), origin="its description")
+        return configuration.resolve(values, origin="its description")
     except InputError as error:
         raise ValueError(str(error)) from error
 

@@ -3,8 +3,6 @@
 import dataclasses
 from collections.abc import Sequence
 
-from ml_collections import ConfigDict
-
 from ageflax import config as configuration
 from ageflax import labels
 from ageflax.errors import InputError
@@ -86,7 +84,7 @@ def of_words(words: Sequence[str]) -> Settings:
     """
     known = list(configuration.KEYS)
     given = set()
-    values = ConfigDict()
+    values = {}
     for word in words:
         key, _, text = word.removeprefix("--config.").partition("=")
         if word.startswith("--config."):
@@ -95,8 +93,7 @@ def of_words(words: Sequence[str]) -> Settings:
             given.add(key)
         if (key, text) == ("data.label_policy", "intervals"):
             # A placeholder: the config needs intervals with this policy; the model's are used.
-            values.data = ConfigDict({"intervals": labels.ADIENCE})
-            values.data.label_policy = "intervals"
+            values["data"] = {"intervals": labels.ADIENCE, "label_policy": "intervals"}
     config = configuration.resolve(values, words)
     data, evaluation = config.data, config.eval
     return Settings(
