@@ -129,19 +129,28 @@ def write(
         card.write(directory, dataclasses.replace(description, parameters=parameters).to_json())
 
 
-def _bundle_in(directory: Path) -> Path:
-    """The folder itself, or the bundle in a run's fold."""
-    if next(directory.glob("fold_*/bundle"), None) is not None:
-        raise InputError(
-            f"{directory}: a run of several folds; name one fold_K, or use bundle.ensemble"
-        )
-    return directory / "bundle" if (directory / "bundle").is_dir() else directory
+def fold_bundles(run: Path) -> list[Path]:
+    """Bundles of a run's finished folds, in order.
+
+    Raises:
+      InputError: the path cannot be one, such as a name that is too long or has a NUL.
+    """
+    try:
+        return sorted(run.glob("fold_*/bundle"))
+    except OSError as error:
+        raise InputError(f"{str(run)[:200]}: {error.strerror or error}") from error
+    except ValueError as error:  # Python 3.13, for a NUL
+        raise InputError(f"{str(run)[:200]}: {error}") from error
 
 
 def _of_folder(directory: Path) -> Files:
+    if fold_bundles(directory):
+        raise InputError(
+            f"{directory}: a run of several folds; name one fold_K, or use bundle.ensemble"
+        )
     try:
-        directory = _bundle_in(directory)
-    except OSError as error:  # such as a name that is too long
+        directory = directory / "bundle" if (directory / "bundle").is_dir() else directory
+    except OSError as error:
         raise InputError(f"{str(directory)[:200]}: {error.strerror or error}") from error
 
     def get(name: str, most_bytes: int) -> Path:

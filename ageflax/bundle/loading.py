@@ -98,7 +98,7 @@ def ensemble(run: Path | str | Sequence[Path]) -> Model:
     """
     if not isinstance(run, str | Path):
         return _model(list(run), ", ".join(map(str, run)))
-    directories = sorted(Path(run).glob("fold_*/bundle"))
+    directories = files.fold_bundles(Path(run))
     if not directories:
         raise InputError(f"{run}: not a run with a finished fold (fold_K/bundle)")
     return _model(directories, str(run))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from ageflax.bundle import load
+from ageflax.bundle import ensemble, load
 from ageflax.errors import InputError
 from tests.support import small_bundle
 
@@ -200,6 +200,8 @@ def test_paths_that_are_none():
     for path in ("", "x" * 5000, "no\0name", "/proc/self/mem", "/dev/null"):
         with pytest.raises(InputError):
             load(path)
+        with pytest.raises(InputError):
+            ensemble(path)
 
 
 def test_half_precision_and_the_first_formats_files_are_read(original, folder):
