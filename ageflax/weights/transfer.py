@@ -14,11 +14,12 @@ from ageflax.arrays import Params
 from ageflax.config import Config
 from ageflax.errors import InputError
 from ageflax.runtime.files import read_json
-from ageflax.weights import hub
+from ageflax.weights import hub, packages
 from ageflax.weights.formats import safetensors
 from ageflax.weights.matching.names import some, to_ours
 
 _FILE = "model.safetensors"
+_NO_REVISION = "transfer.revision needs a name on the hub, but transfer.weights {}"
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".pkl", ".ckpt")
 
 
@@ -201,9 +202,7 @@ def _located(source: str, *, revision: str, sha256: str) -> tuple[Path, dict[str
         raise InputError(f"transfer.weights = {source!r}: {error.strerror}") from error
     if is_folder or is_file or source.endswith(_SUFFIXES):
         if revision:
-            raise InputError(
-                "transfer.revision needs a name on the hub, but transfer.weights is a path"
-            )
+            raise InputError(_NO_REVISION.format("is a path"))
         path = _bundle(path, source) if is_folder else path
         # Without the folders above, which differ between machines.
         stated["source"] = "/".join(path.parts[-4:-1]) if is_folder else path.name
@@ -211,7 +210,8 @@ def _located(source: str, *, revision: str, sha256: str) -> tuple[Path, dict[str
     if not re.fullmatch(r"(hf://)?[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", source):
         raise InputError(
             f"transfer.weights = {source!r}: neither a file, nor a bundle's folder, nor a name on the"
-            " hub such as timm/resnet34.tv_in1k"
+            " hub such as timm/resnet34.tv_in1k, nor weights of a package:"
+            f" {', '.join(packages.PACKAGED)}"
         )
     fetched = hub.fetch(source, revision=revision, sha256=sha256)
     return fetched.path, stated | {"revision": fetched.revision, "sha256": fetched.sha256}
@@ -254,10 +254,10 @@ def _check_description(described: Any, source: str, *, model_name: str, channels
 def load(
     source: str, *, model_name: str, channels: str, revision: str = "", sha256: str = ""
 ) -> Loaded:
-    """Loads weights from a .safetensors file, a bundle, a run's fold, or the hub.
+    """Loads weights from a .safetensors file, a bundle, a run's fold, a package, or the hub.
 
     Args:
-      source: path, or name on the hub.
+      source: path, key of packages.PACKAGED, or name on the hub; a path that exists comes first.
       model_name: network to load them for.
       channels: channels of its input: rgb, bgr or grey.
       revision: revision of the hub's repository.
@@ -266,6 +266,12 @@ def load(
     Raises:
       InputError: the weights are absent, cannot be read, or belong to another network.
     """
+    if source in packages.PACKAGED and not Path(source).exists():
+        if revision:
+            raise InputError(_NO_REVISION.format("names a package's weights"))
+        tensors, provenance = packages.read(source, model_name=model_name, sha256=sha256)
+        ours, left_out = to_ours(tensors, model_name=model_name, channels=channels)
+        return Loaded(ours, left_out, provenance)
     path, provenance = _located(source, revision=revision, sha256=sha256)
     tensors = safetensors.read(path)
     if "sha256" not in provenance:

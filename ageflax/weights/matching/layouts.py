@@ -4,7 +4,8 @@ A layout lists (pattern, replacement): the first pattern that matches a whole na
 
 References: torchvision's resnet.py and vgg.py; timm's vgg.py and vision_transformer.py; OpenAI's CLIP,
   model.py, whose names FaRL keeps; FaRL, farl/network/farl/model.py; transformers'
-  modeling_clip.py; Caffe's VGG_ILSVRC_16_layers, whose names VGG-Face and DEX keep.
+  modeling_clip.py; Caffe's VGG_ILSVRC_16_layers, whose names VGG-Face and DEX keep;
+  efficientnet_pytorch's model.py, whose names efficientnet-lite-pytorch keeps.
 """
 
 import re
@@ -188,8 +189,25 @@ _VIT = (
     _vit_of_transformers("vision_model."),
     _vit_of_transformers(""),  # the image encoder alone, as version 5 saves it
 )
+_MB_BLOCK = r"_blocks\.(\d+)\._"
+_EFFICIENTNET = Layout(
+    ("_conv_stem.weight", "_blocks.0._depthwise_conv.weight"),
+    "params/trunk/stem_conv/kernel",
+    (
+        *_dense(r"_conv_(stem|head)", r"\1_conv"),
+        *_norm(r"_bn0", "stem_bn"),
+        *_norm(r"_bn1", "head_bn"),
+        *_dense(_MB_BLOCK + r"(expand|depthwise|project)_conv", r"block_\1/\2_conv"),
+        *_norm(_MB_BLOCK + r"bn0", r"block_\1/expand_bn"),
+        *_norm(_MB_BLOCK + r"bn1", r"block_\1/depthwise_bn"),
+        *_norm(_MB_BLOCK + r"bn2", r"block_\1/project_bn"),
+        (r".*\.num_batches_tracked", COUNTED + "num_batches_tracked"),
+        (r"_fc\..*", DROPPED),
+    ),
+)
 LAYOUTS: dict[str, tuple[Layout, ...]] = {
     **dict.fromkeys(("resnet18", "resnet34", "resnet50"), (_RESNET,)),
     "vgg16": _VGG,
     "vit_b16": _VIT,
+    "efficientnet_lite0": (_EFFICIENTNET,),
 }

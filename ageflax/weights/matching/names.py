@@ -15,8 +15,8 @@ from ageflax.weights.matching.layouts import COUNTED, DROPPED, LAYOUTS, RESNETS,
 Tensors = dict[str, np.ndarray]
 
 # Classifiers of ResNets, torchvision's VGG, timm, and Caffe's fc8, fc8-101, ...; alone or last in a
-# sequence.
-CLASSIFIER = r"((?:fc|classifier\.6|head|head\.fc|fc8[\w-]*)(?:\.\d{1,2})?)\.(weight|bias)"
+# sequence; and of efficientnet_pytorch.
+CLASSIFIER = r"((?:_?fc|classifier\.6|head|head\.fc|fc8[\w-]*)(?:\.\d{1,2})?)\.(weight|bias)"
 # By the position of the last convolution in `features`.
 _SHOWN = 6  # names in a message
 _PREFIX = re.compile(r"(state_dict|module|model|backbone|encoder)\.")
@@ -61,6 +61,12 @@ def _resemblance(tensors: Mapping[str, np.ndarray]) -> str:
         return _VGGS.get(max(places, default=0), "a network of torchvision's VGG kind")
     if {"conv1_1.weight", "conv5_3.weight"} <= tensors.keys():
         return "vgg16"
+    if {"_conv_stem.weight", "_blocks.0._depthwise_conv.weight"} <= tensors.keys():
+        blocks = {name.split(".")[1] for name in tensors if name.startswith("_blocks.")}
+        gated = any("._se_" in name for name in tensors)
+        if len(blocks) == 16 and not gated:
+            return "efficientnet_lite0"
+        return f"an EfficientNet of {len(blocks)} blocks{' with squeeze and excitation' * gated}"
     marks = (
         "visual.class_embedding",
         "norm_pre.weight",
@@ -168,7 +174,7 @@ def to_ours(
     Args:
       tensors: tensors under another project's names: ResNets of torchvision and timm, VGG-16 of
         torchvision, timm and Caffe, CLIP ViT-B/16 of OpenAI, FaRL, timm and transformers, with or
-        without its text encoder.
+        without its text encoder, EfficientNet-Lite0 of efficientnet-lite-pytorch.
       model_name: name of our network.
       channels: channels of our images: rgb, bgr or grey. The first kernel is converted from BGR (for
         Caffe's names) or RGB (for all others). None leaves it unchanged.
