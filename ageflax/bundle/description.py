@@ -16,6 +16,7 @@ from ageflax.augment.views import Preprocessing
 from ageflax.config import Config, Loss
 from ageflax.errors import InputError, one_line, shown
 from ageflax.runtime.files import Json
+from ageflax.weights.formats.precision import PRECISIONS
 
 # Format 1 has no losses, age groups or std.
 FORMAT, FORMATS = 2, (1, 2)
@@ -81,6 +82,10 @@ class Description:
       figures: figures of the test fold per task.
       cross_validation: figures of the whole run; see card.add_summary.
       parameters: number of weights of the network; None if not counted.
+      storage: precision of the stored weights, and their largest differences from float32; {} for
+        float32. See export.small_bundle.
+      evaluations: figures of further tests, of these weights or of a named other model; see
+        export.small_bundle.
       format: 1 or 2.
     """
 
@@ -98,6 +103,8 @@ class Description:
     figures: Json = dataclasses.field(default_factory=dict)
     cross_validation: Json | None = None
     parameters: int | None = None
+    storage: Json = dataclasses.field(default_factory=dict)
+    evaluations: tuple[Json, ...] = ()
     format: int = FORMAT
 
     @classmethod
@@ -152,6 +159,8 @@ class Description:
                 eyes=_eyes(content.get("eyes")),
                 cross_validation=content.get("cross_validation"),
                 parameters=content.get("parameters"),
+                storage=_storage(content.get("storage")),
+                evaluations=_evaluations(content.get("evaluations")),
                 format=content.get("format", FORMAT),
             )
         # Any of these if a value is of another type than expected.
@@ -176,8 +185,12 @@ class Description:
             "calibration": self.calibration,
             "figures": self.figures,
             "cross_validation": self.cross_validation,
+            "parameters": self.parameters,
+            "storage": self.storage,
+            "evaluations": list(self.evaluations),
         }
-        return found if self.parameters is None else found | {"parameters": self.parameters}
+        seldom = ("parameters", "storage", "evaluations")
+        return {key: value for key, value in found.items() if key not in seldom or value}
 
     def classes(self, task: str) -> labels.Classes:
         """Meaning of a task's probabilities."""
@@ -316,6 +329,24 @@ def _eyes(eyes: Any) -> Eyes | None:
     if c - a <= 0.02:
         raise ValueError("eyes: expected the eye on the left first")
     return (a, b), (c, d)
+
+
+def _storage(storage: Any) -> Json:
+    if storage is None:
+        return {}
+    if not isinstance(storage, dict) or storage.get("precision") not in PRECISIONS:
+        raise ValueError(f"storage: expected an object with a precision of {', '.join(PRECISIONS)}")
+    return storage
+
+
+def _evaluations(evaluations: Any) -> tuple[Json, ...]:
+    if evaluations is None:
+        return ()
+    if not isinstance(evaluations, list) or len(evaluations) > _LONGEST:
+        raise ValueError(f"evaluations: expected a list of at most {_LONGEST}")
+    if not all(isinstance(each, dict) for each in evaluations):
+        raise ValueError("evaluations: expected objects")
+    return tuple(evaluations)
 
 
 def _provenance(content: Json) -> Json:

@@ -22,9 +22,9 @@ from ageflax.bundle.description import FORMATS, MOST_BYTES, Description, read
 from ageflax.errors import InputError
 from ageflax.runtime.files import Json, replacing
 from ageflax.weights import hub
-from ageflax.weights.formats import safetensors
+from ageflax.weights.formats import precision, safetensors
 
-CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+CONFIG, WEIGHTS, CARD, LICENCE = "config.json", "model.safetensors", "README.md", "LICENSE"
 _MOST_CARD = 1_000_000
 # Limits of a weights file: bytes of its header, and bytes per number.
 _MOST_HEADER, _MOST_BYTES_EACH = 1_000_000, 8
@@ -104,7 +104,8 @@ def write(
 
     Args:
       directory: folder of the bundle, made if absent; a bundle in it is replaced.
-      description: content of config.json; the number of parameters is added.
+      description: content of config.json; the number of parameters is added. Its `storage` decides
+        the precision of the weights.
       variables: collections of the network: "params", and "batch_stats" if it has batch norm.
       mean: float32[h, w, 3], RGB, of the decoded size or 1x1.
       std: float32[1, 1, 3], RGB, per-channel divisor.
@@ -120,10 +121,11 @@ def write(
         ).items()
     }
     parameters = sum(v.size for k, v in tensors.items() if k.startswith("params/"))
+    stored = precision.reduced(tensors, description.storage.get("precision", "float32"))
     # The weights are replaced last, once the description is on disk.
     with replacing(directory / WEIGHTS) as temporary:
         try:
-            save_file(tensors, temporary, metadata={"format": "ageflax"})
+            save_file(stored, temporary, metadata={"format": "ageflax"})
         except SafetensorError as error:  # "...: No space left on device (os error 28)"
             raise OSError(errno.EIO, str(error).rpartition(": ")[2]) from error
         card.write(directory, dataclasses.replace(description, parameters=parameters).to_json())

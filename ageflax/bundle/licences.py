@@ -1,8 +1,10 @@
 """Terms of a model's training data, which bind the users of its weights."""
 
+import functools
 import logging
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ageflax.bundle.description import Description
@@ -64,3 +66,19 @@ def tell(descriptions: Iterable[Description]) -> None:
     for line in dict.fromkeys(notice(each.data, each.source) for each in descriptions):
         if line:
             _LOGGER.warning("%s", line)
+
+
+@functools.cache
+def _tell_once(line: str) -> None:
+    _LOGGER.warning("%s", line)
+
+
+def tell_default(description: Description, terms: Path) -> None:
+    """Logs the terms of the default model, at its first use in the process.
+
+    Args:
+      description: description of the model.
+      terms: file of the terms.
+    """
+    stated = description.data.get("licence") or notice(description.data, description.source)
+    _tell_once(f"default model: {one_line(str(stated or 'terms not stated'))}; terms: {terms}")

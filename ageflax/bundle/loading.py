@@ -15,7 +15,7 @@ from ageflax.bundle.inference import Variables
 from ageflax.bundle.model import Member, Model, Network
 from ageflax.bundle.onnx import OnnxModel
 from ageflax.errors import InputError, one_line
-from ageflax.weights import hub
+from ageflax.weights import hub, shipped
 
 
 def shapes_of(network: Network) -> dict[str, tuple[int, ...]]:
@@ -31,7 +31,8 @@ def shapes_of(network: Network) -> dict[str, tuple[int, ...]]:
     return shapes | {"mean": (spec.resize, spec.resize, 3), "deviation": (1, 1, 3)}
 
 
-def _member(source: Path | str) -> Member:
+def member(source: Path | str) -> Member:
+    """Loads one bundle, and says nothing of its terms; see `load`."""
     found = files.of(source)
     description = Description.from_json(found.description(), found.name)
     if found.origin is not None:
@@ -64,26 +65,35 @@ def _check_alike(members: Sequence[Member]) -> None:
                 raise InputError(f"{member.path}: its {name} differ from those of {first.path}")
 
 
+def _tell(members: Sequence[Member]) -> None:
+    """Logs the terms of bundles; those of the default model once per process, with their file."""
+    for one in members:
+        if one.path == shipped.FOLDER:
+            licences.tell_default(one.description, one.path / files.LICENCE)
+    licences.tell(one.description for one in members if one.path != shipped.FOLDER)
+
+
 def _model(sources: Sequence[Path | str], name: str) -> Model:
-    members = [_member(source) for source in sources]
-    licences.tell(member.description for member in members)
+    members = [member(each) for each in sources]
+    _tell(members)
     _check_alike(members)
     return Model(members, name)
 
 
-def load(source: Path | str) -> Model:
+def load(source: Path | str = shipped.NAME) -> Model:
     """Loads a bundle from a folder or from the Hugging Face hub.
 
     Terms of its data that may bind its user are logged, as a warning of the logger "ageflax". Loading
     takes little more memory than the network, whatever the files contain.
 
     Args:
-      source: folder of a bundle or of a run's fold, or "hf://owner/name[@revision]", which is downloaded
-        once; description.source["hub"] has its commit.
+      source: folder of a bundle or of a run's fold; "hf://owner/name[@revision]", which is downloaded
+        once, and description.source["hub"] has its commit; or "default", the model of the package.
 
     Raises:
       InputError: the bundle is absent, damaged or invalid.
     """
+    source = shipped.located(source)
     return _model([source], str(source))
 
 
@@ -125,11 +135,13 @@ def open_model(source: Path | str) -> Model:
     """Loads a model by name or path, and logs its terms like `load`.
 
     Args:
-      source: a bundle, a run's fold_K, a run, an .onnx file, or hf://owner/name[@revision].
+      source: a bundle, a run's fold_K, a run, an .onnx file, hf://owner/name[@revision], or default,
+        the model of the package.
 
     Raises:
       InputError: the model is absent or cannot be read, or a run's folds differ in heads or input.
     """
+    source = shipped.located(source)
     if hub.is_name(str(source)):
         repository = str(hub.repository(str(source)))
         return _model([repository], repository)

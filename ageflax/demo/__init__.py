@@ -1,6 +1,6 @@
 """The web page for photographs and the camera, and its REST endpoint.
 
-`python -m ageflax.demo --model=MODEL` serves it; `application` makes the ASGI application, for a server
+`python -m ageflax.demo` serves it; `application` makes the ASGI application, for a server
 of your own.
 
 Public names are imported at first use: `python -m ageflax.demo --help` runs this file and should not

@@ -1,4 +1,4 @@
-"""Serves a page that predicts age and gender: python -m ageflax.demo --model=runs/quickstart/fold_0."""
+"""Serves a page that predicts age and gender: python -m ageflax.demo."""
 
 import argparse
 import importlib.util
@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from ageflax.runtime import command_line
+from ageflax.weights import shipped
 
 _EPILOG = """\
 The page takes photographs, by file, drop, paste or camera, and a camera's stream; it shows each face
@@ -38,8 +39,8 @@ def _number(low: float, high: float) -> Callable[[str], float]:
 def _parser() -> argparse.ArgumentParser:
     parser = command_line.parser("ageflax.demo", __doc__, _EPILOG)
     add = parser.add_argument
-    add("--model", metavar="MODEL", type=command_line.name_or_path,
-        help="bundle, fold or run, .onnx file, or hf://owner/name")  # fmt: skip
+    add("--model", metavar="MODEL", type=command_line.name_or_path, default=shipped.NAME,
+        help="bundle, fold or run, .onnx file, or hf://owner/name (default: built in)")  # fmt: skip
     add("--detector", metavar="DETECTOR", type=command_line.name_or_path, default="auto",
         help="auto, yunet, haar, none or a file")  # fmt: skip
     add("--host", metavar="ADDRESS", default="127.0.0.1", help="address to listen on (127.0.0.1)")
@@ -64,8 +65,6 @@ def _run(options: argparse.Namespace) -> None:
         raise InputError(
             f'{", ".join(missing)} not installed: pip install "ageflax[demo]", or uv run --extra demo'
         )
-    if options.model is None:
-        raise InputError(command_line.NO_MODEL)
     # Imported late: --help should not wait for JAX.
     from ageflax.demo import serving
 

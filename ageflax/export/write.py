@@ -11,10 +11,10 @@ from ageflax.errors import InputError, RunError
 from ageflax.export import stablehlo, verification
 from ageflax.export.description import describe
 from ageflax.export.onnx.file import OPSET, OPSETS, OnnxFile
-from ageflax.export.onnx.precision import PRECISIONS
 from ageflax.export.serving import LAYOUTS, serving
 from ageflax.export.verification import Differences
 from ageflax.runtime import files
+from ageflax.weights.formats.precision import PRECISIONS
 
 SUFFIXES = (".onnx", ".stablehlo")
 

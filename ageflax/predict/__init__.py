@@ -1,6 +1,6 @@
 """Prediction: finds the faces of a photograph, cuts them out as in training, predicts age and gender.
 
-    predictor = ageflax.predict.Predictor("runs/faces_age/fold_0")
+    predictor = ageflax.predict.Predictor()
     for face in predictor(["family.jpg"]):
         print(face.box, face.age, face.gender)
 

@@ -1,4 +1,4 @@
-"""Predicts age and gender of faces: python -m ageflax.predict --model=runs/quickstart/fold_0 *.jpg."""
+"""Predicts age and gender of faces: python -m ageflax.predict *.jpg."""
 
 import argparse
 import os
@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from ageflax.runtime import command_line
+from ageflax.weights import shipped
 
 _EPILOG = """\
 PATH is a photograph, a folder (and all below it), a glob, a video, or - for one image's bytes on
@@ -23,25 +24,18 @@ Exit codes: 0 everything was read, 1 something was not, or the run failed, 2 not
 arguments, 130 interrupted."""
 
 
-def _share(text: str) -> float:
-    value = float(text)
-    if not 0.0 <= value < 1.0:
-        raise argparse.ArgumentTypeError(f"{text}: expected 0 or more, and less than 1")
-    return value
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = command_line.parser("ageflax.predict", __doc__, _EPILOG)
     add = parser.add_argument
     add("paths", metavar="PATH", nargs="*", type=os.path.expanduser,
         help="photographs, folders, globs, videos, or -")  # fmt: skip
-    add("--model", metavar="MODEL", type=command_line.name_or_path,
-        help="bundle, fold or run, .onnx file, or hf://owner/name")  # fmt: skip
+    add("--model", metavar="MODEL", type=command_line.name_or_path, default=shipped.NAME,
+        help="bundle, fold or run, .onnx file, or hf://owner/name (default: built in)")  # fmt: skip
     add("--webcam", metavar="INDEX", nargs="?", const=0, type=command_line.whole_number(0, 99),
         help="number of a camera to read (default: 0)")  # fmt: skip
     add("--detector", metavar="DETECTOR", type=command_line.name_or_path, default="auto",
         help="auto, yunet, haar, none or a file")  # fmt: skip
-    add("--min_score", metavar="S", type=_share, default=0.7,
+    add("--min_score", metavar="S", type=command_line.share, default=0.7,
         help="lowest score of YuNet's detections (default: 0.7)")  # fmt: skip
     add("--crops", choices=("center", "mirror", "ten"),
         help="views of a face, averaged (default: the model's)")  # fmt: skip
@@ -49,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
         help="probabilities scaled by the model's temperatures")  # fmt: skip
     add("--every", metavar="N", type=command_line.whole_number(1, 10**6), default=1,
         help="step between a video's frames that are read (default: 1)")  # fmt: skip
-    add("--smooth", metavar="ALPHA", type=_share, default=0.8,
+    add("--smooth", metavar="ALPHA", type=command_line.share, default=0.8,
         help="exponential smoothing along a track, 0 to 1 (default: 0.8; 0 disables)")  # fmt: skip
     add(
         "--annotate",
@@ -64,8 +58,6 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> None:
     from ageflax.errors import InputError
 
-    if options.model is None:
-        raise InputError(command_line.NO_MODEL)
     if bool(options.paths) == (options.webcam is not None):
         raise InputError("PATH: needed, or --webcam, and not both")
     # Imported late: --help should not wait for JAX.

@@ -10,10 +10,6 @@ from typing import Any, NoReturn
 from ageflax.errors import InputError, RunError
 from ageflax.runtime import environment, files, preemption, quiet
 
-NO_MODEL = """\
---model=MODEL: needed; python -m ageflax.main --config=configs/quickstart.py trains one on drawn faces,
-runs/quickstart/fold_0. For a good one train configs/faces_age.py on photographs: see README.md"""
-
 INPUT, FAILED, INTERRUPTED, PREEMPTED = 2, 1, 130, preemption.EXIT_CODE
 
 
@@ -81,6 +77,14 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
         return int(text)
 
     return number
+
+
+def share(text: str) -> float:
+    """Argparse type: a number from 0 to less than 1."""
+    value = float(text)
+    if not 0.0 <= value < 1.0:
+        raise argparse.ArgumentTypeError(f"{text}: expected 0 or more, and less than 1")
+    return value
 
 
 def name_or_path(text: str) -> str:

@@ -7,24 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ageflax.export.onnx.graph import Graph, Node
+from ageflax.weights.formats.precision import halved, is_reduced, quantised
 
-PRECISIONS = ("float32", "float16", "int8")
-_LEAST = 256  # elements from which a weight is compressed
 _WEIGHTED = {"Conv": 0, "Gemm": 1, "MatMul": 1}  # operator: output axis of its weights
-
-
-def _quantised(array: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """int8 values and a scale per channel along the axis; a channel's largest weight is 127."""
-    others = tuple(k for k in range(array.ndim) if k != axis)
-    scale = np.abs(array).max(others, keepdims=True) / 127.0
-    scale = np.where(scale == 0, 1.0, scale).astype(np.float32)
-    return np.round(array / scale).astype(np.int8), scale
-
-
-def _halved(array: np.ndarray) -> np.ndarray:
-    """float16 values; larger ones become infinite, which verification refuses."""
-    with np.errstate(over="ignore"):
-        return array.astype(np.float16)
 
 
 def compress(graph: Graph, precision: str) -> None:
@@ -44,14 +29,14 @@ def compress(graph: Graph, precision: str) -> None:
         array = graph.weights.get(name)
         if name in done:
             node.inputs[1] = done[name]
-        elif array is not None and array.ndim >= 2 and array.size >= _LEAST:
+        elif array is not None and is_reduced(array, precision):
             del graph.weights[name]
             done[name] = node.inputs[1] = f"{name}/float32"
             if precision == "float16":
-                stored = [graph.weight(_halved(array), name)]
+                stored = [graph.weight(halved(array), name)]
                 nodes.append(Node("Cast", stored, done[name], {"to": 1}))
             else:
-                values, scale = _quantised(array, _WEIGHTED[node.kind])
+                values, scale = quantised(array, _WEIGHTED[node.kind])
                 whole = f"{name}/whole"
                 nodes.append(Node("Cast", [graph.weight(values, name)], whole, {"to": 1}))
                 scales = graph.weight(scale, f"{name}/scale")
@@ -65,11 +50,11 @@ def compressed(variables: Any, precision: str) -> Any:
 
     def one(array: Any) -> Any:
         array = np.asarray(array)
-        if precision == "float32" or array.ndim < 2 or array.size < _LEAST:
+        if not is_reduced(array, precision):
             return array
         if precision == "float16":
-            return _halved(array)
-        return _quantised(array, array.ndim - 1)
+            return halved(array)
+        return quantised(array, array.ndim - 1)
 
     return jax.tree.map(one, variables)
 

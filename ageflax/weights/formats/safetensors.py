@@ -9,6 +9,7 @@ import numpy as np
 import safetensors
 
 from ageflax.errors import InputError, one_line
+from ageflax.weights.formats import precision
 from ageflax.weights.formats.files import as_float32, check_name, opened
 
 _FLOATS = ("F64", "F32", "F16", "BF16")
@@ -59,20 +60,22 @@ def _tensor(path: Path, file: Any, name: str) -> np.ndarray:
 def read(path: Path) -> dict[str, np.ndarray]:
     """Reads the tensors of a safetensors file by name: floats as float32, integers unchanged.
 
-    Takes no more memory than the float32 values need, whatever the header claims.
+    int8 tensors with scales are float32 again; see formats.precision. Takes no more memory than the
+    float32 values need, whatever the header claims.
 
     Raises:
       InputError: the file is absent, damaged or something else (a pickle is refused unopened), or has
-        values that are not finite.
+        values that are not finite, or scales that fit no tensor.
     """
     with opened(path) as file:
         _reject_others(path, file.read(512))
         try:
             with safetensors.safe_open(path, framework="numpy") as tensors:
-                return {name: _tensor(path, tensors, name) for name in sorted(tensors.keys())}
+                found = {name: _tensor(path, tensors, name) for name in sorted(tensors.keys())}
         except safetensors.SafetensorError as error:
             why = one_line(str(error).removeprefix("Error while deserializing header: "), 160)
             raise InputError(f"{path}: damaged, cut short or not safetensors: {why}") from error
+    return precision.restored(found, path)
 
 
 def sha256(path: Path) -> str:
