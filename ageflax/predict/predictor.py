@@ -15,6 +15,7 @@ from ageflax.predict.estimator import Estimator
 from ageflax.predict.face import Face
 from ageflax.predict.frames import Frame, Seen, stream
 from ageflax.runtime import progress
+from ageflax.weights import shipped
 
 # A file, its content, or uint8[h, w, 3] RGB.
 Image = str | Path | bytes | np.ndarray
@@ -23,7 +24,7 @@ Image = str | Path | bytes | np.ndarray
 class Predictor:
     """Finds faces in images and predicts age and gender of each.
 
-        predictor = ageflax.predict.Predictor("runs/faces_age/fold_0")
+        predictor = ageflax.predict.Predictor()
         for face in predictor(["family.jpg"]):
             print(face.box, face.age, face.gender)
 
@@ -31,7 +32,7 @@ class Predictor:
 
     Args:
       model: a bundle, a run's fold, a run (averages its folds' models), an .onnx file or
-        hf://owner/name; or an opened model.
+        hf://owner/name; or an opened model. By default the package's own.
       detector: a detector, or a name for detectors.open_detector.
       crops: views of a face whose probabilities are averaged: center, mirror or ten; by default those
         that the model was tested with. An .onnx file has its own.
@@ -51,7 +52,7 @@ class Predictor:
 
     def __init__(
         self,
-        model: str | Path | Model,
+        model: str | Path | Model = shipped.NAME,
         *,
         detector: str | Detector = "auto",
         crops: str | None = None,
