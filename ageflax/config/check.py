@@ -7,6 +7,7 @@ from ageflax.config.schema import (
     MODEL_CHOICES,
     MODEL_OPTIONS,
     Config,
+    Data,
     Loss,
     Model,
     Optim,
@@ -16,7 +17,8 @@ from ageflax.config.schema import (
 from ageflax.errors import InputError, shown
 
 _AUGMENTATIONS = ("rotation", "zoom", "brightness", "contrast", "saturation", "erasing",
-                  "mixup", "cutmix")  # fmt: skip
+                  "shift", "stretch", "gamma", "cast", "shade", "grey", "blur", "downscale",
+                  "noise", "jpeg", "mixup", "cutmix")  # fmt: skip
 
 
 def check(config: Config) -> None:
@@ -27,6 +29,7 @@ def check(config: Config) -> None:
     _model(config.model)
     _input(config)
     _eyes(config.data.eyes)
+    _balance(config.data, tasks(config))
     _intervals(config.data.label_policy, config.data.intervals)
     _loss(config.loss, config.task, tasks(config))
     _optim(config.optim, config.data.batch_size)
@@ -80,6 +83,19 @@ def _eyes(eyes: tuple[tuple[Number, Number], ...]) -> None:
     within = all(0 < place < 1 for pair in eyes for place in pair)
     if eyes and not (len(eyes) == 2 and within and eyes[1][0] - eyes[0][0] > 0.02):
         raise InputError(f"data.eyes = {shown(eyes)}: expected {KEYS['data.eyes'].expected}")
+
+
+def _balance(data: Data, trained: tuple[str, ...]) -> None:
+    """The balanced labels are those of trained tasks."""
+    if not data.balance:
+        return
+    for label in data.balance_by.split("+"):
+        if label not in trained and not (label == "age" and "years" in trained):
+            needed = "age or years" if label == "age" else label
+            raise InputError(
+                f"data.balance_by = {data.balance_by!r}: needs the task {needed}; add it to task, or set"
+                " another data.balance_by or data.balance=0"
+            )
 
 
 def _intervals(policy: str, intervals: tuple[tuple[int, int], ...]) -> None:
@@ -151,10 +167,11 @@ def _transfer(config: Config) -> None:
             " --config.transfer.frozen=\"('trunk/.*',)\", and no transfer.unfreeze"
         )
     for name in _AUGMENTATIONS:
-        if value := getattr(config.data, name):
+        value, off = getattr(config.data, name), KEYS[f"data.{name}"].default
+        if value != off:
             raise InputError(
                 f"data.{name} = {value}: cached features are of the center crop and its mirror"
-                " alone; set it to 0 or transfer.cache_features=false"
+                f" alone; set it to {off:g} or transfer.cache_features=false"
             )
 
 

@@ -30,6 +30,7 @@ MODEL_OPTIONS: dict[str, dict[str, Any]] = {
     "resnet_small": {"width": 1.0, "dropout": 0.0},
     "multitask_gray": {"width": 1.0, "norm": "lrn"},
     "vit_b16": {"width": 1.0, "depth": 12, "drop_path": 0.0},
+    "dlib_face_resnet": {"width": 1.0, "dropout": 0.0},
 }
 # Choices of an option by trunk.
 MODEL_CHOICES: dict[str, dict[str, tuple[str, ...]]] = {
@@ -85,10 +86,12 @@ class Data(Group):
         "resizing filter, part of the model; bilinear: as Caffe's convert_imageset; reduced: smooth"
         " and fastest, of a JPEG decoded at 1/2, 1/4 or 1/8 if that is no smaller than resize",
     )
-    mean: Literal["image", "channel", "imagenet", "clip", "none"] = key(
-        "image", "subtracted from pixels; image, channel: mean image or color of training faces"
+    mean: Literal["image", "channel", "imagenet", "clip", "dlib", "efficientnet_lite", "none"] = (
+        key(
+            "image", "subtracted from pixels; image, channel: mean image or color of training faces"
+        )
     )
-    deviation: Literal["none", "channel", "imagenet", "clip"] = key(
+    deviation: Literal["none", "channel", "imagenet", "clip", "dlib", "efficientnet_lite"] = key(
         "none", "std that pixels are divided by; channel: per channel, of the training faces"
     )
     channels: Literal["bgr", "rgb", "grey"] = key(
@@ -111,6 +114,25 @@ class Data(Group):
     brightness: float = key(0.0, "b: random factor of 1 - b to 1 + b in training", 0.0, 1.0)
     contrast: float = key(0.0, "as brightness, about the image's mean", 0.0, 1.0)
     saturation: float = key(0.0, "as brightness, towards grey", 0.0, 1.0)
+    shift: float = key(
+        0.0, "largest random move in training, share of the side, both axes; edges repeat", 0.0, 0.5
+    )
+    stretch: float = key(0.0, "largest random change of proportions in training", 0.0, 0.9)
+    gamma: float = key(0.0, "g: random exponent of 1 / (1 + g) to 1 + g in training", 0.0, 4.0)
+    cast: float = key(0.0, "as brightness, each channel by itself", 0.0, 0.9)
+    shade: float = key(
+        0.0,
+        "largest slope of light from one side in training; 0.5: half to one and a half",
+        0.0,
+        1.0,
+    )
+    grey: float = key(0.0, "probability of a grey image in training", 0.0, 1.0)
+    blur: float = key(0.0, "largest sigma of random blur in training, in pixels", 0.0, 16.0)
+    downscale: float = key(
+        1.0, "largest random loss of resolution in training, as a factor; 1: off", 1.0, 16.0
+    )
+    noise: float = key(0.0, "largest std of random noise in training, grey levels", 0.0, 100.0)
+    jpeg: int = key(0, "lowest quality of random JPEG losses in training; 0: off", 0, 100)
     erasing: float = key(0.0, "probability of a blanked rectangle in training", 0.0, 1.0)
     mixup: float = key(0.0, "a: Beta(a, a) blends of two faces and labels; 0: off", 0.0, 100.0)
     cutmix: float = key(
@@ -120,6 +142,16 @@ class Data(Group):
         "subject", "split of the training folds; image_leaky: the authors' lists, leaks subjects"
     )
     validation_fraction: float = key(0.1, "share of the training folds' faces", 0.001, 0.9)
+    balance: float = key(
+        0.0,
+        "draws of training faces, an epoch as long as ever; 0: each once; 1: every age equally often;"
+        " between: in proportion to (faces of that age) ** -balance",
+        0.0,
+        1.0,
+    )
+    balance_by: Literal["age", "gender", "age+gender"] = key(
+        "age", "labels that data.balance evens out; ages in years count within 2.5 years"
+    )
     batch_size: int = key(50, "faces per step over all devices", 1, 10**6)
     placement: Literal["auto", "device", "host", "stream"] = key(
         "auto", "place of the decoded images; stream: decoded for every batch", continuable=True
@@ -220,7 +252,7 @@ class Loss(Group):
         0.0, "weight of an added smooth-L1 error of the expected class or age", 0.0, 1e3
     )
     class_weights: Literal["none", "balanced"] = key(
-        "none", "balanced: equal weight of all classes, whatever their number of faces"
+        "none", "balanced: equal weight of all classes, however many of their faces are drawn"
     )
     balance: Literal["weights", "uncertainty"] = key(
         "weights", "balance of the tasks; uncertainty: one trainable parameter per task"

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Set
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Num
+from jaxtyping import Array, Bool, Float, Num
 
 from ageflax.arrays import AnyArray
 from ageflax.losses.objective import Objective, known, nearest
@@ -93,11 +93,20 @@ def balanced(
     return jnp.stack(weighted).sum() + balance_terms({t: log_variances[t] for t in per_task})
 
 
-def class_counts(labels: Num[np.ndarray, " n"], classes: int) -> Int[np.ndarray, " k"]:
-    """Faces per class; years count for the nearest whole year, those beyond the last for the last."""
-    there = labels[labels >= 0].astype(np.float64)
-    index = np.floor(np.clip(there, 0, classes - 1) + 0.5).astype(np.int64)
-    return np.bincount(index, minlength=classes)
+def class_counts(
+    labels: Num[np.ndarray, " n"], classes: int, draws: Num[np.ndarray, " n"] | None = None
+) -> Num[np.ndarray, " k"]:
+    """Faces per class; years count for the nearest whole year, those beyond the last for the last.
+
+    Args:
+      labels: classes or years.
+      classes: number of classes.
+      draws: expected draws of each face in an epoch; None for one.
+    """
+    there = labels >= 0
+    index = np.floor(np.clip(labels[there].astype(np.float64), 0, classes - 1) + 0.5)
+    counted = None if draws is None else draws[there]
+    return np.bincount(index.astype(np.int64), counted, minlength=classes)
 
 
 def class_weights(counts: Num[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
@@ -110,4 +119,4 @@ def class_weights(counts: Num[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
     """
     present = counts > 0
     even = counts.sum() / max(present.sum(), 1)
-    return np.where(present, even / np.maximum(counts, 1), 1.0).astype(np.float32)
+    return np.where(present, even / np.where(present, counts, 1), 1.0).astype(np.float32)

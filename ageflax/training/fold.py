@@ -1,10 +1,12 @@
 """Inputs of one fold of a run."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
 from ageflax.config import Config
+from ageflax.data.balance import Draws, draws
 from ageflax.data.batches import Batches
 from ageflax.data.dataset import Faces, Target
 from ageflax.data.splits import Split
@@ -42,3 +44,9 @@ class Fold:
     source: Json
     weights: Loaded | None
     say: Callable[[str], None]
+
+    @functools.cached_property
+    def draws(self) -> Draws | None:
+        """How often each training face is drawn in an epoch; None if once."""
+        data, labels = self.config.data, self.placement.labels
+        return draws(labels, self.split.train, balance=data.balance, by=data.balance_by)

@@ -9,6 +9,7 @@ from ageflax import losses
 from ageflax.augment import means
 from ageflax.bundle.inference import Variables
 from ageflax.config import Config
+from ageflax.data.balance import ONE, Draws
 from ageflax.data.batches import Batches, HostBatches
 from ageflax.data.splits import Split
 from ageflax.errors import InputError
@@ -36,20 +37,28 @@ def _std(config: Config, placement: Batches, rows: np.ndarray) -> np.ndarray:
 
 
 def _class_weights(
-    config: Config, program: Program, placement: Batches, rows: np.ndarray
+    config: Config, program: Program, placement: Batches, rows: np.ndarray, draws: Draws | None
 ) -> Mapping[str, np.ndarray]:
+    """Weight of each class; with draws, of the faces as they are drawn: never evened out twice."""
     if config.loss.class_weights == "none":
         return {}
+    expected = None if draws is None else draws.expected / ONE
     return {
         task: losses.class_weights(
-            losses.class_counts(placement.labels[task][rows], objective.classes)
+            losses.class_counts(placement.labels[task][rows], objective.classes, expected)
         )
         for task, objective in program.recipe.objectives.items()
     }
 
 
 def state(
-    program: Program, config: Config, number: int, placement: Batches, split: Split
+    program: Program,
+    config: Config,
+    number: int,
+    placement: Batches,
+    split: Split,
+    *,
+    draws: Draws | None = None,
 ) -> TrainState:
     """A fold's state before its first step, its weights drawn from a key of the fold.
 
@@ -59,6 +68,7 @@ def state(
       number: test fold.
       placement: source of batches.
       split: faces of the fold; mean, std and class weights come from its training faces.
+      draws: expected draws of each training face, by which the class weights count it; None for one.
     """
     rows = split.train
     return step.init_state(
@@ -69,7 +79,7 @@ def state(
         program.mesh,
         mean=_mean(config, placement, rows),
         std=_std(config, placement, rows),
-        class_weights=_class_weights(config, program, placement, rows),
+        class_weights=_class_weights(config, program, placement, rows, draws),
     )
 
 

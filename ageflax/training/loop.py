@@ -202,7 +202,7 @@ def train(fold: Fold, state: TrainState, progress: FoldProgress, placement: Batc
     start = step = int(state.step)
     config, program = fold.config, fold.program
     stop = program.steps
-    order = ShuffledRows(fold.split.train, (config.seed, fold.number))
+    order = ShuffledRows(fold.split.train, (config.seed, fold.number), fold.draws)
     stretches = _stretches(fold, start, placement)
     inputs = placement.train_inputs(order, stretches, config.data.batch_size)
     resident = placement.name == "device"

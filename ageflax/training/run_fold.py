@@ -98,7 +98,9 @@ def _result(
 
 def _trained(fold: Fold, checkpoints: Checkpoints) -> tuple[TrainState, int, int]:
     """Trains or resumes; gives the tested state, the number of steps, and the tested step."""
-    state = initial.state(fold.program, fold.config, fold.number, fold.placement, fold.split)
+    state = initial.state(
+        fold.program, fold.config, fold.number, fold.placement, fold.split, draws=fold.draws
+    )
     restored = checkpoints.restore_latest(state)
     progress = FoldProgress(fold, checkpoints, Patience(fold.config.eval.patience))
     if restored is None:

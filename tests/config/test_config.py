@@ -373,6 +373,21 @@ def test_options_of_the_trunks_are_their_attributes_with_their_defaults():
         (["--config.task=years+ages"], "expected age, years or gender"),
         (["--config.task=age+age"], "expected age, years or gender"),
         (["--config.loss.balance=uncertainty"], "use task=joint"),
+        (["--config.data.balance=1.01"], "data.balance = 1.01: must be between 0"),
+        (["--config.data.balance=0.5", "--config.data.balance_by=gender"], "needs the task gender"),
+        (["--config.data.balance=0.5", "--config.data.balance_by=years"], "data.balance_by"),
+        (
+            ["--config.task=gender", "--config.data.balance=0.5"],
+            "data.balance_by = 'age': needs the task age or years; add it to task",
+        ),
+        (
+            [
+                "--config.task=years",
+                "--config.data.balance=1",
+                "--config.data.balance_by=age+gender",
+            ],
+            "data.balance_by = 'age+gender': needs the task gender",
+        ),
         (
             ["--config.loss.label_smoothing=0.1", "--config.loss.age=corn"],
             "needs a task trained with cross_entropy",

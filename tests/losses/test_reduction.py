@@ -135,6 +135,8 @@ def test_counts_of_classes_and_of_years() -> None:
     )
     years = np.array([0.2, 0.5, 1.49, np.nan, 1.5, 104.0], np.float32)
     np.testing.assert_array_equal(losses.class_counts(years, 3), [1, 2, 2])
+    drawn = np.array([0.5, 2, 0.25, 9, 1, 3])
+    np.testing.assert_array_equal(losses.class_counts(years, 3, drawn), [0.5, 2.25, 4])
 
 
 def test_balanced_class_weights() -> None:
@@ -147,6 +149,9 @@ def test_balanced_class_weights() -> None:
     np.testing.assert_allclose(found[[0, 2, 3]] * counts[[0, 2, 3]], 4, 1e-6)
     assert (found * counts).sum() / counts.sum() == pytest.approx(1.0)
     np.testing.assert_array_equal(losses.class_weights(np.zeros(3, int)), np.ones(3))
+    # Faces drawn more rarely than once an epoch: the classes still weigh the same.
+    drawn = np.array([0.5, 0, 5.5])
+    np.testing.assert_allclose(losses.class_weights(drawn), [6, 1, 6 / 11], 1e-6)
 
 
 def _both(gender_logits: jax.Array, genders: list[int], mask: list[bool]) -> jax.Array:

@@ -178,6 +178,7 @@ PLACEMENTS = {
     "host": ("--config.data.placement=host",),
     "device": ("--config.data.placement=device", "--config.data.dispatch=2"),
     "stream": ("--config.data.placement=stream",),
+    "balanced": ("--config.data.placement=host", "--config.data.balance=0.7"),
 }
 
 
@@ -202,6 +203,7 @@ def test_placements_train_the_same_model(straight):
     host = _probabilities(straight["host"])
     np.testing.assert_array_equal(_probabilities(straight["stream"]), host)
     np.testing.assert_allclose(_probabilities(straight["device"]), host, atol=1e-5)
+    assert straight["balanced"] != straight["host"]
 
 
 @pytest.mark.long
