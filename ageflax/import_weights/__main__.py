@@ -61,13 +61,13 @@ def _parser() -> argparse.ArgumentParser:
         "--mean",
         metavar="MEAN",
         type=command_line.name_or_path,
-        help="mean.binaryproto, three numbers 0-255 in the order of --channels, imagenet, clip or none",
+        help="mean.binaryproto, three numbers 0-255 in the order of --channels, imagenet, clip, dlib,"
+        " efficientnet_lite or none",
     )
     add(
         "--deviation",
         metavar="STD",
-        help="std: three numbers, imagenet, clip or none (default: as --mean if imagenet or clip, else"
-        " none)",
+        help="std: three numbers or a name, as for --mean (default: the mean's if named, else none)",
     )
     add(
         "--resize",

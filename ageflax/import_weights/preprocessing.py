@@ -32,8 +32,7 @@ def mean(given: str | None, *, channels: str, resize: int) -> np.ndarray:
     """Reads a mean as float32[h, w, 3], RGB, of the decoded size or 1x1.
 
     Args:
-      given: "none", "imagenet", "clip", three numbers in the order of `channels`, or a
-        mean.binaryproto.
+      given: key of FIXED, three numbers in the order of `channels`, or a mean.binaryproto.
       channels: channel order of the network's input.
       resize: side in pixels of the decoded image, which a mean image must have.
 
@@ -43,7 +42,7 @@ def mean(given: str | None, *, channels: str, resize: int) -> np.ndarray:
     if given is None:
         raise InputError(
             "--mean: needed, since the file of weights does not hold it; use FILE.binaryproto, three"
-            " numbers in the order of --channels, imagenet, clip or none"
+            f" numbers in the order of --channels, or one of {', '.join(FIXED)}"
         )
     if given in FIXED:
         return FIXED[given].mean
@@ -65,7 +64,7 @@ def std(given: str | None, *, mean: str | None, channels: str) -> np.ndarray:
     """Reads per-channel divisors as float32[1, 1, 3], RGB.
 
     Args:
-      given: "none", "imagenet", "clip" or three numbers; None takes those that belong to the mean.
+      given: key of FIXED, or three numbers; None takes those that belong to the mean.
       mean: text of the mean option.
       channels: channel order of the network's input.
 
@@ -79,6 +78,6 @@ def std(given: str | None, *, mean: str | None, channels: str) -> np.ndarray:
     values = _numbers(given, "--deviation")
     if values is None or (values <= 0).any():
         raise InputError(
-            f"--deviation={given}: expected three positive numbers, imagenet, clip or none"
+            f"--deviation={given}: expected three positive numbers, or one of {', '.join(FIXED)}"
         )
     return _in_rgb(values, channels)

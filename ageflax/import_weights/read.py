@@ -11,6 +11,9 @@ from ageflax.weights.formats import caffe, onnx_graph, pytorch, safetensors
 from ageflax.weights.matching import match, names
 
 FORMATS = ("caffe", "torch", "onnx")
+_TORCH = tuple(
+    name for name in names.LAYOUTS if name != "dlib_face_resnet"
+)  # in its own format only
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,9 +54,9 @@ def _of_graph(path: Path, arch: str, *, crop: int, framework: str) -> Foreign:
 
 
 def _of_torch(path: Path, arch: str) -> Foreign:
-    if arch not in names.LAYOUTS:
+    if arch not in _TORCH:
         raise InputError(
-            f"--arch={arch}: not importable from torch; use one of {', '.join(names.LAYOUTS)}"
+            f"--arch={arch}: not importable from torch; use one of {', '.join(_TORCH)}"
         )
     with path.open("rb") as file:
         is_safetensors = file.read(9)[8:] == b"{"

@@ -6,6 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
+from ageflax.models.dlib_face_resnet import DlibFaceResNet
 from ageflax.models.inception_small import InceptionSmall
 from ageflax.models.levi_hassner import LeviHassner
 from ageflax.models.multitask_gray import MultitaskGray
@@ -25,6 +26,7 @@ TRUNKS: dict[str, type[nn.Module]] = {
     "resnet_small": ResNetSmall,
     "multitask_gray": MultitaskGray,
     "vit_b16": ViTB16,
+    "dlib_face_resnet": DlibFaceResNet,
 }
 
 

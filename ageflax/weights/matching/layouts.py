@@ -11,6 +11,8 @@ References: torchvision's resnet.py and vgg.py; timm's vgg.py and vision_transfo
 import re
 from typing import NamedTuple
 
+from ageflax.models.dlib_face_resnet import LEVELS
+
 DROPPED = ""  # instead of a path: left out and reported by name, such as another classifier
 COUNTED = "="  # instead of a path: left out and reported as a group with its size
 
@@ -205,9 +207,30 @@ _EFFICIENTNET = Layout(
         (r"_fc\..*", DROPPED),
     ),
 )
+# Convolutions and affine layers of dlib's, which are counted.
+_DLIB_BLOCKS = ("", *(f"{name}_{k}/" for name, (_, count) in LEVELS.items() for k in range(count)))
+_DLIB_PLACES = [
+    (block, number) for block in _DLIB_BLOCKS for number in (1, 2) if block or number == 1
+]
+_DLIB = Layout(
+    ("con1.weight", "affine1.weight"),
+    "params/trunk/conv1/kernel",
+    (
+        *(
+            rule
+            for k, (block, number) in enumerate(_DLIB_PLACES, 1)
+            for rule in (
+                *_dense(f"con{k}", f"{block}conv{number}"),
+                *_layer_norm(f"affine{k}", f"{block}affine{number}"),
+            )
+        ),
+        (r"fc1\.weight", DROPPED),
+    ),
+)
 LAYOUTS: dict[str, tuple[Layout, ...]] = {
     **dict.fromkeys(("resnet18", "resnet34", "resnet50"), (_RESNET,)),
     "vgg16": _VGG,
     "vit_b16": _VIT,
     "efficientnet_lite0": (_EFFICIENTNET,),
+    "dlib_face_resnet": (_DLIB,),
 }

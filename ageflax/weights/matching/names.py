@@ -67,6 +67,9 @@ def _resemblance(tensors: Mapping[str, np.ndarray]) -> str:
         if len(blocks) == 16 and not gated:
             return "efficientnet_lite0"
         return f"an EfficientNet of {len(blocks)} blocks{' with squeeze and excitation' * gated}"
+    if {"con1.weight", "affine1.weight"} <= tensors.keys():
+        count = sum(re.fullmatch(r"con\d+\.weight", name) is not None for name in tensors)
+        return "dlib_face_resnet" if count == 29 else f"one of dlib with {count} convolutions"
     marks = (
         "visual.class_embedding",
         "norm_pre.weight",
@@ -174,7 +177,8 @@ def to_ours(
     Args:
       tensors: tensors under another project's names: ResNets of torchvision and timm, VGG-16 of
         torchvision, timm and Caffe, CLIP ViT-B/16 of OpenAI, FaRL, timm and transformers, with or
-        without its text encoder, EfficientNet-Lite0 of efficientnet-lite-pytorch.
+        without its text encoder, EfficientNet-Lite0 of efficientnet-lite-pytorch, dlib's face
+        recognition.
       model_name: name of our network.
       channels: channels of our images: rgb, bgr or grey. The first kernel is converted from BGR (for
         Caffe's names) or RGB (for all others). None leaves it unchanged.
