@@ -25,6 +25,7 @@ TRUNKS = {
     "inception_small": {"width": 0.05},
     "resnet_small": {"width": 0.05, "channels": "rgb"},
     "multitask_gray": {"width": 0.2, "channels": "grey", "head_hidden": (16, 8)},
+    "dlib_face_resnet": {"width": 0.1, "channels": "rgb"},
 }
 
 
