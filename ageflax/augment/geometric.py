@@ -1,8 +1,8 @@
-"""Rotation and zoom in one bilinear resampling of the image."""
+"""Rotation, zoom, shift and stretch in one bilinear resampling of the image."""
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Num
 
 
 def _bilinear(
@@ -30,8 +30,10 @@ def affine_views(
     images: Float[Array, "b h w c"],
     angles: Float[Array, " b"],
     scales: Float[Array, " b"],
-    offsets: Int[Array, "b 2"],
+    offsets: Num[Array, "b 2"],
     size: int,
+    *,
+    stretches: Float[Array, " b"] | None = None,
 ) -> Float[Array, "b {size} {size} c"]:
     """Crops of images that are rotated and scaled around their centres.
 
@@ -42,8 +44,9 @@ def affine_views(
       images: images of one size.
       angles: radians, counter-clockwise as displayed (like np.rot90).
       scales: scale factors; above 1 enlarges.
-      offsets: top and left of the crop in the image.
+      offsets: top and left of the crop in the image; may be fractional, and beyond its edges.
       size: side of the crop in pixels.
+      stretches: factors of each view's width at equal area, after rotation; None for ones.
     """
     height, width = images.shape[1:3]
     middle = jnp.array([(height - 1) / 2, (width - 1) / 2], jnp.float32)
@@ -51,10 +54,15 @@ def affine_views(
     starts = offsets.astype(jnp.float32) - middle
     cosines, sines = jnp.cos(angles) / scales, jnp.sin(angles) / scales
 
-    def view(image: jax.Array, start: jax.Array, cosine: jax.Array, sine: jax.Array) -> jax.Array:
-        dy, dx = (start[0] + places)[:, None], (start[1] + places)[None, :]
+    lines = starts[..., None] + places
+    if stretches is not None:
+        roots = jnp.sqrt(stretches)
+        lines = lines * jnp.stack([roots, 1.0 / roots], 1)[..., None]
+
+    def view(image: jax.Array, line: jax.Array, cosine: jax.Array, sine: jax.Array) -> jax.Array:
+        dy, dx = line[0][:, None], line[1][None, :]
         return _bilinear(
             image, cosine * dy + sine * dx + middle[0], cosine * dx - sine * dy + middle[1]
         )
 
-    return jax.vmap(view)(images, starts, cosines, sines)
+    return jax.vmap(view)(images, lines, cosines, sines)
