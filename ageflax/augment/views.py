@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
 from ageflax.arrays import AnyArray
 from ageflax.augment import geometric, photometric
+from ageflax.augment.scales import scaled_views
 
 # Folded into the key, so that each kind of change has draws of its own.
 _AFFINE, _LIGHT, _ERASING = 2, 3, 4
@@ -232,14 +233,18 @@ def eval_views(
     """Fixed views whose probabilities are averaged at test.
 
     "center" is one view; "mirror" adds its mirror; "ten" is Caffe's over-sample: the four corners and
-    the centre, then their mirrors. The centre offset rounds down, as Caffe's does.
+    the centre, then their mirrors; "scales" is the centre and its `scaled_views`, then their mirrors.
+    The centre offset rounds down, as Caffe's does.
     """
     size = preprocessing.crop
     bottom, right = images.shape[1] - size, images.shape[2] - size
     corners = ((0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2))
     centred = _centred(images, mean, std)
     offsets = corners if crops == "ten" else corners[-1:]
-    views = jnp.stack([centred[:, y : y + size, x : x + size] for y, x in offsets], axis=1)
+    cut = [centred[:, y : y + size, x : x + size] for y, x in offsets]
+    if crops == "scales":
+        cut += scaled_views(centred, size)
+    views = jnp.stack(cut, axis=1)
     if crops != "center":
         views = jnp.concatenate([views, views[:, :, :, ::-1]], axis=1)
     return _order(views, preprocessing.channels)

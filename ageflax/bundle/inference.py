@@ -20,7 +20,6 @@ from ageflax.augment.views import Preprocessing, eval_views
 from ageflax.models import Head
 from ageflax.models.layers.platform import traced_for
 
-CROPS = ("center", "mirror", "ten")
 # Decoded faces; or, for a network with a frozen trunk, features of each view.
 Images = UInt8[AnyArray, "b h w 3"] | Float[AnyArray, "b views f"]
 Probabilities = Float[Array, "b k"]

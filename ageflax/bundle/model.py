@@ -185,7 +185,7 @@ class Model:
         Args:
           mesh: devices to compute on, over which a batch is split; default the first of this process.
             onnxruntime chooses its own for an ONNX file.
-          crops: views per face: "center", "mirror" or "ten"; ignored for an ONNX file.
+          crops: views per face: one of CROPS; ignored for an ONNX file.
           members: indices of the members to use; default all.
         """
         mesh = mesh or make_mesh(jax.local_devices()[:1])
@@ -211,7 +211,7 @@ class Model:
 
         Args:
           faces: uint8[b, resize, resize, 3], RGB, as from `prepare`.
-          crops: views whose probabilities are averaged: "center", "mirror" or "ten".
+          crops: views whose probabilities are averaged, one of CROPS.
         """
         if crops not in self._answers:
             self._answers[crops] = self.answer(crops=crops)

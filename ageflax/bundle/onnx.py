@@ -7,7 +7,7 @@
 * Output `age`: float32[batch] or [batch, 1], years; for every model with a head for ages.
 * metadata_props["ageflax.config"]: JSON, config.json of the exported bundle, unchanged. Its keys
   `heads`, `age_groups`, `input`, `data`, `source` and `protocol` are used.
-* metadata_props["ageflax.crops"]: views that the model averages: center (the default), mirror or ten.
+* metadata_props["ageflax.crops"]: views that the model averages, as eval.crops; center if absent.
 * metadata_props["ageflax.layout"]: layout of the input; nhwc_rgb_uint8 (the default), or that of a file
   for other programs, which takes the crop itself.
 * One file: weights in other files are refused, wherever they lie.

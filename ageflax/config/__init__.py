@@ -5,6 +5,7 @@ from ageflax.config.key import flatten
 from ageflax.config.load import load, resolve, standalone
 from ageflax.config.schema import (
     CONTINUABLE,
+    CROPS,
     KEYS,
     MODEL_OPTIONS,
     Config,
@@ -22,6 +23,7 @@ from ageflax.config.schema import (
 
 __all__ = [
     "CONTINUABLE",
+    "CROPS",
     "KEYS",
     "MODEL_OPTIONS",
     "Config",

@@ -297,8 +297,10 @@ class Eval(Group):
     protocol: Literal["cross_validation", "hold_out"] = key(
         "cross_validation", "folds; hold_out: 60 % training, 20 % validation, 20 % test"
     )
-    crops: Literal["center", "mirror", "ten"] = key(
-        "center", "averaged views; mirror: center and its mirror; ten: corners, center, mirrors"
+    crops: Literal["center", "mirror", "ten", "scales"] = key(
+        "center",
+        "averaged views; mirror: center and its mirror; ten: corners, center, mirrors; scales: center,"
+        " the whole image, and as much closer, with mirrors",
     )
     checkpoint: Literal["last", "best"] = key(
         "last", "tested weights: the last, or the best on validation"
@@ -337,6 +339,7 @@ class Config(Group):
 
 
 KEYS = declared(Config)
+CROPS = KEYS["eval.crops"].choices
 CONTINUABLE = frozenset(name for name, key in KEYS.items() if key.continuable)
 # Keys that change figures only where the best checkpoint is tested.
 _OF_THE_BEST = frozenset({"eval.every", "eval.figure"})

@@ -7,6 +7,7 @@ import numpy as np
 
 from ageflax import labels
 from ageflax.bundle.model import Model
+from ageflax.config import CROPS
 from ageflax.data import pixel_cache, reading, subjects
 from ageflax.data.building import find
 from ageflax.data.dataset import Faces, StoredDataset, Target
@@ -87,9 +88,9 @@ def _crops(model: Model, given: str | None, say: Say) -> str:
     """Views per face: the given ones, else those of the model's own test."""
     if not model.is_onnx:
         own = model.description.protocol.get("crops")
-        return given or (own if own in ("center", "mirror", "ten") else "center")
+        return given or (own if own in CROPS else "center")
     inside = model.crops
-    named = "its centre crop" if inside == "center" else f"its {inside} crops"
+    named = "its centre crop" if inside == "center" else f"its crops={inside}"
     if given not in (None, inside):
         raise InputError(
             f"eval.crops = {given!r}: the .onnx file has {named} built in; test the bundle, or export it"

@@ -38,7 +38,7 @@ class Settings:
       folds: folds to test; None for each that the model has not seen.
       label_policy: rule that turns raw age labels into the model's age groups.
       most_frontal: number of faces to keep, those with the highest score; 0 for all.
-      crops: views per face: "center", "mirror" or "ten".
+      crops: views per face, one of CROPS.
       batch_size: faces per batch, over all devices.
       placement: "host" and "device" decode all faces first; "auto" and "stream" while testing.
       prepared: True to cache the labels beside the dataset.

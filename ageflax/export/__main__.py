@@ -39,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
         help="file to write, .onnx or .stablehlo",
     )
     parser.add_argument(
-        "--crops", default="center", help="averaged views: center, mirror or ten (default: center)"
+        "--crops", default="center", help=f"averaged views: {', '.join(CROPS)} (default: center)"
     )
     parser.add_argument(
         "--precision",
@@ -71,7 +71,8 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> None:
     # Imported late: --help should not wait for JAX.
     from ageflax.bundle import loading
-    from ageflax.errors import InputError
+    from ageflax.config import CROPS
+from ageflax.errors import InputError
     from ageflax.export import write
     from ageflax.runtime import compilation_cache
     from ageflax.runtime.progress import say

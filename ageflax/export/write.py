@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ageflax.bundle.inference import CROPS
+from ageflax.config import CROPS
 from ageflax.bundle.model import Model
 from ageflax.errors import InputError, RunError
 from ageflax.export import stablehlo, verification
@@ -84,7 +84,7 @@ def export(
     Args:
       model: model of one bundle.
       output: file to write; an earlier one is replaced.
-      crops: views whose probabilities are averaged: "center", "mirror" or "ten".
+      crops: views whose probabilities are averaged, one of CROPS.
       layout: layout of the input, "nhwc_rgb_uint8" or "nchw_bgr_float"; see Serving.
       precision: precision of the weights, "float32", "float16" or "int8". The loss of the latter two is
         reported and not limited.

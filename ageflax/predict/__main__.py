@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from ageflax.config import CROPS
 from ageflax.runtime import command_line
 from ageflax.weights import shipped
 
@@ -37,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
         help="auto, yunet, haar, none or a file")  # fmt: skip
     add("--min_score", metavar="S", type=command_line.share, default=0.7,
         help="lowest score of YuNet's detections (default: 0.7)")  # fmt: skip
-    add("--crops", choices=("center", "mirror", "ten"),
+    add("--crops", choices=CROPS,
         help="views of a face, averaged (default: the model's)")  # fmt: skip
     add("--calibrated", action="store_true",
         help="probabilities scaled by the model's temperatures")  # fmt: skip

@@ -8,9 +8,9 @@ import jax
 import numpy as np
 
 from ageflax import labels, metrics
-from ageflax.bundle.inference import CROPS
 from ageflax.bundle.loading import open_model
 from ageflax.bundle.model import Model
+from ageflax.config import CROPS
 from ageflax.errors import InputError, RunError, first_line
 from ageflax.predict.alignment import Framing
 from ageflax.predict.face import Answer

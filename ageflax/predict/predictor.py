@@ -34,7 +34,7 @@ class Predictor:
       model: a bundle, a run's fold, a run (averages its folds' models), an .onnx file or
         hf://owner/name; or an opened model. By default the package's own.
       detector: a detector, or a name for detectors.open_detector.
-      crops: views of a face whose probabilities are averaged: center, mirror or ten; by default those
+      crops: views of a face whose probabilities are averaged, as eval.crops; by default those
         that the model was tested with. An .onnx file has its own.
       calibrated: True to scale probabilities by the temperatures fitted on the model's validation
         faces; ages stay as they are. By default probabilities are those of evaluation and of an

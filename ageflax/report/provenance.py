@@ -24,6 +24,7 @@ _CROPS = {
     "center": "the centre crop",
     "mirror": "the centre crop and its mirror, probabilities averaged",
     "ten": "ten crops (corners, centre, their mirrors), probabilities averaged",
+    "scales": "centre crop, whole image, a closer crop and their mirrors, probabilities averaged",
 }
 _CHECKPOINTS = {"last": "last", "best": "best on the validation faces"}
 

@@ -89,9 +89,11 @@ def _page(run: Run, thumbnails: Thumbnails | None) -> dict[str, Any]:
         ),
         "drawn_faces": data["name"].split("/")[0] == "synthetic_faces",
         "tasks": tasks,
-        "crops": {"ten": "over-sample", "mirror": "centre crop and mirror"}.get(
-            rules["crops"], "centre crop"
-        ),
+        "crops": {
+            "ten": "over-sample",
+            "mirror": "centre crop and mirror",
+            "scales": "three scales and mirrors",
+        }.get(rules["crops"], "centre crop"),
         "predictions": any((folder / "predictions.csv").is_file() for folder in folders),
         "pictures": any(picture for part in tasks.values() for _, picture in part["wall"]),
         "curves": curves.learning_curves(logs, floors),

@@ -5,6 +5,7 @@ import pytest
 
 from ageflax.augment import views as augment
 from ageflax.augment.views import Preprocessing
+from ageflax.config import CROPS
 
 # Jitted as in the step; also quicker than compiling each operation.
 training_views = jax.jit(augment.training_views, static_argnames="preprocessing")
@@ -99,7 +100,7 @@ def test_pixels_less_the_mean_are_divided_by_the_std():
     divided = training_views(key, faces, MEAN, preprocessing, std=std)
     np.testing.assert_array_equal(divided, plain / std)
     whole = np.broadcast_to(std, MEAN.shape)
-    for crops in ("center", "mirror", "ten"):
+    for crops in CROPS:
         plain = augment.eval_views(faces, MEAN, preprocessing, crops=crops)
         for given in (std, whole):
             divided = augment.eval_views(faces, MEAN, preprocessing, crops=crops, std=given)

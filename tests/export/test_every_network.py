@@ -92,7 +92,7 @@ def test_a_trunk_answers_as_jax_does(name, tmp_path):
     ("loss", "crops"),
     [
         ("coral", "ten"),
-        ("corn", "ten"),
+        ("corn", "scales"),
         ("corn", "center"),
         ("label_distribution", "center"),
         ("l1", "ten"),

@@ -177,7 +177,7 @@ class Graph:
         """
         if isinstance(size, int | np.integer):
             return None
-        for k in (1, 2, 10):  # views a face
+        for k in (1, 2, 6, 10):  # views a face
             if size == k * self._batch:
                 return k
         raise NotImplementedError(f"a tensor with an axis of {size}")
