@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ageflax.config import CROPS
 from ageflax.runtime import command_line
 
 _EPILOG = """\
@@ -71,8 +72,7 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> None:
     # Imported late: --help should not wait for JAX.
     from ageflax.bundle import loading
-    from ageflax.config import CROPS
-from ageflax.errors import InputError
+    from ageflax.errors import InputError
     from ageflax.export import write
     from ageflax.runtime import compilation_cache
     from ageflax.runtime.progress import say
