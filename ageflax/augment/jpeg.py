@@ -53,22 +53,33 @@ def _stored(planes: Float[Array, "b h w"], tables: Float[Array, "b 1 64"]) -> ja
     return jnp.clip(jnp.round(planes + 128.0), 0.0, 255.0)
 
 
-def _doubled(planes: Float[Array, "b h w"], axis: int) -> jax.Array:
+def _alternating(even: float, odd: float, width: int) -> Float[np.ndarray, " {width}"]:
+    """Numbers that libjpeg adds before it cuts fractions off: halves go up and down by turns."""
+    return np.where(np.arange(width) % 2, odd, even).astype(np.float32)
+
+
+def _halved(planes: Float[Array, "b h w"]) -> Float[Array, "b h/2 w/2"]:
+    """Means of squares of four samples."""
+    count, height, width = planes.shape
+    means = planes.reshape(count, height // 2, 2, width // 2, 2).mean((2, 4))
+    return jnp.floor(means + _alternating(0.25, 0.5, width // 2))
+
+
+def _smoothly_repeated(planes: Float[Array, "b h w"], axis: int) -> jax.Array:
     """Twice the samples along an axis, each 3/4 of the nearest and 1/4 of the next."""
-    first, last = (
-        jax.lax.slice_in_dim(planes, start, stop, axis=axis)
-        for start, stop in ((0, planes.shape[axis] - 1), (1, planes.shape[axis]))
+    size, shape = planes.shape[axis], list(planes.shape)
+    before, after = (
+        jnp.take(planes, np.clip(np.arange(size) + step, 0, size - 1), axis) for step in (-1, 1)
     )
-    edges = (
-        jax.lax.slice_in_dim(planes, 0, 1, axis=axis),
-        jax.lax.slice_in_dim(planes, planes.shape[axis] - 1, planes.shape[axis], axis=axis),
-    )
-    before = jnp.concatenate([edges[0], first], axis)
-    after = jnp.concatenate([last, edges[1]], axis)
-    pairs = jnp.stack([planes * 0.75 + before * 0.25, planes * 0.75 + after * 0.25], axis + 1)
-    shape = list(planes.shape)
+    pairs = jnp.stack([0.75 * planes + 0.25 * other for other in (before, after)], axis + 1)
     shape[axis] *= 2
     return pairs.reshape(shape)
+
+
+def _doubled(planes: Float[Array, "b h w"]) -> Float[Array, "b 2*h 2*w"]:
+    """Samples at twice the resolution, libjpeg's "fancy" upsampling."""
+    doubled = _smoothly_repeated(_smoothly_repeated(planes, 1), 2)
+    return jnp.floor(doubled + _alternating(8 / 16, 7 / 16, doubled.shape[2]))
 
 
 def compressed(
@@ -82,18 +93,16 @@ def compressed(
       planes: RGB, 0-255; rows of three channels, each contiguous.
       qualities: libjpeg's quality of each image, 1 to 100.
     """
-    count, height, _, width = planes.shape
+    height, width = planes.shape[1], planes.shape[3]
     below, beside = -height % 16, -width % 16
     padded = jnp.pad(planes, ((0, 0), (0, below), (0, 0), (0, beside)), mode="edge")
     red, green, blue = (padded[:, :, channel] for channel in range(3))
-    luma = 0.299 * red + 0.587 * green + 0.114 * blue
-    chroma = jnp.concatenate([(blue - luma) / 1.772, (red - luma) / 1.402])
-    rows, columns = chroma.shape[1] // 2, chroma.shape[2] // 2
-    halved = chroma.reshape(2 * count, rows, 2, columns, 2).mean((2, 4)) + 128.0
-    luma = _stored(jnp.round(luma), _tables(_LUMINANCE, qualities))
+    grey = 0.299 * red + 0.587 * green + 0.114 * blue
+    chroma = jnp.round(jnp.concatenate([(blue - grey) / 1.772, (red - grey) / 1.402]))
+    luma = _stored(jnp.round(grey), _tables(_LUMINANCE, qualities))
     tables = jnp.tile(_tables(_CHROMINANCE, qualities), (2, 1, 1))
-    halved = _stored(jnp.round(halved), tables) - 128.0
-    blue_less, red_less = jnp.split(_doubled(_doubled(halved, 2), 1), 2)
+    halved = _stored(_halved(chroma) + 128.0, tables) - 128.0
+    blue_less, red_less = jnp.split(_doubled(halved), 2)
     decoded = [
         luma + 1.402 * red_less,
         luma - (0.114 * 1.772 * blue_less + 0.299 * 1.402 * red_less) / 0.587,

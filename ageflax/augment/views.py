@@ -1,4 +1,4 @@
-"""From decoded pixels to the network's input: light, mean, crop, mirror, channel order.
+"""From decoded pixels to the network's input: light, framing, camera, mean, erasing, channel order.
 
 Streamed and resident data take the same path, inside the jitted step. All draws depend only on the
 key and the row's place in the batch, so any number of devices draws the same.
@@ -13,12 +13,17 @@ from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
 from ageflax.arrays import AnyArray
 from ageflax.augment import geometric, photometric
+from ageflax.augment.capture import Camera, captured
 from ageflax.augment.scales import scaled_views
 
-# Folded into the key, so that each kind of change has draws of its own.
-_AFFINE, _LIGHT, _ERASING = 2, 3, 4
+# Folded into the key, so that each kind of change has draws of its own; the step folds in a 5.
+_AFFINE, _LIGHT, _ERASING, _CAPTURE = 2, 3, 4, 6
 # Area and aspect ratio of an erased rectangle (Zhong et al., Random Erasing, AAAI 2020).
 _ERASED_AREA, _ERASED_ASPECT = (0.02, 0.2), (0.3, 3.3)
+
+
+_LIGHTS = ("shade", "cast", "brightness", "gamma", "contrast", "saturation", "grey")
+_FRAMINGS = ("rotation", "zoom", "shift", "stretch")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +40,14 @@ class Preprocessing:
       contrast: the same for distances from the image's mean grey.
       saturation: the same for distances from each pixel's grey.
       erasing: probability of blanking a rectangle in training.
+      shift: largest move of the crop along each axis in training, as a share of its side, beyond the
+        crop's free place in the image.
+      stretch: largest change of width at equal area in training, as a share.
+      gamma: g; in training, shares of 255 are raised to an exponent of 1 / (1 + g) to 1 + g.
+      cast: as brightness, for each channel by itself.
+      shade: largest slope of the light across the image in training; see photometric.ramps.
+      grey: probability of a grey image in training.
+      blur, downscale, noise, jpeg: worst camera in training; see capture.Camera.
     """
 
     crop: int
@@ -46,6 +59,21 @@ class Preprocessing:
     contrast: float = 0.0
     saturation: float = 0.0
     erasing: float = 0.0
+    shift: float = 0.0
+    stretch: float = 0.0
+    gamma: float = 0.0
+    cast: float = 0.0
+    shade: float = 0.0
+    grey: float = 0.0
+    blur: float = 0.0
+    downscale: float = 1.0
+    noise: float = 0.0
+    jpeg: int = 0
+
+    @property
+    def camera(self) -> Camera:
+        """Worst camera of the training views."""
+        return Camera(self.blur, self.downscale, self.noise, self.jpeg)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -125,33 +153,64 @@ def _order(images: jax.Array, channels: str) -> jax.Array:
 def _relit(
     key: Key[Array, ""], images: UInt8[AnyArray, "b h w 3"], preprocessing: Preprocessing
 ) -> jax.Array:
-    """Changes brightness, contrast and saturation, in this order."""
-    changes = (
-        (preprocessing.brightness, photometric.brightened),
-        (preprocessing.contrast, photometric.contrasted),
-        (preprocessing.saturation, photometric.saturated),
-    )
-    if not any(most for most, _ in changes):
-        return jnp.asarray(images)
-    relit = jnp.asarray(images, jnp.float32)
-    for number, (most, change) in enumerate(changes):
-        if most:
-            shape = (len(images), 1, 1, 1)
-            own = jax.random.fold_in(key, number)
-            relit = change(relit, jax.random.uniform(own, shape, jnp.float32, 1 - most, 1 + most))
+    """Changes light (shade, cast, brightness), then the camera's rendering of it, in this order."""
+    count, height, width, _ = images.shape
+
+    def between(number: int, low: float, high: float, channels: int = 1) -> jax.Array:
+        own = jax.random.fold_in(key, number)
+        return jax.random.uniform(own, (count, 1, 1, channels), jnp.float32, low, high)
+
+    def around(most: float, number: int, channels: int = 1) -> jax.Array:
+        return between(number, 1 - most, 1 + most, channels)
+
+    relit = images = jnp.asarray(images)
+    if any(getattr(preprocessing, name) for name in _LIGHTS):
+        relit = jnp.asarray(images, jnp.float32)
+    if preprocessing.shade:
+        angles, slopes = between(5, -math.pi, math.pi), between(6, 0.0, preprocessing.shade)
+        ramps = photometric.ramps(angles.ravel(), slopes.ravel(), height, width)
+        relit = photometric.brightened(relit, ramps)
+    if most := preprocessing.cast:
+        relit = photometric.brightened(relit, around(most, 4, channels=3))
+    if most := preprocessing.brightness:
+        relit = photometric.brightened(relit, around(most, 0))
+    if preprocessing.gamma:
+        largest = math.log1p(preprocessing.gamma)
+        relit = photometric.curved(relit, jnp.exp(between(3, -largest, largest)))
+    if most := preprocessing.contrast:
+        relit = photometric.contrasted(relit, around(most, 1))
+    if most := preprocessing.saturation:
+        relit = photometric.saturated(relit, around(most, 2))
+    if preprocessing.grey:
+        relit = photometric.greyed(relit, between(7, 0.0, 1.0) < preprocessing.grey)
     return relit
+
+
+def _log_uniform(key: Key[Array, ""], count: int, most: float) -> Float[Array, " {count}"]:
+    """Factors from 1 / (1 + most) to 1 + most."""
+    largest = math.log1p(most)
+    return jnp.exp(jax.random.uniform(key, (count,), jnp.float32, -largest, largest))
 
 
 def _turned(
     key: Key[Array, ""], images: jax.Array, offsets: Int[Array, "b 2"], preprocessing: Preprocessing
 ) -> jax.Array:
-    """Crops of the images, each rotated and scaled by its own draw."""
+    """Crops of the images, each rotated, scaled, shifted and stretched by its own draws."""
     angle_key, scale_key = jax.random.split(key)
-    most, shape = math.radians(preprocessing.rotation), (len(images),)
-    angles = jax.random.uniform(angle_key, shape, jnp.float32, -most, most)
-    largest = math.log1p(preprocessing.zoom)
-    scales = jnp.exp(jax.random.uniform(scale_key, shape, jnp.float32, -largest, largest))
-    return geometric.affine_views(images, angles, scales, offsets, preprocessing.crop)
+    most, count = math.radians(preprocessing.rotation), len(images)
+    angles = jax.random.uniform(angle_key, (count,), jnp.float32, -most, most)
+    scales = _log_uniform(scale_key, count, preprocessing.zoom)
+    places, stretches = offsets, None
+    if preprocessing.shift:
+        most = preprocessing.shift * preprocessing.crop
+        shift_key = jax.random.fold_in(key, 2)
+        shifts = jax.random.uniform(shift_key, (count, 2), jnp.float32, -most, most)
+        places = offsets.astype(jnp.float32) + shifts
+    if preprocessing.stretch:
+        stretches = _log_uniform(jax.random.fold_in(key, 3), count, preprocessing.stretch)
+    return geometric.affine_views(
+        images, angles, scales, places, preprocessing.crop, stretches=stretches
+    )
 
 
 def _erased(
@@ -202,12 +261,30 @@ def training_views(
     mirrored = None
     if preprocessing.mirror:
         mirrored = jax.random.bernoulli(mirror_key, shape=(count, 1, 1, 1))
-    if preprocessing.rotation or preprocessing.zoom:
-        centred = _centred(relit, mean, std)
-        views = _turned(jax.random.fold_in(key, _AFFINE), centred, offsets, preprocessing)
-        views = _mirrored(views, mirrored)
+    framed = any(getattr(preprocessing, name) for name in _FRAMINGS)
+
+    def cut(images: jax.Array, mean: AnyArray, std: AnyArray | None) -> jax.Array:
+        if not framed:
+            return _cropped(images, mean, std, offsets, mirrored, size=size)
+        centred = _centred(images, mean, std)
+        turned = _turned(jax.random.fold_in(key, _AFFINE), centred, offsets, preprocessing)
+        return _mirrored(turned, mirrored)
+
+    if preprocessing.camera.perfect:
+        views = cut(relit, mean, std)
     else:
-        views = _cropped(relit, mean, std, offsets, mirrored, size=size)
+        # A camera comes before the mean; a mean image is then cut out as the image was.
+        plain = jnp.zeros((1, 1, 3), jnp.float32)
+        taken = cut(relit, plain, None)
+        taken = captured(jax.random.fold_in(key, _CAPTURE), taken, preprocessing.camera)
+
+        def beneath(values: AnyArray) -> AnyArray:
+            whole = values.shape[0] > 1
+            return cut(jnp.broadcast_to(values, images.shape), plain, None) if whole else values
+
+        views = taken - beneath(mean)
+        if std is not None:
+            views = views / beneath(std)
     if preprocessing.erasing:
         views = _erased(jax.random.fold_in(key, _ERASING), views, preprocessing.erasing)
     return _order(views, preprocessing.channels)

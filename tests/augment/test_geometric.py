@@ -1,4 +1,4 @@
-"""Rotations and scales with a known outcome."""
+"""Rotations, scales, shifts and stretches with a known outcome."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,14 +9,16 @@ from hypothesis import strategies as st
 from ageflax.augment.geometric import affine_views
 
 
-def views(image, *, angle=0.0, scale=1.0, offset=(0, 0), size=None):
+def views(image, *, angle=0.0, scale=1.0, offset=(0, 0), size=None, stretch=None):
     """One image's view, as numpy."""
+    offset = np.asarray(offset)
     found = affine_views(
         jnp.asarray(image, jnp.float32)[None],
         jnp.asarray([np.radians(angle)], jnp.float32),
         jnp.asarray([scale], jnp.float32),
-        jnp.asarray([offset], jnp.int32),
+        jnp.asarray([offset], jnp.int32 if offset.dtype.kind == "i" else jnp.float32),
         size or len(image),
+        stretches=None if stretch is None else jnp.asarray([stretch], jnp.float32),
     )
     return np.asarray(found)[0]
 
@@ -92,3 +94,23 @@ def test_a_view_lies_within_what_the_image_holds(angle, scale):
 def test_one_pixel_is_itself_however_turned():
     pixel = np.full((1, 1, 3), 7.0)
     np.testing.assert_array_equal(views(pixel, angle=33, scale=1.7), pixel)
+
+
+@pytest.mark.parametrize("offset", [(2.0, 0.0), (-3.0, 4.0), (0.0, -9.0), (30.0, 1.0)])
+def test_a_shift_by_whole_pixels_is_a_roll_whose_edge_repeats(offset):
+    places = [np.clip(np.arange(9) + int(move), 0, 8) for move in offset]
+    expected = RANDOM[places[0]][:, places[1]]
+    np.testing.assert_array_equal(views(RANDOM, offset=offset), expected)
+
+
+def test_half_a_pixel_is_the_mean_of_two():
+    found = views(RANDOM, offset=(0.0, 0.5))
+    np.testing.assert_allclose(found[:, :8], (RANDOM[:, :8] + RANDOM[:, 1:]) / 2, atol=1e-4)
+
+
+def test_a_stretch_widens_as_it_flattens_about_the_middle():
+    y, x = np.mgrid[:9, :9] - 4.0
+    plane = (10 * y + x)[..., None]
+    expected = 10 * np.clip(y * 1.1, -4, 4) + x / 1.1
+    np.testing.assert_allclose(views(plane, stretch=1.21)[..., 0], expected, atol=1e-4)
+    np.testing.assert_array_equal(views(RANDOM, stretch=1.0), RANDOM)

@@ -1,4 +1,4 @@
-"""Brightness, contrast and saturation at literal values."""
+"""Light and colour at literal values."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -51,3 +51,36 @@ def test_each_image_has_its_own_factor():
         found = change(both, factors)
         for row in (0, 1):
             np.testing.assert_array_equal(found[row], change(IMAGE, factors[row : row + 1])[0])
+
+
+def test_gamma_at_known_points():
+    image = jnp.asarray([[[[0.0, 63.75, 255.0], [127.5, 1.0, 254.0]]]])
+    found = photometric.curved(image, factor(2.0))
+    expected = [[0, 15.9375, 255], [63.75, 1 / 255, 254**2 / 255]]
+    np.testing.assert_allclose(found[0, 0], expected, rtol=1e-5, atol=1e-6)
+    roots = photometric.curved(image, factor(0.5))
+    np.testing.assert_allclose(roots[0, 0, :, 1], [127.5, 255**0.5], rtol=1e-5)
+    assert float(roots[0, 0, 0, 0]) < 0.02
+    np.testing.assert_allclose(photometric.curved(image, factor(1.0)), image, rtol=1e-5, atol=1e-5)
+
+
+def test_a_cast_multiplies_each_channel():
+    gains = jnp.asarray([0.5, 1.0, 2.0], jnp.float32).reshape(1, 1, 1, 3)
+    found = photometric.brightened(IMAGE, gains)
+    np.testing.assert_allclose(found[0, 0], [[100, 100, 0], [25, 50, 100]], rtol=1e-6)
+
+
+def test_ramps_rise_towards_the_light():
+    angles = jnp.asarray([0.0, np.pi / 2, np.pi], jnp.float32)
+    slopes = jnp.asarray([0.5, 0.5, 0.0], jnp.float32)
+    right, below, even = photometric.ramps(angles, slopes, 3, 5)[..., 0]
+    np.testing.assert_allclose(right, np.tile([0.5, 0.75, 1, 1.25, 1.5], (3, 1)), rtol=1e-6)
+    np.testing.assert_allclose(below, np.tile([[0.5], [1], [1.5]], (1, 5)), rtol=1e-6)
+    np.testing.assert_array_equal(even, np.ones((3, 5)))
+
+
+def test_chosen_images_turn_grey():
+    both = jnp.concatenate([IMAGE, IMAGE])
+    found = photometric.greyed(both, jnp.asarray([True, False]).reshape(2, 1, 1, 1))
+    np.testing.assert_allclose(found[0, 0], [[118.5] * 3, [50] * 3], rtol=1e-6)
+    np.testing.assert_array_equal(found[1], IMAGE[0])

@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -161,6 +163,8 @@ def test_the_smallest_turn_is_hardly_one():
 
 ALL = {
     "rotation": 20.0, "zoom": 0.2, "brightness": 0.3, "contrast": 0.3, "saturation": 0.3, "erasing": 0.5,
+    "shift": 0.2, "stretch": 0.2, "gamma": 0.5, "cast": 0.2, "shade": 0.5, "grey": 0.5, "blur": 2.0,
+    "downscale": 4.0, "noise": 10.0, "jpeg": 30,
 }  # fmt: skip
 
 
@@ -187,6 +191,74 @@ def test_everything_at_once_in_grey():
     views = training_views(jax.random.key(0), images(5), MEAN, preprocessing)
     assert views.shape == (5, 8, 8, 1)
     assert np.isfinite(views).all()
+
+
+ALL_OFF = dict.fromkeys(ALL, 0.0) | {"downscale": 1.0, "jpeg": 0}
+
+
+def test_all_changes_are_tried_and_off_by_default():
+    plain = Preprocessing(8, True, "rgb")
+    assert plain == Preprocessing(8, True, "rgb", **ALL_OFF)
+    fields = {field.name for field in dataclasses.fields(Preprocessing)}
+    assert fields == {*ALL, "crop", "mirror", "channels"}
+
+
+@pytest.mark.parametrize("framing", [{}, {"rotation": 5.0, "shift": 0.1}])
+@pytest.mark.parametrize("std", [None, MEAN[:1, :1] + 2])
+def test_a_camera_comes_before_the_mean(framing, std):
+    # Blur is too weak to show: what is left is the other order of the same changes.
+    faces, key = images(20), jax.random.key(7)
+    one, other = (
+        training_views(
+            key, faces, MEAN, Preprocessing(8, True, "rgb", **framing, **camera), std=std
+        )
+        for camera in ({}, {"blur": 1e-3})
+    )
+    np.testing.assert_allclose(one, other, atol=1e-3)
+
+
+def test_a_mean_of_one_pixel_is_subtracted_from_what_a_camera_leaves():
+    faces, key, zero = images(20), jax.random.key(7), np.zeros((1, 1, 3), np.float32)
+    rough = Preprocessing(8, True, "rgb", noise=5.0, jpeg=40)
+    plain = training_views(key, faces, zero, rough)
+    less = training_views(key, faces, zero + 7, rough, std=zero + 2)
+    np.testing.assert_array_equal(less, (plain - 7) / 2)
+    np.testing.assert_array_equal(plain, np.round(plain))  # as a file holds them
+
+
+def test_a_shift_moves_by_up_to_its_share_and_repeats_the_edge():
+    size, share = 40, 0.25
+    ramp = np.zeros((300, size, size, 3), np.uint8)
+    ramp[...] = 5 * np.arange(size)[:, None, None]
+    preprocessing = Preprocessing(size, False, "rgb", shift=share)
+    zero = np.zeros((1, 1, 3), np.float32)
+    views = np.asarray(training_views(jax.random.key(0), ramp, zero, preprocessing))
+    rows = views[:, :, 3, 1] / 5
+    moves = rows[:, size // 2] - size // 2
+    expected = np.clip(np.arange(size) + moves[:, None], 0, size - 1)
+    np.testing.assert_allclose(rows, expected, atol=1e-3)
+    assert -10 <= moves.min() < -9.5 and 9.5 < moves.max() <= 10
+    assert abs(moves.mean()) < 1
+
+
+def test_grey_has_its_probability():
+    faces = np.tile(images(1), (2000, 1, 1, 1))
+    preprocessing = Preprocessing(8, False, "rgb", grey=0.3)
+    zero = np.zeros((1, 1, 3), np.float32)
+    views = np.asarray(training_views(jax.random.key(0), faces, zero, preprocessing))
+    grey = (views == views[..., :1]).all((1, 2, 3))
+    np.testing.assert_allclose(grey.mean(), 0.3, atol=0.03)
+    assert (views[~grey] == np.round(views[~grey])).all()  # untouched
+
+
+def test_gamma_is_as_often_up_as_down():
+    faces = np.full((2000, 8, 8, 3), 64, np.uint8)
+    preprocessing = Preprocessing(8, False, "rgb", gamma=1.0)
+    zero = np.zeros((1, 1, 3), np.float32)
+    views = training_views(jax.random.key(0), faces, zero, preprocessing)
+    exponents = np.log(np.asarray(views)[:, 0, 0, 0] / 255) / np.log(64 / 255)
+    assert 0.5 <= exponents.min() < 0.51 and 1.98 < exponents.max() <= 2.0001
+    np.testing.assert_allclose(np.log(exponents).mean(), 0, atol=0.03)
 
 
 def test_light_stays_within_the_range_of_pixels():
