@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ageflax.bundle import licences
+from ageflax.bundle import evaluations, licences
 from ageflax.runtime import files
 from ageflax.runtime.files import Json
 
@@ -16,6 +16,12 @@ _KEYS = {
     "protocol": ("name", "label_policy", "crops", "checkpoint", "validation_persons_in_training"),
     "calibration": (),
     "figures": (),
+}
+_TABLES = {
+    "years": "Age, of faces whose age is known",
+    "ranges": "Age, of faces known to be in a range",
+    "age": "Age group",
+    "gender": "Gender",
 }
 _FIGURES = {"exact": "exact", "one_off": "one-off", "mae": "mean absolute error", "cs5": "CS@5"}
 
@@ -134,6 +140,47 @@ def _subjects(data: Mapping[str, Any]) -> str:
     return f"{notice[:1].upper()}{notice[1:]}."
 
 
+def _storage(storage: Mapping[str, Any]) -> str:
+    """Precision of the weights, and the largest differences from float32."""
+    if not storage:
+        return ""
+    said = f"The weights are stored as {storage.get('precision')}, and computed in float32."
+    largest = storage.get("largest")
+    if not isinstance(largest, dict):
+        return said
+    differences = ", ".join(
+        f"{output} {value:.2g}{' years' if output == 'age' else ''}"
+        for output, value in largest.items()
+        if isinstance(value, float)
+    )
+    return f"{said} Largest differences from float32, {storage.get('images')}: {differences}."
+
+
+def _test(evaluation: Mapping[str, Any]) -> str:
+    """Faces and protocol of a further test in a sentence or two."""
+    data, protocol, weights = (evaluation.get(key) or {} for key in ("data", "protocol", "weights"))
+    said = f"{evaluation.get('faces')} faces of `{data.get('name')}`"
+    if folds := evaluation.get("folds"):
+        said += f", fold{'s' * (len(folds) > 1)} {', '.join(map(str, folds))}"
+    if found := evaluation.get("photographs"):
+        said = (
+            f"{found.get('answered')} whole photographs of `{data.get('name')}`; in"
+            f" {found.get('no_face')} more {evaluation.get('detector')} found no face"
+        )
+    said += f'; crops "{protocol.get("crops")}".'
+    if not weights.get("own"):
+        said += f" Measured on another model, sha256 {str(weights.get('sha256'))[:16]}."
+    return said
+
+
+def _tests(description: Mapping[str, Any]) -> list[tuple[str, dict[str, evaluations.Table]]]:
+    """Further tests: protocol, and tables by title."""
+    return [
+        (_test(each), {_TABLES[kind]: table for kind, table in evaluations.tables(each).items()})
+        for each in description.get("evaluations") or []
+    ]
+
+
 def render(description: Mapping[str, Any]) -> str:
     """Renders the card of a bundle as Markdown.
 
@@ -143,7 +190,7 @@ def render(description: Mapping[str, Any]) -> str:
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined  # late: loading writes no card
 
-    complete = {"parameters": None, **description} | {
+    complete = {"parameters": None, "storage": {}, **description} | {
         group: dict.fromkeys(keys) | (description.get(group) or {}) for group, keys in _KEYS.items()
     }
     environment = Environment(  # noqa: S701 - Markdown
@@ -158,6 +205,8 @@ def render(description: Mapping[str, Any]) -> str:
         subjects=_subjects(complete["data"]),
         run_folds=(description.get("cross_validation") or {}).get("folds", []),
         over_folds=list(_folds(description)),
+        storage=_storage(complete["storage"]),
+        tests=_tests(description),
         framing=_framing(description),
         percent=_percent,
         recalls=_recalls,

@@ -1,4 +1,4 @@
-"""Exports a model to ONNX or StableHLO: python -m ageflax.export --model=MODEL --output=age.onnx."""
+"""Exports a model to one file or a small bundle: python -m ageflax.export --output=age.onnx."""
 
 import argparse
 import sys
@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ageflax.config import CROPS
+from ageflax.errors import InputError
 from ageflax.runtime import command_line
+from ageflax.weights import shipped
 
 _EPILOG = """\
 MODEL is a bundle, a run's fold_K, or a bundle on the Hugging Face hub, hf://OWNER/NAME[@REVISION].
@@ -15,10 +17,13 @@ FILE.onnx       for onnxruntime and others (extra: uv run --extra onnx ...); Ope
                 uint8, needs --layout=nchw_bgr_float
 FILE.stablehlo  for JAX, TensorFlow and C++ on CPU, CUDA and TPU: jax.export.deserialize reads it;
                 FILE.stablehlo.json describes it
+DIR             with --format=bundle: a bundle as --model takes it, its weights in --precision; with
+                LICENSE, the terms of the weights, and figures of tests in its card
 
-Input `images`: uint8[batch, resize, resize, 3], RGB; mean, crop and channel order are inside the model.
-Outputs: TASK_probabilities, and age in years if the model predicts it. Classes, crop margin, licence and
-source are in the metadata. The file is run and compared with JAX before it gets its name.
+A file's input `images`: uint8[batch, resize, resize, 3], RGB; mean, crop and channel order are inside
+the model. Outputs: TASK_probabilities, and age in years if the model predicts it. Classes, crop margin,
+licence and source are in the metadata. Whatever is written is run and compared with the model in float32
+before it gets its name.
 
 Exit codes: 0 written, 2 bad input, 1 failed or answers differ from JAX's, 130 interrupted."""
 
@@ -29,15 +34,20 @@ def _parser() -> argparse.ArgumentParser:
         "--model",
         metavar="MODEL",
         type=command_line.name_or_path,
-        required=True,
-        help="runs/levi/fold_0, ...",
+        default=shipped.NAME,
+        help="runs/levi/fold_0, ... (default: the built-in model)",
     )
     parser.add_argument(
         "--output",
         metavar="FILE",
         type=command_line.path,
         required=True,
-        help="file to write, .onnx or .stablehlo",
+        help="file to write, .onnx or .stablehlo; with --format=bundle a folder",
+    )
+    parser.add_argument(
+        "--format",
+        choices=("onnx", "stablehlo", "bundle"),
+        help="format to write (default: by the suffix of FILE)",
     )
     parser.add_argument(
         "--crops", default="center", help=f"averaged views: {', '.join(CROPS)} (default: center)"
@@ -66,19 +76,52 @@ def _parser() -> argparse.ArgumentParser:
         help="largest difference from JAX, printed, in batches of 1, 7 and 64 of random images or of"
         " PATH, a photograph of a face or a folder of them",
     )
+    parser.add_argument(
+        "--terms",
+        metavar="FILE",
+        type=command_line.path,
+        help="terms of a bundle's weights, a text whose first paragraph states them in short (default:"
+        " as MODEL states them)",
+    )
+    parser.add_argument(
+        "--figures",
+        metavar="FILE",
+        type=command_line.path,
+        action="append",
+        default=[],
+        help="result.json of ageflax.evaluate, for a bundle's card; repeatable",
+    )
     return parser
 
 
+def _check(options: argparse.Namespace) -> None:
+    """Refuses options that the format does not have, and a file's suffix of another format."""
+    if options.format == "bundle":
+        given = {"crops": "center", "layout": "nhwc_rgb_uint8", "opset": 17}
+    else:
+        given = {"terms": None, "figures": []}
+        if options.format and options.output.suffix != f".{options.format}":
+            raise InputError(
+                f"--output={options.output}: expected a name that ends in .{options.format}"
+            )
+    for name, usual in given.items():
+        if getattr(options, name) != usual:
+            why = "not with" if options.format == "bundle" else "only with"
+            raise InputError(f"--{name}: {why} --format=bundle")
+
+
 def _run(options: argparse.Namespace) -> None:
+    _check(options)
     # Imported late: --help should not wait for JAX.
     from ageflax.bundle import loading
-    from ageflax.errors import InputError
-    from ageflax.export import write
+    from ageflax.export import small_bundle, write
     from ageflax.runtime import compilation_cache
     from ageflax.runtime.progress import say
 
     compilation_cache.enable()
-    write.check_output(options.output)
+    is_bundle = options.format == "bundle"
+    if not is_bundle:
+        write.check_output(options.output)  # first, to fail before anything that takes long
     opened = loading.open_model(options.model)
     first, *others = opened.members
     if others:
@@ -88,17 +131,29 @@ def _run(options: argparse.Namespace) -> None:
         )
     if opened.is_onnx:
         raise InputError(f"--model={options.model}: an .onnx file already; name its bundle")
-    written = write.export(
-        opened,
-        options.output,
-        crops=options.crops,
-        layout=options.layout,
-        precision=options.precision,
-        opset=options.opset,
-        faces=Path(options.verify) if options.verify else None,
-        thorough=options.verify is not None,
-        say=say,
-    )
+    faces = Path(options.verify) if options.verify else None
+    if is_bundle:
+        written = small_bundle.export(
+            opened,
+            options.output,
+            precision=options.precision,
+            faces=faces,
+            terms=options.terms,
+            figures=options.figures,
+            say=say,
+        )
+    else:
+        written = write.export(
+            opened,
+            options.output,
+            crops=options.crops,
+            layout=options.layout,
+            precision=options.precision,
+            opset=options.opset,
+            faces=faces,
+            thorough=options.verify is not None,
+            say=say,
+        )
     if options.verify is not None or options.precision != "float32":
         print("\n".join(written.differences.lines()))
     say(f"written: {written.path}, {written.size / 1e6:.1f} MB")

@@ -96,8 +96,8 @@ class Differences:
 
     def lines(self) -> list[str]:
         """Lines of text for the user."""
-        sizes = list(next(iter(self.largest.values())))
-        batches = ", ".join(map(str, sizes[:-1])) + f" and {sizes[-1]}"
+        *first, last = map(str, next(iter(self.largest.values())))
+        batches = f"{', '.join(first)} and {last}" if first else last
         width = max(map(len, self.largest))
         lines = [f"largest difference from JAX in float32, {self.faces}, in batches of {batches}:"]
         for name, each in self.largest.items():

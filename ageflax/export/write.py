@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ageflax.config import CROPS
 from ageflax.bundle.model import Model
+from ageflax.config import CROPS
 from ageflax.errors import InputError, RunError
 from ageflax.export import stablehlo, verification
 from ageflax.export.description import describe
@@ -21,11 +21,11 @@ SUFFIXES = (".onnx", ".stablehlo")
 
 @dataclasses.dataclass(frozen=True)
 class Written:
-    """An exported file.
+    """An exported file, or a bundle.
 
     Attributes:
       path: its path.
-      size: its size in bytes.
+      size: its size in bytes; of a bundle, the sum of its files.
       differences: differences of its answers from JAX's in float32.
     """
 
@@ -57,7 +57,12 @@ def check_output(path: Path) -> None:
         raise InputError(f"--output={path}: no folder {path.parent}; create it first")
 
 
-def _check_choices(**given: tuple[object, object]) -> None:
+def check_choices(**given: tuple[object, object]) -> None:
+    """Raises InputError for an option whose value is none of its choices.
+
+    Args:
+      **given: value and choices by the option's name.
+    """
     for name, (value, choices) in given.items():
         if value not in tuple(choices):  # type: ignore[call-overload]
             listed = ", ".join(map(str, choices))  # type: ignore[call-overload]
@@ -99,7 +104,7 @@ def export(
     """
     path = Path(output)
     check_output(path)
-    _check_choices(
+    check_choices(
         crops=(crops, CROPS),
         layout=(layout, LAYOUTS),
         precision=(precision, PRECISIONS),
