@@ -20,6 +20,7 @@ models of a run answer together: their probabilities are averaged.
 --config.data.most_frontal=N   number of faces tested, highest face_score first
 --config.fold=K, .folds=(..)   folds to test (default: all that the model has not seen)
 --config.eval.crops=C          center, mirror, ten or scales (default: the model's)
+--config.eval.age=A            mean or median of the distribution over years (default: the model's)
 --config.eval.batch_size=N, --config.data.placement=P, --config.data.workers=N
 
 Writes DIR/predictions.csv and, last, DIR/result.json; an earlier result there is replaced.

@@ -16,6 +16,8 @@ AGE_GROUPS = ("0-2", "4-6", "8-12", "15-20", "25-32", "38-43", "48-53", "60-100"
 GENDERS = ("female", "male")
 # Kinds of heads: age groups, years, gender; in this order.
 TASKS = ("age", "years", "gender")
+# Points of a distribution over years that may count as the age.
+READINGS = ("mean", "median")
 UNKNOWN = -1
 # First and last whole year of each class, both inclusive.
 Intervals = tuple[tuple[int, int], ...]
@@ -265,16 +267,20 @@ class Classes:
       names: class names; for a "years" head, those of the age groups.
       centres: age in years that represents each name; empty for gender.
       year_groups: age group of each year from 0 to 100 for a "years" head; else empty.
+      reading: point of a "years" head's distribution that counts as the age, one of READINGS.
     """
 
     names: tuple[str, ...]
     centres: tuple[float, ...]
     year_groups: tuple[int, ...]
+    reading: str
 
     @classmethod
-    def of(cls, task: str, intervals: Intervals = ADIENCE) -> "Classes":
-        """Classes of the head for "age", "years" or "gender"."""
+    def of(cls, task: str, intervals: Intervals = ADIENCE, reading: str = "mean") -> "Classes":
+        """Classes of the head for "age", "years" or "gender"; `reading` is that of years alone."""
         if task == "gender":
-            return Classes(GENDERS, (), ())
-        groups = groups_of_years(intervals) if task == "years" else ()
-        return Classes(group_names(intervals), centres(intervals), groups)
+            return Classes(GENDERS, (), (), "mean")
+        if task == "age":
+            return Classes(group_names(intervals), centres(intervals), (), "mean")
+        years = groups_of_years(intervals)
+        return Classes(group_names(intervals), centres(intervals), years, reading)

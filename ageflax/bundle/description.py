@@ -75,6 +75,7 @@ class Description:
       input: form of the network's input.
       crop_margin: share of a detected box's side added on each side.
       eyes: places of the eyes in aligned faces, as fractions of width and height; None if not aligned.
+      reading: point of the distribution over years that is the estimated age, mean or median.
       data: training data: name, edition, licence, fingerprint.
       source: fold, step, seed and initial weights of the training.
       protocol: protocol of the figures; see evaluation.result.Protocol.
@@ -96,6 +97,7 @@ class Description:
     input: Input
     crop_margin: float = 0.0
     eyes: Eyes | None = None
+    reading: str = "mean"
     data: Json = dataclasses.field(default_factory=dict)
     source: Json = dataclasses.field(default_factory=dict)
     protocol: Json = dataclasses.field(default_factory=dict)
@@ -177,6 +179,7 @@ class Description:
             "loss": self.loss.to_dict(),
             "age_groups": [list(pair) for pair in self.intervals],
             "input": self.input.to_json(),
+            "estimated_age": self.reading if self.reading != "mean" else None,
             "crop_margin": self.crop_margin,
             "eyes": self.eyes and [list(place) for place in self.eyes],
             "data": self.data,
@@ -189,12 +192,12 @@ class Description:
             "storage": self.storage,
             "evaluations": list(self.evaluations),
         }
-        seldom = ("parameters", "storage", "evaluations")
+        seldom = ("estimated_age", "parameters", "storage", "evaluations")
         return {key: value for key, value in found.items() if key not in seldom or value}
 
     def classes(self, task: str) -> labels.Classes:
         """Meaning of a task's probabilities."""
-        return labels.Classes.of(task, self.intervals)
+        return labels.Classes.of(task, self.intervals, self.reading)
 
 
 def _of_config(config: Config) -> Json:
@@ -203,6 +206,7 @@ def _of_config(config: Config) -> Json:
         "architecture": {k: v for k, v in config.model.to_dict().items() if v is not None},
         "loss": config.loss,
         "intervals": configuration.intervals(config),
+        "reading": config.eval.age,
         "input": Input(**{key: getattr(config.data, key) for key in Input.__dataclass_fields__}),
     }
 
@@ -299,6 +303,8 @@ def _resolved(content: Json, heads: Mapping[str, Any], intervals: labels.Interva
             raise ValueError("architecture: more than 16 hidden layers of a head")
     if content.get("loss") is not None:
         values["loss"] = _options(content["loss"], "loss")
+    if content.get("estimated_age") is not None:
+        values["eval"] = {"age": _value(content["estimated_age"])}
     try:
         return configuration.resolve(values, origin="its description")
     except InputError as error:

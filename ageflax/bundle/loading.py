@@ -59,9 +59,9 @@ def _check_alike(members: Sequence[Member]) -> None:
     """Raises InputError if bundles differ in heads, input or age groups."""
     first = members[0]
     for member in members:
-        for key in ("heads", "input", "intervals"):
+        for key in ("heads", "input", "intervals", "reading"):
             if getattr(member.description, key) != getattr(first.description, key):
-                name = "age_groups" if key == "intervals" else key
+                name = {"intervals": "age_groups", "reading": "estimated_age"}.get(key, key)
                 raise InputError(f"{member.path}: its {name} differ from those of {first.path}")
 
 

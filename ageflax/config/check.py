@@ -6,6 +6,7 @@ from ageflax.config.schema import (
     KEYS,
     MODEL_CHOICES,
     MODEL_OPTIONS,
+    POINT_LOSSES,
     Config,
     Data,
     Loss,
@@ -182,6 +183,16 @@ def _evaluation(config: Config) -> None:
         raise InputError("eval.checkpoint = 'best' needs validation faces; set data.validation")
     if evaluation.patience and evaluation.checkpoint != "best":
         raise InputError("eval.patience: needs the best checkpoint; set eval.checkpoint=best")
+    if evaluation.age == "median":
+        if "years" not in tasks(config):
+            raise InputError(
+                "eval.age = 'median': needs a distribution over years; add years to task"
+            )
+        if config.loss.years in POINT_LOSSES:
+            raise InputError(
+                f"eval.age = 'median': loss.years = {config.loss.years!r} has no distribution; set"
+                " eval.age=mean or another loss.years"
+            )
     if not crossed and config.folds not in ((0, 1, 2, 3, 4), (4,)):
         raise InputError("eval.protocol = 'hold_out' tests fold 4 only; leave folds as it is")
     if evaluation.figure in ("one_off", "mae") and tasks(config) == ("gender",):

@@ -44,6 +44,8 @@ MODEL_CHOICES: dict[str, dict[str, tuple[str, ...]]] = {
 }
 
 AgeLoss = Literal["cross_entropy", "label_distribution", "mean_variance", "coral", "corn"]
+# Losses of years whose head gives an age and no distribution.
+POINT_LOSSES = ("l1", "huber")
 _PATTERNS = "patterns such as ('trunk/.*',)"
 
 
@@ -301,6 +303,9 @@ class Eval(Group):
         "center",
         "averaged views; mirror: center and its mirror; ten: corners, center, mirrors; scales: center,"
         " the whole image, and as much closer, with mirrors",
+    )
+    age: Literal["mean", "median"] = key(
+        "mean", "point of the distribution over years that is the estimated age"
     )
     checkpoint: Literal["last", "best"] = key(
         "last", "tested weights: the last, or the best on validation"

@@ -76,10 +76,15 @@ class Faces:
         return digest.hexdigest()[:16]
 
     def target(
-        self, task: str, *, policy: str, intervals: labels.Intervals = labels.ADIENCE
+        self,
+        task: str,
+        *,
+        policy: str,
+        intervals: labels.Intervals = labels.ADIENCE,
+        reading: str = "mean",
     ) -> "Target":
         """Labels for "age" (by a label policy), "gender" or "years" (ages and their groups)."""
-        meaning = labels.Classes.of(task, intervals)
+        meaning = labels.Classes.of(task, intervals, reading)
         if task == "gender":
             return Target(**vars(meaning), classes=self.genders.astype(np.int32))
         groups = [

@@ -39,6 +39,7 @@ def select(
     *,
     policy: str,
     intervals: labels.Intervals,
+    reading: str = "mean",
     frontal: int = 0,
     unreadable: Collection[int] | None = None,
 ) -> Selection:
@@ -49,10 +50,14 @@ def select(
       tasks: tasks among "age", "years", "gender".
       policy: label policy; see labels.age_group.
       intervals: age groups.
+      reading: point of a distribution over years that counts as the age.
       frontal: number of faces to keep, those with the highest face_score; 0 for all.
       unreadable: rows whose image does not decode; None if not known yet.
     """
-    targets = {task: faces.target(task, policy=policy, intervals=intervals) for task in tasks}
+    targets = {
+        task: faces.target(task, policy=policy, intervals=intervals, reading=reading)
+        for task in tasks
+    }
     usable = np.any([measurable(target) for target in targets.values()], axis=0)
     left_out = {"without_label": int((~usable).sum())}
     if unreadable is not None:

@@ -145,6 +145,7 @@ def _result(
             resize=described.input.resize,
             crop=described.input.crop,
             crops=trial.crops,
+            age=trial.age_reading,
             **{key: own.get(key) for key in kept},
         ),
         data={

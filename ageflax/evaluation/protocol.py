@@ -7,7 +7,7 @@ import numpy as np
 
 from ageflax import labels
 from ageflax.bundle.model import Model
-from ageflax.config import CROPS
+from ageflax.config import CROPS, POINT_LOSSES
 from ageflax.data import pixel_cache, reading, subjects
 from ageflax.data.building import find
 from ageflax.data.dataset import Faces, StoredDataset, Target
@@ -32,6 +32,7 @@ class Trial:
       policy: label policy.
       most_frontal: number of faces kept by their score; 0 for all.
       crops: views per face.
+      age_reading: point of the distribution over years that is the estimated age.
       targets: classes per head.
       age_groups: age groups of the model, for the figures of gender.
       usable: bool[n], faces that count.
@@ -45,6 +46,7 @@ class Trial:
     policy: str
     most_frontal: int
     crops: str
+    age_reading: str
     targets: dict[str, Target]
     age_groups: Target
     usable: np.ndarray
@@ -102,6 +104,16 @@ def _crops(model: Model, given: str | None, say: Say) -> str:
     return inside
 
 
+def _reading(model: Model, given: str | None) -> str:
+    """Point of the distribution over years: the given one, else the model's own."""
+    point = "years" not in model.heads or model.description.loss.years in POINT_LOSSES
+    if given == "median" and point:
+        raise InputError(
+            "eval.age = 'median': the model has no distribution over years; leave it out"
+        )
+    return given or model.description.reading
+
+
 def _labels(stored: StoredDataset, given: Settings, say: Say) -> Faces:
     with Progress(len(stored), unit="face", label=f"labels of {stored.name}") as progress:
         if given.prepared:
@@ -146,7 +158,10 @@ def prepare(model: Model, given: Settings, say: Say) -> Trial:
     if frontal is None:
         frontal = model.description.protocol.get("most_frontal") or 0 if plan.own else 0
     heads, intervals = model.heads, model.description.intervals
-    selected = select(faces, heads, policy=policy, intervals=intervals, frontal=frontal)
+    age_reading = _reading(model, given.age)
+    selected = select(
+        faces, heads, policy=policy, intervals=intervals, reading=age_reading, frontal=frontal
+    )
     if not selected.usable.any():
         named = " or ".join(heads)
         by = f" under data.label_policy={policy}; nearest takes any age or range"
@@ -166,6 +181,7 @@ def prepare(model: Model, given: Settings, say: Say) -> Trial:
         policy,
         frontal,
         crops,
+        age_reading,
         age_groups=faces.target("age", policy=policy, intervals=intervals),
         **vars(selected),
     )

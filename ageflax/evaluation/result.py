@@ -20,6 +20,7 @@ class Protocol:
       validation_persons_in_training: number of validation subjects also trained on; 0 without a leak.
       resize, crop: sides in pixels of the decoded image and of the network's input.
       crops: views per face.
+      age: point of the distribution over years that is the estimated age; None: mean.
       checkpoint: tested weights, last or best.
       train_share: share of the training subjects that were used.
     """
@@ -34,6 +35,7 @@ class Protocol:
     crops: str | None
     checkpoint: str | None
     train_share: float | None
+    age: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ _ACCEPTED = (
     "data.placement",
     "data.prepared",
     "data.workers",
+    "eval.age",
     "eval.crops",
     "eval.batch_size",
     "fold",
@@ -38,6 +39,7 @@ class Settings:
       folds: folds to test; None for each that the model has not seen.
       label_policy: rule that turns raw age labels into the model's age groups.
       most_frontal: number of faces to keep, those with the highest score; 0 for all.
+      age: point of the distribution over years that is the estimated age, mean or median.
       crops: views per face, one of CROPS.
       batch_size: faces per batch, over all devices.
       placement: "host" and "device" decode all faces first; "auto" and "stream" while testing.
@@ -52,6 +54,7 @@ class Settings:
     folds: tuple[int, ...] | None
     label_policy: str | None
     most_frontal: int | None
+    age: str | None
     crops: str | None
     batch_size: int
     placement: str
@@ -94,6 +97,8 @@ def of_words(words: Sequence[str]) -> Settings:
         if (key, text) == ("data.label_policy", "intervals"):
             # A placeholder: the config needs intervals with this policy; the model's are used.
             values["data"] = {"intervals": labels.ADIENCE, "label_policy": "intervals"}
+        if key == "eval.age":  # likewise: whether the model's head fits is checked with the model
+            values["task"] = "years"
     config = configuration.resolve(values, words)
     data, evaluation = config.data, config.eval
     return Settings(
@@ -104,6 +109,7 @@ def of_words(words: Sequence[str]) -> Settings:
         folds=tuple(config.folds) if given & {"fold", "folds"} else None,
         label_policy=data.label_policy if "data.label_policy" in given else None,
         most_frontal=data.most_frontal if "data.most_frontal" in given else None,
+        age=evaluation.age if "eval.age" in given else None,
         crops=evaluation.crops if "eval.crops" in given else None,
         batch_size=evaluation.batch_size,
         placement=data.placement,

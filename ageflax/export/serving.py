@@ -103,7 +103,9 @@ class Serving:
         )
         found = {onnx.output_name(task): probabilities[task] for task in self._distributions}
         if "years" in probabilities:
-            found[onnx.AGE] = losses.expected(probabilities["years"])
+            years, reading = probabilities["years"], self.member.description.reading
+            median = reading == "median"
+            found[onnx.AGE] = losses.median(years) if median else losses.expected(years)
         elif "age" in probabilities:
             centres = self.member.description.classes("age").centres
             found[onnx.AGE] = probabilities["age"] @ jnp.array(centres, jnp.float32)

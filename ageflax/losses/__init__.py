@@ -2,7 +2,7 @@
 
 from ageflax.losses.build import build
 from ageflax.losses.classes import CrossEntropy, Expectation, LabelDistribution, MeanVariance
-from ageflax.losses.objective import Objective, expected, known
+from ageflax.losses.objective import Objective, expected, known, median
 from ageflax.losses.ordinal import Coral, Corn
 from ageflax.losses.reduction import (
     balance_terms,
@@ -36,6 +36,7 @@ __all__ = [
     "expected",
     "face_weights",
     "known",
+    "median",
     "regressions",
     "weighted_loss",
 ]

@@ -3,7 +3,9 @@
 import abc
 import dataclasses
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from ageflax.arrays import AnyArray
@@ -39,6 +41,22 @@ def expected(probabilities: Probabilities) -> PerFace:
         return probabilities[:, 0]
     # Not a matrix product: TPUs compute those of float32 in bfloat16 by default.
     return (probabilities * jnp.arange(probabilities.shape[1], dtype=jnp.float32)).sum(1)
+
+
+def median(probabilities: Probabilities) -> PerFace:
+    """Position above and below which half of each distribution lies.
+
+    A class k is spread evenly over k - 1/2 to k + 1/2: those below the median count whole, its own up to
+    the median, all others not at all.
+
+    Args:
+      probabilities: see Objective.probabilities; a column per class.
+    """
+    classes = probabilities.shape[1]
+    below = jnp.asarray(np.triu(np.ones((classes, classes), np.float32), 1))
+    under = jnp.matmul(probabilities, below, precision=jax.lax.Precision.HIGHEST)
+    missing = 0.5 * probabilities.sum(1, keepdims=True) - under
+    return jnp.clip(missing / jnp.maximum(probabilities, 1e-30), 0.0, 1.0).sum(1) - 0.5
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,8 +12,8 @@ class Ages:
     """Ages of faces as one head estimates them.
 
     Attributes:
-      years: float64[n], expected age.
-      std: float64[n], standard deviation of the age under the head's distribution; None for a head
+      years: float64[n], estimated age: the distribution's mean, or its median.
+      std: float64[n], standard deviation of the age around its mean; None for a head
         that gives an age and no distribution.
       groups: float32[n, k], probabilities of the age groups.
     """
@@ -21,6 +21,16 @@ class Ages:
     years: np.ndarray
     std: np.ndarray | None
     groups: np.ndarray
+
+
+def _median(shares: np.ndarray) -> np.ndarray:
+    """Age above and below which half of each distribution lies; a year k is spread over k +- 1/2.
+
+    As losses.median, which exported models compute.
+    """
+    upto = np.cumsum(shares, axis=1)
+    missing = upto[:, -1:] / 2 - (upto - shares)
+    return np.clip(missing / np.maximum(shares, 1e-30), 0.0, 1.0).sum(1) - 0.5
 
 
 def ages(probabilities: np.ndarray, classes: labels.Classes) -> Ages:
@@ -46,4 +56,5 @@ def ages(probabilities: np.ndarray, classes: labels.Classes) -> Ages:
     shares = probabilities.astype(np.float64)
     mean = shares @ bins
     variance = shares @ np.square(bins) - np.square(mean)
-    return Ages(mean, np.sqrt(np.maximum(variance, 0.0)), groups)
+    years = _median(shares) if classes.reading == "median" else mean
+    return Ages(years, np.sqrt(np.maximum(variance, 0.0)), groups)

@@ -153,6 +153,7 @@ def protocol(run: Run) -> list[tuple[str, str]]:
         ("Input", f"stretched to {rules['resize']} × {rules['resize']} pixels,"
                   f" cropped to {rules['crop']} × {rules['crop']}"),
         ("Test crops", _CROPS.get(crops, crops)),
+        *[("Estimated age", "median of the distribution over years")] * (rules.get("age") == "median"),
         ("Tested checkpoint", _checkpoint(run)),
         ("Wall time", f"{time} for {folds}"),
         ("Devices", wording.devices(run.config.get("devices", {}), "not recorded")),

@@ -103,6 +103,7 @@ def read(config: Config, mesh: Mesh, *, pixels: bool, say: Callable[[str], None]
         configuration.tasks(config),
         policy=data.label_policy,
         intervals=configuration.intervals(config),
+        reading=config.eval.age,
         frontal=data.most_frontal,
         unreadable=loaded.unreadable,
     )

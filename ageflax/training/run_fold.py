@@ -80,6 +80,7 @@ def _result(
             resize=config.data.resize,
             crop=config.data.crop,
             crops=config.eval.crops,
+            age=config.eval.age,
             checkpoint=config.eval.checkpoint,
             train_share=config.data.train_share,
         ),

@@ -52,7 +52,7 @@ def test_twice_the_side_averages_pixels_and_half_of_it_interpolates():
 def test_the_whole_image_is_resized_as_jax_does():
     image = jnp.asarray(RNG.normal(size=(2, 13, 13, 3)).astype(np.float32))
     whole, _ = scaled_views(image, 9)
-    expected = jax.image.resize(image, (2, 9, 9, 3), "linear", precision="highest")
+    expected = jax.image.resize(image, (2, 9, 9, 3), "linear", precision=jax.lax.Precision.HIGHEST)
     np.testing.assert_allclose(whole, expected, atol=1e-5)
 
 

@@ -128,6 +128,9 @@ def test_a_group_that_no_config_has(original, tmp_path, changes, message):
         ({"eyes": [[0.3, 0.4]]}, "eyes: expected [[x, y], [x, y]]"),
         ({"eyes": [[0.3, 0.4], [0.3, 0.4]]}, "eyes: expected the eye on the left first"),
         ({"eyes": [[0.7, 0.4], [0.3, 0.4]]}, "eyes: expected the eye on the left first"),
+        ({"estimated_age": "mode"}, "eval.age = 'mode': not a choice"),
+        ({"estimated_age": 3}, "eval.age = 3"),
+        ({"estimated_age": "median"}, "eval.age = 'median': needs a distribution over years"),
         ({"data": "Adience"}, "data: expected an object"),
         ({"source": [1]}, "source: expected an object"),
         ({"figures": "good"}, "figures: expected an object"),
@@ -170,6 +173,18 @@ def test_what_an_older_one_lacks_is_added():
     assert found.data == found.source == found.protocol == found.calibration == {}
     assert found.intervals[0] == (0, 2)
     assert found.architecture["dropout"] == 0.5
+
+
+def test_the_reading_of_ages_is_kept(tmp_path):
+    path = small_bundle.write(tmp_path / "bundle", "years")
+    described = json.loads((path / "config.json").read_text())
+    assert "estimated_age" not in described
+    (path / "config.json").write_text(json.dumps(described | {"estimated_age": "median"}))
+    found = bundle.load(path)
+    assert found.description.reading == found.description.classes("years").reading == "median"
+    assert found.description.to_json()["estimated_age"] == "median"
+    with pytest.raises(InputError, match="its estimated_age differ from those of"):
+        bundle.ensemble([path, small_bundle.write(tmp_path / "other", "years")])
 
 
 def test_age_groups_of_ones_own_are_kept(tmp_path):

@@ -373,6 +373,12 @@ def test_options_of_the_trunks_are_their_attributes_with_their_defaults():
         (["--config.task=years+ages"], "expected age, years or gender"),
         (["--config.task=age+age"], "expected age, years or gender"),
         (["--config.loss.balance=uncertainty"], "use task=joint"),
+        (["--config.eval.age=median"], "eval.age = 'median': needs a distribution over years"),
+        (["--config.eval.age=mode"], "eval.age"),
+        (
+            ["--config.task=years", "--config.loss.years=l1", "--config.eval.age=median"],
+            "eval.age = 'median': loss.years = 'l1' has no distribution",
+        ),
         (["--config.data.balance=1.01"], "data.balance = 1.01: must be between 0"),
         (["--config.data.balance=0.5", "--config.data.balance_by=gender"], "needs the task gender"),
         (["--config.data.balance=0.5", "--config.data.balance_by=years"], "data.balance_by"),

@@ -15,6 +15,7 @@ from ageflax.data import dataset, images, reading
 from ageflax.data.building import find
 from tests.conftest import SMALL_FACES
 from tests.evaluation.runs import rounded, same, table, trained
+from tests.support import small_bundle
 
 OTHER_FACES = "synthetic_faces/people_40_photos_2_size_40_seed_5"
 EVERY_FOLD = [0, 1, 2, 3, 4]
@@ -130,6 +131,22 @@ def test_crops_are_the_models_own_unless_others_are_asked_for(joint, run):
     assert ten[0]["protocol"]["crops"] == "ten"
     model = load(joint / "fold_0" / "bundle")
     assert centre[0]["protocol"]["label_policy"] == model.config["protocol"]["label_policy"]
+
+
+def test_the_reading_of_ages_is_the_models_own_unless_another_is_asked_for(run, labeled, tmp_path):
+    words = labeled("path,age", "a.png,26", "b.png,35", "c.png,70", "d.png,4", "e.png,9")
+    path = small_bundle.write(tmp_path / "bundle", "years")
+    maes = []
+    for more in ([], ["--config.eval.age=mean"], ["--config.eval.age=median"]):
+        code, result, _, _ = run(path, *words, "--config.data.label_policy=nearest", *more)
+        assert code == 0
+        assert result["protocol"]["age"] == ("median" if "median" in "".join(more) else "mean")
+        maes.append(result["tasks"]["years"]["years"]["mae"])
+    assert maes[0] == maes[1] != maes[2]
+    gender = small_bundle.write(tmp_path / "gender", "gender")
+    code, _, _, printed = run(gender, *words, "--config.eval.age=median")
+    assert code == 2
+    assert "eval.age = 'median': the model has no distribution over years" in printed.err
 
 
 @pytest.mark.parametrize("loss", [pytest.param("cross_entropy", marks=pytest.mark.long), "l1"])

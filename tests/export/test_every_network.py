@@ -108,6 +108,16 @@ def test_an_objective_answers_as_jax_does(loss, crops, tmp_path):
     assert ("years_probabilities" in found) == (loss not in ("l1", "huber"))
 
 
+def test_a_median_is_computed_in_the_file(tmp_path):
+    values = bundles.small("multitask_gray", channels="grey", width=0.1) | {
+        "eval": {"age": "median"}
+    }
+    model, answer, _ = exported(tmp_path, values)
+    found = agree(model, answer, 7)
+    means = found["years_probabilities"] @ np.arange(101)
+    assert np.abs(found["age"].ravel() - means).max() > 0.1
+
+
 def test_age_groups_give_years_too(tmp_path):
     joint = bundles.small("levi_hassner", task="joint", width=0.05, norm="none")
     model, answer, _ = exported(tmp_path, joint, crops="mirror")

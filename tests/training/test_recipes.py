@@ -92,6 +92,29 @@ def test_years_reach_every_output(run, small_faces, loss):
     assert "validation_years_mae" in log(fold)[-1]
 
 
+def test_the_median_of_the_years_is_the_age_in_every_output(run):
+    words = ("--config.task=years", "--config.loss.years=label_distribution", *ADAM)
+    mean, median = (
+        run(*words, f"--config.eval.age={reading}", name=reading) for reading in ("mean", "median")
+    )
+    assert [line["loss"] for line in log(mean)] == [line["loss"] for line in log(median)]
+    rows = predictions(median)
+    shares = np.array([[float(row[f"years_probability_{k}"]) for k in range(101)] for row in rows])
+    upto = np.hstack([np.zeros((len(rows), 1)), np.cumsum(shares, 1)])
+    expected = [np.interp(each[-1] / 2, each, np.arange(-0.5, 101)) for each in upto]
+    found = np.array([float(row["years_predicted"]) for row in rows])
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    true = np.array([float(row["years_true"]) for row in rows])
+    figures = result(median)
+    assert figures["tasks"]["years"]["years"]["mae"] == pytest.approx(np.abs(found - true).mean())
+    assert figures["protocol"]["age"] == "median"
+    assert (
+        result(mean)["tasks"]["years"]["years"]["mae"] != figures["tasks"]["years"]["years"]["mae"]
+    )
+    assert log(mean)[-1]["validation_years_mae"] != log(median)[-1]["validation_years_mae"]
+    assert load(median / "bundle").description.reading == "median"
+
+
 @pytest.mark.parametrize(
     "loss",
     ["coral", "label_distribution"]
