@@ -7,6 +7,7 @@ from ageflax.metrics.calibration import calibration, fit_temperature, tempered
 from ageflax.metrics.classification import accuracies, mean_and_std, per_class, ratio
 from ageflax.metrics.groups import groups, pooled_groups
 from ageflax.metrics.paired import paired
+from ageflax.metrics.ranges import off_range
 from ageflax.metrics.years import years
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "intervals",
     "joined",
     "mean_and_std",
+    "off_range",
     "paired",
     "per_class",
     "pooled_groups",

@@ -71,7 +71,7 @@ class Rejection:
     """A row that is left out.
 
     Attributes:
-      line: line number in labels.csv, from 1.
+      line: line number in labels.csv, from 1; 0 for a label in the photograph's name.
       path: path of its photograph, as written.
       reason: one of REASONS.
       detail: explanation, if there is more to say.
@@ -83,6 +83,8 @@ class Rejection:
     detail: str = ""
 
     def __str__(self) -> str:
+        if not self.line:
+            return f"{self.path}: {self.detail or self.reason}"
         return f"line {self.line}: {self.detail or f'{self.path}: {self.reason}'}"
 
 
