@@ -2,7 +2,6 @@
 
 import collections
 import dataclasses
-import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,12 +12,11 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ageflax.bundle.loading import open_model
-from ageflax.bundle.model import Model
 from ageflax.data import images, reading, subjects
 from ageflax.data.batches import Batch, Batches, HostBatches, StreamedBatches
 from ageflax.data.building import source as source_files
 from ageflax.errors import InputError, RunError, first_line
-from ageflax.evaluation import unseen
+from ageflax.evaluation import output as output_folder
 from ageflax.evaluation.figures import check_finite, measure, scores
 from ageflax.evaluation.predictions import Predictions, predict
 from ageflax.evaluation.predictions_csv import write_predictions
@@ -191,34 +189,6 @@ def _summary(
     )
 
 
-def _default_output(model: Model, dataset: str) -> Path:
-    """Default folder, such as runs/evaluate/levi_fold_0_on_adience_aligned."""
-    # Resolved, as a path may be as short as "."; a name on the hub is complete.
-    of_hub = model.members[0].description.source.get("hub") is not None
-    path = Path(model.name.removeprefix("hf://")) if of_hub else Path(model.name).resolve()
-    path = path.with_suffix("") if model.is_onnx else path
-    words = [part for part in path.parts if part not in ("/", "runs", "bundle")][-2:]
-    name = "_".join([*words, "on", *unseen.without_version(dataset).split("/")])
-    return Path("runs") / "evaluate" / re.sub(r"[^\w.-]", "_", name)
-
-
-def _claim(directory: Path) -> None:
-    """Makes the folder of results.
-
-    Raises:
-      InputError: the folder cannot be written, or holds a training run.
-    """
-    files.make_writable(directory, "--output")
-    before = files.read_json(directory / "result.json")
-    of_a_run = ("config.json", "checkpoints", "bundle")
-    if (before is not None and not (isinstance(before, dict) and "model" in before)) or any(
-        (directory / name).exists() for name in of_a_run
-    ):
-        raise InputError(
-            f"--output={directory}: holds a training run, which is not overwritten; name another folder"
-        )
-
-
 def run(
     source: Path | str,
     given: Settings,
@@ -244,10 +214,10 @@ def run(
     started = time.monotonic()
     model = open_model(source)
     if output is not None:
-        _claim(output)  # first, to fail before anything that takes long
+        output_folder.claim(output)  # first, to fail before anything that takes long
     trial = prepare(model, given, say)
-    directory = output or _default_output(model, trial.stored.name)
-    _claim(directory)
+    directory = output or output_folder.default(model, trial.stored.name)
+    output_folder.claim(directory)
     tell(trial, say)
     since = time.monotonic()
     try:
