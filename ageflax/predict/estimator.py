@@ -52,6 +52,7 @@ class Estimator:
       description: description of the model.
       framing: alignment of faces for the model.
       calibrated: True if probabilities are scaled by the model's own temperatures.
+      crops: views of a face that are averaged.
 
     Raises:
       InputError: the model cannot be loaded, or does not support the options.
@@ -69,7 +70,8 @@ class Estimator:
         self.framing = Framing.of(description)
         self.calibrated = calibrated
         self._temperatures = self._calibration() if calibrated else {}
-        self._answer = self._model.answer(crops=self._crops(crops))
+        self.crops = self._crops(crops)
+        self._answer = self._model.answer(crops=self.crops)
         self._classes = {task: description.classes(task) for task in description.heads}
         self._groups = labels.group_names(description.intervals)
 
@@ -79,7 +81,7 @@ class Estimator:
                 raise InputError(
                     f"--crops={asked}: {self._model.name} has its crop built in; leave out the option"
                 )
-            return "center"
+            return self._model.crops
         crops = asked or self._model.description.protocol.get("crops") or "center"
         if crops not in CROPS:
             raise InputError(f"--crops={crops}: expected {', '.join(CROPS)}")

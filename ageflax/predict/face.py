@@ -59,7 +59,7 @@ class Face:
       image: index of the image among those given, from 0.
       frame: index of a video's frame, from 0; None for a photograph.
       box: x, y, width and height in pixels of the upright image; may reach beyond it.
-      detection_score: YuNet's, 0 to 1; Haar's sum of weights, unbounded; None if the whole image is
+      detection_score: YuNet's or MTCNN's, 0 to 1; Haar's sum of weights, unbounded; None if the whole image is
         the face.
       age_group: predicted age group; None if the model predicts no ages.
       age: expected age in years; None if the model predicts no ages.
@@ -116,6 +116,16 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
+def classes_of(description: Description) -> dict[str, Sequence[str]]:
+    """Class names of a face's answers, `age_group` and `gender`, as far as a model gives them."""
+    heads, classes = description.heads, {}
+    if "age" in heads or "years" in heads:
+        classes["age_group"] = labels.group_names(description.intervals)
+    if "gender" in heads:
+        classes["gender"] = heads["gender"]
+    return classes
+
+
 class Table:
     """A CSV file with a row per face.
 
@@ -131,11 +141,7 @@ class Table:
     """
 
     def __init__(self, path: Path, description: Description):
-        heads, self._classes = description.heads, {}
-        if "age" in heads or "years" in heads:
-            self._classes["age_group"] = labels.group_names(description.intervals)
-        if "gender" in heads:
-            self._classes["gender"] = heads["gender"]
+        self._classes = classes_of(description)
         try:
             # File names are written byte for byte, UTF-8 or not.
             self._file = path.open("w", newline="", encoding="utf-8", errors="surrogateescape")

@@ -59,6 +59,7 @@ class Seen:
       failure: reason why it could not be read; None if it could.
       pixels: uint8[h, w, 3], RGB, if they were to be kept.
       thumbnail: float32[9, 16, 3], by which cuts of a video are detected; None for photographs.
+      size: height and width of the upright image, in pixels; None if it could not be read.
     """
 
     frame: Frame
@@ -66,6 +67,7 @@ class Seen:
     failure: str | None = None
     pixels: np.ndarray | None = None
     thumbnail: np.ndarray | None = None
+    size: tuple[int, int] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +132,10 @@ def _prepare(
     found = detector(
         pixels, fast=moving if fast is None else fast, closely=framing.eyes is not None
     )
-    seen = Seen(bare, (), pixels=pixels if keep else None, thumbnail=thumbnail)
+    height, width = pixels.shape[:2]
+    seen = Seen(
+        bare, (), pixels=pixels if keep else None, thumbnail=thumbnail, size=(height, width)
+    )
     return _Prepared(seen, found, [framing.cut(pixels, one) for one in found])
 
 

@@ -50,6 +50,11 @@ def _in_folder(folder: Path) -> list[Source]:
     return found
 
 
+def photographs(folder: Path) -> list[Path]:
+    """Photographs in a folder and below it, relative to it, by name."""
+    return [found.inside for found in _in_folder(folder) if not found.is_video]
+
+
 def find(paths: Sequence[str]) -> list[Source]:
     """Finds every photograph and video named, in the order given; those of a folder by name.
 

@@ -1,0 +1,1 @@
+"""Test of a model on whole photographs: detect, choose the labelled face, cut, predict, compare."""
