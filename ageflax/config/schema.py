@@ -231,6 +231,23 @@ class Transfer(Group):
 
 
 @dataclass(frozen=True)
+class Distill(Group):
+    """Teachers, whose answers to each step's views are learned beside the labels."""
+
+    teachers: tuple[str, ...] = key(
+        (),
+        "models to learn from, averaged; a forward pass of each is added to a step",
+        form="bundles, runs' folds or hub names such as ('RUN/fold_{fold}',); {fold} is the test fold",
+    )
+    weight: float = key(
+        0.0, "w: every task's loss is (1 - w) of the labels' and w of the teachers'", 0.0, 1.0
+    )
+    temperature: float = key(
+        1.0, "T: probabilities to the power of 1 / T are compared, times T squared", 0.1, 100.0
+    )
+
+
+@dataclass(frozen=True)
 class Loss(Group):
     """Losses of the tasks."""
 
@@ -246,6 +263,9 @@ class Loss(Group):
         "label_distribution: std of the normal around the label, in classes or years",
         0.05,
         50.0,
+    )
+    deviation_growth: float = key(
+        0.0, "label_distribution: growth of the std per class or year of the label", 0.0, 1.0
     )
     mean: float = key(0.2, "mean_variance: weight of the mean's squared error", 0.0, 1e3)
     variance: float = key(0.05, "mean_variance: weight of the variance", 0.0, 1e3)
@@ -338,6 +358,7 @@ class Config(Group):
     data: Data = Data()
     model: Model = Model()
     transfer: Transfer = Transfer()
+    distill: Distill = Distill()
     loss: Loss = Loss()
     optim: Optim = Optim()
     eval: Eval = Eval()

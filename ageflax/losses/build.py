@@ -11,7 +11,9 @@ from ageflax.losses.regression import Absolute, Gaussian, Huber
 
 _OBJECTIVES: dict[str, Callable[[Loss, int], Objective]] = {
     "cross_entropy": lambda loss, classes: CrossEntropy(classes, loss.label_smoothing),
-    "label_distribution": lambda loss, classes: LabelDistribution(classes, loss.deviation),
+    "label_distribution": lambda loss, classes: LabelDistribution(
+        classes, loss.deviation, loss.deviation_growth
+    ),
     "mean_variance": lambda loss, classes: MeanVariance(classes, loss.mean, loss.variance),
     "coral": lambda _, classes: Coral(classes),
     "corn": lambda _, classes: Corn(classes),

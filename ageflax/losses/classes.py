@@ -62,22 +62,26 @@ class CrossEntropy(_Softmax):
 class LabelDistribution(_Softmax):
     """KL(t || p) in nats, where t is a discretised normal around the label and p the softmax.
 
-    t_k is proportional to exp(-(k - y)^2 / (2 sigma^2)) and sums to one over the classes, so near an
-    end its mass stays within them. y may lie between two classes. The cross-entropy of t and p has the
-    same gradient; the divergence is zero where p = t.
+    t_k is proportional to exp(-(k - y)^2 / (2 s^2)), s = sigma + growth y, and sums to one over the
+    classes, so near an end its mass stays within them: with sigma 2.5 and no growth the target of a
+    newborn has a mean of 1.7 years. y may lie between two classes. The cross-entropy of t and p has
+    the same gradient; the divergence is zero where p = t.
 
     Attributes:
-      sigma: standard deviation of the normal, in classes or years.
+      sigma: standard deviation of the normal at the first class or age 0, in classes or years.
+      growth: what it grows by per class or year.
 
     References: Gao et al., Deep label distribution learning with label ambiguity, IEEE Transactions on
       Image Processing 26(6), 2017.
     """
 
     sigma: float
+    growth: float = 0.0
 
     def _loss(self, scores: Scores, position: PerFace) -> PerFace:
         centre = clipped(position, self.classes)[:, None]
-        distance = (jnp.arange(self.classes, dtype=jnp.float32) - centre) / self.sigma
+        deviation = self.sigma + self.growth * centre if self.growth else self.sigma
+        distance = (jnp.arange(self.classes, dtype=jnp.float32) - centre) / deviation
         # Logarithms throughout: far from the label t underflows to 0, and 0 log 0 would be NaN.
         log_target = jax.nn.log_softmax(-0.5 * jnp.square(distance))
         return (jnp.exp(log_target) * (log_target - jax.nn.log_softmax(scores))).sum(1)

@@ -31,6 +31,10 @@ def test_the_default_is_plain_cross_entropy(task: str) -> None:
             losses.LabelDistribution(101, 2.0),
         ),
         (
+            {"years": "label_distribution", "deviation": 0.7, "deviation_growth": 0.05},
+            losses.LabelDistribution(101, 0.7, 0.05),
+        ),
+        (
             {"years": "mean_variance", "mean": 0.3, "variance": 0.1},
             losses.MeanVariance(101, 0.3, 0.1),
         ),

@@ -18,6 +18,7 @@ DISTRIBUTIONS: dict[str, Objective] = {
     "cross_entropy": losses.CrossEntropy(8),
     "smoothed": losses.CrossEntropy(8, smoothing=0.1),
     "label_distribution": losses.LabelDistribution(8, sigma=1.5),
+    "growing": losses.LabelDistribution(8, sigma=0.5, growth=0.3),
     "mean_variance": losses.MeanVariance(8),
     "coral": losses.Coral(8),
     "corn": losses.Corn(8),
@@ -76,6 +77,16 @@ def test_label_distribution() -> None:
     _check(objective, [0.0, 0.0, -2 * LN2], 0.5, 0.0)
     # Beyond the last class the target is that of the last.
     _check(objective, [-4 * LN2, -LN2, 0.0], 7.0, 0.0)
+
+
+def test_the_std_of_a_label_grows_with_it() -> None:
+    once = (1 / (2 * LN2)) ** 0.5
+    objective = losses.LabelDistribution(3, sigma=once, growth=once)
+    _check(objective, [0.0, -LN2, -4 * LN2], 0.0, 0.0)
+    # Twice as wide around 1: neighbours are a fourth root; three times around 2 and beyond.
+    _check(objective, [-LN2 / 4, 0.0, -LN2 / 4], 1.0, 0.0)
+    _check(objective, [-4 * LN2 / 9, -LN2 / 9, 0.0], 2.0, 0.0)
+    _check(objective, [-4 * LN2 / 9, -LN2 / 9, 0.0], 7.0, 0.0)
 
 
 def test_mean_variance() -> None:
