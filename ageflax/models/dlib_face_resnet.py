@@ -12,22 +12,9 @@ from ageflax.models.layers.pooling import max_pool
 LEVELS = {
     "level4": (32, 3), "level3": (64, 4), "level2": (128, 3), "level1": (256, 3), "level0": (256, 1),
 }  # fmt: skip
-# Initial scale of what a block adds: nothing normalises, and with 1 the variance doubles at every block.
-_ADDED = 0.3
-
-
-class _Affine(nn.Module):
-    """x scale + bias per channel: a batch norm whose statistics dlib has merged; both are trained."""
-
-    scale: float
-    dtype: jnp.dtype
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
-        shape = (x.shape[-1],)
-        scale = self.param("scale", nn.initializers.constant(self.scale), shape, jnp.float32)
-        bias = self.param("bias", nn.initializers.zeros, shape, jnp.float32)
-        return x * scale.astype(self.dtype) + bias.astype(self.dtype)
+_he = nn.initializers.he_normal()
+# Less than He's for what a block adds: nothing normalises, and the variance would double at every block.
+_added = nn.initializers.variance_scaling(0.2, "fan_in", "truncated_normal")
 
 
 def _halved(x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
@@ -61,27 +48,25 @@ class _Block(nn.Module):
     halving: bool
     dtype: jnp.dtype
 
-    def _layer(self, x: jax.Array, k: int, *, stride: int, padding: int, train: bool) -> jax.Array:
+    def _conv(self, x: jax.Array, k: int, *, stride: int, padding: int, train: bool) -> jax.Array:
         conv = Conv(
             self.features,
             3,
             strides=stride,
             padding=padding,
             dtype=self.dtype,
-            kernel_init=nn.initializers.he_normal(),
+            kernel_init=_he if k == 1 else _added,
             name=f"conv{k}",
         )
-        return _Affine(1.0 if k == 1 else _ADDED, self.dtype, name=f"affine{k}")(
-            conv(x, train=train)
-        )
+        return conv(x, train=train)
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b h2 w2 c2"]:
         if self.halving:
             x = _no_smaller_than_the_kernel(x)
         stride, padding = (2, 0) if self.halving else (1, 1)
-        y = nn.relu(self._layer(x, 1, stride=stride, padding=padding, train=train))
-        y = self._layer(y, 2, stride=1, padding=1, train=train)
+        y = nn.relu(self._conv(x, 1, stride=stride, padding=padding, train=train))
+        y = self._conv(y, 2, stride=1, padding=1, train=train)
         if self.halving:
             x = _halved(x)
             shape = tuple(map(max, x.shape[1:], y.shape[1:]))
@@ -90,11 +75,13 @@ class _Block(nn.Module):
 
 
 class DlibFaceResNet(nn.Module):
-    """Fourteen residual blocks without batch statistics; 150x150 RGB in, 256 out.
+    """Fourteen residual blocks without batch norm; 150x150 RGB in, 256 out.
 
     Expects (rgb - (122.782, 117.001, 104.298)) / 256: data.mean = data.deviation = "dlib". Works from
     64 pixels up. Levels have dlib's names, which count down to the last. The layer that makes its
-    descriptor of 128 numbers from the features is left out.
+    descriptor of 128 numbers from the features is left out. The affine layer after each of dlib's
+    convolutions is merged into it: apart, kernels are some hundred times smaller than drawn ones, and
+    the first steps of an optimizer destroy them.
 
     Attributes:
       width: multiplier of every layer's features; 1 in dlib.
@@ -120,11 +107,10 @@ class DlibFaceResNet(nn.Module):
             7,
             strides=2,
             dtype=self.dtype,
-            kernel_init=nn.initializers.he_normal(),
+            kernel_init=_he,
             name="conv1",
         )
-        x = conv(x.astype(self.dtype), train=train)
-        x = nn.relu(_Affine(1.0, self.dtype, name="affine1")(x))
+        x = nn.relu(conv(x.astype(self.dtype), train=train))
         x = max_pool(x, window=3, stride=2, train=train)
         for level, (count, blocks) in LEVELS.items():
             for k in range(blocks):

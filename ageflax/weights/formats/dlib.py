@@ -153,8 +153,22 @@ def _layers(stream: _Stream) -> list[tuple[str, Tensors]]:
     return found
 
 
+def _merged(tensors: Tensors, name: str, affine: Tensors) -> Tensors:
+    """A convolution and the affine layer after it as one convolution; ValueError if they do not fit."""
+    weight, bias = tensors.get(f"{name}.weight"), tensors.get(f"{name}.bias")
+    scale, offset = affine["weight"], affine["bias"]
+    if weight is None or bias is None or {len(weight), len(scale), len(offset)} != {len(bias)}:
+        raise ValueError("an affine layer that does not fit the convolution before it")
+    return {
+        f"{name}.weight": weight * scale[:, None, None, None],
+        f"{name}.bias": bias * scale + offset,
+    }
+
+
 def read(path: Path) -> Tensors:
-    """Reads the tensors as float32 under names such as con1.weight, affine29.weight, fc1.weight.
+    """Reads the tensors as float32 under names such as con1.weight, con29.bias, fc1.weight.
+
+    An affine layer, a batch norm with its statistics merged, is merged into the convolution before it.
 
     Raises:
       InputError: the file is absent, damaged or something else, or has values that are not finite.
@@ -165,9 +179,15 @@ def read(path: Path) -> Tensors:
             raise stream.damaged("its start is another's")
         tensors: Tensors = {}
         counts: Counter[str] = Counter()
+        name = ""
         for kind, parts in _layers(stream):
+            if kind == "affine":
+                try:
+                    tensors |= _merged(tensors, name, parts)
+                except ValueError as error:
+                    raise stream.damaged(str(error)) from None
+                continue
             counts[kind] += 1
-            for part, values in parts.items():
-                name = f"{kind}{counts[kind]}.{part}"
-                tensors[name] = as_float32(values, f"{path}: {name}")
-        return tensors
+            name = f"{kind}{counts[kind]}"
+            tensors |= {f"{name}.{part}": values for part, values in parts.items()}
+        return {name: as_float32(values, f"{path}: {name}") for name, values in tensors.items()}

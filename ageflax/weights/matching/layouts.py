@@ -207,22 +207,19 @@ _EFFICIENTNET = Layout(
         (r"_fc\..*", DROPPED),
     ),
 )
-# Convolutions and affine layers of dlib's, which are counted.
+# Convolutions of dlib's, which are counted.
 _DLIB_BLOCKS = ("", *(f"{name}_{k}/" for name, (_, count) in LEVELS.items() for k in range(count)))
 _DLIB_PLACES = [
     (block, number) for block in _DLIB_BLOCKS for number in (1, 2) if block or number == 1
 ]
 _DLIB = Layout(
-    ("con1.weight", "affine1.weight"),
+    ("con1.weight", "con29.weight"),
     "params/trunk/conv1/kernel",
     (
         *(
             rule
             for k, (block, number) in enumerate(_DLIB_PLACES, 1)
-            for rule in (
-                *_dense(f"con{k}", f"{block}conv{number}"),
-                *_layer_norm(f"affine{k}", f"{block}affine{number}"),
-            )
+            for rule in _dense(f"con{k}", f"{block}conv{number}")
         ),
         (r"fc1\.weight", DROPPED),
     ),

@@ -67,7 +67,7 @@ def _resemblance(tensors: Mapping[str, np.ndarray]) -> str:
         if len(blocks) == 16 and not gated:
             return "efficientnet_lite0"
         return f"an EfficientNet of {len(blocks)} blocks{' with squeeze and excitation' * gated}"
-    if {"con1.weight", "affine1.weight"} <= tensors.keys():
+    if {"con1.weight", "con1.bias"} <= tensors.keys():
         count = sum(re.fullmatch(r"con\d+\.weight", name) is not None for name in tensors)
         return "dlib_face_resnet" if count == 29 else f"one of dlib with {count} convolutions"
     marks = (

@@ -49,12 +49,22 @@ def with_layer(k, content):
     return dlib_writer.network([*LAYERS[:k], content, *LAYERS[k + 1 :]])
 
 
-def test_tensors_come_out_as_they_went_in(read):
+def merged(name):
+    """A tensor of a convolution with the affine layer after it."""
+    kind, _, part = name.partition(".")
+    scale = TENSORS[f"{kind.replace('con', 'affine')}.weight"]
+    if part == "weight":
+        return TENSORS[name] * scale[:, None, None, None]
+    return TENSORS[name] * scale + TENSORS[f"{kind.replace('con', 'affine')}.bias"]
+
+
+def test_affine_layers_are_merged_into_convolutions(read):
     found = read(WHOLE)
-    assert found.keys() == TENSORS.keys()
-    for name, values in TENSORS.items():
-        assert found[name].dtype == np.float32
-        np.testing.assert_array_equal(found[name], values)
+    assert found.keys() == {name for name in TENSORS if not name.startswith("affine")}
+    for name, values in found.items():
+        assert values.dtype == np.float32
+        wanted = TENSORS[name] if name == "fc1.weight" else merged(name)
+        np.testing.assert_array_equal(values, wanted)
 
 
 CON, AFFINE, POOL, FC = 0, 1, 3, len(LAYERS) - 1
@@ -92,6 +102,8 @@ ONES = np.ones(4, np.float32)
             "4 numbers in shapes",
         ),
         (with_layer(AFFINE, LAYERS[AFFINE][:-1] + b"\x01"), "an affine layer of mode 1"),
+        (with_layer(AFFINE, dlib_writer.affine(ONES, ONES)), "does not fit the convolution before"),
+        (with_layer(CON, word("relu_")), "does not fit the convolution before"),
         (with_layer(POOL, LAYERS[POOL] + b"\0"), "a flag that is neither 0 nor 1"),
         (with_layer(POOL, word("max_pool_2") + b"\x19\0"), "an integer that starts with 0x19"),
         (with_layer(POOL, word("max_pool_2") + b"\x0f\0"), "an integer that starts with 0x0f"),
@@ -127,7 +139,7 @@ def test_strides_that_the_network_does_not_have_are_refused(read, steps):
 def test_values_that_are_not_finite_are_named(read, value):
     tensors = TENSORS | {"affine2.weight": np.full_like(TENSORS["affine2.weight"], value)}
     content = dlib_writer.network(dlib_writer.layers(tensors))
-    assert "affine2.weight has values that are not finite" in refused(read, content)
+    assert "con2.weight has values that are not finite" in refused(read, content)
 
 
 @pytest.mark.parametrize("kind", ["absent", "folder", "empty"])
@@ -183,10 +195,10 @@ def test_a_file_is_transferred_by_its_path(file):
     assert loaded.left_out == ["fc1.weight"]
     assert loaded.provenance["source"] == "net.dat"
     first = loaded.tensors["params/trunk/conv1/kernel"]
-    np.testing.assert_array_equal(first, TENSORS["con1.weight"].transpose(2, 3, 1, 0)[:, :, ::-1])
-    last = loaded.tensors["params/trunk/level0_0/affine2/scale"]
-    np.testing.assert_array_equal(last, TENSORS["affine29.weight"])
-    assert len(loaded.tensors) == len(TENSORS) - 1
+    np.testing.assert_array_equal(first, merged("con1.weight").transpose(2, 3, 1, 0)[:, :, ::-1])
+    last = loaded.tensors["params/trunk/level0_0/conv2/bias"]
+    np.testing.assert_array_equal(last, merged("con29.bias"))
+    assert len(loaded.tensors) == 2 * 29
 
 
 @pytest.mark.parametrize(
@@ -204,10 +216,10 @@ def test_a_file_that_does_not_fit_is_refused(file, options, message):
 
 
 def test_a_package_that_holds_another_network_is_refused(file, monkeypatch):
-    row = replace(packages.PACKAGED[NAME], read=lambda path: {"con1.weight": ONES} | TENSORS_OF_TWO)
+    row = replace(packages.PACKAGED[NAME], read=lambda path: TENSORS_OF_TWO)
     monkeypatch.setitem(packages.PACKAGED, NAME, row)
     with pytest.raises(InputError, match="one of dlib with 2 convolutions"):
         transfer.load(NAME, model_name=NAME, channels="rgb")
 
 
-TENSORS_OF_TWO = {name: TENSORS[name] for name in ("con2.weight", "affine1.weight")}
+TENSORS_OF_TWO = {name: TENSORS[name] for name in ("con1.weight", "con1.bias", "con2.weight")}
