@@ -8,7 +8,6 @@ from pathlib import Path
 from ageflax.errors import InputError
 from ageflax.runtime import command_line, huge_pages
 from ageflax.weights import shipped
-from ageflax.weights import shipped
 
 _EPILOG = """\
 MODEL is a bundle, a run's fold_K, a whole run, an .onnx file exported by ageflax.export, or a bundle on
