@@ -20,7 +20,7 @@ _BLOCK = 16
 
 @dataclasses.dataclass(frozen=True)
 class Camera:
-    """Worst camera of the training views; static, so hashable.
+    """Bounds of a random camera; static, so hashable.
 
     Attributes:
       blur: largest sigma of the lens in pixels, drawn uniformly from 0; 0 is off.
@@ -33,11 +33,6 @@ class Camera:
     downscale: float = 1.0
     noise: float = 0.0
     jpeg: int = 0
-
-    @property
-    def perfect(self) -> bool:
-        """True if it changes nothing."""
-        return self == Camera()
 
 
 def gaussian(sigmas: Float[Array, " b"], size: int) -> Float[Array, "b {size} {size}"]:
@@ -99,7 +94,7 @@ def _hashed(values: UInt32[Array, "*n"]) -> UInt32[Array, "*n"]:
     return values ^ (values >> 16)
 
 
-def noise(key: Key[Array, ""], shape: tuple[int, int, int, int]) -> Float[Array, "b h c w"]:
+def noise(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "b h c w"]:
     """Nearly normal noise of std 1: the sum of four uniform bytes, cut at 3.5.
 
     JAX draws a normal in 80 ns on a CPU; here each image draws one number, and a hash makes the rest.

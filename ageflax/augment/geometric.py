@@ -1,8 +1,29 @@
 """Rotation, zoom, shift and stretch in one bilinear resampling of the image."""
 
+import dataclasses
+import math
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Num
+from jaxtyping import Array, Float, Int, Key, Num
+
+
+@dataclasses.dataclass(frozen=True)
+class Framing:
+    """Bounds of random framing; static, so hashable.
+
+    Attributes:
+      rotation: largest angle in either direction, degrees.
+      zoom: largest change of scale, as a share; as often larger as smaller.
+      shift: largest move along each axis, as a share of the crop's side, beyond the crop's own place
+        in the image.
+      stretch: largest change of width at equal area, as a share; as often wider as narrower.
+    """
+
+    rotation: float = 0.0
+    zoom: float = 0.0
+    shift: float = 0.0
+    stretch: float = 0.0
 
 
 def _bilinear(
@@ -66,3 +87,40 @@ def affine_views(
         )
 
     return jax.vmap(view)(images, lines, cosines, sines)
+
+
+def _log_uniform(key: Key[Array, ""], count: int, most: float) -> Float[Array, " {count}"]:
+    """Factors from 1 / (1 + most) to 1 + most."""
+    largest = math.log1p(most)
+    return jnp.exp(jax.random.uniform(key, (count,), jnp.float32, -largest, largest))
+
+
+def framed_views(
+    key: Key[Array, ""],
+    images: Float[Array, "b h w c"],
+    offsets: Int[Array, "b 2"],
+    framing: Framing,
+    size: int,
+) -> Float[Array, "b {size} {size} c"]:
+    """Crops of the images, each rotated, scaled, shifted and stretched by its own draws.
+
+    Args:
+      key: random key of all draws.
+      images: images of one size.
+      offsets: top and left of the crop in the image, before the shift.
+      framing: bounds of the draws.
+      size: side of the crop in pixels.
+    """
+    angle_key, scale_key = jax.random.split(key)
+    most, count = math.radians(framing.rotation), len(images)
+    angles = jax.random.uniform(angle_key, (count,), jnp.float32, -most, most)
+    scales = _log_uniform(scale_key, count, framing.zoom)
+    places, stretches = offsets, None
+    if framing.shift:
+        most = framing.shift * size
+        shift_key = jax.random.fold_in(key, 2)
+        shifts = jax.random.uniform(shift_key, (count, 2), jnp.float32, -most, most)
+        places = offsets.astype(jnp.float32) + shifts
+    if framing.stretch:
+        stretches = _log_uniform(jax.random.fold_in(key, 3), count, framing.stretch)
+    return affine_views(images, angles, scales, places, size, stretches=stretches)

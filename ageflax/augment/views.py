@@ -1,4 +1,4 @@
-"""From decoded pixels to the network's input: light, framing, camera, mean, erasing, channel order.
+"""From decoded pixels to the network's input: framing, light, camera, mean, erasing, channel order.
 
 Streamed and resident data take the same path, inside the jitted step. All draws depend only on the
 key and the row's place in the batch, so any number of devices draws the same.
@@ -6,24 +6,25 @@ key and the row's place in the batch, so any number of devices draws the same.
 
 import dataclasses
 import math
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
 from ageflax.arrays import AnyArray
-from ageflax.augment import geometric, photometric
+from ageflax.augment import photometric
 from ageflax.augment.capture import Camera, captured
+from ageflax.augment.geometric import Framing, framed_views
+from ageflax.augment.photometric import Light, relit
 from ageflax.augment.scales import scaled_views
+
+_Part = TypeVar("_Part", Camera, Framing, Light)
 
 # Folded into the key, so that each kind of change has draws of its own; the step folds in a 5.
 _AFFINE, _LIGHT, _ERASING, _CAPTURE = 2, 3, 4, 6
 # Area and aspect ratio of an erased rectangle (Zhong et al., Random Erasing, AAAI 2020).
 _ERASED_AREA, _ERASED_ASPECT = (0.02, 0.2), (0.3, 3.3)
-
-
-_LIGHTS = ("shade", "cast", "brightness", "gamma", "contrast", "saturation", "grey")
-_FRAMINGS = ("rotation", "zoom", "shift", "stretch")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,20 +35,10 @@ class Preprocessing:
       crop: side of the network's input in pixels.
       mirror: True mirrors at random in training.
       channels: "bgr", "rgb", or "grey", the luma of ITU-R BT.601 as one channel.
-      rotation: largest angle in either direction in training, degrees.
-      zoom: largest change of scale in training, as a share.
-      brightness: b; in training, values are multiplied by 1 - b to 1 + b.
-      contrast: the same for distances from the image's mean grey.
-      saturation: the same for distances from each pixel's grey.
       erasing: probability of blanking a rectangle in training.
-      shift: largest move of the crop along each axis in training, as a share of its side, beyond the
-        crop's free place in the image.
-      stretch: largest change of width at equal area in training, as a share.
-      gamma: g; in training, shares of 255 are raised to an exponent of 1 / (1 + g) to 1 + g.
-      cast: as brightness, for each channel by itself.
-      shade: largest slope of the light across the image in training; see photometric.ramps.
-      grey: probability of a grey image in training.
-      blur, downscale, noise, jpeg: worst camera in training; see capture.Camera.
+      rotation, zoom, shift, stretch: bounds of a random `Framing` in training.
+      shade, cast, brightness, gamma, contrast, saturation, grey: bounds of a random `Light`.
+      blur, downscale, noise, jpeg: bounds of a random `Camera`.
     """
 
     crop: int
@@ -70,10 +61,9 @@ class Preprocessing:
     noise: float = 0.0
     jpeg: int = 0
 
-    @property
-    def camera(self) -> Camera:
-        """Worst camera of the training views."""
-        return Camera(self.blur, self.downscale, self.noise, self.jpeg)
+    def part(self, kind: type[_Part]) -> _Part:
+        """The bounds of a framing, of a light or of a camera."""
+        return kind(**{f.name: getattr(self, f.name) for f in dataclasses.fields(kind)})
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -150,67 +140,17 @@ def _order(images: jax.Array, channels: str) -> jax.Array:
     return images[..., ::-1] if channels == "bgr" else images
 
 
-def _relit(
-    key: Key[Array, ""], images: UInt8[AnyArray, "b h w 3"], preprocessing: Preprocessing
-) -> jax.Array:
-    """Changes light (shade, cast, brightness), then the camera's rendering of it, in this order."""
-    count, height, width, _ = images.shape
+def _settled(key: Key[Array, ""], views: Float[Array, "b h w 3"]) -> Float[Array, "b h w 3"]:
+    """The views, held in memory where XLA would fetch them anew for each of their uses.
 
-    def between(number: int, low: float, high: float, channels: int = 1) -> jax.Array:
-        own = jax.random.fold_in(key, number)
-        return jax.random.uniform(own, (count, 1, 1, channels), jnp.float32, low, high)
+    On CPUs it merges loads by index into all that follows, which then takes four times as long, and
+    drops optimization barriers. A condition that it cannot foresee is one.
+    """
 
-    def around(most: float, number: int, channels: int = 1) -> jax.Array:
-        return between(number, 1 - most, 1 + most, channels)
+    def held(views: jax.Array) -> jax.Array:
+        return jax.lax.cond(jax.random.uniform(key) < 1.0, lambda v: v, jnp.zeros_like, views)
 
-    relit = images = jnp.asarray(images)
-    if any(getattr(preprocessing, name) for name in _LIGHTS):
-        relit = jnp.asarray(images, jnp.float32)
-    if preprocessing.shade:
-        angles, slopes = between(5, -math.pi, math.pi), between(6, 0.0, preprocessing.shade)
-        ramps = photometric.ramps(angles.ravel(), slopes.ravel(), height, width)
-        relit = photometric.brightened(relit, ramps)
-    if most := preprocessing.cast:
-        relit = photometric.brightened(relit, around(most, 4, channels=3))
-    if most := preprocessing.brightness:
-        relit = photometric.brightened(relit, around(most, 0))
-    if preprocessing.gamma:
-        largest = math.log1p(preprocessing.gamma)
-        relit = photometric.curved(relit, jnp.exp(between(3, -largest, largest)))
-    if most := preprocessing.contrast:
-        relit = photometric.contrasted(relit, around(most, 1))
-    if most := preprocessing.saturation:
-        relit = photometric.saturated(relit, around(most, 2))
-    if preprocessing.grey:
-        relit = photometric.greyed(relit, between(7, 0.0, 1.0) < preprocessing.grey)
-    return relit
-
-
-def _log_uniform(key: Key[Array, ""], count: int, most: float) -> Float[Array, " {count}"]:
-    """Factors from 1 / (1 + most) to 1 + most."""
-    largest = math.log1p(most)
-    return jnp.exp(jax.random.uniform(key, (count,), jnp.float32, -largest, largest))
-
-
-def _turned(
-    key: Key[Array, ""], images: jax.Array, offsets: Int[Array, "b 2"], preprocessing: Preprocessing
-) -> jax.Array:
-    """Crops of the images, each rotated, scaled, shifted and stretched by its own draws."""
-    angle_key, scale_key = jax.random.split(key)
-    most, count = math.radians(preprocessing.rotation), len(images)
-    angles = jax.random.uniform(angle_key, (count,), jnp.float32, -most, most)
-    scales = _log_uniform(scale_key, count, preprocessing.zoom)
-    places, stretches = offsets, None
-    if preprocessing.shift:
-        most = preprocessing.shift * preprocessing.crop
-        shift_key = jax.random.fold_in(key, 2)
-        shifts = jax.random.uniform(shift_key, (count, 2), jnp.float32, -most, most)
-        places = offsets.astype(jnp.float32) + shifts
-    if preprocessing.stretch:
-        stretches = _log_uniform(jax.random.fold_in(key, 3), count, preprocessing.stretch)
-    return geometric.affine_views(
-        images, angles, scales, places, preprocessing.crop, stretches=stretches
-    )
+    return jax.lax.platform_dependent(views, cpu=held, default=lambda v: v)
 
 
 def _erased(
@@ -257,32 +197,33 @@ def training_views(
     crop_key, mirror_key = jax.random.split(key)
     limits = jnp.array([height - size + 1, width - size + 1], jnp.int32)
     offsets = jax.random.randint(crop_key, (count, 2), 0, limits, jnp.int32)
-    relit = _relit(jax.random.fold_in(key, _LIGHT), images, preprocessing)
     mirrored = None
     if preprocessing.mirror:
         mirrored = jax.random.bernoulli(mirror_key, shape=(count, 1, 1, 1))
-    framed = any(getattr(preprocessing, name) for name in _FRAMINGS)
+    framing, light = preprocessing.part(Framing), preprocessing.part(Light)
+    camera = preprocessing.part(Camera)
 
     def cut(images: jax.Array, mean: AnyArray, std: AnyArray | None) -> jax.Array:
-        if not framed:
+        if framing == Framing():
             return _cropped(images, mean, std, offsets, mirrored, size=size)
         centred = _centred(images, mean, std)
-        turned = _turned(jax.random.fold_in(key, _AFFINE), centred, offsets, preprocessing)
-        return _mirrored(turned, mirrored)
+        own = jax.random.fold_in(key, _AFFINE)
+        return _mirrored(framed_views(own, centred, offsets, framing, size), mirrored)
 
-    if preprocessing.camera.perfect:
-        views = cut(relit, mean, std)
+    if light == Light() and camera == Camera():
+        views = cut(jnp.asarray(images), mean, std)
     else:
-        # A camera comes before the mean; a mean image is then cut out as the image was.
+        # Light and camera come before the mean; a mean image is then cut out as the image was.
         plain = jnp.zeros((1, 1, 3), jnp.float32)
-        taken = cut(relit, plain, None)
-        taken = captured(jax.random.fold_in(key, _CAPTURE), taken, preprocessing.camera)
+        views = _settled(key, cut(jnp.asarray(images), plain, None))
+        views = relit(jax.random.fold_in(key, _LIGHT), views, light)
+        views = captured(jax.random.fold_in(key, _CAPTURE), views, camera)
 
         def beneath(values: AnyArray) -> AnyArray:
             whole = values.shape[0] > 1
             return cut(jnp.broadcast_to(values, images.shape), plain, None) if whole else values
 
-        views = taken - beneath(mean)
+        views = views - beneath(mean)
         if std is not None:
             views = views / beneath(std)
     if preprocessing.erasing:
@@ -300,7 +241,7 @@ def chosen_features(
 
 
 def eval_views(
-    images: UInt8[AnyArray, "b h w 3"],
+    images: Float[Array, "b h w 3"] | UInt8[AnyArray, "b h w 3"],
     mean: Float[AnyArray, "mh mw 3"],
     preprocessing: Preprocessing,
     *,

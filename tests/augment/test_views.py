@@ -1,4 +1,5 @@
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -161,7 +162,7 @@ def test_the_smallest_turn_is_hardly_one():
     np.testing.assert_allclose(turned, before(key, faces, plain), atol=0.1)
 
 
-ALL = {
+ALL: dict[str, Any] = {
     "rotation": 20.0, "zoom": 0.2, "brightness": 0.3, "contrast": 0.3, "saturation": 0.3, "erasing": 0.5,
     "shift": 0.2, "stretch": 0.2, "gamma": 0.5, "cast": 0.2, "shade": 0.5, "grey": 0.5, "blur": 2.0,
     "downscale": 4.0, "noise": 10.0, "jpeg": 30,
@@ -193,7 +194,7 @@ def test_everything_at_once_in_grey():
     assert np.isfinite(views).all()
 
 
-ALL_OFF = dict.fromkeys(ALL, 0.0) | {"downscale": 1.0, "jpeg": 0}
+ALL_OFF: dict[str, Any] = dict.fromkeys(ALL, 0.0) | {"downscale": 1.0, "jpeg": 0}
 
 
 def test_all_changes_are_tried_and_off_by_default():
@@ -205,7 +206,7 @@ def test_all_changes_are_tried_and_off_by_default():
 
 @pytest.mark.parametrize("framing", [{}, {"rotation": 5.0, "shift": 0.1}])
 @pytest.mark.parametrize("std", [None, MEAN[:1, :1] + 2])
-def test_a_camera_comes_before_the_mean(framing, std):
+def test_a_camera_comes_before_the_mean(framing: dict[str, Any], std):
     # Blur is too weak to show: what is left is the other order of the same changes.
     faces, key = images(20), jax.random.key(7)
     one, other = (
@@ -268,6 +269,17 @@ def test_light_stays_within_the_range_of_pixels():
     assert float(views.max()) == 255.0
 
 
+def test_light_and_camera_are_those_of_one_image_alone():
+    # Nothing of a batch enters into a view besides its own image: contrast's mean, above all.
+    light = {name: ALL[name] for name in ("shade", "cast", "gamma", "contrast", "saturation")}
+    preprocessing = Preprocessing(10, False, "rgb", **light, noise=5.0, jpeg=50)
+    faces, zero = images(6), np.zeros((1, 1, 3), np.float32)
+    whole = training_views(jax.random.key(2), faces, zero, preprocessing)
+    dark = np.where(np.arange(6)[:, None, None, None] == 4, faces, 0)
+    alone = training_views(jax.random.key(2), dark, zero, preprocessing)
+    np.testing.assert_array_equal(whole[4], alone[4])
+
+
 def test_brightness_is_uniform_within_its_bounds():
     grey = np.full((2000, 8, 8, 3), 100, np.uint8)
     preprocessing = Preprocessing(8, False, "rgb", brightness=0.4)
@@ -323,5 +335,9 @@ def test_pixels_fetched_by_index_as_on_gpus_are_the_same(mirror, mean, std, monk
         return augment.training_views(jax.random.key(1), images(20), mean, preprocessing, std=std)
 
     sliced = views()
-    monkeypatch.setattr(jax.lax, "platform_dependent", lambda *x, cuda, default: cuda(*x))
+
+    def as_on_gpus(*values, default, cuda=None, cpu=None):
+        return (cuda or default)(*values)
+
+    monkeypatch.setattr(jax.lax, "platform_dependent", as_on_gpus)
     np.testing.assert_array_equal(views(), sliced)

@@ -245,6 +245,8 @@ def test_the_figure_that_ranks_checkpoints(chosen, figures, expected):
         ),
         ("--config.data.rotation=10", "--config.data.zoom=0.1", "--config.data.erasing=0.5",
          "--config.data.brightness=0.2", "--config.data.contrast=0.2", "--config.data.saturation=0.3"),
+        ("--config.data.shift=0.1", "--config.data.shade=0.3", "--config.data.gamma=0.3", "--config.data.grey=0.2",
+         "--config.data.blur=1", "--config.data.downscale=2", "--config.data.noise=5", "--config.data.jpeg=30"),
     ],
 )  # fmt: skip
 def test_augmentations_train_and_resume_to_the_bit(run, words):
