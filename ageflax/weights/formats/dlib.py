@@ -159,10 +159,9 @@ def _merged(tensors: Tensors, name: str, affine: Tensors) -> Tensors:
     scale, offset = affine["weight"], affine["bias"]
     if weight is None or bias is None or {len(weight), len(scale), len(offset)} != {len(bias)}:
         raise ValueError("an affine layer that does not fit the convolution before it")
-    return {
-        f"{name}.weight": weight * scale[:, None, None, None],
-        f"{name}.bias": bias * scale + offset,
-    }
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is reported by name
+        weight, bias = weight * scale[:, None, None, None], bias * scale + offset
+    return {f"{name}.weight": weight, f"{name}.bias": bias}
 
 
 def read(path: Path) -> Tensors:
