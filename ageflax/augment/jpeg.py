@@ -41,15 +41,15 @@ def _tables(base: Int[np.ndarray, "8 8"], qualities: Int[Array, " b"]) -> Float[
     return jnp.clip(steps, 1, 255).astype(jnp.float32)
 
 
-def _stored(planes: Float[Array, "b h w"], tables: Float[Array, "b 1 64"]) -> jax.Array:
+def _stored(planes: Float[Array, "b n h w"], tables: Float[Array, "b 1 64"]) -> jax.Array:
     """Planes as decoded from their quantised coefficients."""
-    count, height, width = planes.shape
-    blocks = planes.reshape(count, height // 8, 8, width // 8, 8).swapaxes(2, 3)
+    count, number, height, width = planes.shape
+    blocks = planes.reshape(count, number, height // 8, 8, width // 8, 8).swapaxes(3, 4)
     flat = blocks.reshape(count, -1, 64) - 128.0
     coefficients = jnp.dot(flat, _COSINES.T, precision=_EXACT)
     kept = jnp.round(coefficients / tables) * tables
     flat = jnp.dot(kept, jnp.asarray(_COSINES), precision=_EXACT)
-    planes = flat.reshape(blocks.shape).swapaxes(2, 3).reshape(planes.shape)
+    planes = flat.reshape(blocks.shape).swapaxes(3, 4).reshape(planes.shape)
     return jnp.clip(jnp.round(planes + 128.0), 0.0, 255.0)
 
 
@@ -58,14 +58,14 @@ def _alternating(even: float, odd: float, width: int) -> Float[np.ndarray, " {wi
     return np.where(np.arange(width) % 2, odd, even).astype(np.float32)
 
 
-def _halved(planes: Float[Array, "b h w"]) -> Float[Array, "b h/2 w/2"]:
+def _halved(planes: Float[Array, "b n h w"]) -> Float[Array, "b n h/2 w/2"]:
     """Means of squares of four samples."""
-    count, height, width = planes.shape
-    means = planes.reshape(count, height // 2, 2, width // 2, 2).mean((2, 4))
+    *counts, height, width = planes.shape
+    means = planes.reshape(*counts, height // 2, 2, width // 2, 2).mean((-3, -1))
     return jnp.floor(means + _alternating(0.25, 0.5, width // 2))
 
 
-def _smoothly_repeated(planes: Float[Array, "b h w"], axis: int) -> jax.Array:
+def _smoothly_repeated(planes: Float[Array, "b n h w"], axis: int) -> jax.Array:
     """Twice the samples along an axis, each 3/4 of the nearest and 1/4 of the next."""
     size, shape = planes.shape[axis], list(planes.shape)
     before, after = (
@@ -76,10 +76,10 @@ def _smoothly_repeated(planes: Float[Array, "b h w"], axis: int) -> jax.Array:
     return pairs.reshape(shape)
 
 
-def _doubled(planes: Float[Array, "b h w"]) -> Float[Array, "b 2*h 2*w"]:
+def _doubled(planes: Float[Array, "b n h w"]) -> Float[Array, "b n 2*h 2*w"]:
     """Samples at twice the resolution, libjpeg's "fancy" upsampling."""
-    doubled = _smoothly_repeated(_smoothly_repeated(planes, 1), 2)
-    return jnp.floor(doubled + _alternating(8 / 16, 7 / 16, doubled.shape[2]))
+    doubled = _smoothly_repeated(_smoothly_repeated(planes, 2), 3)
+    return jnp.floor(doubled + _alternating(8 / 16, 7 / 16, doubled.shape[3]))
 
 
 def compressed(
@@ -98,11 +98,10 @@ def compressed(
     padded = jnp.pad(planes, ((0, 0), (0, below), (0, 0), (0, beside)), mode="edge")
     red, green, blue = (padded[:, :, channel] for channel in range(3))
     grey = 0.299 * red + 0.587 * green + 0.114 * blue
-    chroma = jnp.round(jnp.concatenate([(blue - grey) / 1.772, (red - grey) / 1.402]))
-    luma = _stored(jnp.round(grey), _tables(_LUMINANCE, qualities))
-    tables = jnp.tile(_tables(_CHROMINANCE, qualities), (2, 1, 1))
-    halved = _stored(_halved(chroma) + 128.0, tables) - 128.0
-    blue_less, red_less = jnp.split(_doubled(halved), 2)
+    chroma = jnp.round(jnp.stack([(blue - grey) / 1.772, (red - grey) / 1.402], 1))
+    luma = _stored(jnp.round(grey)[:, None], _tables(_LUMINANCE, qualities))[:, 0]
+    halved = _stored(_halved(chroma) + 128.0, _tables(_CHROMINANCE, qualities)) - 128.0
+    blue_less, red_less = jnp.moveaxis(_doubled(halved), 1, 0)
     decoded = [
         luma + 1.402 * red_less,
         luma - (0.114 * 1.772 * blue_less + 0.299 * 1.402 * red_less) / 0.587,

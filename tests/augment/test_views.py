@@ -1,4 +1,5 @@
 import dataclasses
+import re
 from typing import Any
 
 import jax
@@ -9,6 +10,7 @@ import pytest
 from ageflax.augment import views as augment
 from ageflax.augment.views import Preprocessing
 from ageflax.config import CROPS
+from ageflax.runtime.mesh import batched, make_mesh, replicated
 
 # Jitted as in the step; also quicker than compiling each operation.
 training_views = jax.jit(augment.training_views, static_argnames="preprocessing")
@@ -341,3 +343,20 @@ def test_pixels_fetched_by_index_as_on_gpus_are_the_same(mirror, mean, std, monk
 
     monkeypatch.setattr(jax.lax, "platform_dependent", as_on_gpus)
     np.testing.assert_array_equal(views(), sliced)
+
+
+def test_devices_share_the_views_and_exchange_no_pixels():
+    preprocessing = Preprocessing(8, True, "rgb", **ALL)
+    mesh = make_mesh()
+    count = 2 * mesh.size
+    faces, key = np.resize(images(8), (count, 10, 12, 3)), jax.random.key(2)
+
+    def views(key, faces):
+        return augment.training_views(key, faces, MEAN, preprocessing)
+
+    alone = jax.jit(views)(key, faces)
+    shared = jax.jit(views, in_shardings=(replicated(mesh), batched(mesh)))
+    np.testing.assert_allclose(shared(key, faces), alone, atol=1e-3)
+    compiled = shared.lower(key, faces).compile().as_text()
+    assert mesh.size == 4
+    assert not re.search(r"all-(gather|reduce|to-all)|collective-|reduce-scatter", compiled)
