@@ -130,7 +130,8 @@ class Description:
                 "task": config.task,
                 "seed": config.seed,
                 "weights": result.get("weights"),
-            },
+            }
+            | ({"teachers": result["teachers"]} if result.get("teachers") else {}),
             protocol=result["protocol"],
             calibration={
                 task: figures.get("calibration", {}).get("temperature")

@@ -44,7 +44,7 @@ def _terms(whose: object, of: str, licence: object) -> str | None:
 
 
 def notice(data: Mapping[str, Any], source: Mapping[str, Any]) -> str | None:
-    """Terms of a model's data and of its initial weights; None if they are free.
+    """Terms of a model's data, of its initial weights and of its teachers; None if they are free.
 
     Terms are quoted, not interpreted: anything but a well-known free licence may bind.
 
@@ -54,11 +54,16 @@ def notice(data: Mapping[str, Any], source: Mapping[str, Any]) -> str | None:
     """
     weights = source.get("weights")
     weights = weights if isinstance(weights, dict) else {}
+    teachers = source.get("teachers")
+    taught = (
+        [each for each in teachers if isinstance(each, dict)] if isinstance(teachers, list) else []
+    )
     stated = (
         _terms(data.get("name"), "weights trained on", data.get("licence")),
         _terms(weights.get("source"), "training started from", weights.get("licence")),
+        *(_terms(each.get("source"), "taught by", each.get("licence")) for each in taught),
     )
-    return "; ".join(line for line in stated if line) or None
+    return "; ".join(dict.fromkeys(line for line in stated if line)) or None
 
 
 def tell(descriptions: Iterable[Description]) -> None:

@@ -151,6 +151,11 @@ class StepCompiler:
     """
 
     def __init__(self, config: Config, mesh: Mesh):
+        if config.distill.teachers:
+            raise InputError(
+                "distill.teachers: steps are compiled without them; set --config.distill.teachers=()"
+                " and --config.distill.weight=0"
+            )
         self.config, self._mesh = config, mesh
         # The mean over Adience's folds; it sets the schedule's length and does not affect a step's cost.
         self._built = program.build(config, mesh, training_faces=14_000.0)

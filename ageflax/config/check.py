@@ -35,6 +35,7 @@ def check(config: Config) -> None:
     _loss(config.loss, config.task, tasks(config))
     _optim(config.optim, config.data.batch_size)
     _transfer(config)
+    _distill(config)
     _evaluation(config)
 
 
@@ -174,6 +175,37 @@ def _transfer(config: Config) -> None:
                 f"data.{name} = {value}: cached features are of the center crop and its mirror"
                 f" alone; set it to {off:g} or transfer.cache_features=false"
             )
+
+
+def _distill(config: Config) -> None:
+    """Teachers see the student's views in colour, as pixels, and both sides give distributions."""
+    distill, data = config.distill, config.data
+    if not distill.teachers:
+        for name, unset in (("weight", 0.0), ("temperature", 1.0)):
+            if (value := getattr(distill, name)) != unset:
+                raise InputError(
+                    f"distill.{name} = {value}: needs distill.teachers, which is not set"
+                )
+        return
+    if not distill.weight:
+        raise InputError("distill.teachers: distill.weight is 0; set it above 0, up to 1")
+    if "years" in tasks(config) and config.loss.years in POINT_LOSSES:
+        raise InputError(
+            f"distill.teachers: loss.years = {config.loss.years!r} has no distribution; set another"
+        )
+    if data.mean == "image":
+        raise InputError(
+            "distill.teachers: data.mean = 'image' cannot be taken back from a crop, which the teachers"
+            " see with their own mean; set data.mean=channel"
+        )
+    if data.channels == "grey":
+        raise InputError(
+            "distill.teachers: data.channels = 'grey' hides colours from them; use rgb"
+        )
+    if config.transfer.cache_features:
+        raise InputError(
+            "distill.teachers: cached features show them no pixels; set transfer.cache_features=false"
+        )
 
 
 def _evaluation(config: Config) -> None:

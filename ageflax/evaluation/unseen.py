@@ -1,6 +1,7 @@
 """Folds of a dataset that a model can be tested on: those that it was not trained on."""
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -44,22 +45,29 @@ class Plan:
 
 
 def lineage(weights: Any) -> Iterator[tuple[Any, Any]]:
-    """Yields (fingerprint, held-out fold) of the data that weights were trained on, however far back.
+    """Yields (fingerprint, held-out fold) of all data that weights were trained on, however far back.
 
     Args:
-      weights: provenance of the weights, as in a bundle's `source.weights`; None if drawn.
+      weights: provenance of weights, as in a bundle's `source.weights`, or of a teacher; None if drawn.
     """
-    trained_on = weights.get("trained_on") if isinstance(weights, dict) else None
-    while isinstance(trained_on, dict):
-        yield trained_on.get("fingerprint"), trained_on.get("fold")
-        trained_on = trained_on.get("before")
+    waiting = [weights.get("trained_on")] if isinstance(weights, dict) else []
+    while waiting:
+        trained_on = waiting.pop()
+        if isinstance(trained_on, dict):
+            yield trained_on.get("fingerprint"), trained_on.get("fold")
+            teachers = trained_on.get("teachers")
+            waiting += teachers if isinstance(teachers, list) else []
+            waiting.append(trained_on.get("before"))
 
 
-def _allowed(model: Description, fingerprint: str) -> set[int]:
-    """Folds of a dataset that a model has not seen."""
+def allowed(model: Description, fingerprint: str) -> set[int]:
+    """Folds of a dataset that a model has not seen, nor its initial weights, nor its teachers."""
     folds = set(range(len(FOLDS)))
     own = (model.data.get("fingerprint"), model.source.get("fold"))
-    for trained_on, kept in (own, *lineage(model.source.get("weights"))):
+    teachers = model.source.get("teachers")
+    taught = [lineage(teacher) for teacher in teachers] if isinstance(teachers, list) else []
+    before = itertools.chain(lineage(model.source.get("weights")), *taught)
+    for trained_on, kept in (own, *before):
         if trained_on == fingerprint:
             folds &= {kept}
     return folds
@@ -70,7 +78,7 @@ def without_version(name: str) -> str:
     return re.sub(r"/\d+\.\d+\.\d+$", "", name)
 
 
-def _kinship(model: Description, name: str) -> str:
+def kinship(model: Description, name: str) -> str:
     """Notice if a model's training data is another dataset that may share faces with this one."""
     trained = model.data.get("name")
     if not isinstance(trained, str):
@@ -111,8 +119,8 @@ def plan(
     Raises:
       InputError: every model has seen one of the folds in `asked`, or all folds.
     """
-    allowed = [_allowed(model, fingerprint) for model in models]
-    testable = set().union(*allowed)
+    unseen = [allowed(model, fingerprint) for model in models]
+    testable = set().union(*unseen)
     own = any(model.data.get("fingerprint") == fingerprint for model in models)
     refused = [fold for fold in asked or () if fold not in testable]
     if refused or not testable:
@@ -124,11 +132,11 @@ def plan(
         )
     groups: dict[tuple[int, ...], list[int]] = {}
     for fold in sorted(testable if asked is None else asked):
-        members = tuple(k for k, folds in enumerate(allowed) if fold in folds)
+        members = tuple(k for k, folds in enumerate(unseen) if fold in folds)
         groups.setdefault(members, []).append(fold)
     parts = tuple(Part(members, tuple(folds)) for members, folds in groups.items())
     notices = []
-    if any(len(folds) < len(FOLDS) for folds in allowed):
+    if any(len(folds) < len(FOLDS) for folds in unseen):
         tested = sorted(fold for part in parts for fold in part.folds)
         which = f"fold {tested[0]}, held out from it"
         if len(tested) > 1:
@@ -136,7 +144,7 @@ def plan(
             which = f"folds {numbers}, each by the model that it was held out from"
         notices.append(f"{_seen(name, own=own)}: tested on {which}")
     else:
-        notices += sorted({_kinship(model, name) for model in models} - {""})
+        notices += sorted({kinship(model, name) for model in models} - {""})
     if (most := max(len(part.members) for part in parts)) > 1:
         notices.append(f"the probabilities of {most} folds' models are averaged")
     return Plan(parts, own, tuple(notices))

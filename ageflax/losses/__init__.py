@@ -2,6 +2,7 @@
 
 from ageflax.losses.build import build
 from ageflax.losses.classes import CrossEntropy, Expectation, LabelDistribution, MeanVariance
+from ageflax.losses.distillation import divergence
 from ageflax.losses.objective import Objective, expected, known, median
 from ageflax.losses.ordinal import Coral, Corn
 from ageflax.losses.reduction import (
@@ -33,6 +34,7 @@ __all__ = [
     "class_counts",
     "class_weights",
     "combined",
+    "divergence",
     "expected",
     "face_weights",
     "known",

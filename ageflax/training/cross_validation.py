@@ -19,7 +19,7 @@ from ageflax.runtime import files, hosts
 from ageflax.runtime.files import Json
 from ageflax.runtime.lock import locked
 from ageflax.runtime.mesh import check_divides, make_mesh
-from ageflax.training import program, run_fold, run_record
+from ageflax.training import distillation, program, run_fold, run_record
 from ageflax.training.run_data import Data, check_classes, place, read
 from ageflax.weights import transfer
 
@@ -74,9 +74,10 @@ def _check_weights(weights_of: dict[int, transfer.Loaded | None], source: Json) 
     for number, weights in weights_of.items():
         for fingerprint, kept in unseen.lineage(weights and weights.provenance):
             if number != kept and fingerprint == source["fingerprint"]:
+                one = "no fold" if kept is None else f"fold {kept}"
                 raise InputError(
-                    f"transfer.weights: trained on this dataset with fold {kept} held out, so they have"
-                    f" seen the faces of fold {number}; run fold {kept} alone, start each fold from the"
+                    f"transfer.weights: trained on this dataset with {one} held out, so they have"
+                    f" seen the faces of fold {number}; run {one} alone, start each fold from the"
                     " fold of its own number (.../fold_{fold}), or use weights of other faces"
                 )
 
@@ -159,15 +160,22 @@ def _run(
     """`run`, once its folds are locked."""
     # First, as absent weights should fail before the pixels are read, which takes long.
     weights_of = _weights(config, wanted, done)
+    teachers_of = {k: distillation.load(config, k) for k in wanted if k not in done}
     data = read(config, mesh, pixels=not done.issuperset(wanted), say=say)
     source = data.source()
     _check_weights(weights_of, source)
+    distillation.check_unseen(teachers_of, source, say)
     run_record.check_same(config, source)
     if hosts.writer():
         run_record.claim(workdir, config, source, _shared(config, weights_of), command)
     split_of = _splits(config, data)
     training_faces = float(np.mean([len(split.train) for split in split_of.values()]))
-    compiled = program.build(config, mesh, training_faces=training_faces)
+    compiled = program.build(
+        config,
+        mesh,
+        training_faces=training_faces,
+        teachers=distillation.networks(teachers_of),
+    )
     placed = place(config, data, mesh)
     for number in wanted:
         if number in done:
@@ -186,6 +194,7 @@ def _run(
                 program=compiled,
                 source=source,
                 weights=weights_of[number],
+                teachers=teachers_of[number],
                 say=say,
             )
         )

@@ -5,6 +5,7 @@ import functools
 from collections.abc import Callable
 from pathlib import Path
 
+from ageflax.bundle.model import Member
 from ageflax.config import Config
 from ageflax.data.balance import Draws, draws
 from ageflax.data.batches import Batches
@@ -30,6 +31,7 @@ class Fold:
       program: compiled steps, shared by all folds.
       source: description of the data for result.json and the bundle: name, edition, licence.
       weights: initial weights; None to draw them.
+      teachers: models to learn from, if any.
       say: function that prints a line.
     """
 
@@ -43,6 +45,7 @@ class Fold:
     program: Program
     source: Json
     weights: Loaded | None
+    teachers: tuple[Member, ...]
     say: Callable[[str], None]
 
     @functools.cached_property

@@ -48,6 +48,8 @@ def means(
     record = {name: sums[name] / count for name in ("loss", "update_norm")}
     for task in tasks:
         record[f"{task}_loss"] = sums[f"{task}_loss"] / count
+        if f"{task}_distilled" in sums:
+            record[f"{task}_distilled"] = sums[f"{task}_distilled"] / count
         labelled = sums[f"{task}_labelled"]
         for name, total in (("exact", "correct"), ("mae", "error")):
             if labelled and f"{task}_{total}" in sums:

@@ -16,7 +16,7 @@ from ageflax.evaluation.figures import scores
 from ageflax.evaluation.predictions import predict
 from ageflax.runtime import hosts, preemption
 from ageflax.runtime.files import Json
-from ageflax.runtime.mesh import rounded_up
+from ageflax.runtime.mesh import put, replicated, rounded_up
 from ageflax.runtime.progress import Progress
 from ageflax.training.checkpoints import Checkpoints, matmul_precision
 from ageflax.training.fold import Fold
@@ -150,6 +150,7 @@ class FoldProgress:
             "waited": self.patience.waited,
             "stopped": self.stopped,
             "made_by": made_by(self.fold),
+            "teachers": [teacher.sha256 for teacher in self.fold.teachers],
         }
         self.checkpoints.save(int(state.step), state, {**common, **notes}, figure)
 
@@ -186,6 +187,14 @@ def made_by(fold: Fold) -> Json:
     }
 
 
+def _teachers(fold: Fold) -> tuple[Any, ...]:
+    """Argument that teachers add to a step, on the devices; empty without teachers."""
+    if not fold.teachers:
+        return ()
+    variables = tuple(teacher.variables for teacher in fold.teachers)
+    return (put(variables, replicated(fold.program.mesh)),)
+
+
 def train(fold: Fold, state: TrainState, progress: FoldProgress, placement: Batches) -> TrainState:
     """Trains to the last step, or until early stopping; logs, validates and saves.
 
@@ -206,6 +215,7 @@ def train(fold: Fold, state: TrainState, progress: FoldProgress, placement: Batc
     stretches = _stretches(fold, start, placement)
     inputs = placement.train_inputs(order, stretches, config.data.batch_size)
     resident = placement.name == "device"
+    teachers = _teachers(fold)
     log = MetricsLog(fold.directory, start, silent=not hosts.writer())
     records = Records(
         log,
@@ -233,7 +243,7 @@ def train(fold: Fold, state: TrainState, progress: FoldProgress, placement: Batc
                     phase.resident_train_step if resident else phase.train_step
                 )
                 try:
-                    arguments = _taken(inputs)
+                    arguments = (*_taken(inputs), *teachers)
                 except preemption.Preempted:
                     progress.keep(state, unwritten=records.unwritten())
                     raise

@@ -25,11 +25,13 @@ class Targets:
       labels: class index or years per task; see Batch.
       mask: False for faces that do not count; see Batch.
       share: float32[b], weight of each face's labels.
+      told: teachers' probabilities per task, for the whole view; empty without, and in the second set.
     """
 
     labels: Mapping[str, AnyArray]
     mask: AnyArray
     share: jax.Array
+    told: Mapping[str, jax.Array] = dataclasses.field(default_factory=dict)
 
 
 def _task_metrics(
@@ -83,11 +85,26 @@ class BatchLoss:
         return weights * targets.share
 
     def totals(self, targets: list[Targets]) -> dict[str, jax.Array]:
-        """Total weight of the faces per task; at least 1e-6, as losses are divided by it."""
-        return {
-            task: jnp.maximum(sum(self._face_weights(task, t).sum() for t in targets), 1e-6)
+        """Total weight of the faces per task; at least 1e-6, as losses are divided by it.
+
+        Under "faces", the number of faces that count, whatever their labels.
+        """
+        found = {
+            task: sum(self._face_weights(task, t).sum() for t in targets)
             for task in self._recipe.objectives
         }
+        found["faces"] = targets[0].mask.sum(dtype=jnp.float32)
+        return {name: jnp.maximum(total, 1e-6) for name, total in found.items()}
+
+    def _distilled(
+        self, task: str, scores: jax.Array, targets: Targets, totals: Mapping[str, jax.Array]
+    ) -> jax.Array:
+        """The part's share of the mean divergence from the teachers; labels are not needed for it."""
+        distillation = self._recipe.distillation
+        assert distillation is not None
+        student = self._recipe.objectives[task].probabilities(scores)
+        each = losses.divergence(targets.told[task], student, distillation.temperature)
+        return jnp.where(targets.mask, each, 0.0).sum() / totals["faces"]
 
     def _scores(
         self, params: Params, batch_stats: Params, views: jax.Array, key: jax.Array
@@ -132,6 +149,11 @@ class BatchLoss:
             ]
             per_task[task] = jnp.stack(sums).sum() / totals[task]
             metrics[f"{task}_loss"] = per_task[task]
+            if recipe.distillation:
+                weight = recipe.distillation.weight
+                distilled = self._distilled(task, scores[task], targets[0], totals)
+                metrics[f"{task}_distilled"] = distilled
+                per_task[task] = (1.0 - weight) * per_task[task] + weight * distilled
             own = targets[0]
             metrics |= _task_metrics(objective, task, scores[task], own.labels[task], own.mask)
         if recipe.balanced:

@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 
 from ageflax.arrays import Params
 from ageflax.bundle.inference import Predict, network_of
+from ageflax.bundle.model import Network
 from ageflax.config import Config, Data, Eval
 from ageflax.errors import InputError
 from ageflax.training import freezing, optimizer
@@ -116,18 +117,21 @@ def total_steps(config: Config, training_faces: float) -> int:
     return max(round(config.epochs * training_faces / config.data.batch_size), 1)
 
 
-def build(config: Config, mesh: Mesh, *, training_faces: float) -> Program:
+def build(
+    config: Config, mesh: Mesh, *, training_faces: float, teachers: tuple[Network, ...] = ()
+) -> Program:
     """Builds the program that a config describes.
 
     Args:
       config: resolved config.
       mesh: devices to compile for.
       training_faces: mean number of training faces over the folds.
+      teachers: networks of the teachers that the config names.
 
     Raises:
       InputError: frozen or unfrozen parameters do not fit the network or the number of steps.
     """
-    recipe = recipe_of(config)
+    recipe = recipe_of(config, mesh, teachers)
     net = network_of(config.model.to_dict(), recipe.objectives)
     shape = recipe.preprocessing.shape
     drawn = jax.eval_shape(lambda: net.init(jax.random.key(0), jnp.zeros(shape, jnp.float32)))

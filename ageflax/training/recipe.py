@@ -3,10 +3,14 @@
 import dataclasses
 from collections.abc import Mapping
 
+from jax.sharding import Mesh
+
 from ageflax import config as configuration
 from ageflax import losses
 from ageflax.augment.views import Preprocessing
+from ageflax.bundle.model import Network
 from ageflax.config import Config
+from ageflax.training.distillation import Distillation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +26,7 @@ class Recipe:
       cutmix: alpha of the Beta distribution for patches of another face; 0 for none.
       parts: number of parts of a batch that are computed one after another.
       average: decay of the weights' moving average; 0 for none.
+      distillation: teachers and their share in the loss; None for none.
       cached: True if batches hold features of a frozen trunk instead of pixels.
     """
 
@@ -33,11 +38,17 @@ class Recipe:
     cutmix: float = 0.0
     parts: int = 1
     average: float = 0.0
+    distillation: Distillation | None = None
     cached: bool = False
 
 
-def recipe_of(config: Config) -> Recipe:
-    """Recipe that the config describes."""
+def recipe_of(config: Config, mesh: Mesh, teachers: tuple[Network, ...] = ()) -> Recipe:
+    """Recipe that the config describes; `teachers` are those that it names."""
+    distill, distillation = config.distill, None
+    if teachers:
+        distillation = Distillation(
+            teachers, distill.weight, distill.temperature, config.data.channels, mesh
+        )
     named, fields = dict(config.loss.weights), dataclasses.fields(Preprocessing)
     return Recipe(
         preprocessing=Preprocessing(**{f.name: getattr(config.data, f.name) for f in fields}),
@@ -51,5 +62,6 @@ def recipe_of(config: Config) -> Recipe:
         cutmix=config.data.cutmix,
         parts=config.optim.accumulate,
         average=config.optim.ema,
+        distillation=distillation,
         cached=config.transfer.cache_features,
     )

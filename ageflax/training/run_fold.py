@@ -10,6 +10,7 @@ from ageflax import bundle
 from ageflax import config as configuration
 from ageflax.bundle.inference import network_variables
 from ageflax.data import splits
+from ageflax.errors import InputError
 from ageflax.evaluation.figures import fit_temperatures, measure
 from ageflax.evaluation.predictions import Predictions, predict
 from ageflax.evaluation.predictions_csv import write_predictions
@@ -17,7 +18,7 @@ from ageflax.evaluation.result import FaceCounts, FoldResult, Protocol
 from ageflax.runtime import files, hosts, preemption
 from ageflax.runtime.files import Json
 from ageflax.runtime.mesh import rounded_up
-from ageflax.training import initial
+from ageflax.training import distillation, initial
 from ageflax.training.checkpoints import Checkpoints
 from ageflax.training.fold import Fold
 from ageflax.training.log import images_per_second
@@ -97,6 +98,16 @@ def _result(
     )
 
 
+def _check_teachers(fold: Fold, before: list[str]) -> None:
+    """Raises InputError if a run resumes with other teachers' weights than it started with."""
+    for teacher, sha256 in zip(fold.teachers, before, strict=False):
+        if teacher.sha256 != sha256:
+            raise InputError(
+                f"distill.teachers: {teacher.path}: other weights than at the start of this run (sha256"
+                f" {sha256[:16]} -> {teacher.sha256[:16]}); restore them or choose another --workdir"
+            )
+
+
 def _trained(fold: Fold, checkpoints: Checkpoints) -> tuple[TrainState, int, int]:
     """Trains or resumes; gives the tested state, the number of steps, and the tested step."""
     state = initial.state(
@@ -112,6 +123,7 @@ def _trained(fold: Fold, checkpoints: Checkpoints) -> tuple[TrainState, int, int
         progress.restored(restored.notes)
         steps = fold.program.steps
         fold.say(f"fold {fold.number}: resuming from step {int(state.step)} of {steps}")
+        _check_teachers(fold, restored.notes.get("teachers", []))
         before, now = restored.notes.get("made_by", {}), made_by(fold)
         if changed := [f"{k} {v} -> {now[k]}" for k, v in before.items() if v != now[k]]:
             fold.say(f"fold {fold.number}: {', '.join(changed)}: the same but for rounding")
@@ -164,12 +176,13 @@ def run(fold: Fold) -> FoldResult:
             f"fold {fold.number}: saving blocked training for {saving:.1f} of {seconds:.1f} seconds;"
             " raise eval.every to save less often"
         )
+    taught = {"teachers": distillation.described(fold.teachers)} if fold.teachers else {}
     result = _result(
         fold,
         figures,
         predictions,
         tested_step=tested_step,
-        more={"steps": steps},
+        more={"steps": steps, **taught},
         images_per_second=images_per_second(fold.directory) if hosts.writer() else None,
         seconds=seconds,
     )

@@ -1,6 +1,6 @@
 """Jitted steps: training, evaluation, features of a frozen trunk."""
 
-import functools
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,8 +24,8 @@ from ageflax.training.loss import BatchLoss, Targets, gradients
 from ageflax.training.recipe import Recipe
 from ageflax.training.state import TrainState, make_init
 
-TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
-ResidentTrainStep = Callable[[TrainState, Batch, Any], tuple[TrainState, Metrics]]
+TrainStep = Callable[..., tuple[TrainState, Metrics]]
+ResidentTrainStep = Callable[..., tuple[TrainState, Metrics]]
 # Separates the draw of partners from those of the views, which are numbered up to four.
 _MIXING = 5
 
@@ -68,11 +68,11 @@ def _train_step(
 ) -> TrainStep:
     """One optimiser step as a pure function, to be jitted."""
 
-    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    def step(state: TrainState, batch: Batch, *teachers: Any) -> tuple[TrainState, Metrics]:
         with traced_for(mesh.devices.flat[0].platform, mesh):
-            return stepped(state, batch)
+            return stepped(state, batch, *teachers)
 
-    def stepped(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    def stepped(state: TrainState, batch: Batch, *teachers: Any) -> tuple[TrainState, Metrics]:
         # Functions of (key, step): a resumed run draws the same as an uninterrupted one.
         view_key, dropout_key = jax.random.split(jax.random.fold_in(state.key, state.step))
         if recipe.cached:
@@ -92,6 +92,10 @@ def _train_step(
             targets = [
                 Targets(batch.labels, batch.mask, share), Targets(labels, mask, 1.0 - share)
             ]  # fmt: skip
+        if recipe.distillation:
+            (variables,) = teachers
+            told = recipe.distillation.told(variables, views, state.mean, state.deviation)
+            targets[0] = dataclasses.replace(targets[0], told=told)
         loss = BatchLoss(network, recipe, frozen, state.class_weights)
         found, metrics, batch_stats = gradients(
             loss, state, views, targets, dropout_key, parts=recipe.parts
@@ -120,6 +124,11 @@ def _train_step(
     return step
 
 
+def _teachers_on(recipe: Recipe, mesh: Mesh) -> tuple[Any, ...]:
+    """Sharding of the argument that teachers add to a step, if there are any."""
+    return (replicated(mesh),) if recipe.distillation else ()
+
+
 def make_train_step(
     network: nn.Module,
     tx: optax.GradientTransformation,
@@ -130,13 +139,15 @@ def make_train_step(
 ) -> TrainStep:
     """Makes the step over batches from the host: (state, batch) -> (state, metrics).
 
+    A recipe with teachers adds an argument: the Variables of each, in a tuple.
+
     The state is donated. The batch is split over the mesh's "data" axis; losses and batch statistics are
     means over the whole batch, so that any number of devices takes the same step. Frozen parameters keep
     their values and batch statistics and are not differentiated.
     """
     return jax.jit(
         _train_step(network, tx, recipe, mesh, frozen or Frozen()),
-        in_shardings=(replicated(mesh), batched(mesh)),
+        in_shardings=(replicated(mesh), batched(mesh), *_teachers_on(recipe, mesh)),
         out_shardings=replicated(mesh),
         donate_argnums=0,
     )
@@ -153,26 +164,32 @@ def make_resident_train_step(
     """Makes k steps in one dispatch over faces on the devices: (state, faces, rows) -> (state, metrics).
 
     `faces` is the whole decoded dataset, on every device; `rows`, int32[k, b], are the batches of k
-    steps, split over the mesh along b. Every metric is float[k]. Compiles once for each k.
+    steps, split over the mesh along b. Every metric is float[k]. Compiles once for each k. Teachers are
+    as in `make_train_step`.
     """
     inner = _train_step(network, tx, recipe, mesh, frozen or Frozen())
     in_step = batched(mesh)
 
-    def take(faces: Batch, state: TrainState, rows: Int[Array, " b"]) -> tuple[TrainState, Metrics]:
-        batch = jax.tree.map(lambda leaf: leaf[rows], faces)
-        return inner(state, jax.lax.with_sharding_constraint(batch, in_step))
-
     def steps(
-        state: TrainState, faces: Batch, rows: Int[Array, "k b"]
+        state: TrainState, faces: Batch, rows: Int[Array, "k b"], *teachers: Any
     ) -> tuple[TrainState, Metrics]:
+        def take(state: TrainState, rows: Int[Array, " b"]) -> tuple[TrainState, Metrics]:
+            batch = jax.tree.map(lambda leaf: leaf[rows], faces)
+            return inner(state, jax.lax.with_sharding_constraint(batch, in_step), *teachers)
+
         if len(rows) == 1:  # XLA's CPU convolutions are faster outside a loop
-            state, metrics = take(faces, state, rows[0])
+            state, metrics = take(state, rows[0])
             return state, jax.tree.map(lambda value: value[None], metrics)
-        return jax.lax.scan(functools.partial(take, faces), state, rows)
+        return jax.lax.scan(take, state, rows)
 
     return jax.jit(
         steps,
-        in_shardings=(replicated(mesh), replicated(mesh), batched(mesh, axis=1)),
+        in_shardings=(
+            replicated(mesh),
+            replicated(mesh),
+            batched(mesh, axis=1),
+            *_teachers_on(recipe, mesh),
+        ),
         out_shardings=replicated(mesh),
         donate_argnums=0,
     )

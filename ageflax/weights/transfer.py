@@ -224,19 +224,23 @@ def _stated(described: Any, group: str, key: str) -> str | None:
     return described if isinstance(described, str) else None
 
 
-def _trained_on(described: Any) -> dict[str, Any] | None:
+def trained_on(described: Any) -> dict[str, Any] | None:
     """Fingerprint of a bundle's training data, and its test fold.
 
-    `before` is the same for the bundle from which its own training started, if any.
+    `before` is the same for the bundle from which its own training started, if any, and `teachers`
+    for those from which it learned; the fold is None if no faces were held out.
     """
     fingerprint = _stated(described, "data", "fingerprint")
     source = described.get("source") if isinstance(described, dict) else None
     fold = source.get("fold") if isinstance(source, dict) else None
-    if fingerprint is None or not isinstance(source, dict) or not isinstance(fold, int):
+    if fingerprint is None or not isinstance(source, dict) or not isinstance(fold, int | None):
         return None
-    weights = source.get("weights")
+    weights, teachers = source.get("weights"), source.get("teachers")
     before = weights.get("trained_on") if isinstance(weights, dict) else None
-    return {"fingerprint": fingerprint, "fold": fold, "before": before}
+    found = {"fingerprint": fingerprint, "fold": fold, "before": before}
+    if isinstance(teachers, list):
+        found["teachers"] = [each.get("trained_on") for each in teachers if isinstance(each, dict)]
+    return found
 
 
 def _check_description(described: Any, source: str, *, model_name: str, channels: str) -> None:
@@ -288,7 +292,7 @@ def load(
     )  # damage is an error: the file says on which faces they were trained
     _check_description(described, source, model_name=model_name, channels=channels)
     provenance["licence"] = _stated(described, "data", "licence")
-    provenance["trained_on"] = _trained_on(described)
+    provenance["trained_on"] = trained_on(described)
     # A bundle's mean belongs to its data; the new run has its own.
     kept = {n: v for n, v in tensors.items() if n.startswith(("params/", "batch_stats/"))}
     return Loaded(kept, [], provenance)

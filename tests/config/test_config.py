@@ -15,6 +15,7 @@ from ageflax.data.images import INTERPOLATIONS
 from ageflax.errors import InputError
 from ageflax.models import TRUNKS
 
+TAUGHT = ["--config.distill.teachers=('x',)", "--config.distill.weight=0.5"]
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
 
 
@@ -373,6 +374,31 @@ def test_options_of_the_trunks_are_their_attributes_with_their_defaults():
         (["--config.task=years+ages"], "expected age, years or gender"),
         (["--config.task=age+age"], "expected age, years or gender"),
         (["--config.loss.balance=uncertainty"], "use task=joint"),
+        (
+            ["--config.distill.weight=0.5"],
+            "distill.weight = 0.5: needs distill.teachers, which is not",
+        ),
+        (["--config.distill.temperature=2"], "distill.temperature = 2.0: needs distill.teachers"),
+        (["--config.distill.teachers=('x',)"], "distill.weight is 0; set it above 0, up to 1"),
+        (TAUGHT, "data.mean = 'image' cannot be taken back from a crop"),
+        (
+            [*TAUGHT, "--config.data.mean=channel", "--config.data.channels=grey"],
+            "distill.teachers: data.channels = 'grey' hides colours",
+        ),
+        (
+            [*TAUGHT, "--config.task=years", "--config.loss.years=huber"],
+            "distill.teachers: loss.years = 'huber' has no distribution",
+        ),
+        (
+            [
+                *TAUGHT,
+                "--config.data.mean=channel",
+                "--config.transfer.frozen=('trunk/.*',)",
+                "--config.transfer.cache_features=true",
+            ],
+            "distill.teachers: cached features show them no pixels",
+        ),
+        ([*TAUGHT, "--config.distill.weight=1.5"], "distill.weight = 1.5: must be between"),
         (["--config.eval.age=median"], "eval.age = 'median': needs a distribution over years"),
         (["--config.eval.age=mode"], "eval.age"),
         (
