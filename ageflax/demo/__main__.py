@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--model", metavar="MODEL", type=command_line.name_or_path, default=shipped.NAME,
         help="bundle, fold or run, .onnx file, or hf://owner/name (default: built in)")  # fmt: skip
     add("--detector", metavar="DETECTOR", type=command_line.name_or_path, default="auto",
-        help="auto, yunet, haar, none or a file")  # fmt: skip
+        help="auto, yunet, mtcnn, haar, none or a file")  # fmt: skip
     add("--host", metavar="ADDRESS", default="127.0.0.1", help="address to listen on (127.0.0.1)")
     add("--port", metavar="PORT", type=command_line.whole_number(0, 65535), default=7860,
         help="port to listen on (default: 7860; 0 takes any free one)")  # fmt: skip

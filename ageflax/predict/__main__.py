@@ -16,9 +16,10 @@ width, height] in pixels of the upright image, detection_score, age_group and ge
 probabilities of every class, age in years; in a video also track, the person's number, and smoothing,
 how predictions are averaged along the track.
 
-DETECTOR is yunet, from the Hugging Face hub with its checksum verified or from AGEFLAX_YUNET=FILE; haar,
-included in OpenCV, for frontal faces; none, if the images are faces already; a file, YuNet's .onnx or a
-cascade's .xml; auto, yunet or, with a message, haar if yunet is unavailable.
+DETECTOR is yunet, from the Hugging Face hub with its checksum verified or from AGEFLAX_YUNET=FILE;
+mtcnn, from an installed package; haar, included in OpenCV, for frontal faces; none, if the images are
+faces already; a file, YuNet's .onnx or a cascade's .xml; auto, the first of yunet, mtcnn and haar that
+is available, with a message if that is not yunet.
 
 Each input that cannot be read is named on standard error with the reason; the others are processed.
 Exit codes: 0 everything was read, 1 something was not, or the run failed, 2 nothing was, or bad
@@ -35,9 +36,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--webcam", metavar="INDEX", nargs="?", const=0, type=command_line.whole_number(0, 99),
         help="number of a camera to read (default: 0)")  # fmt: skip
     add("--detector", metavar="DETECTOR", type=command_line.name_or_path, default="auto",
-        help="auto, yunet, haar, none or a file")  # fmt: skip
+        help="auto, yunet, mtcnn, haar, none or a file")  # fmt: skip
     add("--min_score", metavar="S", type=command_line.share, default=0.7,
-        help="lowest score of YuNet's detections (default: 0.7)")  # fmt: skip
+        help="lowest score of YuNet's or MTCNN's detections (default: 0.7)")  # fmt: skip
     add("--crops", choices=CROPS,
         help="views of a face, averaged (default: the model's)")  # fmt: skip
     add("--calibrated", action="store_true",

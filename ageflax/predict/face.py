@@ -59,8 +59,8 @@ class Face:
       image: index of the image among those given, from 0.
       frame: index of a video's frame, from 0; None for a photograph.
       box: x, y, width and height in pixels of the upright image; may reach beyond it.
-      detection_score: YuNet's or MTCNN's, 0 to 1; Haar's sum of weights, unbounded; None if the whole image is
-        the face.
+      detection_score: YuNet's or MTCNN's, 0 to 1; Haar's sum of weights, unbounded; None if the whole
+        image is the face.
       age_group: predicted age group; None if the model predicts no ages.
       age: expected age in years; None if the model predicts no ages.
       age_deviation: standard deviation of the age's distribution, in years; None if the model predicts

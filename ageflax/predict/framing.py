@@ -15,11 +15,11 @@ import numpy as np
 from ageflax.runtime import command_line
 
 _EPILOG = """\
-Prints medians over the faces that YuNet finds, and their spread (half of the 16th to 84th percentile).
-If the eyes spread by more than about 0.05, the images are not aligned: leave data.eyes=() unless faces
-should be cut out as the average image is. Haar is refused because it does not locate eyes.
+Prints medians over the faces that YuNet or MTCNN finds, and their spread (half of the 16th to 84th
+percentile). If the eyes spread by more than about 0.05, the images are not aligned: leave data.eyes=()
+unless faces should be cut out as the average image is. Haar is refused because it does not locate eyes.
 Exit codes: 0 done, 2 bad input, 1 failed run, 130 interrupted."""
-# Padding, as a share of the longer side: YuNet misses a face that fills its image.
+# Padding, as a share of the longer side: detectors miss a face that fills its image.
 _AROUND = 0.25
 
 
@@ -54,12 +54,12 @@ class Measured:
         ]
 
 
-def measure(contents: Iterable[bytes], *, detector: str = "yunet") -> Measured:
+def measure(contents: Iterable[bytes], *, detector: str = "auto") -> Measured:
     """Measures the largest face of each image.
 
     Args:
       contents: bytes of each image; unreadable ones are skipped.
-      detector: yunet, or its file.
+      detector: auto, yunet, its file, or mtcnn.
 
     Raises:
       InputError: the detector is unavailable or does not locate eyes, or no image has a face.
@@ -68,12 +68,12 @@ def measure(contents: Iterable[bytes], *, detector: str = "yunet") -> Measured:
 
     from ageflax.data import images
     from ageflax.errors import InputError
-    from ageflax.predict.detectors import YuNet, open_detector
+    from ageflax.predict.detectors import Mtcnn, YuNet, open_detector
     from ageflax.runtime.progress import say
 
     finder = open_detector(detector, say=say)
-    if not isinstance(finder, YuNet):
-        raise InputError(f"--detector={detector}: does not locate eyes; use yunet or its file")
+    if not isinstance(finder, (YuNet, Mtcnn)):
+        raise InputError(f"--detector={detector}: does not locate eyes; use yunet or mtcnn")
     looked, measured = 0, []
     for content in contents:
         try:
@@ -88,7 +88,7 @@ def measure(contents: Iterable[bytes], *, detector: str = "yunet") -> Measured:
         if not found:
             continue
         best = max(found, key=lambda one: one.box[2] * one.box[3])
-        assert best.eyes is not None  # since YuNet found it
+        assert best.eyes is not None  # since both detectors locate them
         margin = (max(height, width) / max(best.box[2:]) - 1) / 2
         eyes = (np.array(best.eyes) - around) / (width, height)
         measured.append([margin, *eyes.ravel()])
@@ -109,8 +109,8 @@ def _parser() -> argparse.ArgumentParser:
         help="folder of built datasets")  # fmt: skip
     add("--faces", metavar="N", type=command_line.whole_number(1, 10**9), default=1000,
         help="images to measure (default: 1000)")  # fmt: skip
-    add("--detector", metavar="DETECTOR", type=command_line.name_or_path, default="yunet",
-        help="yunet, or its .onnx file")  # fmt: skip
+    add("--detector", metavar="DETECTOR", type=command_line.name_or_path, default="auto",
+        help="auto, yunet, its .onnx file, or mtcnn (default: auto)")  # fmt: skip
     return parser
 
 

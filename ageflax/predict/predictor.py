@@ -39,7 +39,7 @@ class Predictor:
       calibrated: True to scale probabilities by the temperatures fitted on the model's validation
         faces; ages stay as they are. By default probabilities are those of evaluation and of an
         exported model.
-      min_score: lowest score of a face that YuNet keeps.
+      min_score: lowest score of a face that YuNet or MTCNN keeps.
       say: receives lines for the user.
 
     Attributes:

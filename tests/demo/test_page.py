@@ -11,7 +11,7 @@ import pytest
 from ageflax.demo import page
 from ageflax.demo.examples import PORTRAITS, examples, picture
 from ageflax.demo.limits import Limits
-from ageflax.predict.detectors import Haar
+from ageflax.predict.detectors import Haar, Mtcnn
 
 _VOID = {"meta", "img", "br", "link", "input"}
 
@@ -117,17 +117,18 @@ def test_limits_are_stated_as_they_are(predictor):
     assert "more than 3 megabytes" in text
 
 
-def test_examples_are_drawn_people_of_all_ages_whom_haar_finds(served, parsed):
+def test_examples_are_drawn_people_of_all_ages_whom_detectors_find(served, parsed):
     addresses = parsed.values("data-example")
     assert len(addresses) == len(examples()) == len(PORTRAITS) + 1
-    detector = Haar()
+    detectors = Haar(), Mtcnn()
     for address in addresses:
         answer = served.ask(address)
         assert (answer.status, answer.headers["content-type"]) == (200, "image/jpeg")
         image = cv2.imdecode(np.frombuffer(answer.body, np.uint8), cv2.IMREAD_COLOR)
         assert image is not None
         if "group" not in address:
-            assert len(detector(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))) == 1, address
+            for detector in detectors:
+                assert len(detector(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))) == 1, address
     ages = [int(example.caption.split(", ")[1]) for example in examples()[:-1]]
     assert ages == sorted(ages)
     assert {example.caption.split(",")[0] for example in examples()[:-1]} == {"female", "male"}

@@ -9,6 +9,8 @@ import numpy as np
 
 # Longest side, in pixels, at which the frames of a video are searched.
 VIDEO_SIDE = 640
+# Below it YuNet finds hands and knots in curtains; faces that a person would name score above.
+MIN_SCORE = 0.7
 # Boxes that overlap by more are one face; two heads behind each other overlap by less.
 _SAME_FACE = 0.4
 
@@ -59,14 +61,17 @@ def scaled(image: np.ndarray, scale: float) -> np.ndarray:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
 
 
-def rotated_square(image: np.ndarray, side: int, turn: complex, start: complex) -> np.ndarray:
-    """Samples a square of an image through a similarity; beyond the image its edge repeats.
+def rotated_square(
+    image: np.ndarray, side: int, turn: complex, start: complex, *, beyond: int | None = None
+) -> np.ndarray:
+    """Samples a square of an image through a similarity.
 
     Args:
       image: uint8[h, w, 3].
       side: side of the square, in its own pixels.
       turn: displacement in the image, x + iy, per pixel of the square to the right.
       start: position in the image of the square's first pixel.
+      beyond: level of grey beyond the image; None to repeat its edge.
     """
     matrix = np.array([[turn.real, -turn.imag, start.real], [turn.imag, turn.real, start.imag]])
     return cv2.warpAffine(
@@ -74,7 +79,8 @@ def rotated_square(image: np.ndarray, side: int, turn: complex, start: complex) 
         matrix,
         (side, side),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
+        borderMode=cv2.BORDER_REPLICATE if beyond is None else cv2.BORDER_CONSTANT,
+        borderValue=(beyond or 0,) * 3,
     )
 
 

@@ -11,6 +11,7 @@ from ageflax.weights import hub
 
 REPOSITORY, FILE = "opencv/face_detection_yunet", "face_detection_yunet_2023mar.onnx"
 SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
+ADDRESS = f"https://huggingface.co/{REPOSITORY}/resolve/main/{FILE}"
 # Environment variable that names a local copy, for machines that cannot reach the hub.
 VARIABLE = "AGEFLAX_YUNET"
 # YuNet has 0.2 MB; a file a thousand times larger is something else.
@@ -61,9 +62,8 @@ def yunet_weights() -> bytes:
         except hub.UnavailableError as error:
             raise InputError(
                 f"YuNet is unavailable: {error.why}\n"
-                f"download https://huggingface.co/{REPOSITORY}/resolve/main/{FILE} elsewhere and"
-                f" pass --detector=FILE or set {VARIABLE}=FILE, or use --detector=haar, which needs no"
-                " download"
+                f"download {ADDRESS} elsewhere and pass --detector=FILE or set {VARIABLE}=FILE, or use"
+                " --detector=mtcnn, which needs no download"
             ) from error
     content = read(path, option)
     found = hashlib.sha256(content).hexdigest()

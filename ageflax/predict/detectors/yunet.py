@@ -10,6 +10,7 @@ import numpy as np
 
 from ageflax.errors import InputError
 from ageflax.predict.detectors.detection import (
+    MIN_SCORE,
     VIDEO_SIDE,
     Detection,
     distinct,
@@ -17,8 +18,6 @@ from ageflax.predict.detectors.detection import (
     scaled,
 )
 
-# Below it YuNet finds hands and knots in curtains; faces that a person would name score above.
-MIN_SCORE = 0.7
 # Longest sides, in pixels, at which a photograph is searched. At the smaller one a face may fill the
 # image, at the larger one be a hundredth of it: YuNet finds faces from about 10 to 300 pixels.
 _COARSE, _FINE = 320, 2048
