@@ -200,7 +200,9 @@ def test_everybody_is_found_as_yunet_frames_them(detector, name, people):
     assert len(found) == len(detector(photograph(name), fast=True)) == people
     for one, other in zip(found, yunet, strict=True):
         assert overlap(one.box, other.box) > 0.6
-        np.testing.assert_allclose(one.eyes, other.eyes, atol=0.1 * other.box[3])
+        np.testing.assert_allclose(
+            np.array(one.eyes), np.array(other.eyes), atol=0.1 * other.box[3]
+        )
 
 
 @pytest.mark.parametrize(
