@@ -64,7 +64,9 @@ def test_eyes_come_to_lie_where_training_has_them_however_the_head_is_tilted(deg
         spot = np.exp(-((columns - place[0]) ** 2 + (rows - place[1]) ** 2) / 18)
         image[..., channel] = (255 * spot).astype(np.uint8)
     side = apart / 0.4
-    box = (150 - side / 2, 100 - side / 2, side, side)
+    # The box's middle is where a frontal face has it, below the eyes.
+    x, y = 150 - 0.117 * side * np.sin(angle), 100 + 0.117 * side * np.cos(angle)
+    box = (x - side / 2, y - side / 2, side, side)
     found = detection(*box, eyes=(tuple(left.tolist()), tuple(right.tolist())))
     crop = framing(0.0, EYES).cut(image, found)
     for channel, (x, y) in enumerate(EYES):
@@ -72,6 +74,22 @@ def test_eyes_come_to_lie_where_training_has_them_however_the_head_is_tilted(deg
         rows, columns = np.mgrid[:40, :40] + 0.5
         at = (columns * weights).sum() / weights.sum(), (rows * weights).sum() / weights.sum()
         np.testing.assert_allclose(at, (40 * x, 40 * y), atol=0.7)
+
+
+@pytest.mark.parametrize("apart", [40.0, 20.0])
+def test_eyes_that_a_turned_head_brings_together_change_no_size(apart):
+    # A box of 100 whose frontal eyes would be 40 apart, in the middle and 11.7 above it.
+    eyes = ((150 - apart / 2, 88.3), (150 + apart / 2, 88.3))
+    crop = framing(0.0, EYES).cut(gradient(), detection(100, 50, 100, 100, eyes=eyes))
+    # Eyes belong at 0.4 of the height: from 88.3 - 40 down; 100 pixels in 40.
+    np.testing.assert_allclose(crop[0, :, 0], 100.75 + 2.5 * np.arange(40), atol=0.75)
+    np.testing.assert_allclose(crop[:, 0, 1], 49.05 + 2.5 * np.arange(40), atol=0.75)
+
+
+def test_the_place_is_half_the_eyes_and_half_the_boxs():
+    eyes = ((140.0, 88.3), (180.0, 88.3))  # ten to the right of where the box has them
+    crop = framing(0.0, EYES).cut(gradient(), detection(100, 50, 100, 100, eyes=eyes))
+    np.testing.assert_allclose(crop[0, :, 0], 105.75 + 2.5 * np.arange(40), atol=0.75)
 
 
 def test_eyes_that_fit_no_frontal_face_are_not_believed():
