@@ -5,6 +5,7 @@ import dataclasses
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 
@@ -147,7 +148,7 @@ def _result(
     listing: Listing,
     counts: Json,
     command: Sequence[str],
-    **measured: object,
+    **measured: Any,
 ) -> FoldResult:
     described, own = model.description, model.description.protocol
     missing = sum(not face.subject for face in listing.faces)
@@ -184,7 +185,7 @@ def _result(
             "detector": predictor.detector.name,
             "command": list(command),
         },
-        **measured,  # pyright: ignore[reportArgumentType]
+        **measured,
     )
 
 
@@ -217,12 +218,7 @@ def run(
     model = open_model(source)
     _check_unseen(model, listing)
     _check_measurable(model, listing, say)
-    predictor = Predictor(
-        model,
-        detector=settings.detector,
-        crops=settings.crops,
-        say=say,
-    )
+    predictor = Predictor(model, detector=settings.detector, crops=settings.crops, say=say)
     directory = output or output_folder.default(model, listing.folder.resolve().name)
     output_folder.claim(directory)
     path = directory / "predictions.csv"
