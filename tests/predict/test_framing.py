@@ -38,6 +38,14 @@ def test_margin_and_eyes_are_those_of_the_middle_image():
 
 
 @real
+def test_mtcnn_measures_as_yunet_does():
+    one, other = (framing.measure(crops((150, 170)), detector=name) for name in ("mtcnn", YUNET))
+    assert one.faces == other.faces == 2
+    assert one.margin == pytest.approx(other.margin, abs=0.05)
+    np.testing.assert_allclose(one.eyes, other.eyes, atol=0.05)
+
+
+@real
 def test_what_is_printed_is_what_a_run_takes():
     first = framing.measure(crops((160, 170)), detector=YUNET).lines()[0]
     words = re.findall(r'--config\.\S+?=(?:"[^"]*"|\S+)', first)

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -111,6 +112,12 @@ def test_a_score_is_a_threshold(detector, portrait):
     assert 0.7 <= found.score <= 1
     assert Mtcnn(min_score=found.score)(portrait) == [found]
     assert Mtcnn(min_score=float(np.nextafter(np.float32(found.score), 2)))(portrait) == []
+
+
+def test_one_detector_serves_several_threads(detector, portrait):
+    scenes = [portrait, portrait[:, ::-1].copy()] * 2
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(detector, scenes)) == [detector(scene) for scene in scenes[:2]] * 2
 
 
 def test_many_windows_are_judged_in_parts(detector, portrait, monkeypatch):
