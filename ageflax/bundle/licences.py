@@ -85,5 +85,5 @@ def tell_default(description: Description, terms: Path) -> None:
       description: description of the model.
       terms: file of the terms.
     """
-    stated = description.data.get("licence") or notice(description.data, description.source)
-    _tell_once(f"default model: {one_line(str(stated or 'terms not stated'))}; terms: {terms}")
+    stated = one_line(str(description.data.get("licence") or "terms not stated")).rstrip(".")
+    _tell_once(f"default model: {stated}; terms: {terms}")

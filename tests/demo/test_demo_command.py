@@ -15,6 +15,7 @@ import pytest
 
 from ageflax.demo import __main__ as command
 from ageflax.demo import serving
+from tests.support import default_model
 
 
 def test_help_waits_for_nothing():
@@ -57,9 +58,25 @@ def said(capfd):
     return capfd.readouterr().err.strip()
 
 
-def test_without_a_model(capfd):
-    assert command.main([]) == 2
-    assert "quickstart" in said(capfd)
+def test_without_the_default_model_one_line_says_so(tmp_path, monkeypatch, capfd):
+    default_model.use(tmp_path, monkeypatch)
+    assert command.main(["--port=0"]) == 2
+    line = said(capfd)
+    assert line.startswith("ageflax.demo: default model: absent from this installation")
+    assert "\n" not in line
+
+
+def test_without_a_model_it_is_the_default_one(fold, monkeypatch):
+    default_model.use(fold / "bundle", monkeypatch)
+    opened = []
+
+    def stop(app, limits):
+        opened.append(app)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(serving, "server", stop)
+    assert command.main(["--port=0", "--detector=haar"]) == 130
+    assert len(opened) == 1
 
 
 @pytest.mark.parametrize("model", ["absent", ""])
