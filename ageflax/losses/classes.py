@@ -69,7 +69,7 @@ class LabelDistribution(_Softmax):
 
     Attributes:
       sigma: standard deviation of the normal at the first class or age 0, in classes or years.
-      growth: what it grows by per class or year.
+      growth: growth of the standard deviation per class or year.
 
     References: Gao et al., Deep label distribution learning with label ambiguity, IEEE Transactions on
       Image Processing 26(6), 2017.

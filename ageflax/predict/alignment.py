@@ -11,7 +11,7 @@ from ageflax.predict.detectors import Detection, Point
 from ageflax.predict.detectors.detection import rotated_square
 
 # If the eyes are this many times closer or wider apart than the box lets expect, they are wrong, or a
-# profile's, whose line says nothing of its rotation; then the box alone decides.
+# profile's, whose line says nothing of its rotation; then they are taken to be where the box has them.
 _CLOSER, _WIDER = 0.3, 1.5
 # How far above a box's middle a frontal face has its eyes, as a share of the longer side: the median of
 # 270 photographs of FairFace, by YuNet.
@@ -46,9 +46,9 @@ class Framing:
     def cut(self, image: np.ndarray, found: Detection) -> np.ndarray:
         """Cuts the face out as uint8[size, size, 3], RGB; beyond the image its edge repeats.
 
-        If the model's images are aligned and the eyes are known and plausible, it is rotated by them and
-        placed by them and the box; otherwise it is the square around the box. Its side is the box's with
-        the margin: a turned head foreshortens the distance between the eyes, but hardly its box.
+        Its side is the box's with the margin: a turned head foreshortens the distance between the eyes,
+        but hardly its box. If the model's images are aligned, the face is rotated by its eyes and placed
+        by them and the box; otherwise it is the square around the box.
 
         Args:
           image: uint8[h, w, 3], RGB.
@@ -58,13 +58,16 @@ class Framing:
         if found.score is not None:
             x, y, width, height = found.box
             side = max(width, height) * (1 + 2 * self.margin)
-            square = self._aligned(image, found, side)
-            if square is None:
+            if self.eyes is None:
                 square = _square(image, x + width / 2, y + height / 2, side)
+            else:
+                square = self._aligned(image, found, self.eyes, side)
         return images.resize(square, self.size, interpolation=self.interpolation)
 
-    def _aligned(self, image: np.ndarray, found: Detection, side: float) -> np.ndarray | None:
-        """Square that puts the eyes in their places; None if they are unknown or not plausible.
+    def _aligned(
+        self, image: np.ndarray, found: Detection, eyes: tuple[Point, Point], side: float
+    ) -> np.ndarray:
+        """Square that puts the eyes in their places.
 
         The middle between the eyes is taken half from them, half from where the box has them on a
         frontal face: on turned and bent heads the eyes alone would cut the face off. The square is
@@ -73,20 +76,20 @@ class Framing:
         Args:
           image: uint8[h, w, 3].
           found: detected face.
+          eyes: places of the eyes in the square, as fractions of its side.
           side: side of the square in pixels.
         """
-        if self.eyes is None or found.eyes is None:
-            return None
-        left, right = (complex(*eye) for eye in found.eyes)
-        wanted_left, wanted_right = (complex(*eye) for eye in self.eyes)
-        line, wanted = right - left, wanted_right - wanted_left
-        if not _CLOSER * side < abs(line) / abs(wanted) < _WIDER * side:
-            return None
-        rotation = line / wanted * abs(wanted) / abs(line)
+        wanted_left, wanted_right = (complex(*eye) for eye in eyes)
+        wanted = wanted_right - wanted_left
         x, y, width, height = found.box
-        above = complex(0, _EYES_ABOVE * max(width, height))
-        expected = complex(x + width / 2, y + height / 2) - rotation * above
-        middle = ((left + right) / 2 + expected) / 2
+        centre, above = complex(x + width / 2, y + height / 2), _EYES_ABOVE * max(width, height)
+        rotation, middle = complex(1), centre - complex(0, above)
+        if found.eyes is not None:
+            left, right = (complex(*eye) for eye in found.eyes)
+            line = right - left
+            if _CLOSER * side < abs(line) / abs(wanted) < _WIDER * side:
+                rotation = line / wanted * abs(wanted) / abs(line)
+                middle = ((left + right) / 2 + centre - rotation * complex(0, above)) / 2
         pixels = min(max(round(side), self.size), _LARGEST)
         turn = rotation * side / pixels
         start = middle - turn * pixels * (wanted_left + wanted_right) / 2

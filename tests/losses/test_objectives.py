@@ -18,7 +18,6 @@ DISTRIBUTIONS: dict[str, Objective] = {
     "cross_entropy": losses.CrossEntropy(8),
     "smoothed": losses.CrossEntropy(8, smoothing=0.1),
     "label_distribution": losses.LabelDistribution(8, sigma=1.5),
-    "growing": losses.LabelDistribution(8, sigma=0.5, growth=0.3),
     "mean_variance": losses.MeanVariance(8),
     "coral": losses.Coral(8),
     "corn": losses.Corn(8),

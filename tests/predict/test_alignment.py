@@ -92,13 +92,13 @@ def test_the_place_is_half_the_eyes_and_half_the_boxs():
     np.testing.assert_allclose(crop[0, :, 0], 105.75 + 2.5 * np.arange(40), atol=0.75)
 
 
-def test_eyes_that_fit_no_frontal_face_are_not_believed():
-    framed = framing(0.25, EYES)
-    box = (90, 80, 20, 40)
-    profile = detection(*box, eyes=((99.0, 95.0), (101.0, 95.0)))
-    np.testing.assert_array_equal(
-        framed.cut(gradient(), profile), framed.cut(gradient(), detection(*box))
-    )
+@pytest.mark.parametrize(
+    "eyes", [None, ((149.0, 95.0), (151.0, 95.0)), ((50.0, 9.0), (250.0, 9.0))]
+)
+def test_unknown_and_unlikely_eyes_are_where_the_box_has_them(eyes):
+    likely = detection(100, 50, 100, 100, eyes=((130.0, 88.3), (170.0, 88.3)))
+    found = framing(0.0, EYES).cut(gradient(), detection(100, 50, 100, 100, eyes=eyes))
+    np.testing.assert_array_equal(found, framing(0.0, EYES).cut(gradient(), likely))
 
 
 def test_a_face_that_is_the_whole_image_is_stretched_as_in_training():
