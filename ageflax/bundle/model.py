@@ -69,11 +69,14 @@ class Network:
 
 
 @functools.lru_cache(maxsize=16)
-def _compiled(network: Network, crops: str, mesh: Mesh) -> Predict:
-    """Jitted forward pass, shared by all models of one architecture in the process."""
+def _compiled(network: Network, crops: str, mesh: Mesh, quick: bool) -> Predict:
+    """Jitted forward pass, shared by all models of one architecture in the process.
+
+    Layers in the form that is fastest on a CPU take a while to compile; `quick` has the plain form.
+    """
     everywhere = replicated(mesh)
     return jax.jit(
-        network.predict(crops=crops, mesh=mesh),
+        network.predict(crops=crops, mesh=None if quick else mesh),
         in_shardings=(everywhere, batched(mesh)),
         out_shardings=everywhere,
     )
@@ -100,10 +103,16 @@ class Member:
         """SHA-256 of the weights file."""
         return sha256(self.path / WEIGHTS)
 
-    def answer(self, mesh: Mesh, crops: str) -> Answer:
-        """Places the weights on a mesh; gives images -> probabilities per task, compiled for it."""
+    def answer(self, mesh: Mesh, crops: str, *, quick: bool = False) -> Answer:
+        """Places the weights on a mesh; gives images -> probabilities per task, compiled for it.
+
+        Args:
+          mesh: devices to compute on.
+          crops: views per face.
+          quick: True to compile the plain form; see Model.answer.
+        """
         variables = jax.device_put(self.variables, replicated(mesh))
-        predict, tasks = _compiled(self.network, crops, mesh), list(self.description.heads)
+        predict, tasks = _compiled(self.network, crops, mesh, quick), list(self.description.heads)
 
         def answer(faces: Any) -> Mapping[str, Any]:
             found = predict(variables, faces)  # jit sorts keys by name
@@ -178,7 +187,12 @@ class Model:
         return images.square(content, spec.resize, interpolation=spec.interpolation)
 
     def answer(
-        self, mesh: Mesh | None = None, *, crops: str = "center", members: Sequence[int] = ()
+        self,
+        mesh: Mesh | None = None,
+        *,
+        crops: str = "center",
+        members: Sequence[int] = (),
+        quick: bool = False,
     ) -> Answer:
         """Compiles images -> probabilities per task for a mesh.
 
@@ -187,13 +201,14 @@ class Model:
             onnxruntime chooses its own for an ONNX file.
           crops: views per face: one of CROPS; ignored for an ONNX file.
           members: indices of the members to use; default all.
+          quick: True for a few faces: compiles several times as fast, and answers somewhat slower.
         """
         mesh = mesh or make_mesh(jax.local_devices()[:1])
         each = []
         for member in [self.members[k] for k in members] or self.members:
             if isinstance(member, OnnxModel):
                 return lambda faces: member(np.asarray(faces))
-            each.append(member.answer(mesh, crops))
+            each.append(member.answer(mesh, crops, quick=quick))
         if len(each) == 1:
             return each[0]
 

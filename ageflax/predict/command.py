@@ -21,6 +21,9 @@ from ageflax.predict.sources import Source
 from ageflax.runtime import compilation_cache
 from ageflax.runtime.progress import Progress, say
 
+# Photographs up to which answers cost less than compiling the network for speed would.
+_FEW = 50
+
 
 def _print(seen: Seen) -> None:
     for face in seen.faces:
@@ -101,6 +104,7 @@ def run(options: argparse.Namespace) -> None:
         crops=options.crops,
         calibrated=options.calibrated,
         min_score=options.min_score,
+        quick=not live and len(found) <= _FEW and not any(source.is_video for source in found),
     )
     tally = _Tally()
     with ExitStack() as stack:

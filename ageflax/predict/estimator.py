@@ -46,7 +46,7 @@ class Estimator:
     """A model for any number of detected faces; safe to use from several threads.
 
     Args:
-      model, crops, calibrated: see Predictor.
+      model, crops, calibrated, quick: see Predictor.
 
     Attributes:
       description: description of the model.
@@ -64,6 +64,7 @@ class Estimator:
         *,
         crops: str | None = None,
         calibrated: bool = False,
+        quick: bool = False,
     ):
         self._model = model if isinstance(model, Model) else open_model(model)
         self.description = description = self._model.description
@@ -71,7 +72,7 @@ class Estimator:
         self.calibrated = calibrated
         self._temperatures = self._calibration() if calibrated else {}
         self.crops = self._crops(crops)
-        self._answer = self._model.answer(crops=self.crops)
+        self._answer = self._model.answer(crops=self.crops, quick=quick)
         self._classes = {task: description.classes(task) for task in description.heads}
         self._groups = labels.group_names(description.intervals)
 

@@ -14,7 +14,7 @@ from ageflax.arrays import Params
 from ageflax.config import Config
 from ageflax.errors import InputError
 from ageflax.runtime.files import read_json
-from ageflax.weights import hub, packages
+from ageflax.weights import hub, packages, shipped
 from ageflax.weights.formats import dlib, safetensors
 from ageflax.weights.matching.names import some, to_ours
 
@@ -195,7 +195,8 @@ def _bundle(directory: Path, source: str) -> Path:
 
 def _located(source: str, *, revision: str, sha256: str) -> tuple[Path, dict[str, Any]]:
     """Finds the weights file and its provenance, which has a sha256 if the hub checked it."""
-    path, stated = Path(source), {"source": source, "revision": None, "licence": None}
+    path = Path(shipped.located(source))
+    stated: dict[str, Any] = {"source": source, "revision": None, "licence": None}
     try:
         is_folder, is_file = path.is_dir(), path.is_file()
     except OSError as error:
@@ -261,7 +262,8 @@ def load(
     """Loads weights from a .safetensors or .dat file, a bundle, a run's fold, a package, or the hub.
 
     Args:
-      source: path, key of packages.PACKAGED, or name on the hub; a path that exists comes first.
+      source: path, key of packages.PACKAGED, or name on the hub, a path that exists coming first; or
+        "default", the model of this package.
       model_name: network to load them for.
       channels: channels of its input: rgb, bgr or grey.
       revision: revision of the hub's repository.

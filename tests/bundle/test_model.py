@@ -104,3 +104,12 @@ def test_a_model_is_traced_once_per_batch_size_and_shared(tmp_path, monkeypatch)
     first(faces[:1], crops="mirror")
     assert traced == [1, 3, 1]
     model_module._compiled.cache_clear()  # the next test's are not to be counted
+
+
+def test_a_quick_answer_is_the_same_but_for_rounding(tmp_path):
+    model = load(small_bundle.write(tmp_path))
+    faces = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+    expected, found = model(faces), model.answer(quick=True)(faces)
+    assert list(found) == list(expected)
+    for task in expected:
+        np.testing.assert_allclose(found[task], expected[task], atol=1e-5)

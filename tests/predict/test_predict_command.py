@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 
 from ageflax.bundle import load
+from ageflax.predict import Predictor
 from ageflax.predict import __main__ as command
 from ageflax.predict import command as command_run
 from tests.predict import drawn_models
 from tests.predict.conftest import decoded
+from tests.support import default_model, small_bundle
 
 
 @pytest.fixture
@@ -185,12 +187,51 @@ def test_names_that_are_no_utf8(predict, portraits, clip, tmp_path):
     assert len(list(out.iterdir())) == 2
 
 
-def test_without_a_model_two_lines_say_what_to_do(capfd):
-    assert command.main(["photo.jpg"]) == 2
+def test_without_a_model_it_is_the_default_one(folder, tmp_path, capfd, monkeypatch):
+    default_model.use(drawn_models.write(tmp_path / "default"), monkeypatch)
+    photograph = str(folder / "c.jpg")
+    outputs = []
+    for words in ((), ("--model=default",), (f"--model={tmp_path / 'default'}",)):
+        assert command.main(["--detector=haar", *words, photograph]) == 0
+        outputs.append(capfd.readouterr().out)
+    assert len(json.loads(outputs[0])["box"]) == 4
+    assert len(set(outputs)) == 1
+    (face,) = Predictor(detector="haar")(photograph)
+    assert face.to_json() == outputs[0].strip()
+
+
+def test_without_the_default_model_one_line_says_what_to_do(folder, tmp_path, capfd, monkeypatch):
+    default_model.use(tmp_path, monkeypatch)
+    assert command.main([str(folder / "c.jpg")]) == 2
     out, err = capfd.readouterr()
     assert out == ""
-    assert len(err.splitlines()) == 2
-    assert "--config=configs/quickstart.py" in err and "configs/faces_age.py" in err
+    (line,) = err.splitlines()
+    assert line.startswith("ageflax.predict: default model: absent from this installation (")
+    assert "--model=MODEL" in line
+
+
+TERMS_ONCE = """
+import sys
+from pathlib import Path
+from ageflax.predict import __main__ as command
+from ageflax.weights import shipped
+
+shipped.FOLDER = Path(sys.argv[1])
+for _ in range(2):
+    assert command.main(["--detector=none", sys.argv[2]]) == 0
+"""
+
+
+def test_the_default_models_terms_are_on_standard_error_once(folder, tmp_path):
+    default = small_bundle.write(tmp_path / "default")
+    words = [sys.executable, "-c", TERMS_ONCE, str(default), str(folder / "c.jpg")]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert [set(json.loads(line)) >= {"box", "age"} for line in done.stdout.splitlines()] == [
+        True
+    ] * 2
+    told = f"default model: By form, for research only; terms: {default / 'LICENSE'}"
+    assert done.stderr.splitlines().count(told) == 1
+    assert done.stderr.startswith(told)
 
 
 @pytest.mark.parametrize(
@@ -323,6 +364,23 @@ def test_ctrl_c_is_130(predict, folder, monkeypatch):
     code, _, err = predict(folder)
     assert code == 130
     assert err == ["ageflax.predict: interrupted"]
+
+
+def test_the_network_is_compiled_quickly_for_a_few_photographs_alone(
+    predict, folder, clip, monkeypatch
+):
+    asked = []
+
+    def noted(*words, quick, **options):
+        asked.append(quick)
+        return Predictor(*words, quick=quick, **options)
+
+    monkeypatch.setattr(command_run, "Predictor", noted)
+    monkeypatch.setattr(command_run, "_FEW", 3)
+    photograph = folder / "c.jpg"
+    for words in ([folder], [folder, photograph], [photograph, clip]):
+        assert predict("--every=29", *words, detector="none")[0] == 0
+    assert asked == [True, False, False]
 
 
 def test_help_waits_for_nothing_heavy():
