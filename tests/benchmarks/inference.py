@@ -37,7 +37,7 @@ from tests.benchmarks.options import CONFIGS
 from tests.benchmarks.peer import Peer
 from tests.export import bundles
 
-_DEFAULT = "levi,resnet34,multitask,faces_age,vgg16_dex"
+_DEFAULT = "levi,resnet34,multitask,faces_scratch,faces_age,vgg16_dex"
 _BATCHES = (1, 32)
 _PEER = Path(__file__).with_name("torch_peer.py")
 _TORCH_MODES = ("eager", "channels_last")
