@@ -156,8 +156,8 @@ def test_dropout_drops_and_doubles_pooled_features_in_training_only() -> None:
             for net in networks
         ]
 
-    dropped, kept, *tested = map(np.asarray, features(jax.random.key(5)))
+    dropped, kept, tested, again = map(np.asarray, features(jax.random.key(5)))
     alive = kept > 0
     assert np.mean(dropped[alive] == 0) == pytest.approx(0.5, abs=0.1)
     np.testing.assert_allclose(dropped[dropped > 0], 2 * kept[dropped > 0], 1e-6)
-    np.testing.assert_array_equal(*tested)
+    np.testing.assert_array_equal(tested, again)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ageflax import config as configuration
+from ageflax.config import schema
 from ageflax.errors import InputError
 from ageflax.weights import packages, transfer
 from ageflax.weights.packages import PACKAGED
@@ -62,7 +62,7 @@ def test_every_package_is_in_the_extra_and_its_licence_is_free(name):
     (extra,) = [line for line in project.splitlines() if line.startswith("pretrained = ")]
     assert f'"{row.distribution}>=' in extra
     assert row.licence in ("Apache-2.0", "CC0-1.0")
-    assert row.trunk in configuration.schema.MODEL_OPTIONS
+    assert row.trunk in schema.MODEL_OPTIONS
 
 
 @pytest.mark.parametrize("name", PACKAGED)
