@@ -154,7 +154,8 @@ def test_a_label_out_of_range_is_refused(classes, years, message):
     faces = PAIRS
     sound = split(faces, test_fold=1, validation="none")
     ages = None if years is None else np.array([years] + [np.nan] * 49, np.float32)
-    wrong = Target(("a", "b"), (), (), classes=np.array([classes] + [0] * 49, np.int32), years=ages)
+    labelled = np.array([classes] + [0] * 49, np.int32)
+    wrong = Target(("a", "b"), (), (), "mean", classes=labelled, years=ages)
     with pytest.raises(InputError, match=message):
         splits.check(sound, faces, {"task": wrong})
 
