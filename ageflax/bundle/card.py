@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ageflax.bundle import evaluations, licences
+from ageflax.errors import one_line
 from ageflax.runtime import files
 from ageflax.runtime.files import Json
 
@@ -156,27 +157,37 @@ def _storage(storage: Mapping[str, Any]) -> str:
     return f"{said} Largest differences from float32, {storage.get('images')}: {differences}."
 
 
+def _title(evaluation: Mapping[str, Any]) -> str:
+    """Name of a further test's data, and how its faces were found."""
+    name = one_line(str((evaluation.get("data") or {}).get("name")), 100)
+    if evaluation.get("photographs"):
+        return f"{name}: whole photographs, faces found by {evaluation.get('detector')}"
+    folds = ", ".join(map(str, evaluation.get("folds") or []))
+    return f"{name}: fold {folds}" if folds else name
+
+
 def _test(evaluation: Mapping[str, Any]) -> str:
     """Faces and protocol of a further test in a sentence or two."""
-    data, protocol, weights = (evaluation.get(key) or {} for key in ("data", "protocol", "weights"))
-    said = f"{evaluation.get('faces')} faces of `{data.get('name')}`"
-    if folds := evaluation.get("folds"):
-        said += f", fold{'s' * (len(folds) > 1)} {', '.join(map(str, folds))}"
-    if found := evaluation.get("photographs"):
+    protocol, weights = (evaluation.get(key) or {} for key in ("protocol", "weights"))
+    said = f'{evaluation.get("faces")} faces; crops "{protocol.get("crops")}".'
+    if counts := evaluation.get("photographs"):
         said = (
-            f"{found.get('answered')} whole photographs of `{data.get('name')}`; in"
-            f" {found.get('no_face')} more {evaluation.get('detector')} found no face"
+            f"{counts.get('answered')} photographs with a face, which the figures count, and"
+            f' {counts.get("no_face")} in which none was found; crops "{protocol.get("crops")}".'
         )
-    said += f'; crops "{protocol.get("crops")}".'
     if not weights.get("own"):
         said += f" Measured on another model, sha256 {str(weights.get('sha256'))[:16]}."
     return said
 
 
-def _tests(description: Mapping[str, Any]) -> list[tuple[str, dict[str, evaluations.Table]]]:
-    """Further tests: protocol, and tables by title."""
+def _tests(description: Mapping[str, Any]) -> list[Json]:
+    """Further tests: title, protocol, and tables by their first heading."""
     return [
-        (_test(each), {_TABLES[kind]: table for kind, table in evaluations.tables(each).items()})
+        {
+            "title": _title(each),
+            "said": _test(each),
+            "tables": {_TABLES[kind]: table for kind, table in evaluations.tables(each).items()},
+        }
         for each in description.get("evaluations") or []
     ]
 
@@ -190,14 +201,21 @@ def render(description: Mapping[str, Any]) -> str:
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined  # late: loading writes no card
 
-    complete = {"parameters": None, "storage": {}, **description} | {
-        group: dict.fromkeys(keys) | (description.get(group) or {}) for group, keys in _KEYS.items()
-    }
+    absent = {"parameters": None, "storage": {}, "estimated_age": None}
+    complete = (
+        absent
+        | dict(description)
+        | {
+            group: dict.fromkeys(keys) | (description.get(group) or {})
+            for group, keys in _KEYS.items()
+        }
+    )
     environment = Environment(  # noqa: S701 - Markdown
         loader=PackageLoader("ageflax.bundle"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     return environment.get_template("model_card.md.jinja").render(
         bundle=complete,
@@ -207,6 +225,7 @@ def render(description: Mapping[str, Any]) -> str:
         over_folds=list(_folds(description)),
         storage=_storage(complete["storage"]),
         tests=_tests(description),
+        elsewhere=any(each.get("photographs") for each in description.get("evaluations") or []),
         framing=_framing(description),
         percent=_percent,
         recalls=_recalls,

@@ -22,6 +22,15 @@ from ageflax.weights.formats.precision import PRECISIONS
 FORMAT, FORMATS = 2, (1, 2)
 MOST_BYTES = 16_000_000  # a hundred times the size with figures of a hundred classes
 _MOST_GROUPS, _MOST_YEARS = 1000, 9999
+# Types of an evaluation's values, as evaluations.of_result makes them.
+_OF_EVALUATIONS = {
+    "data": dict,
+    "protocol": dict,
+    "weights": dict,
+    "tasks": dict,
+    "folds": list | None,
+    "photographs": dict | None,
+}
 _LONGEST = 100  # characters of a string, or entries of a list, among the options
 
 Eyes = tuple[tuple[float, float], tuple[float, float]]
@@ -351,8 +360,14 @@ def _evaluations(evaluations: Any) -> tuple[Json, ...]:
         return ()
     if not isinstance(evaluations, list) or len(evaluations) > _LONGEST:
         raise ValueError(f"evaluations: expected a list of at most {_LONGEST}")
-    if not all(isinstance(each, dict) for each in evaluations):
-        raise ValueError("evaluations: expected objects")
+    for each in evaluations:
+        if not isinstance(each, dict):
+            raise ValueError("evaluations: expected objects")
+        for key, kind in _OF_EVALUATIONS.items():
+            if not isinstance(each.get(key), kind):
+                raise ValueError(
+                    f"evaluations: {key}: {shown(each.get(key), 60)} is of another type"
+                )
     return tuple(evaluations)
 
 

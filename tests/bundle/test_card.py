@@ -139,3 +139,59 @@ def test_of_imported_weights_little_is_known_and_the_card_says_so(tmp_path):
     assert "The terms of the data, which the weights inherit, are not recorded." in card
     assert "None" not in card.replace("None were measured", "").replace("face[None]", "")
     assert ModelCard.load(tmp_path / "README.md").data.to_dict()["license"] == "unknown"
+
+
+ERRORS = {"faces": 30, "mae": 4.5, "cs5": 0.66, "bias": -0.25}
+PHOTOGRAPHS = {"answered": 29, "no_face": 2}
+
+
+def evaluation(**changes):
+    return {
+        "data": {"name": "elsewhere"},
+        "protocol": {"crops": "mirror"},
+        "weights": {"sha256": "a" * 64, "own": True},
+        "faces": 30,
+        "tasks": {},
+    } | changes
+
+
+def test_further_tests_are_tables_by_band_and_gender(tmp_path):
+    grouped = {"gender": {"female": ERRORS, "male": ERRORS | {"faces": 0}}}
+    ages = {"years": ERRORS | {"bands": {"0-5": ERRORS | {"mae": 1.25}}}, "groups": grouped,
+            "intervals": {"mae": [4.0, 5.0], "cs5": [None, None], "level": 0.95}}  # fmt: skip
+    ranges = {"outside": 3.0, "inside": 0.5, "bias": 1.0, "faces": 29, "intervals": {},
+              "groups": {"age": {"70+": {"faces": 4, "outside": 7.0}}, "gender": {}}}  # fmt: skip
+    small_bundle.write(
+        tmp_path,
+        evaluations=(
+            evaluation(folds=[0, 3], tasks={"years": ages}),
+            evaluation(photographs=PHOTOGRAPHS, detector="haar", tasks={"age": {"ranges": ranges}}),
+            evaluation(weights={"sha256": None, "own": False}),
+        ),
+    )
+    card = (tmp_path / "README.md").read_text()
+    assert '### elsewhere: fold 0, 3\n\n30 faces; crops "mirror".\n' in card
+    assert (
+        "| Age, of faces whose age is known | faces | mean absolute error, years | within" in card
+    )
+    assert "| all | 30 | 4.50 [4.00, 5.00] | 66.0 % | -0.2 |" in card
+    assert "| 0-5 | 30 | 1.25 | 66.0 % | -0.2 |\n| female | 30 | 4.50 |" in card
+    assert "| male |" not in card  # nobody
+    assert "### elsewhere: whole photographs, faces found by haar" in card
+    assert "29 photographs with a face, which the figures count, and 2 in which none was" in card
+    assert "| all | 29 | 3.00 | 50.0 % | +1.0 |\n| 70+ | 4 | 7.00 | - | - |" in card
+    assert card.count("Measured on another model, sha256 None.") == 1
+    assert "unlike its training data is unknown" not in card
+    assert "None were measured" not in card
+
+
+def test_the_storage_and_the_estimated_age_are_in_it(tmp_path):
+    storage = {"precision": "int8", "images": "8 images", "largest": {"age": 0.125, "x": "y"}}
+    small_bundle.write(tmp_path, storage=storage, reading="median")
+    card = words(tmp_path)
+    assert (
+        "The weights are stored as int8, and computed in float32. Largest differences from float32,"
+        " 8 images: age 0.12 years." in card
+    )
+    assert "The file LICENSE beside this card has the terms." in card
+    assert "The estimated age is the median of the distribution over years." in card

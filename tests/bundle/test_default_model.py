@@ -9,6 +9,7 @@ import pytest
 
 import ageflax
 from ageflax import bundle
+from ageflax.bundle import card as model_card
 from ageflax.bundle import loading
 from ageflax.errors import InputError
 from ageflax.weights import shipped, transfer
@@ -91,6 +92,8 @@ def test_the_shipped_one_states_terms_and_figures():
     assert any(test["photographs"] for test in config["evaluations"])
     for group in ("| 0-5 |", "| female |", "| male |"):
         assert group in card
+    # By python -m tests.golden.make_default_model, and never by hand.
+    assert card == model_card.render(config)
 
 
 @of_the_package

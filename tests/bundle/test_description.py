@@ -4,12 +4,16 @@ import json
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ageflax import bundle
-from ageflax.bundle import model
+from ageflax.bundle import evaluations, model
 from ageflax.bundle.description import Description
 from ageflax.errors import InputError
 from tests.support import small_bundle
+
+TESTED = {"data": {}, "protocol": {}, "weights": {}, "tasks": {}}
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +119,17 @@ def test_a_group_that_no_config_has(original, tmp_path, changes, message):
         ({"heads": {"gender": ["x" * 1_000_000, "male"]}}, "heads: gender: expected the 2 classes"),
         ({"heads": {"gender": "female"}}, "heads: gender: expected the 2 classes"),
         ({"heads": {"gender": ["female", "male"]}}, "weights do not fit the architecture"),
+        ({"storage": 8}, "storage: expected an object with a precision of float32, float16, int8"),
+        ({"storage": {}}, "storage: expected an object with a precision"),
+        ({"storage": {"precision": "int4"}}, "storage: expected an object with a precision"),
+        ({"storage": {"precision": ["int8"]}}, "storage: expected an object with a precision"),
+        ({"evaluations": {}}, "evaluations: expected a list of at most 100"),
+        ({"evaluations": [{}] * 101}, "evaluations: expected a list of at most 100"),
+        ({"evaluations": [3]}, "evaluations: expected objects"),
+        ({"evaluations": [{}]}, "evaluations: data: None is of another type"),
+        ({"evaluations": [TESTED | {"tasks": []}]}, "evaluations: tasks: [] is of another type"),
+        ({"evaluations": [TESTED | {"folds": "x" * 9999}]}, "evaluations: folds: 'xxx"),
+        ({"evaluations": [TESTED | {"photographs": 3}]}, "evaluations: photographs: 3 is of"),
         ({"age_groups": [[0, 10**30]]}, "age_groups: [0, 1"),
         ({"age_groups": [[k, k] for k in range(5000)]}, "age_groups: expected [low, high] pairs"),
         ({"age_groups": [[5, 9], [0, 4]]}, "age_groups: [0, 4]: expected [low, high], each above"),
@@ -196,3 +211,14 @@ def test_age_groups_of_ones_own_are_kept(tmp_path):
         InputError, match=r"here: its config is damaged: heads: age: expected the 2"
     ):
         Description.from_json(config, "here")
+
+
+@given(st.recursive(st.none() | st.floats() | st.text() | st.booleans(), lambda inner: (
+    st.lists(inner, max_size=3)
+    | st.dictionaries(st.sampled_from(["years", "ranges", "gender", "age", "groups", "bands",
+                                       "intervals", "exact", "mae", "faces", "x"]), inner)
+)))  # fmt: skip
+def test_a_card_is_made_of_any_figures_of_further_tests(figures):
+    tested = TESTED | {"tasks": {"years": figures, "age": figures, "gender": figures}}
+    found = evaluations.tables(tested)
+    assert set(found) <= {"years", "ranges", "age", "gender"}

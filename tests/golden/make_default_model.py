@@ -1,8 +1,8 @@
-"""Makes default_model.npz: the shipped model's answers for four drawn faces.
+"""Makes default_model.npz, the shipped model's answers for four drawn faces; and its card anew.
 
-    python -m tests.golden.make_default_model   # from the repository's root, after the model changed
+    python -m tests.golden.make_default_model   # from the repository's root
 
-Contents:
+After the model changed, or the card's template. Contents:
   faces: uint8[4, resize, resize, 3], RGB.
   crops: views per face that are averaged, the model's own.
   years, gender: float32[4, classes], probabilities.
@@ -16,13 +16,17 @@ from pathlib import Path
 import numpy as np
 
 from ageflax import bundle
+from ageflax.bundle import card
+from ageflax.bundle.description import read
+from ageflax.weights import shipped
 from tfds_builders.synthetic_faces import drawing, population
 
 OUTPUT = Path(__file__).with_name("default_model.npz")
 
 
 def main() -> None:
-    """Writes the golden file."""
+    """Writes the golden file and the card."""
+    card.write(shipped.FOLDER, read(shipped.FOLDER / "config.json"))
     model = bundle.load()
     people = population.populate(population.MIN_PEOPLE, 0)[:: population.MIN_PEOPLE // 4][:4]
     faces = np.stack(
