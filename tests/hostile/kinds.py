@@ -158,13 +158,14 @@ def _predict(folder: Path) -> Case:
 
 
 def safetensors() -> bytes:
-    """A small file with several dtypes."""
+    """A small file with several dtypes, and int8 with scales."""
     from safetensors.numpy import save
 
     draw = np.random.default_rng(0)
     return save(
         {"a": draw.normal(size=(3, 4)).astype(np.float32), "b": np.arange(5),
-         "c": draw.normal(size=6).astype(np.float16), "d": np.zeros((0, 2), np.float32)},
+         "c": draw.normal(size=6).astype(np.float16), "d": np.zeros((0, 2), np.float32),
+         "w": np.arange(12, dtype=np.int8).reshape(4, 3), "scales/w": np.ones(3, np.float32)},
         {"format": "pt"},
     )  # fmt: skip
 
@@ -189,8 +190,9 @@ def _bundle(name: str) -> Callable[[Path], Case]:
         from tests.support import small_bundle
 
         directory = small_bundle.write(folder / "bundle")
-        path = directory / name
-        return Case([path.read_bytes()], _to_file(path, lambda _: load(directory)))
+        small = small_bundle.write(folder / "small", storage={"precision": "int8"})
+        samples = [(each / name).read_bytes() for each in (directory, small)]
+        return Case(samples, _to_file(directory / name, lambda _: load(directory)))
 
     return make
 
