@@ -30,6 +30,7 @@ _FIRST = {
     "resnet34": ("conv1", 64),
     "resnet50": ("conv1", 64),
     "vit_b16": ("patch_embedding", 768),
+    "efficientnet_lite0": ("stem_conv", 32),
 }
 ARCHITECTURES = tuple(_FIRST)
 CHANNELS = ("bgr", "rgb")

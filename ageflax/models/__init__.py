@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from ageflax.models.dlib_face_resnet import DlibFaceResNet
+from ageflax.models.efficientnet_lite import EfficientNetLite0
 from ageflax.models.inception_small import InceptionSmall
 from ageflax.models.levi_hassner import LeviHassner
 from ageflax.models.multitask_gray import MultitaskGray
@@ -27,6 +28,7 @@ TRUNKS: dict[str, type[nn.Module]] = {
     "multitask_gray": MultitaskGray,
     "vit_b16": ViTB16,
     "dlib_face_resnet": DlibFaceResNet,
+    "efficientnet_lite0": EfficientNetLite0,
 }
 
 

@@ -26,6 +26,7 @@ TRUNKS = {
     "resnet_small": {"width": 0.05, "channels": "rgb"},
     "multitask_gray": {"width": 0.2, "channels": "grey", "head_hidden": (16, 8)},
     "dlib_face_resnet": {"width": 0.1, "channels": "rgb"},
+    "efficientnet_lite0": {"width": 0.1, "channels": "rgb"},
 }
 
 
@@ -86,6 +87,20 @@ def test_a_trunk_answers_as_jax_does(name, tmp_path):
     model, answer, _ = exported(tmp_path, bundles.small(name, **TRUNKS[name]))
     found = agree(model, answer, 1, 7, 64)
     assert set(found) == {"years_probabilities", "gender_probabilities", "age"}
+
+
+def test_depthwise_convolutions_and_relu6_are_one_node_each(tmp_path):
+    _, _, graph = exported(tmp_path, bundles.small("efficientnet_lite0", width=0.1, channels="rgb"))
+    kinds = collections.Counter(node.op_type for node in graph.graph.node)
+    assert (kinds["Conv"], kinds["Clip"]) == (1 + 15 + 16 + 16 + 1, 1 + 15 + 16 + 1)
+    assert kinds["Add"] < 16  # shortcuts; norms are merged into convolutions
+    groups = [
+        attribute.i
+        for node in graph.graph.node
+        for attribute in node.attribute
+        if attribute.name == "group"
+    ]
+    assert sum(n > 1 for n in groups) == 16
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Groups of JAX's primitives for which ONNX has one node: relu, softmax, mean, LRN.
+"""Groups of JAX's primitives for which ONNX has one node: relu, clip, softmax, mean, LRN.
 
 A group is recognised at its last primitive, by the origins of its inputs. The nodes of its other
 primitives are already in the graph and are dropped in the end, since nothing reads them.
@@ -111,12 +111,21 @@ def _rectified(graph: Graph, one: Value, other: Value) -> Value | None:
     return None
 
 
+def _clipped(graph: Graph, most: Value, value: Value) -> Tensor | None:
+    """Clip, from the minimum of a number and of what has a least value."""
+    upper, (lower, x) = _number(most), _scaled(value, "max", -np.inf)
+    if upper is None or lower == -np.inf or not isinstance(x, Tensor):
+        return None
+    bounds = [graph.weight(np.array(n, np.float32)) for n in (lower, upper)]
+    return Tensor(graph.node("Clip", [x.name, *bounds]), x.shape, x.layout)
+
+
 def recognised(graph: Graph, primitive: str, values: Sequence[Value]) -> Value | None:
     """Adds one node for the group that a primitive ends; None if it ends none."""
-    if primitive not in ("div", "max", "mul"):
+    if primitive not in ("div", "max", "min", "mul"):
         return None
     left, right = values
     if primitive == "div":
         return _softmax(graph, left, right) or _mean(graph, left, right)
-    group = _rectified if primitive == "max" else _response_norm
+    group = {"max": _rectified, "min": _clipped, "mul": _response_norm}[primitive]
     return group(graph, left, right) or group(graph, right, left)

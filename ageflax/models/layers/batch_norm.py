@@ -65,6 +65,28 @@ def _normalized_backward(
 _normalized.defvjp(_normalized_forward, _normalized_backward)
 
 
+def _normalized_product(
+    x: Float[Array, "b ... c"],
+    kernel: Float[Array, "c f"],
+    scale: Float[Array, " f"],
+    bias: Float[Array, " f"],
+    epsilon: float,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The product with a kernel, normalised by its own moments, and the moments.
+
+    The moments of the product follow from the mean and the covariance of x, so the kernel takes up the
+    norm and the product is read no further: neither for its moments nor for their derivatives. That pays
+    if x has fewer features than the product.
+    """
+    flat = x.reshape(-1, x.shape[-1])
+    mean = flat.mean(0)
+    flat = flat - mean
+    covariance = flat.T @ flat / len(flat)
+    variance = ((covariance @ kernel) * kernel).sum(0)
+    y = flat @ (kernel * (jax.lax.rsqrt(variance + epsilon) * scale)) + bias
+    return y.reshape(*x.shape[:-1], -1), mean @ kernel, jnp.maximum(variance, 0.0)
+
+
 class BatchNorm(nn.BatchNorm):
     """flax's batch norm, always in float32, with PyTorch's running variance.
 
@@ -85,13 +107,24 @@ class BatchNorm(nn.BatchNorm):
 
     @nn.compact
     def __call__(  # pyright: ignore[reportIncompatibleMethodOverride]  # without mask
-        self, x: Float[Array, "b ... c"], use_running_average: bool | None = None
-    ) -> Float[Array, "b ... c"]:
-        """Normalises over all axes but the last."""
+        self,
+        x: Float[Array, "b ... c"],
+        use_running_average: bool | None = None,
+        *,
+        kernel: Float[Array, "c f"] | None = None,
+    ) -> Float[Array, "b ... _"]:
+        """Normalises over all axes but the last.
+
+        Args:
+          x: features.
+          use_running_average: True normalises by the running statistics.
+          kernel: kernel of a linear layer, whose product with x is normalised in place of x; see
+            `_normalized_product`.
+        """
         average = nn.merge_param(
             "use_running_average", self.use_running_average, use_running_average
         )
-        features = (x.shape[-1],)
+        features = (x.shape[-1] if kernel is None else kernel.shape[-1],)
         scale = self.param("scale", nn.initializers.ones, features, jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, features, jnp.float32)
         kept_mean = self.variable("batch_stats", "mean", jnp.zeros, features, jnp.float32)
@@ -99,7 +132,10 @@ class BatchNorm(nn.BatchNorm):
         if not average:
             # The running mean is on every device, and soon near the batch's mean.
             near = jnp.asarray(kept_mean.value)
-            y, mean, var = _normalized(x, scale, bias, near, self.epsilon)  # pyright: ignore[reportGeneralTypeIssues]
+            if kernel is None:
+                y, mean, var = _normalized(x, scale, bias, near, self.epsilon)  # pyright: ignore[reportGeneralTypeIssues]
+            else:
+                y, mean, var = _normalized_product(x, kernel, scale, bias, self.epsilon)
             if not self.is_initializing():
                 count = x.size // x.shape[-1]
                 unbiased = var * (count / max(count - 1, 1))
@@ -107,6 +143,8 @@ class BatchNorm(nn.BatchNorm):
                 kept_mean.value = keep * kept_mean.value + (1 - keep) * mean
                 kept_var.value = keep * kept_var.value + (1 - keep) * unbiased
             return y
+        if kernel is not None:
+            x = x @ kernel
         exact = x.astype(np.promote_types(x.dtype, np.float32))
         factor = jax.lax.rsqrt(kept_var.value + self.epsilon) * scale
         return ((exact - kept_mean.value) * factor + bias).astype(x.dtype)

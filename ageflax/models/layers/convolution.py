@@ -147,7 +147,7 @@ class Conv(nn.Module):
         if train and on_cpu and many and max(size, stride) > 1:
             return summed_gradient_convolution(x, kernel, stride, self.padding, mesh())
         # 1x1, or at test: there XLA uses YNNPACK, which fuses all convolutions before a mean into one
-        # call, four times as slow.
-        if on_cpu and many:
+        # call, four times as slow. XLA's derivative of a 1x1 first transposes its features.
+        if on_cpu and (many or max(size, stride) == 1):
             return patch_convolution(x, kernel, stride=stride, padding=self.padding)
         return plain_convolution(x, kernel, stride, self.padding)

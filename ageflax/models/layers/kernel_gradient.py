@@ -5,6 +5,7 @@ On a CPU, XLA's derivative takes two to four times as long as the convolution; t
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -60,6 +61,23 @@ def kernel_gradient(
       mesh: devices that the batch is split over; None if it is not split.
     """
     summed = functools.partial(_summed, size=size, stride=stride, padding=padding)
+    return summed_over_devices(summed, x, outer, mesh)
+
+
+def summed_over_devices(
+    summed: Callable[[jax.Array, jax.Array], jax.Array],
+    x: Float[Array, "b h w c"],
+    outer: Float[Array, "b h2 w2 f"],
+    mesh: Mesh | None,
+) -> jax.Array:
+    """Sum over a batch, to which each device adds its own images' part.
+
+    Args:
+      summed: function of some images and their derivatives, a sum over these images.
+      x: images.
+      outer: derivatives by what was computed from them.
+      mesh: devices that the batch is split over; None if it is not split.
+    """
     if mesh is None or len(x) % mesh.size:
         return summed(x, outer)
 

@@ -162,3 +162,60 @@ def test_the_derivative_is_that_of_the_definition() -> None:
         np.testing.assert_allclose(other, one, rtol=1e-12)
         for got, expected in zip(other_back(g), one_back(g), strict=True):
             np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-12)
+
+
+def _product(*, features: int = 5, wanted: int = 7) -> tuple[Tree, jax.Array, jax.Array]:
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(3, 2, (6, 3, 4, features)), jnp.float32)
+    kernel = jnp.asarray(rng.normal(0, 1, (features, wanted)), jnp.float32)
+    variables = _variables(mean=1.0, var=2.0, features=wanted)
+    scale = jnp.asarray(rng.uniform(0.5, 2, wanted), jnp.float32)
+    return {**variables, "params": {**variables["params"], "scale": scale}}, x, kernel
+
+
+def _of_product(
+    variables: Tree, x: jax.Array, kernel: jax.Array, *, inside: bool, average: bool = False
+) -> tuple[jax.Array, Tree]:
+    options: dict[str, Any] = {"kernel": kernel} if inside else {}
+    return BatchNorm().apply(
+        variables,
+        x if inside else x @ kernel,
+        use_running_average=average,
+        mutable=["batch_stats"],
+        **options,
+    )
+
+
+@pytest.mark.parametrize("average", [False, True])
+def test_a_product_is_normalised_as_if_it_had_been_computed(*, average: bool) -> None:
+    variables, x, kernel = _product()
+    (y, kept), (expected, expected_kept) = (
+        _of_product(variables, x, kernel, inside=inside, average=average)
+        for inside in (True, False)
+    )
+    np.testing.assert_allclose(y, expected, 1e-4, 1e-4)
+    for found, other in zip(jax.tree.leaves(kept), jax.tree.leaves(expected_kept), strict=True):
+        np.testing.assert_allclose(found, other, 1e-5, 1e-5)
+
+
+def test_a_products_derivatives_are_those_of_the_definition() -> None:
+    variables, x, kernel = _product()
+    outer = jnp.asarray(np.random.default_rng(1).normal(size=(6, 3, 4, 7)), jnp.float32)
+
+    def derived(*, inside: bool) -> Tree:
+        def loss(params: Tree, x: jax.Array, kernel: jax.Array) -> jax.Array:
+            y, _ = _of_product({**variables, "params": params}, x, kernel, inside=inside)
+            return (jnp.sin(y) * outer).sum()
+
+        return jax.jit(jax.grad(loss, (0, 1, 2)))(variables["params"], x, kernel)
+
+    found, expected = derived(inside=True), derived(inside=False)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, 1e-3, 1e-3 * np.abs(other).max())
+
+
+def test_a_product_without_variance_is_its_bias() -> None:
+    variables, x, kernel = _product()
+    y, kept = _of_product(variables, jnp.full_like(x, 3), kernel, inside=True)
+    np.testing.assert_allclose(y, jnp.full_like(y, 10), 1e-3)
+    np.testing.assert_allclose(kept["batch_stats"]["var"], 0.9 * 2, 1e-6)
