@@ -21,6 +21,8 @@ _WHOLE_CHANNELS = 8
 _TILED, _AT_TEST = (3, 5), 6
 # Channels from which Winograd's additions cost little against the products saved, and patches pay.
 _MANY_CHANNELS = 32
+# Outputs per image up to which patches pay in training: XLA's derivatives of so few are far slower.
+_FEW_OUTPUTS = 9
 
 
 def space_to_depth_convolution(
@@ -144,7 +146,8 @@ class Conv(nn.Module):
         # Transforming the kernel costs the same for one face as for many.
         if tiled and (train or x.size >= _AT_TEST * channels**2):
             return winograd_convolution(x, kernel, padding=self.padding)
-        if train and on_cpu and many and max(size, stride) > 1:
+        high, wide = ((n + 2 * self.padding - size) // stride + 1 for n in x.shape[1:3])
+        if train and on_cpu and many and max(size, stride) > 1 and high * wide > _FEW_OUTPUTS:
             return summed_gradient_convolution(x, kernel, stride, self.padding, mesh())
         # 1x1, or at test: there XLA uses YNNPACK, which fuses all convolutions before a mean into one
         # call, four times as slow. XLA's derivative of a 1x1 first transposes its features.

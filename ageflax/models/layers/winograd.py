@@ -12,8 +12,8 @@ from jaxtyping import Array, Float
 from ageflax.models.layers.kernel_gradient import strided
 
 # Sides of tiles, the usual one first; larger tiles would cost more additions, and digits.
-_OUTPUTS = (4, 5)
-# The larger tile pays only below this share of the usual one's products; its additions cost more.
+_OUTPUTS = (4, 3, 5)
+# Another tile pays only below this share of the usual one's products; a larger one has more additions.
 _FEWER = 0.85
 # Points at which the polynomials are evaluated, besides infinity; small, so that sums keep digits.
 _POINTS = tuple(map(Fraction, ("0", "1", "-1", "2", "-2", "1/2", "-1/2")))
@@ -162,7 +162,8 @@ def tile_outputs(height: int, width: int, kernel: int) -> int:
     """Side of the tiles that need clearly fewer products, those for padding outputs included.
 
     Args:
-      height: height of the convolution's output; 14 takes three tiles of 5 instead of four of 4.
+      height: height of the convolution's output; 14 takes three tiles of 5 instead of four of 4, and 6
+        two of 3 instead of two of 4.
       width: width of the output.
       kernel: side of the kernel.
     """
@@ -170,9 +171,10 @@ def tile_outputs(height: int, width: int, kernel: int) -> int:
     def products(outputs: int) -> int:
         return -(-height // outputs) * -(-width // outputs) * (outputs + kernel - 1) ** 2
 
-    usual, larger = _OUTPUTS
-    fits = larger + kernel - 1 <= len(_POINTS) + 1
-    return larger if fits and products(larger) < _FEWER * products(usual) else usual
+    usual, *others = _OUTPUTS
+    most = _FEWER * products(usual)
+    fewer = [n for n in others if n + kernel - 1 <= len(_POINTS) + 1 and products(n) < most]
+    return min(fewer, key=products, default=usual)
 
 
 def winograd_convolution(
@@ -184,9 +186,10 @@ def winograd_convolution(
 ) -> Float[Array, "b h2 w2 f"]:
     """Convolution of stride 1 by tiles of outputs x outputs, each from (outputs + k - 1)^2 products.
 
-    Tiles of 4x4 take 64 products instead of 400 for 5x5 kernels and 36 instead of 144 for 3x3; tiles of
-    5x5 take 49 instead of 225. Sums are in another order and pass through small fractions: in float32
-    the error is 1e-5 to 2e-5 of the largest value. Derivatives use the same products.
+    Tiles of 4x4 take 64 products instead of 400 for 5x5 kernels and 36 instead of 144 for 3x3; of 5x5,
+    49 instead of 225; of 3x3, 25 instead of 81. Sums are in another order and pass through small
+    fractions: in float32 the error is 1e-5 to 2e-5 of the largest value. Derivatives use the same
+    products.
 
     Args:
       x: features.

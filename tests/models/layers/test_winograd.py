@@ -21,7 +21,9 @@ def plain(x, w, padding):
     )
 
 
-@pytest.mark.parametrize(("outputs", "kernel"), [(2, 3), (4, 3), (5, 3), (6, 3), (2, 5), (4, 5)])
+@pytest.mark.parametrize(
+    ("outputs", "kernel"), [(2, 3), (3, 3), (4, 3), (5, 3), (6, 3), (2, 5), (4, 5)]
+)
 def test_the_matrices_are_a_correlation(outputs, kernel):
     a, g, b = _matrices(outputs, kernel)
     rng = np.random.default_rng(0)
@@ -44,7 +46,7 @@ def test_the_matrices_are_the_papers():
     ("size", "kernel", "padding", "outputs"),
     [
         ((9, 13), 5, 2, 4), ((4, 5), 5, 2, 4), ((8, 7), 5, 0, 2), ((6, 6), 3, 1, 4),
-        ((14, 9), 3, 1, 5), ((14, 14), 3, 1, None), ((7, 16), 3, 1, None),
+        ((14, 9), 3, 1, 5), ((14, 14), 3, 1, None), ((7, 16), 3, 1, None), ((6, 3), 3, 1, None),
     ],
 )  # fmt: skip
 def test_values_and_derivatives_are_those_of_the_convolution(size, kernel, padding, outputs):
@@ -73,11 +75,14 @@ def test_values_and_derivatives_are_those_of_the_convolution(size, kernel, paddi
         ((28, 28), 3, 4),  # as many products either way
         ((112, 112), 3, 4),  # 92 % of the products: not worth the additions
         ((7, 7), 3, 4),
+        ((6, 6), 3, 3),  # 4 tiles of 25 products, not of 36
+        ((3, 3), 3, 3),
+        ((6, 6), 5, 3),
         ((14, 7), 3, 4),
         ((10, 10), 5, 4),  # needs more points than there are
     ],
 )
-def test_a_larger_tile_is_for_where_it_saves_products(size, kernel, outputs):
+def test_another_tile_is_for_where_it_saves_products(size, kernel, outputs):
     height, width = size
     assert tile_outputs(height, width, kernel) == outputs
 
