@@ -151,7 +151,7 @@ def run(options: argparse.Namespace) -> None:
             # Pictures are processed in parallel, so OpenCV need not split each over the cores.
             cv2.setNumThreads(1)
         compilation_cache.enable()
-        predictor = Predictor(options.model, detector=options.detector)
+        predictor = Predictor(options.model, detector=options.detector, quick=False)
         size = predictor.framing.size
         for count in BATCHES:  # compiled before the first visitor waits for it
             predictor.estimator(np.zeros((count, size, size, 3), np.uint8))

@@ -40,8 +40,8 @@ class Predictor:
         faces; ages stay as they are. By default probabilities are those of evaluation and of an
         exported model.
       min_score: lowest score of a face that YuNet or MTCNN keeps.
-      quick: True for a few photographs: the first answer comes seconds earlier, later ones somewhat
-        later. Probabilities differ by rounding.
+      quick: False for many photographs or a video: the first answer comes seconds later, all others
+        somewhat earlier. Probabilities differ by rounding.
       say: receives lines for the user.
 
     Attributes:
@@ -60,7 +60,7 @@ class Predictor:
         crops: str | None = None,
         calibrated: bool = False,
         min_score: float = MIN_SCORE,
-        quick: bool = False,
+        quick: bool = True,
         say: Callable[[str], None] = progress.say,
     ):
         self.estimator = Estimator(model, crops=crops, calibrated=calibrated, quick=quick)

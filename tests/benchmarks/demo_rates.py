@@ -99,7 +99,7 @@ def _bare(predictor: Predictor, pictures: Sequence[bytes]) -> tuple[float, float
 
 def _measure(model: Path, data: Path) -> dict[str, tuple[float, float]]:
     detector = str(data / "detector/face_detection_yunet_2023mar.onnx")
-    predictor = Predictor(model, detector=detector)
+    predictor = Predictor(model, detector=detector, quick=False)
     pictures, photo = _frames(data), [(data / "photos/two_people.jpg").read_bytes()]
     app = application(predictor, _LIMITS)
     server = serving.server(app, _LIMITS)

@@ -111,7 +111,7 @@ def _cold(model: Path, yunet: Path, photo: Path) -> float:
 def _of_model(name: str, folder: Path, data: Path, yunet: Path, frames: int) -> dict[str, Any]:
     model = drawn_models.write(folder / name, *MODELS[name])
     photo, clip = data / "photos" / "two_people.jpg", data / "photos" / "faces_clip.mp4"
-    predictor = Predictor(model, detector=str(yunet))
+    predictor = Predictor(model, detector=str(yunet), quick=False)
     size = predictor.framing.size
     faces = np.random.default_rng(0).integers(0, 256, (32, size, size, 3), dtype=np.uint8)
     result: dict[str, Any] = {

@@ -218,7 +218,9 @@ def run(
     model = open_model(source)
     _check_unseen(model, listing)
     _check_measurable(model, listing, say)
-    predictor = Predictor(model, detector=settings.detector, crops=settings.crops, say=say)
+    predictor = Predictor(
+        model, detector=settings.detector, crops=settings.crops, quick=False, say=say
+    )
     directory = output or output_folder.default(model, listing.folder.resolve().name)
     output_folder.claim(directory)
     path = directory / "predictions.csv"
