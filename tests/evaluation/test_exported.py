@@ -44,7 +44,7 @@ def test_crops_that_are_inside_are_used_and_others_refused(joint, run, tmp_path)
     same(predictions, expected, atol=1e-5)
     code, _, _, printed = run(path, "--config.eval.crops=mirror")
     assert code == 2
-    assert "the .onnx file has its ten crops built in; test the bundle, or export it" in printed.err
+    assert "the .onnx file has its crops=ten built in; test the bundle, or export it" in printed.err
 
 
 def test_the_zoos_layout_is_refused(joint, run, tmp_path):
