@@ -161,7 +161,8 @@ def test_training_equals_pytorchs(
 ) -> None:
     drops = {"decay_every": 2} if recipe == "drop" else {}
     steps = take_steps(dataclasses.replace(levi_optim, **drops))
-    np.testing.assert_allclose([loss for loss, _, _ in steps], golden[f"{recipe}/losses"], 2e-6)
+    # Logits reach 5, where float32 has steps of 5e-7; sums are in another order on each kind of CPU.
+    np.testing.assert_allclose([loss for loss, _, _ in steps], golden[f"{recipe}/losses"], 5e-6)
     for number in (1, 4):
         # Updates, not weights: a step changes a weight by about one part in 10,000.
         updates = shared.caffe_arrays(steps[number - 1][1], "age")
