@@ -24,6 +24,4 @@ BASE = "faces_age.py"
 
 
 def get_config() -> ConfigDict:
-    config = ConfigDict()
-    config.data = ConfigDict({"name": "labeled_faces/utkface"})
-    return config
+    return ConfigDict()

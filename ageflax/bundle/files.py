@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import errno
 import math
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,8 @@ def write(
         except SafetensorError as error:  # "...: No space left on device (os error 28)"
             raise OSError(errno.EIO, str(error).rpartition(": ")[2]) from error
         card.write(directory, dataclasses.replace(description, parameters=parameters).to_json())
+        # The library makes files that their owner alone can read.
+        shutil.copymode(directory / CONFIG, temporary)
 
 
 def fold_bundles(run: Path) -> list[Path]:

@@ -226,3 +226,8 @@ def test_a_runs_fold_is_its_bundle(original, tmp_path):
     assert load(tmp_path / "fold_0").members[0].path == tmp_path / "fold_0" / "bundle"
     with pytest.raises(InputError, match=r"a run of several folds; name one fold_K"):
         load(tmp_path)
+
+
+def test_weights_are_as_readable_as_the_other_files(original):
+    modes = {path.name: path.stat().st_mode for path in original.iterdir()}
+    assert modes["model.safetensors"] == modes["config.json"]
