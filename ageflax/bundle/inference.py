@@ -88,6 +88,7 @@ def make_predict(
     crops: str,
     mesh: Mesh | None = None,
     cached: bool = False,
+    features: bool = False,
     views: Views | None = None,
 ) -> Predict:
     """Makes the pure function (variables, images) -> probabilities per task, float[b, classes].
@@ -102,11 +103,13 @@ def make_predict(
       crops: views per face, one of CROPS.
       mesh: devices to compile for; layers take the form that is fastest there.
       cached: True if the images are features of a frozen trunk, the centre crop first.
+      features: True to add "features", the input of the heads, float32[b, f], averaged over the views.
       views: function that replaces the usual views, for exported files with another input.
     """
     seen = views or _usual_views(preprocessing, crops)
 
     def predict(variables: Variables, images: Any) -> dict[str, jax.Array]:
+        trunk = None
         if cached:
             faces, count = len(images), 1
             scores = _applied(network, variables, images[:, 0], mesh, method="classify")
@@ -114,8 +117,14 @@ def make_predict(
             shown = seen(variables, images)
             faces, count = shown.shape[:2]
             flat = shown.reshape(-1, *shown.shape[2:])
-            scores = _applied(network, variables, flat, mesh, train=False)
+            if features:
+                trunk = _applied(network, variables, flat, mesh, method="features")
+                scores = _applied(network, variables, trunk, mesh, method="classify")
+            else:
+                scores = _applied(network, variables, flat, mesh, train=False)
         found = {task: objectives[task].probabilities(values) for task, values in scores.items()}
+        if trunk is not None:
+            found["features"] = trunk.astype(jnp.float32)
         if count == 1:
             return found
         return {task: values.reshape(faces, count, -1).mean(1) for task, values in found.items()}

@@ -69,14 +69,14 @@ class Network:
 
 
 @functools.lru_cache(maxsize=16)
-def _compiled(network: Network, crops: str, mesh: Mesh, quick: bool) -> Predict:
+def _compiled(network: Network, crops: str, mesh: Mesh, quick: bool, features: bool) -> Predict:
     """Jitted forward pass, shared by all models of one architecture in the process.
 
     Layers in the form that is fastest on a CPU take a while to compile; `quick` has the plain form.
     """
     everywhere = replicated(mesh)
     return jax.jit(
-        network.predict(crops=crops, mesh=None if quick else mesh),
+        network.predict(crops=crops, mesh=None if quick else mesh, features=features),
         in_shardings=(everywhere, batched(mesh)),
         out_shardings=everywhere,
     )
@@ -103,20 +103,24 @@ class Member:
         """SHA-256 of the weights file."""
         return sha256(self.path / WEIGHTS)
 
-    def answer(self, mesh: Mesh, crops: str, *, quick: bool = False) -> Answer:
+    def answer(
+        self, mesh: Mesh, crops: str, *, quick: bool = False, features: bool = False
+    ) -> Answer:
         """Places the weights on a mesh; gives images -> probabilities per task, compiled for it.
 
         Args:
           mesh: devices to compute on.
           crops: views per face.
           quick: True to compile the plain form; see Model.answer.
+          features: see Model.answer.
         """
         variables = jax.device_put(self.variables, replicated(mesh))
-        predict, tasks = _compiled(self.network, crops, mesh, quick), list(self.description.heads)
+        predict = _compiled(self.network, crops, mesh, quick, features)
+        outputs = [*self.description.heads, *["features"] * features]
 
         def answer(faces: Any) -> Mapping[str, Any]:
             found = predict(variables, faces)  # jit sorts keys by name
-            return {task: found[task] for task in tasks}
+            return {name: found[name] for name in outputs}
 
         return answer
 
@@ -193,6 +197,7 @@ class Model:
         crops: str = "center",
         members: Sequence[int] = (),
         quick: bool = False,
+        features: bool = False,
     ) -> Answer:
         """Compiles images -> probabilities per task for a mesh.
 
@@ -202,13 +207,21 @@ class Model:
           crops: views per face: one of CROPS; ignored for an ONNX file.
           members: indices of the members to use; default all.
           quick: True for a few faces: compiles several times as fast, and answers somewhat slower.
+          features: True to add "features", float32[b, f]: the trunk's output, which the heads take,
+            averaged over the views.
+
+        Raises:
+          InputError: features of an ONNX file, or of several members, whose features differ in meaning.
         """
         mesh = mesh or make_mesh(jax.local_devices()[:1])
-        each = []
-        for member in [self.members[k] for k in members] or self.members:
+        chosen, each = [self.members[k] for k in members] or self.members, []
+        if features and (self.is_onnx or len(chosen) > 1):
+            what = "an .onnx file gives" if self.is_onnx else "the models of a run share"
+            raise InputError(f"{self.name}: {what} no features; name a bundle or one fold")
+        for member in chosen:
             if isinstance(member, OnnxModel):
                 return lambda faces: member(np.asarray(faces))
-            each.append(member.answer(mesh, crops, quick=quick))
+            each.append(member.answer(mesh, crops, quick=quick, features=features))
         if len(each) == 1:
             return each[0]
 

@@ -54,6 +54,8 @@ def _parser() -> argparse.ArgumentParser:
         help="folder for copies with boxes and predictions",
     )
     add("--csv", metavar="FILE", type=command_line.path, help="table of the faces to write as well")
+    add("--features", metavar="FILE.npz", type=command_line.path,
+        help="file for the model's features of each face, in the order of the lines")  # fmt: skip
     return parser
 
 

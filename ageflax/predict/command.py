@@ -15,6 +15,7 @@ from ageflax.errors import InputError, RunError
 from ageflax.predict import sources, tracking, video
 from ageflax.predict.annotation import Album
 from ageflax.predict.face import Table
+from ageflax.predict.features import FeaturesFile
 from ageflax.predict.frames import Seen, workers_here
 from ageflax.predict.predictor import Predictor
 from ageflax.predict.sources import Source
@@ -74,12 +75,14 @@ class _Tally:
             raise RunError(f"{failed} could not be read: {reasons}")
 
 
-def _check_csv(csv: Path, found: list[Source]) -> None:
-    """Refuses a table that would replace one of the sources."""
-    if csv.is_dir():
-        raise InputError(f"--csv={csv}: is a folder; name a file")
-    if csv.resolve() in {Path(source.name).resolve() for source in found}:
-        raise InputError(f"--csv={csv}: is also an input; name another file")
+def _check_output(option: str, path: Path | None, found: list[Source]) -> None:
+    """Refuses a file to write that would replace one of the sources."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise InputError(f"{option}={path}: is a folder; name a file")
+    if path.resolve() in {Path(source.name).resolve() for source in found}:
+        raise InputError(f"{option}={path}: is also an input; name another file")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -92,8 +95,8 @@ def run(options: argparse.Namespace) -> None:
     live = options.webcam is not None
     camera = Source(f"webcam:{options.webcam}", Path("webcam"))
     found = [camera] if live else sources.find(options.paths)
-    if options.csv:
-        _check_csv(options.csv, found)
+    _check_output("--csv", options.csv, found)
+    _check_output("--features", options.features, found)
     if workers_here() > 1:
         # Frames are processed in parallel, so OpenCV need not split each over the cores.
         cv2.setNumThreads(1)
@@ -114,6 +117,9 @@ def run(options: argparse.Namespace) -> None:
         table = options.csv and stack.enter_context(
             closing(Table(options.csv, predictor.description))
         )
+        features = options.features and stack.enter_context(
+            FeaturesFile(options.features, predictor)
+        )
         total = None if live else sources.count(found, options.every)
         progress = stack.enter_context(Progress(total, unit="image", label="predicting"))
         if live:
@@ -121,7 +127,7 @@ def run(options: argparse.Namespace) -> None:
         else:
             frames = sources.frames(found, options.every)
         stack.enter_context(closing(frames))
-        predicted = predictor.stream(frames, keep=bool(album), live=live)
+        predicted = predictor.stream(frames, keep=bool(album), live=live, features=bool(features))
         stack.enter_context(closing(predicted))
         for seen in tracking.followed(predicted, options.smooth):
             tally.add(seen)
@@ -135,6 +141,8 @@ def run(options: argparse.Namespace) -> None:
                 raise OSError(error.errno, error.strerror, "standard output") from error
             if table:
                 table.add(seen.faces)
+            if features:
+                features.add(seen.faces)
             if album:
                 album.add(seen)
             progress.update(0 if seen.failure else 1)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ageflax import labels, metrics
 from ageflax.bundle.loading import open_model
+from ageflax.bundle.model import Answer as ModelAnswer
 from ageflax.bundle.model import Model
 from ageflax.config import CROPS
 from ageflax.errors import InputError, RunError, first_line
@@ -36,6 +37,7 @@ class Estimate:
     age: float | None
     age_deviation: float | None
     gender: Answer | None
+    features: np.ndarray | None = None
 
 
 def _named(names: Sequence[str], values: np.ndarray) -> Answer:
@@ -49,6 +51,7 @@ class Estimator:
       model, crops, calibrated, quick: see Predictor.
 
     Attributes:
+      model: the opened model.
       description: description of the model.
       framing: alignment of faces for the model.
       calibrated: True if probabilities are scaled by the model's own temperatures.
@@ -66,53 +69,64 @@ class Estimator:
         calibrated: bool = False,
         quick: bool = False,
     ):
-        self._model = model if isinstance(model, Model) else open_model(model)
-        self.description = description = self._model.description
+        self.model = model if isinstance(model, Model) else open_model(model)
+        self.description = description = self.model.description
         self.framing = Framing.of(description)
         self.calibrated = calibrated
         self._temperatures = self._calibration() if calibrated else {}
         self.crops = self._crops(crops)
-        self._answer = self._model.answer(crops=self.crops, quick=quick)
+        self._quick, self._answers = quick, dict[bool, ModelAnswer]()
         self._classes = {task: description.classes(task) for task in description.heads}
         self._groups = labels.group_names(description.intervals)
 
     def _crops(self, asked: str | None) -> str:
-        if self._model.is_onnx:
+        if self.model.is_onnx:
             if asked is not None:
                 raise InputError(
-                    f"--crops={asked}: {self._model.name} has its crop built in; leave out the option"
+                    f"--crops={asked}: {self.model.name} has its crop built in; leave out the option"
                 )
-            return self._model.crops
-        crops = asked or self._model.description.protocol.get("crops") or "center"
+            return self.model.crops
+        crops = asked or self.model.description.protocol.get("crops") or "center"
         if crops not in CROPS:
             raise InputError(f"--crops={crops}: expected {', '.join(CROPS)}")
         return crops
 
     def _calibration(self) -> dict[str, float]:
         """Temperature per task."""
-        description = self._model.description
-        if len(self._model.members) > 1:
+        description = self.model.description
+        if len(self.model.members) > 1:
             raise InputError(
-                f"--calibrated: the models of {self._model.name} were calibrated one by one; name one"
+                f"--calibrated: the models of {self.model.name} were calibrated one by one; name one"
                 " fold"
             )
         given = {k: float(v) for k, v in description.calibration.items() if v is not None}
         if missing := [task for task in description.heads if task not in given]:
             raise InputError(
-                f"--calibrated: {self._model.name} has no temperature for {', '.join(missing)}, as its"
+                f"--calibrated: {self.model.name} has no temperature for {', '.join(missing)}, as its"
                 " run had no validation faces; leave out the option"
             )
         return given
 
-    def __call__(self, crops: np.ndarray) -> list[Estimate]:
+    def answer(self, *, features: bool = False) -> ModelAnswer:
+        """The model's forward pass, compiled at its first use; see Model.answer."""
+        if features not in self._answers:
+            self._answers[features] = self.model.answer(
+                crops=self.crops, quick=self._quick, features=features
+            )
+        return self._answers[features]
+
+    def __call__(self, crops: np.ndarray, *, features: bool = False) -> list[Estimate]:
         """Estimates age and gender of faces.
 
         Args:
           crops: uint8[n, size, size, 3], RGB, aligned by `framing`.
+          features: True to give the features too; see Model.answer.
 
         Raises:
+          InputError: the model gives no features.
           RunError: probabilities are not finite, or the device fails.
         """
+        answer = self.answer(features=features)
         if not len(crops):
             return []
         parts, start = [], 0
@@ -120,7 +134,7 @@ class Estimator:
             padded = np.zeros((size, *crops.shape[1:]), np.uint8)
             padded[:count] = crops[start : start + count]
             try:
-                given = jax.device_get(self._answer(padded))
+                given = jax.device_get(answer(padded))
             except jax.errors.JaxRuntimeError as error:
                 raise RunError(f"the device failed: {first_line(error)}") from error
             parts.append({task: values[:count] for task, values in given.items()})
@@ -129,12 +143,15 @@ class Estimator:
         for task, values in joined.items():
             if not np.isfinite(values).all():
                 raise RunError(
-                    f"{self._model.name}: probabilities for {task} are not finite; its weights are"
+                    f"{self.model.name}: probabilities for {task} are not finite; its weights are"
                     " damaged"
                 )
-        return self._estimates(joined, len(crops))
+        trunk = joined.pop("features", None)
+        return self._estimates(joined, len(crops), trunk)
 
-    def _estimates(self, probabilities: dict[str, np.ndarray], count: int) -> list[Estimate]:
+    def _estimates(
+        self, probabilities: dict[str, np.ndarray], count: int, features: np.ndarray | None
+    ) -> list[Estimate]:
         scaled = probabilities
         if self.calibrated:
             scaled = {
@@ -155,6 +172,7 @@ class Estimator:
                 None if ages is None else float(ages.years[k]),
                 None if ages is None or ages.std is None else float(ages.std[k]),
                 None if genders is None else _named(self._classes["gender"].names, genders[k]),
+                None if features is None else features[k],
             )
             for k in range(count)
         ]

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ageflax import labels
 from ageflax.bundle.description import Description
 from ageflax.errors import InputError
@@ -69,6 +71,7 @@ class Face:
       track: ID of the face followed through a video, from 1.
       smoothing: averaging along the track, if any.
       calibrated: True if the model's own temperatures scale the probabilities.
+      features: float32[f], the output of the model's trunk, if asked for; not part of the line.
     """
 
     source: str
@@ -83,6 +86,7 @@ class Face:
     track: int | None = None
     smoothing: Smoothing | None = None
     calibrated: bool = False
+    features: np.ndarray | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def to_dict(self) -> Json:
         """The line that `python -m ageflax.predict` prints, as an object.

@@ -151,13 +151,16 @@ def _face(frame: Frame, detection: Detection, estimate: Estimate, *, calibrated:
         age_deviation=estimate.age_deviation,
         gender=estimate.gender,
         calibrated=calibrated,
+        features=estimate.features,
     )
 
 
-def _predicted(estimator: Estimator, batch: Sequence[_Prepared]) -> Iterator[Seen]:
+def _predicted(
+    estimator: Estimator, batch: Sequence[_Prepared], *, features: bool
+) -> Iterator[Seen]:
     """Frames with their faces, which go through the model together."""
     crops = [crop for prepared in batch for crop in prepared.crops]
-    estimates = iter(estimator(np.stack(crops)) if crops else ())
+    estimates = iter(estimator(np.stack(crops), features=features) if crops else ())
     for prepared in batch:
         faces = tuple(
             _face(prepared.seen.frame, one, next(estimates), calibrated=estimator.calibrated)
@@ -175,6 +178,7 @@ def stream(
     keep: bool = False,
     live: bool = False,
     fast: bool | None = None,
+    features: bool = False,
 ) -> Generator[Seen, None, None]:
     """Predicts frames in their order; memory does not grow with their number.
 
@@ -186,8 +190,10 @@ def stream(
       keep: True to pass the pixels on.
       live: True to predict each frame at once instead of waiting for a full batch.
       fast: True to detect at one coarse scale; by default for the frames of videos.
+      features: True to give each face the model's features.
 
     Raises:
+      InputError: features of a model that gives none.
       RunError: the model fails. An unreadable frame raises nothing; its Seen has the reason.
     """
     workers = workers or workers_here()
@@ -203,6 +209,6 @@ def stream(
         faces += len(prepared.crops)
         held += 0 if prepared.seen.pixels is None else prepared.seen.pixels.nbytes
         if live or faces >= _FACES or len(batch) >= _FRAMES or held >= _BYTES:
-            yield from _predicted(estimator, batch)
+            yield from _predicted(estimator, batch, features=features)
             batch, faces, held = [], 0, 0
-    yield from _predicted(estimator, batch)
+    yield from _predicted(estimator, batch, features=features)

@@ -88,12 +88,35 @@ class Predictor:
           InputError: an image is unusable; the message names it.
           RunError: the model's outputs are not finite, or the device fails.
         """
+        return self._found(images)
+
+    def _found(self, images: Image | Sequence[Image], *, features: bool = False) -> list[Face]:
         found = []
-        for seen in self.stream(_frames(images)):
+        for seen in self.stream(_frames(images), features=features):
             if seen.failure is not None:
                 raise InputError(f"{seen.frame.source}: {seen.failure}")
             found.extend(seen.faces)
         return found
+
+    def features(self, images: Image | Sequence[Image]) -> tuple[np.ndarray, list[Face]]:
+        """Gives the model's features of all faces, and the faces, as a call does.
+
+        Features are the output of the trunk, which the heads take (in recognition networks the
+        embedding), averaged over the views of `crops`; not normalised.
+
+        Args:
+          images: see __call__.
+
+        Returns:
+          float32[faces, f], and the faces in the same order. Without a face, f is 0.
+
+        Raises:
+          InputError: an image is unusable, or the model is an .onnx file or a run.
+          RunError: see __call__.
+        """
+        faces = self._found(images, features=True)
+        rows = [face.features for face in faces]
+        return np.stack(rows) if rows else np.zeros((0, 0), np.float32), faces
 
     def faces(self, image: np.ndarray, *, fast: bool = False) -> list[Face]:
         """Predicts the faces of one image, from left to right.
@@ -116,10 +139,18 @@ class Predictor:
         keep: bool = False,
         live: bool = False,
         fast: bool | None = None,
+        features: bool = False,
     ) -> Generator[Seen, None, None]:
         """Predicts any number of frames in their order; see frames.stream."""
         return stream(
-            frames, self.detector, self.estimator, workers=workers, keep=keep, live=live, fast=fast
+            frames,
+            self.detector,
+            self.estimator,
+            workers=workers,
+            keep=keep,
+            live=live,
+            fast=fast,
+            features=features,
         )
 
 
