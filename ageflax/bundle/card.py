@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ageflax.bundle import evaluations, licences
+from ageflax.bundle.framing_errors import FramingErrors
 from ageflax.errors import one_line
 from ageflax.runtime import files
 from ageflax.runtime.files import Json
@@ -227,6 +228,7 @@ def render(description: Mapping[str, Any]) -> str:
         tests=_tests(description),
         elsewhere=any(each.get("photographs") for each in description.get("evaluations") or []),
         framing=_framing(description),
+        framing_errors=FramingErrors.from_json(description.get("framing_errors")),
         percent=_percent,
         recalls=_recalls,
     )

@@ -13,6 +13,7 @@ from typing import Any, cast
 from ageflax import __version__, labels
 from ageflax import config as configuration
 from ageflax.augment.views import Preprocessing
+from ageflax.bundle.framing_errors import FramingErrors
 from ageflax.config import Config, Loss
 from ageflax.errors import InputError, one_line, shown
 from ageflax.runtime.files import Json
@@ -89,6 +90,7 @@ class Description:
       source: fold, step, seed and initial weights of the training.
       protocol: protocol of the figures; see evaluation.result.Protocol.
       calibration: temperature per task, which divides log probabilities; None if it could not be fitted.
+      framing_errors: errors where faces are framed otherwise; None if not measured.
       figures: figures of the test fold per task.
       cross_validation: figures of the whole run; see card.add_summary.
       parameters: number of weights of the network; None if not counted.
@@ -111,6 +113,7 @@ class Description:
     source: Json = dataclasses.field(default_factory=dict)
     protocol: Json = dataclasses.field(default_factory=dict)
     calibration: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
+    framing_errors: FramingErrors | None = None
     figures: Json = dataclasses.field(default_factory=dict)
     cross_validation: Json | None = None
     parameters: int | None = None
@@ -146,6 +149,7 @@ class Description:
                 task: figures.get("calibration", {}).get("temperature")
                 for task, figures in result["tasks"].items()
             },
+            framing_errors=FramingErrors.from_json(result.get("framing_errors")),
             figures=result["tasks"],
         )
 
@@ -169,6 +173,7 @@ class Description:
                 heads=heads,
                 crop_margin=_crop_margin(content.get("crop_margin")),
                 eyes=_eyes(content.get("eyes")),
+                framing_errors=FramingErrors.from_json(content.get("framing_errors")),
                 cross_validation=content.get("cross_validation"),
                 parameters=content.get("parameters"),
                 storage=_storage(content.get("storage")),
@@ -196,13 +201,14 @@ class Description:
             "source": self.source,
             "protocol": self.protocol,
             "calibration": self.calibration,
+            "framing_errors": self.framing_errors and self.framing_errors.to_json(),
             "figures": self.figures,
             "cross_validation": self.cross_validation,
             "parameters": self.parameters,
             "storage": self.storage,
             "evaluations": list(self.evaluations),
         }
-        seldom = ("estimated_age", "parameters", "storage", "evaluations")
+        seldom = ("estimated_age", "framing_errors", "parameters", "storage", "evaluations")
         return {key: value for key, value in found.items() if key not in seldom or value}
 
     def classes(self, task: str) -> labels.Classes:
