@@ -2,7 +2,7 @@
 
 from ageflax.config.help import help_text
 from ageflax.config.key import flatten
-from ageflax.config.load import load, resolve, standalone
+from ageflax.config.load import load, locate, resolve, standalone
 from ageflax.config.schema import (
     CONTINUABLE,
     CROPS,
@@ -20,6 +20,7 @@ from ageflax.config.schema import (
     intervals,
     replaced,
     tasks,
+    trains,
 )
 
 __all__ = [
@@ -40,8 +41,10 @@ __all__ = [
     "help_text",
     "intervals",
     "load",
+    "locate",
     "replaced",
     "resolve",
     "standalone",
     "tasks",
+    "trains",
 ]

@@ -13,6 +13,7 @@ from ageflax.config.schema import (
     Model,
     Optim,
     tasks,
+    trains,
     words_of,
 )
 from ageflax.errors import InputError, shown
@@ -34,6 +35,7 @@ def check(config: Config) -> None:
     _intervals(config.data.label_policy, config.data.intervals)
     _loss(config.loss, config.task, tasks(config))
     _optim(config.optim, config.data.batch_size)
+    _zero_steps(config)
     _transfer(config)
     _distill(config)
     _evaluation(config)
@@ -146,6 +148,14 @@ def _optim(optim: Optim, batch_size: int) -> None:
         raise InputError(
             f"data.batch_size = {batch_size} does not divide into"
             f" optim.accumulate = {optim.accumulate} parts"
+        )
+
+
+def _zero_steps(config: Config) -> None:
+    if not trains(config) and not config.transfer.weights:
+        name = "steps" if config.epochs is None else "epochs"
+        raise InputError(
+            f"{name} = 0: no weights to test; set transfer.weights=BUNDLE, or {name} above 0"
         )
 
 

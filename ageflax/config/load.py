@@ -12,10 +12,16 @@ from typing import Any
 from ageflax.config import check
 from ageflax.config.key import Nested, flatten, nearest
 from ageflax.config.meaning import hint, meant
-from ageflax.config.schema import KEYS, MODEL_OPTIONS, Config, replaced
+from ageflax.config.schema import KEYS, MODEL_OPTIONS, Config, replaced, trains, untrained
 from ageflax.errors import InputError, one_line, shown
 
 _EXCLUSIVE = (("steps", "epochs"), ("folds", "fold"))
+_PACKAGE = Path(__file__).parents[1]
+# The recipes: inside the package where it is installed, beside it in a clone.
+_OWN = next(
+    (path for path in (_PACKAGE / "configs", _PACKAGE.parent / "configs") if path.is_dir()),
+    _PACKAGE / "configs",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,19 +51,30 @@ class _Layer:
         return self.origin
 
 
+def locate(named: str) -> str:
+    """Path of a config file: of `levi` or `configs/levi.py` the package's own, if none is here.
+
+    Returns the name itself if there is no such file.
+    """
+    path = Path(named)
+    here = Path("configs") / f"{named}.py" if re.fullmatch(r"\w+", named) else path
+    own = [_OWN / here.name] if here.parent == Path("configs") else []
+    return str(next((file for file in (path, here, *own) if file.is_file()), named))
+
+
 def load(path: str, overrides: Sequence[str] = ()) -> Config:
     """The defaults, then a file's values, then the command line's.
 
     Args:
-      path: Python file with `get_config() -> ml_collections.ConfigDict`; values of the file named
-        by its `BASE`, relative to its own folder, come first.
+      path: Python file with `get_config() -> ml_collections.ConfigDict`, or what `locate` finds;
+        values of the file named by its `BASE`, relative to its own folder, come first.
       overrides: words such as "--config.data.resize=64".
 
     Raises:
       InputError: a file or word that cannot be used, with the file's line and the nearest name that
         exists.
     """
-    return _resolved(_layers(path, f"--config={path}"), overrides)
+    return _resolved(_layers(locate(path), f"--config={path}"), overrides)
 
 
 def resolve(values: Nested, overrides: Sequence[str] = (), *, origin: str = "config") -> Config:
@@ -68,7 +85,7 @@ def resolve(values: Nested, overrides: Sequence[str] = (), *, origin: str = "con
 def standalone(path: str) -> str:
     """Text of a config file with the values of a file and of those it builds on."""
     values: dict[str, Any] = {}
-    for layer in _layers(path, f"--config={path}"):
+    for layer in _layers(locate(path), f"--config={path}"):
         _overlay(values, _typed(layer), layer.origin)
     nested: dict[str, Any] = {}
     for name, value in values.items():
@@ -117,7 +134,7 @@ def _checked(values: dict[str, Any]) -> Config:
             values[f"model.{option}"] = default
     config = replaced(Config(), **values)
     check.check(config)
-    return config
+    return config if trains(config) else untrained(config)
 
 
 def _typed(layer: _Layer) -> dict[str, Any]:
@@ -188,7 +205,11 @@ def _layers(path: str, asked: str, above: Sequence[Path] = ()) -> list[_Layer]:
       above: files that build on it.
     """
     if not Path(path).is_file():
-        siblings = sorted(str(p) for p in Path(path).parent.glob("*.py"))
+        siblings = [str(p) for p in Path(path).parent.glob("*.py")]
+        if re.fullmatch(r"\w+", path):
+            siblings = [p.stem for p in _OWN.glob("*.py")]
+        elif Path(path).parent == Path("configs"):
+            siblings += [f"configs/{p.name}" for p in _OWN.glob("*.py")]
         hint = nearest(path, siblings) if siblings else ""
         raise InputError(f"{asked}: no such file{hint}")
     here = Path(path).resolve()

@@ -352,9 +352,14 @@ class Config(Group):
     )
     fold: int | None = key(None, "a single test fold, short for folds=(K,)", 0, 4, continuable=True)
     seed: int = key(0, "random seed", 0, 2**31 - 1)
-    steps: int = key(50_000, "training steps per fold", 1, 10**9)
+    steps: int = key(
+        50_000,
+        "training steps per fold; 0: the bundle in transfer.weights is tested and calibrated as it is",
+        0,
+        10**9,
+    )
     epochs: float | None = key(
-        None, "instead of steps: passes over an average training set", 1e-3, 10**6
+        None, "instead of steps: passes over an average training set", 0.0, 10**6
     )
     data: Data = Data()
     model: Model = Model()
@@ -370,6 +375,10 @@ CROPS = KEYS["eval.crops"].choices
 CONTINUABLE = frozenset(name for name, key in KEYS.items() if key.continuable)
 # Keys that change figures only where the best checkpoint is tested.
 _OF_THE_BEST = frozenset({"eval.every", "eval.figure"})
+# Values with which a bundle that is not trained stays as it is.
+_UNTRAINED = {"transfer.reset": (), "transfer.frozen": (), "transfer.unfreeze": (),
+              "transfer.cache_features": False, "distill.teachers": (), "distill.weight": 0.0,
+              "distill.temperature": 1.0}  # fmt: skip
 # Last defaults of keys of earlier versions, which changed nothing.
 RETIRED = {"model.init": "gaussian"}
 
@@ -384,6 +393,16 @@ def replaced(config: Config, **values: Any) -> Config:
     for group, leaves in groups.items():
         own[group] = dataclasses.replace(getattr(config, group), **leaves)
     return dataclasses.replace(config, **own)
+
+
+def trains(config: Config) -> bool:
+    """True unless steps or epochs are 0, which tests and calibrates a bundle as it is."""
+    return (config.steps if config.epochs is None else config.epochs) > 0
+
+
+def untrained(config: Config) -> Config:
+    """The config without the changes that training would make to the bundle it starts from."""
+    return replaced(config, **_UNTRAINED)
 
 
 def words_of(task: str) -> list[str]:

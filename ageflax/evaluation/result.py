@@ -23,6 +23,7 @@ class Protocol:
       age: point of the distribution over years that is the estimated age; None: mean.
       checkpoint: tested weights, last or best.
       train_share: share of the training subjects that were used.
+      validation_fraction: share of the training folds' faces held out for validation.
     """
 
     name: str | None
@@ -36,6 +37,7 @@ class Protocol:
     checkpoint: str | None
     train_share: float | None
     age: str | None = None
+    validation_fraction: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

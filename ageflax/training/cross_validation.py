@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ageflax.bundle import card
-from ageflax.config import Config
+from ageflax.config import Config, trains
 from ageflax.data import splits
 from ageflax.data.dataset import Faces, StoredDataset
 from ageflax.errors import InputError
@@ -19,7 +19,7 @@ from ageflax.runtime import files, hosts
 from ageflax.runtime.files import Json
 from ageflax.runtime.lock import locked
 from ageflax.runtime.mesh import check_divides, make_mesh
-from ageflax.training import distillation, program, run_fold, run_record
+from ageflax.training import distillation, program, run_fold, run_record, untrained
 from ageflax.training.run_data import Data, check_classes, place, read
 from ageflax.weights import transfer
 
@@ -42,6 +42,8 @@ def _splits(config: Config, data: Data) -> dict[int, splits.Split]:
             seed=config.seed,
             train_share=config.data.train_share,
         )
+        if not trains(config):
+            continue
         smallest = len(found[number].train)
         if config.data.batch_size > smallest:
             raise InputError(
@@ -164,6 +166,8 @@ def _run(
     data = read(config, mesh, pixels=not done.issuperset(wanted), say=say)
     source = data.source()
     _check_weights(weights_of, source)
+    if not trains(config):
+        untrained.check(config, weights_of, source)
     distillation.check_unseen(teachers_of, source, say)
     run_record.check_same(config, source)
     if hosts.writer():

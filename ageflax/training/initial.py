@@ -8,7 +8,7 @@ import numpy as np
 from ageflax import losses
 from ageflax.augment import means
 from ageflax.bundle.inference import Variables
-from ageflax.config import Config
+from ageflax.config import Config, trains
 from ageflax.data.balance import ONE, Draws
 from ageflax.data.batches import Batches, HostBatches
 from ageflax.data.splits import Split
@@ -86,7 +86,10 @@ def state(
 def transferred(
     state: TrainState, weights: transfer.Loaded, config: Config, *, say: Callable[[str], None]
 ) -> TrainState:
-    """The state with another network's weights, except those that `transfer.reset` names."""
+    """The state with another network's weights, except those that `transfer.reset` names.
+
+    Where nothing is trained, mean and std are the other network's too.
+    """
     params, batch_stats, report = transfer.transferred(
         state.params, state.batch_stats, weights, reset=config.transfer.reset
     )
@@ -98,7 +101,10 @@ def transferred(
 
     taken = {"params": placed(params, state.params)}
     taken["batch_stats"] = placed(batch_stats, state.batch_stats)
-    average = jax.tree.map(lambda leaf: leaf.copy(), taken) if state.average else state.average
+    if not trains(config):
+        taken |= {n: placed(v, getattr(state, n)) for n, v in weights.normalization.items()}
+    averaged = {name: taken[name] for name in ("params", "batch_stats")}
+    average = jax.tree.map(lambda leaf: leaf.copy(), averaged) if state.average else state.average
     return state.replace(**taken, average=average)  # type: ignore[attr-defined]
 
 

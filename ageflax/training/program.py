@@ -114,6 +114,8 @@ def total_steps(config: Config, training_faces: float) -> int:
     """
     if config.epochs is None:
         return config.steps
+    if not config.epochs:
+        return 0
     return max(round(config.epochs * training_faces / config.data.batch_size), 1)
 
 
@@ -147,7 +149,11 @@ def build(
         )
     stretches = freezing.phases(shapes, transfer.frozen, transfer.unfreeze)
     tx = optimizer.build(
-        config.optim, shapes, steps=count, unfreeze=transfer.unfreeze, frozen=transfer.frozen
+        config.optim,
+        shapes,
+        steps=max(count, 1),
+        unfreeze=transfer.unfreeze,
+        frozen=transfer.frozen,
     )
     if recipe.cached and not stretches[0][1].whole_trunk:
         raise InputError(
@@ -161,7 +167,7 @@ def build(
     return Program(
         network=net,
         tx=tx,
-        schedule=optimizer.schedule(config.optim, count),
+        schedule=optimizer.schedule(config.optim, max(count, 1)),
         steps=count,
         recipe=recipe,
         phases=tuple(

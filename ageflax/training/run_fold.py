@@ -18,7 +18,7 @@ from ageflax.evaluation.result import FaceCounts, FoldResult, Protocol
 from ageflax.runtime import files, hosts, preemption
 from ageflax.runtime.files import Json
 from ageflax.runtime.mesh import rounded_up
-from ageflax.training import distillation, initial
+from ageflax.training import distillation, initial, untrained
 from ageflax.training.checkpoints import Checkpoints
 from ageflax.training.fold import Fold
 from ageflax.training.log import images_per_second
@@ -84,6 +84,7 @@ def _result(
             age=config.eval.age,
             checkpoint=config.eval.checkpoint,
             train_share=config.data.train_share,
+            validation_fraction=None if held_out else config.data.validation_fraction,
         ),
         data=fold.source,
         weights=fold.weights.provenance if fold.weights else None,
@@ -140,9 +141,10 @@ def _trained(fold: Fold, checkpoints: Checkpoints) -> tuple[TrainState, int, int
 
 def _write_bundle(fold: Fold, state: TrainState, result: FoldResult) -> None:
     tested = variables_of(state)
+    description = bundle.Description.of_run(fold.config, result.to_json())
     bundle.write(
         fold.directory / "bundle",
-        bundle.Description.of_run(fold.config, result.to_json()),
+        untrained.of_its_training(description, fold),
         network_variables(tested.params, tested.batch_stats),
         mean=tested.mean,
         std=tested.std,
@@ -183,7 +185,7 @@ def run(fold: Fold) -> FoldResult:
         predictions,
         tested_step=tested_step,
         more={"steps": steps, **taught},
-        images_per_second=images_per_second(fold.directory) if hosts.writer() else None,
+        images_per_second=images_per_second(fold.directory) if steps and hosts.writer() else None,
         seconds=seconds,
     )
     if hosts.writer():

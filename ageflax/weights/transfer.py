@@ -31,11 +31,15 @@ class Loaded:
       tensors: path, such as "params/trunk/conv1/kernel" -> array.
       left_out: names in the file that are not used, such as a classifier's.
       provenance: JSON values: source, revision, sha256, and the licence if stated.
+      described: content of the bundle's config.json, unchecked; {} for weights that are no bundle's.
+      normalization: the bundle's own `mean` and `deviation`, for a test without training.
     """
 
     tensors: dict[str, np.ndarray]
     left_out: list[str]
     provenance: dict[str, Any]
+    described: Any = dataclasses.field(default_factory=dict)
+    normalization: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -295,9 +299,10 @@ def load(
     _check_description(described, source, model_name=model_name, channels=channels)
     provenance["licence"] = _stated(described, "data", "licence")
     provenance["trained_on"] = trained_on(described)
-    # A bundle's mean belongs to its data; the new run has its own.
+    # A bundle's mean belongs to its data; a run that trains has its own.
+    normalization = {n: tensors.pop(n) for n in ("mean", "deviation") if n in tensors}
     kept = {n: v for n, v in tensors.items() if n.startswith(("params/", "batch_stats/"))}
-    return Loaded(kept, [], provenance)
+    return Loaded(kept, [], provenance, described, normalization)
 
 
 def of_config(config: Config, *, fold: int | None = None) -> Loaded | None:
