@@ -9,6 +9,7 @@ from ageflax import labels, metrics
 from ageflax.data.dataset import Faces, Target
 from ageflax.errors import RunError
 from ageflax.evaluation.predictions import Predictions
+from ageflax.metrics.of_age import of_answers
 from ageflax.runtime.files import Json
 
 # Figures that get a confidence interval.
@@ -49,12 +50,15 @@ def answers_of(
         "subjects": faces.subjects[rows],
         "true": target.classes[rows],
         "ordered": bool(target.centres),
+        "genders": faces.genders[rows],
     }
     if not target.centres:
         return metrics.Answers(predicted=scores.argmax(-1), probabilities=scores, **given)
     aged = metrics.ages(scores, target)
     if not np.isnan(faces.ages[rows]).all():
         given |= {"years_true": faces.ages[rows], "years_predicted": aged.years}
+    if target.year_groups and aged.std is not None:
+        given["minor"] = metrics.under(scores, metrics.ADULT)
     return metrics.Answers(
         predicted=aged.groups.argmax(-1),
         probabilities=None if aged.std is None else aged.groups,
@@ -148,6 +152,7 @@ def measure(
     * `groups`: the same for the faces of one gender or one age group; see metrics.groups.
     * `calibration` of heads with a distribution, with its `temperature`; see metrics.calibration.
     * `intervals`: confidence intervals by subject; see metrics.intervals.
+    * `of_age` of heads for ages, if ages in years are known; see metrics.of_age.
 
     Args:
       predictions: predictions of the evaluated faces.
@@ -178,5 +183,7 @@ def measure(
             }
         measured = {name: values[name] for name in INTERVALS_OF if name in values}
         found["intervals"] = metrics.intervals(given.subjects, measured)
+        if (of_age := of_answers(given)) is not None:
+            found["of_age"] = of_age
         result[task] = found
     return result

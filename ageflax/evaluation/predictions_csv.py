@@ -13,6 +13,7 @@ from ageflax.errors import RunError, one_line, shown
 from ageflax.evaluation.predictions import Predictions
 from ageflax.runtime import files
 
+_GENDERS = np.array([*labels.GENDERS, ""], object)  # UNKNOWN, -1, is the last
 # Ends an error about a damaged file.
 REMEDY = "remove the result.json beside it and start the run again, which tests the fold again"
 
@@ -57,11 +58,14 @@ def write_predictions(
     TASK_probability_CLASS per class. If any age is known, age_years_true and age_years_predicted follow
     age_predicted. For years, true and predicted are ages, years_group_true and years_group_predicted
     age groups, and years_deviation the std of the predicted distribution; heads without a distribution
-    have neither it nor probabilities. Numbers have nine significant digits, so that float32 is exact.
+    have neither it nor probabilities. If genders are known, gender_true is there without a head for
+    gender too. Numbers have nine significant digits, so that float32 is exact.
     """
     rows, columns = predictions.rows, {}
     for task, target in targets.items():
         columns |= _columns(task, target, faces, rows, predictions.probabilities[task])
+    if "gender" not in targets and (faces.genders[rows] >= 0).any():
+        columns["gender_true"] = _GENDERS[faces.genders[rows]]
     with (
         files.replacing(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8") as file,
@@ -143,19 +147,23 @@ def _answers(
     has_years = f"{years}_predicted" in header
     columns = [name for name in header if name.startswith(f"{task}_probability_")]
     classes = {name: k for k, name in enumerate(names)}
-    keys, subjects, true, predicted, ages, guesses, scores = ([] for _ in range(7))
+    named = {name: k for k, name in enumerate(labels.GENDERS)}
+    keys, subjects, true, predicted, ages, guesses, scores, genders = ([] for _ in range(8))
     for line in lines:
         keys.append(line.text("key"))
         subjects.append(line.text("subject"))
         true.append(line.choice(f"{group}_true", classes))
         predicted.append(line.choice(f"{group}_predicted", classes))
+        genders.append(line.choice("gender_true", named))
         if has_years:
             ages.append(line.number_or_nan(f"{years}_true"))
             guesses.append(line.number(f"{years}_predicted"))
         if columns:
             scores.append(line.numbers(columns))
     probabilities = np.array(scores, np.float32).reshape(len(keys), len(columns))
+    minor = None
     if of_years and columns:
+        minor = metrics.under(probabilities, metrics.ADULT)
         member_of = labels.groups_of_years(labels.intervals_of(names))
         probabilities = probabilities @ np.eye(len(names), dtype=np.float32)[list(member_of)]
     return metrics.Answers(
@@ -167,6 +175,8 @@ def _answers(
         years_predicted=np.array(guesses, np.float64) if has_years else None,
         probabilities=probabilities if columns else None,
         ordered=task != "gender",
+        minor=minor,
+        genders=np.array(genders, np.int32),
     )
 
 

@@ -21,6 +21,8 @@ class Answers:
       years_predicted: float[n], estimated age in years; None with `years_true`.
       probabilities: float[n, classes]; None for a head that gives an age and no distribution.
       ordered: True if a neighbouring class is nearly right: age, not gender.
+      minor: float[n], probability of being under 18; None for a head without a distribution over years.
+      genders: int[n], gender of each face, negative where unknown; None if none was read.
     """
 
     keys: np.ndarray
@@ -31,6 +33,8 @@ class Answers:
     years_predicted: np.ndarray | None = None
     probabilities: np.ndarray | None = None
     ordered: bool = True
+    minor: np.ndarray | None = None
+    genders: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.keys)

@@ -54,7 +54,7 @@ def test_scores_are_the_figures_less_what_takes_time():
     given = predictions("age", AGE), FACES, {"age": AGE}
     quick, figures = scores(*given)["age"], measure(*given)["age"]
     assert quick == {name: figures[name] for name in quick}
-    assert set(figures) - set(quick) == {"groups", "calibration", "intervals"}
+    assert set(figures) - set(quick) == {"groups", "calibration", "intervals", "of_age"}
 
 
 def test_gender_is_also_given_by_age_class_where_the_classes_are_told():
@@ -76,6 +76,16 @@ def test_years_are_calibrated_over_the_groups_they_add_up_to():
     known = YEARS.classes[given.rows] >= 0
     expected = metrics.calibration(YEARS.classes[given.rows][known], groups[known])
     assert figures["calibration"] == {"temperature": None, **expected}
+    # Who is of age is told by the sum over the years themselves, not by groups such as 15-20.
+    minor = given.probabilities["years"][2, :18].sum()
+    passed = dict(
+        zip(
+            figures["of_age"]["thresholds"]["probability"],
+            figures["of_age"]["groups"]["male"]["13-17"]["probability"]["share"],
+            strict=True,
+        )
+    )
+    assert passed == {p: float(minor < p) for p in passed}
 
 
 def test_a_head_without_a_distribution_has_neither_calibration_nor_temperature():
@@ -84,6 +94,7 @@ def test_a_head_without_a_distribution_has_neither_calibration_nor_temperature()
     assert "calibration" not in figures
     assert figures["years"]["mae"] == pytest.approx((1 + 1 + 1 + 1 + 1 + 9 + 5) / 7)
     assert figures["years"]["adulthood"]["false_adult"] == 1 / 4
+    assert list(figures["of_age"]["thresholds"]) == ["challenge"]  # no probability
     assert fit_temperatures(given, FACES, {"years": YEARS}) == {"years": None}
 
 

@@ -103,7 +103,7 @@ def written(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda text: text[: len(text) - 40], r"line 8 has \d+ cells, expected 14"),
+        (lambda text: text[: len(text) - 40], r"line 8 has \d+ cells, expected 15"),
         (lambda text: text.replace(",4-6,", ",4-7,"), "age_true is '4-7', expected one of 0-2, 4-6"),
         (lambda text: text.replace(",5,", ",five,"), "line 2: age_years_true is not a number"),
         (lambda text: text.replace(",5,", ",nan,"), "line 2: age_years_true is not a number"),
