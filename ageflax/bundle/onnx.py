@@ -82,8 +82,8 @@ def _session(path: Path) -> Any:
         import onnxruntime
     except ImportError as error:
         raise InputError(
-            f"{path}: {error.name or 'onnxruntime'} is not installed, which reads ONNX files; run the"
-            " command as uv run --extra onnx python -m ..."
+            f"{path}: {error.name or 'onnxruntime'} is not installed, which reads ONNX files:"
+            ' pip install "ageflax[onnx]", or uv run --extra onnx python -m ...'
         ) from error
     # By content, not by name: what was checked is what runs, and no other file is opened.
     content = _content(path, onnx)

@@ -91,8 +91,8 @@ def topology_mesh(where: Slice) -> Mesh:
     """
     if importlib.util.find_spec("libtpu") is None:
         raise InputError(
-            f"--topology={where.name}: the TPU compiler is not installed; use uv run --extra tpu, or"
-            ' pip install "ageflax[tpu]"'
+            f"--topology={where.name}: the TPU compiler is not installed:"
+            ' pip install "ageflax[tpu]", or uv run --extra tpu'
         )
     _use_cpu()
     for name, value in _WITHOUT_TPU.items():

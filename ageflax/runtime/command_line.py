@@ -12,6 +12,14 @@ from ageflax.runtime import environment, files, preemption, quiet
 
 INPUT, FAILED, INTERRUPTED, PREEMPTED = 2, 1, 130, preemption.EXIT_CODE
 
+# Words of this process's command if it is not `python -m MODULE`, such as "ageflax train".
+_entry: list[str] = []
+
+
+def entered_as(words: str) -> None:
+    """Makes usage lines name the command by these words."""
+    _entry[:] = [words]
+
 
 class Parser(argparse.ArgumentParser):
     """An argument parser that also takes each option `--some_name` as `--some-name`.
@@ -59,7 +67,7 @@ def parser(name: str, doc: str | None, epilog: str | Callable[[], str] | None = 
       epilog: text after the options, or a function that builds it when help is asked for.
     """
     return Parser(
-        prog=f"python -m {name}",
+        prog=_entry[0] if _entry else f"python -m {name}",
         description=doc,
         epilog=None if callable(epilog) else epilog,
         late_epilog=epilog if callable(epilog) else None,

@@ -13,17 +13,22 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import ageflax
+import tfds_builders as builders
 from ageflax import config as configuration
 from ageflax.config import Config
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(ageflax.__file__).parents[1]  # of a clone, or of the installed packages
 
 # Training and testing a fold is this module and everything that it imports; a builder is loaded by name.
 _TRAINING = "ageflax.training.cross_validation"
+_OURS = frozenset({ageflax.__name__, builders.__name__.partition(".")[0]})
 
 
 def _file(module: str) -> Path | None:
     """The file of one of this project's modules; None for any other module."""
+    if module.partition(".")[0] not in _OURS:
+        return None
     path = ROOT.joinpath(*module.split("."))
     return next((p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()), None)
 
@@ -95,7 +100,7 @@ def sources(dataset: str) -> dict[str, _Source]:
       dataset: builder[/config].
     """
     builder = dataset.partition("/")[0]
-    remaining = {_TRAINING, f"tfds_builders.{builder}.{builder}_dataset_builder"}
+    remaining = {_TRAINING, f"{builders.__name__}.{builder}.{builder}_dataset_builder"}
     found: dict[str, _Source] = {}
     while remaining:
         module = remaining.pop()

@@ -10,7 +10,6 @@ from ageflax import config as configuration
 from ageflax.config import Config
 from ageflax.errors import InputError
 from ageflax.runtime import command_line, files
-from pipelines.plan.fingerprint import ROOT
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _WEIGHTS = "--config.transfer.weights="
@@ -75,9 +74,7 @@ def _files(configs: str) -> dict[str, str]:
         if not given:
             raise InputError(f"--configs={configs}: expected names such as levi,resnet34")
         given = files.local(given)
-        file = given if given.endswith(".py") else f"configs/{given}.py"
-        if not Path(file).is_file() and (ROOT / file).is_file():
-            file = str(ROOT / file)
+        file = configuration.locate(given)
         name = label if separator else Path(given).stem
         if not _NAME.fullmatch(name):
             raise InputError(

@@ -1,5 +1,6 @@
 import dataclasses
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -567,3 +568,23 @@ def test_a_mistake_in_a_base_names_the_base(tmp_path):
 def test_a_config_stands_alone_in_another_folder(path, tmp_path):
     (tmp_path / "moved.py").write_text(configuration.standalone(str(path)))
     assert configuration.load(str(tmp_path / "moved.py")) == configuration.load(str(path))
+
+
+def test_the_packages_own_configs_are_known_by_name_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    levi = str(Path(__file__).parents[2] / "configs" / "levi.py")
+    assert [configuration.locate(name) for name in ("levi", "configs/levi.py")] == [levi, levi]
+    assert configuration.load("levi").steps == 50_000
+    for name, close in (("levy", "levi"), ("configs/levy.py", "configs/levi.py")):
+        with pytest.raises(InputError, match=f"no such file; did you mean '{close}'"):
+            configuration.load(name)
+    # A file here comes first, under any of its names; other folders have no names.
+    Path("configs").mkdir()
+    shutil.copy(levi, "configs/levi.py")
+    assert (
+        configuration.locate("levi") == configuration.locate("configs/levi.py") == "configs/levi.py"
+    )
+    assert [configuration.locate(name) for name in ("levi.py", "x/levi.py")] == [
+        "levi.py",
+        "x/levi.py",
+    ]

@@ -39,7 +39,7 @@ def test_hold_out_has_one_fold():
         ("quickstart,quickstart", [], [], "'quickstart' is given twice; use labels"),
         ("quickstart,", [], [], "--configs=quickstart,: expected names"),
         ("a/b=quickstart", [], [], "invalid name 'a/b'"),
-        ("levy", [], [], "no such file; did you mean 'configs/levi.py'?"),
+        ("levy", [], [], "no such file; did you mean 'levi'?"),
         ("quickstart", ["--job=3"], [], "'--job=3': unknown argument"),
         ("quickstart", ["--config.sead=3"], [], "--config.sead: unknown key; did you mean 'seed'?"),
         ("quickstart", [], ["levi:seed=1"], "no config is named 'levi'; known names: quickstart"),

@@ -90,7 +90,7 @@ def test_a_fold_that_fails_is_told_and_the_next_call_does_only_that(call, tmp_pa
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--configs=levy"], "no such file; did you mean 'configs/levi.py'?"),
+        (["--configs=levy"], "no such file; did you mean 'levi'?"),
         (["--configs=levi", "--jobs=0"], "--jobs=0: expected a whole number, 1 or more"),
         (["--configs=levi", "--retries=x"], "--retries=x: expected a whole number, 0 or more"),
     ],

@@ -5,6 +5,7 @@ import importlib
 import subprocess
 import sys
 import time
+from typing import Any
 
 import pytest
 
@@ -165,3 +166,31 @@ def test_help_is_quick_and_complete(name):
     assert time.monotonic() - started < 5
     assert done.stdout.startswith(f"usage: python -m {name} ")
     assert done.stderr == ""
+
+
+def ageflax(*words: str, **options: Any) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-X", "importtime", "-m", "ageflax", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+def test_one_name_has_every_command(capsys):
+    from ageflax import __main__ as entry
+
+    modules = {module for module, _ in entry._COMMANDS.values()}
+    assert modules == set(COMMANDS) - {"pipelines.dataset", "pipelines.quality"}
+    done = ageflax("--help")
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "usage: ageflax COMMAND ...")
+    assert " jax" not in done.stderr
+
+
+def test_a_command_by_that_name_is_the_module_with_its_words():
+    done = ageflax("import-weights", "--help")
+    assert (done.returncode, done.stdout.split("[")[0]) == (0, "usage: ageflax import_weights ")
+    done = ageflax("pradict", "x.jpg")
+    last = done.stderr.splitlines()[-1]
+    assert (done.returncode, last) == (
+        2,
+        "ageflax: 'pradict': no such command; did you mean 'predict'?",
+    )
+    done = ageflax("predict", "--thrashold=1")
+    assert (done.returncode, done.stderr.count("ageflax predict: unrecognized")) == (2, 1)

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import importlib
-import importlib.util
 import inspect
 import pkgutil
 import shutil
@@ -12,6 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import tfds_builders as builders
 from ageflax.data.building import disk, source
 from ageflax.data.dataset import StoredDataset
 from ageflax.errors import InputError, first_line
@@ -26,10 +26,8 @@ dataset {name} is not built, and its source files are not in {manual}.
 
 def builder_names() -> list[str]:
     """Names of the datasets that this project can build."""
-    if importlib.util.find_spec("tfds_builders") is None:
-        return []
-    package = importlib.import_module("tfds_builders")
-    return sorted(module.name for module in pkgutil.iter_modules(package.__path__) if module.ispkg)
+    found = pkgutil.iter_modules(builders.__path__)
+    return sorted(module.name for module in found if module.ispkg)
 
 
 def _versions(data_dir: Path, name: str) -> list[Path]:
@@ -66,7 +64,12 @@ def _opened(path: Path) -> StoredDataset:
     )
 
 
-def _find_builder(name: str) -> Any:
+def builder_class(name: str) -> Any:
+    """The builder of a dataset, `builder[/config]`; importing it registers it with TFDS.
+
+    Raises:
+      InputError: no such builder.
+    """
     builder_name = name.split("/")[0]
     if builder_name not in builder_names():
         import difflib
@@ -74,7 +77,7 @@ def _find_builder(name: str) -> Any:
         close = difflib.get_close_matches(builder_name, builder_names(), n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(builder_names())}"
         raise InputError(f"data.name = {name!r}: no dataset {builder_name!r}; {hint}")
-    module = f"tfds_builders.{builder_name}.{builder_name}_dataset_builder"
+    module = f"{builders.__name__}.{builder_name}.{builder_name}_dataset_builder"
     return importlib.import_module(module).Builder
 
 
@@ -82,20 +85,18 @@ def _prepare(name: str, directory: Path, manual_dir: Path, say: Callable[[str], 
     """Builds a dataset with TFDS's Python API, which needs no TensorFlow."""
     import tensorflow_datasets as tfds
 
-    builder_class = _find_builder(name)
+    kind = builder_class(name)
     config = name.partition("/")[2]
     # A builder from downloaded files has instructions to get them, and patterns that recognise one.
-    instructions = builder_class.MANUAL_DOWNLOAD_INSTRUCTIONS
-    if instructions and not any(
-        any(manual_dir.glob(pattern)) for pattern in builder_class.MANUAL_FILES
-    ):
+    instructions = kind.MANUAL_DOWNLOAD_INSTRUCTIONS
+    if instructions and not any(any(manual_dir.glob(pattern)) for pattern in kind.MANUAL_FILES):
         text = inspect.cleandoc(instructions)
         raise InputError(_ABSENT.format(name=name, manual=manual_dir, instructions=text))
     files.make_writable(directory, "data.dir")
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
     try:
-        builder = builder_class(data_dir=directory, config=config or None)
+        builder = kind(data_dir=directory, config=config or None)
     except ValueError as error:
         raise InputError(f"data.name = {name!r}: {first_line(error)}") from error
     say(f"building {builder.info.full_name} in {directory}")
@@ -118,7 +119,7 @@ def _with_config(name: str) -> str:
     """Completes a builder's name with its default config."""
     if "/" in name:
         return name
-    default = _find_builder(name).BUILDER_CONFIGS
+    default = builder_class(name).BUILDER_CONFIGS
     return f"{name}/{default[0].name}" if default else name
 
 
@@ -135,7 +136,7 @@ def open_built(name: str, *, directory: str = "") -> StoredDataset:
     root, name = data_dir(directory), _with_config(name)
     found = _versions(root, name)
     if not found:
-        _find_builder(name)  # raises if the name is unknown
+        builder_class(name)  # raises if the name is unknown
         raise InputError(f"dataset {name} is not built in {root}; training on it builds it")
     return _opened(found[-1])
 
@@ -168,7 +169,7 @@ class _Asked:
 
 def _asked(stored: StoredDataset, name: str, folders: Iterable[Path]) -> _Asked | None:
     """The source files of a dataset in the first folder that has them; None if none does."""
-    find_source, config = _find_builder(name).find_source, name.partition("/")[2]
+    find_source, config = builder_class(name).find_source, name.partition("/")[2]
     found = []
     for folder in folders:
         if place := find_source(folder, config):
@@ -181,7 +182,7 @@ def _asked(stored: StoredDataset, name: str, folders: Iterable[Path]) -> _Asked 
 
 def _rebuild(name: str, root: Path, manual_dir: Path, say: Callable[[str], None]) -> Path:
     """Builds a dataset anew; the old build is removed once the new one is complete."""
-    path = root / name / str(_find_builder(name).VERSION)
+    path = root / name / str(builder_class(name).VERSION)
     aside = path.with_name(f"replaced-{path.name}")
     if path.exists():
         shutil.rmtree(aside, ignore_errors=True)
@@ -236,7 +237,7 @@ def open_dataset(
         return _opened(_prepare(name, root, given if manual_dir else default, say))
     stored = _opened(found[-1])
     # A drawn dataset, or one that another project builds, has no files to compare.
-    if name.split("/")[0] not in builder_names() or not hasattr(_find_builder(name), "find_source"):
+    if name.split("/")[0] not in builder_names() or not hasattr(builder_class(name), "find_source"):
         return stored
     recorded = source.of_metadata(stored.metadata)
     own = Path(recorded["path"]) if recorded else None

@@ -17,7 +17,7 @@ from ageflax.export.serving import Serving
 
 OPSETS = range(13, 24)
 OPSET = 17  # supported from onnxruntime 1.12 and OpenCV 4.8 on
-_HINT = "not installed, needed to write ONNX; use uv run --extra onnx python -m ageflax.export ..."
+_HINT = 'not installed, needed to write ONNX: pip install "ageflax[onnx]", or uv run --extra onnx'
 
 
 def packages() -> tuple[Any, Any]:
