@@ -144,11 +144,20 @@ def decode(content: bytes, *, max_pixels: int = MAX_PIXELS, at_least: int = 0) -
         raise
     except Exception as error:
         raise BadImageError(damaged) from error
+    if at_least and image.width * image.height <= max_pixels:
+        image.draft(None, (at_least, at_least))
+    return from_pillow(image, max_pixels=max_pixels)
+
+
+def from_pillow(image: Image.Image, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Converts a Pillow image of any mode to uint8[height, width, 3], RGB, as `decode` does.
+
+    Raises:
+      BadImageError: too large, or truncated (or otherwise damaged, or closed).
+    """
     if image.width * image.height > max_pixels:
         raise BadImageError("too large")
     try:
-        if at_least:
-            image.draft(None, (at_least, at_least))
         return np.asarray(_to_rgb(_upright(image)))
     except MemoryError:
         raise

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ageflax.predict.alignment import Framing
     from ageflax.predict.annotation import annotated
     from ageflax.predict.detectors import Detection, Detector, open_detector
-    from ageflax.predict.face import Answer, Face, Smoothing
+    from ageflax.predict.face import Answer, Face, Smoothing, Unread
     from ageflax.predict.frames import Frame, Seen, stream
     from ageflax.predict.predictor import Predictor
     from ageflax.predict.tracking import Tracker
@@ -32,6 +32,7 @@ __all__ = [
     "Seen",
     "Smoothing",
     "Tracker",
+    "Unread",
     "annotated",
     "open_detector",
     "stream",
@@ -43,7 +44,7 @@ __getattr__ = lazy.attach(
         "annotated": "annotation",
         "Framing": "alignment",
         **dict.fromkeys(("Detection", "Detector", "open_detector"), "detectors"),
-        **dict.fromkeys(("Answer", "Face", "Smoothing"), "face"),
+        **dict.fromkeys(("Answer", "Face", "Smoothing", "Unread"), "face"),
         **dict.fromkeys(("Frame", "Seen", "stream"), "frames"),
         "Predictor": "predictor",
         "Tracker": "tracking",

@@ -71,6 +71,8 @@ class Face:
       track: ID of the face followed through a video, from 1.
       smoothing: averaging along the track, if any.
       calibrated: True if the model's own temperatures scale the probabilities.
+      under: probability of being under each age that was asked for, see metrics.under; not scaled by
+        temperatures.
       features: float32[f], the output of the model's trunk, if asked for; not part of the line.
     """
 
@@ -86,12 +88,13 @@ class Face:
     track: int | None = None
     smoothing: Smoothing | None = None
     calibrated: bool = False
+    under: dict[int, float] = dataclasses.field(default_factory=dict)
     features: np.ndarray | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def to_dict(self) -> Json:
         """The line that `python -m ageflax.predict` prints, as an object.
 
-        `track`, `smoothing` and `calibrated` are absent where they do not apply.
+        `probability_under_AGE`, `track`, `smoothing` and `calibrated` are absent where they do not apply.
         """
         record: Json = {
             "source": self.source,
@@ -103,6 +106,7 @@ class Face:
             "age_deviation": _rounded(self.age_deviation),
             "gender": self.gender and self.gender.rounded(),
         }
+        record |= {under_name(age): round(value, 6) for age, value in self.under.items()}
         if self.track is not None:
             record["track"] = self.track
         if self.smoothing is not None:
@@ -114,6 +118,29 @@ class Face:
     def to_json(self) -> str:
         """`to_dict` as one line of ASCII; bytes of a name that are not UTF-8 become lone surrogates."""
         return json.dumps(self.to_dict(), allow_nan=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Unread:
+    """An image that could not be read.
+
+    Attributes:
+      source, image, frame: see Face.
+      reason: what is wrong with it, in a few words.
+    """
+
+    source: str
+    image: int
+    frame: int | None
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.reason}"
+
+
+def under_name(age: int) -> str:
+    """Name of the probability of being under an age, in lines and tables."""
+    return f"probability_under_{age}"
 
 
 def _rounded(value: float | None) -> float | None:
@@ -134,18 +161,21 @@ class Table:
     """A CSV file with a row per face.
 
     Columns: source, frame, track, x, y, width, height, detection_score, age, age_deviation; and for
-    age_group and gender, if the model predicts them, the label and TASK_probability_CLASS.
+    age_group and gender, if the model predicts them, the label and TASK_probability_CLASS; and
+    probability_under_AGE for each age asked for.
 
     Args:
       path: file to write; replaced if present.
       description: description of the model; gives the names of its classes.
+      under: ages of Face.under.
 
     Raises:
       InputError: the file cannot be written.
     """
 
-    def __init__(self, path: Path, description: Description):
+    def __init__(self, path: Path, description: Description, under: Sequence[int] = ()):
         self._classes = classes_of(description)
+        self._under = list(map(under_name, under))
         try:
             # File names are written byte for byte, UTF-8 or not.
             self._file = path.open("w", newline="", encoding="utf-8", errors="surrogateescape")
@@ -157,7 +187,7 @@ class Table:
         header += ["age", "age_deviation"]
         for task, classes in self._classes.items():
             header += [task, *(f"{task}_probability_{name}" for name in classes)]
-        self._writer.writerow(header)
+        self._writer.writerow(header + self._under)
 
     def add(self, faces: Sequence[Face]) -> None:
         """Writes a row per face."""
@@ -173,7 +203,7 @@ class Table:
         for task, classes in self._classes.items():
             answer = record[task]
             row += [answer["label"], *(answer["probabilities"][name] for name in classes)]
-        return row
+        return row + [record[name] for name in self._under]
 
     def close(self) -> None:
         """Closes the file."""

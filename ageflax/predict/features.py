@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 
@@ -38,9 +39,9 @@ class FeaturesFile:
         files.make_writable(path.parent, "--features")
         self._path = path
         self._about = {
-            "model": model.name,
-            "sha256": model.members[0].sha256,
-            "crops": predictor.estimator.crops,
+            "model": np.array(model.name),
+            "sha256": np.array(model.members[0].sha256),
+            "crops": np.array(predictor.estimator.crops),
         }
         # A long video's features do not fit in memory.
         self._features = tempfile.TemporaryFile(dir=path.parent)  # noqa: SIM115  closed by __exit__
@@ -71,7 +72,12 @@ class FeaturesFile:
                 if count:
                     shape = count, self._width
                     features = np.memmap(self._features, np.float32, "r", shape=shape)
-                np.savez(file, features=features, **self._columns(count), **self._about)
+                arrays: dict[str, Any] = {
+                    "features": features,
+                    **self._columns(count),
+                    **self._about,
+                }
+                np.savez(file, **arrays)
 
     def _columns(self, count: int) -> dict[str, np.ndarray]:
         columns = {}

@@ -20,6 +20,9 @@ from ageflax.predict.face import Face
 # A batch goes to the model once it has this many faces, frames, or bytes of kept pixels.
 _FACES, _FRAMES, _BYTES = 32, 64, 200_000_000
 _MAX_WORKERS = 8
+# Of 3,000 face photographs and 365 faces in other photographs, 0.06 % are bluer than red by more than
+# this share of their brightness; with red and blue swapped, 95 %.
+_BLUER = 0.04
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -32,6 +35,10 @@ class Failure:
     reason: str
 
 
+# A file, its bytes, pixels uint8[h, w, 3] RGB, or the reason why there are none.
+Content = Path | bytes | np.ndarray | Failure
+
+
 @dataclasses.dataclass(frozen=True)
 class Frame:
     """An image to predict.
@@ -40,13 +47,13 @@ class Frame:
       source: name of the source, see Face.source.
       place: index of the source among those given.
       number: index of a video's frame, from 0; None for a photograph.
-      content: a file, its bytes, pixels uint8[h, w, 3] RGB, or the reason why there are none.
+      content: see Content.
     """
 
     source: str
     place: int
     number: int | None
-    content: Path | bytes | np.ndarray | Failure
+    content: Content
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +67,7 @@ class Seen:
       pixels: uint8[h, w, 3], RGB, if they were to be kept.
       thumbnail: float32[9, 16, 3], by which cuts of a video are detected; None for photographs.
       size: height and width of the upright image, in pixels; None if it could not be read.
+      bluer: True if the pixels were given, and a face is bluer than faces are.
     """
 
     frame: Frame
@@ -68,6 +76,7 @@ class Seen:
     pixels: np.ndarray | None = None
     thumbnail: np.ndarray | None = None
     size: tuple[int, int] | None = None
+    bluer: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +145,17 @@ def _prepare(
     seen = Seen(
         bare, (), pixels=pixels if keep else None, thumbnail=thumbnail, size=(height, width)
     )
-    return _Prepared(seen, found, [framing.cut(pixels, one) for one in found])
+    crops = [framing.cut(pixels, one) for one in found]
+    if isinstance(frame.content, np.ndarray) and not moving and any(map(_is_blue, crops)):
+        seen = dataclasses.replace(seen, bluer=True)
+    return _Prepared(seen, found, crops)
+
+
+def _is_blue(crop: np.ndarray) -> bool:
+    """True if the middle of a face is bluer than red, as where the two channels are swapped."""
+    third = len(crop) // 3
+    red, green, blue = crop[third : 2 * third + 1, third : 2 * third + 1].mean((0, 1))
+    return bool(blue - red > _BLUER * max(red + green + blue, 30.0))
 
 
 def _face(frame: Frame, detection: Detection, estimate: Estimate, *, calibrated: bool) -> Face:
@@ -151,6 +170,7 @@ def _face(frame: Frame, detection: Detection, estimate: Estimate, *, calibrated:
         age_deviation=estimate.age_deviation,
         gender=estimate.gender,
         calibrated=calibrated,
+        under=estimate.under,
         features=estimate.features,
     )
 

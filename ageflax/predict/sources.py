@@ -37,6 +37,11 @@ class Source:
         """True if its suffix is a video's."""
         return self.inside.suffix.lower() in VIDEOS
 
+    @property
+    def is_photograph(self) -> bool:
+        """True for a photograph's file, which unlike standard input is read as often as needed."""
+        return not self.is_video and self.name != STDIN
+
 
 def _in_folder(folder: Path) -> list[Source]:
     found = []
@@ -94,14 +99,17 @@ def _stdin() -> bytes | Failure:
     return content or Failure("empty")
 
 
-def frames(sources: Sequence[Source], every: int) -> Generator[Frame, None, None]:
+def frames(
+    sources: Sequence[Source], every: int, *, start: int = 0
+) -> Generator[Frame, None, None]:
     """Yields the frames of sources in order; photographs are read later, when they are decoded.
 
     Args:
       sources: as returned by `find`.
       every: stride through the frames of videos, which starts at the first.
+      start: index of the first source among all that were given.
     """
-    for place, source in enumerate(sources):
+    for place, source in enumerate(sources, start):
         if source.name == STDIN:
             yield Frame(STDIN, place, None, _stdin())
         elif source.is_video:

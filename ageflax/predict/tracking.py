@@ -18,6 +18,8 @@ _PATIENCE = 15
 # The scene is cut where two frames' thumbnails differ by more than this share of their brightness: 0.76
 # to 1.1 at the three cuts of the clip that was examined, at most 0.36 elsewhere.
 _CUT = 0.55
+# Weight of a frame relative to the next one, unless another is asked for.
+SHARE = 0.8
 _DARK = 8.0  # grey levels; in darker scenes noise would count as a cut
 
 
@@ -60,6 +62,10 @@ def _moved(mean: Face, face: Face, share: float) -> Face:
         age=number(mean.age, face.age),
         age_deviation=number(mean.age_deviation, face.age_deviation),
         gender=answer(mean.gender, face.gender),
+        under={
+            age: mean.under[age] + share * (now - mean.under[age])
+            for age, now in face.under.items()
+        },
     )
 
 
