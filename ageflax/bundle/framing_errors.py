@@ -1,6 +1,7 @@
 """A model's errors where faces are framed otherwise than in its training, measured as training ends."""
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,13 +10,19 @@ import numpy as np
 
 from ageflax.runtime.files import Json
 
-# Figures by key: text in the card, and an amount in words. All are errors, so less is better.
-_FIGURES: dict[str, tuple[str, Callable[[float], str]]] = {
-    "years": ("age: mean absolute error, years", lambda value: f"{value:.1f} years"),
-    "age_group": ("age group: wrong, %", lambda value: f"{100 * value:.1f} points of age group"),
-    "gender": ("gender: wrong, %", lambda value: f"{100 * value:.1f} points of gender"),
+# Figures by key: heading in the card, factor there, and an amount in words. All are errors.
+_FIGURES: dict[str, tuple[str, int, Callable[[float], str]]] = {
+    "years": ("Mean absolute error of age, years", 1, "{:.1f} years".format),
+    "age_group": (
+        "Wrong age groups, %",
+        100,
+        lambda share: f"{100 * share:.0f} % of the age groups",
+    ),
+    "gender": ("Wrong genders, %", 100, lambda share: f"{100 * share:.0f} % of the genders"),
 }
-_MOST_POINTS, _LARGEST_ERROR = 100, 10_000.0
+_MOST, _LARGEST_ERROR = 20, 10_000.0
+
+Grid = tuple[tuple[float, ...], ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,119 +39,109 @@ class Offset:
     right: float = 0.0
     down: float = 0.0
 
+    def in_words(self, *, least: float = 0.005) -> str:
+        """Such as "30 % too small and 8 % too low"; empty if each part is below `least`."""
+        found = []
+        for value, more, less in (
+            (self.zoom - 1, "large", "small"),
+            (self.right, "far right", "far left"),
+            (self.down, "low", "high"),
+        ):
+            if abs(value) >= least:
+                found.append(f"{100 * abs(value):.0f} % too {more if value > 0 else less}")
+        return ", ".join([*found[:-2], " and ".join(found[-2:])])
+
 
 @dataclasses.dataclass(frozen=True)
 class FramingErrors:
-    """Errors by framing; made of one offset at a time.
+    """Errors of validation faces that were enlarged and moved.
 
     Attributes:
-      faces: number of validation faces.
-      points: errors at each offset, by figure: `years`, the mean absolute error; `age_group` and
-        `gender`, the share of wrong answers. Without an offset first.
+      faces: number of faces.
+      zooms: factors by which they were enlarged, ascending; 1 is among them.
+      shifts: distances by which they were moved, as shares of the image's side, from 0 on.
+      errors: error by zoom and shift, per figure: `years`, the mean absolute error; `age_group` and
+        `gender`, the share of wrong answers.
     """
 
     faces: int
-    points: tuple[tuple[Offset, Mapping[str, float]], ...]
+    zooms: tuple[float, ...]
+    shifts: tuple[float, ...]
+    errors: Mapping[str, Grid]
 
     @classmethod
     def from_json(cls, content: Any) -> "FramingErrors | None":
-        """Checks the object `framing_errors` of config.json.
+        """Checks the object `framing_errors` of config.json, which may be absent.
 
         Raises:
           ValueError: the content is not one.
         """
         if content is None:
             return None
-        points = content.get("points") if isinstance(content, dict) else None
-        if not isinstance(points, list) or not 1 <= len(points) <= _MOST_POINTS:
-            raise ValueError("framing_errors: expected faces and points")
-        if type(content.get("faces")) is not int or content["faces"] < 1:
-            raise ValueError("framing_errors: faces: expected a positive integer")
-        found = [_point(each) for each in points]
-        if found[0][0] != Offset() or any(
-            errors.keys() != found[0][1].keys() for _, errors in found
-        ):
-            raise ValueError(
-                "framing_errors: expected errors without an offset first, all of a kind"
-            )
-        return cls(content["faces"], tuple(found))
+        if not isinstance(content, dict) or type(content.get("faces")) is not int:
+            raise ValueError("framing_errors: expected faces, zooms, shifts and errors")
+        zooms, shifts = (_ascending(content.get(name)) for name in ("zooms", "shifts"))
+        errors = content.get("errors")
+        if 1.0 not in zooms or zooms[0] < 0.1 or shifts[0] != 0:
+            raise ValueError("framing_errors: expected zooms with 1 and shifts from 0")
+        if not isinstance(errors, dict) or not errors or not errors.keys() <= _FIGURES.keys():
+            raise ValueError(f"framing_errors: expected errors of {', '.join(_FIGURES)}")
+        for grid in errors.values():
+            rows = grid if isinstance(grid, list) and len(grid) == len(zooms) else [None]
+            for row in rows:
+                fits = isinstance(row, list) and len(row) == len(shifts)
+                if not fits or not all(_number(value, _LARGEST_ERROR) for value in row):
+                    raise ValueError("framing_errors: expected an error by zoom and shift")
+        grids = {name: tuple(map(tuple, grid)) for name, grid in errors.items()}
+        return cls(content["faces"], zooms, shifts, grids)
 
     def to_json(self) -> Json:
         """The object `framing_errors` of config.json."""
-        points = [vars(offset) | {"errors": dict(errors)} for offset, errors in self.points]
-        return {"faces": self.faces, "points": points}
+        errors = {name: [list(row) for row in grid] for name, grid in self.errors.items()}
+        return vars(self) | {
+            "zooms": list(self.zooms),
+            "shifts": list(self.shifts),
+            "errors": errors,
+        }
 
-    def cost(self, offset: Offset) -> tuple[str, float]:
-        """The most telling figure, and how much larger it is at an offset; at least 0.
+    def cost(self, offset: Offset) -> str:
+        """Additional error at an offset in words, such as "1.4 years", in the most telling figure.
 
-        Offsets along the axes add up, between measured points linearly and beyond the last as there.
+        Interpolated linearly in the zoom's logarithm and in the shift, the distance in any direction.
         """
-        figure = next(name for name in _FIGURES if name in self.points[0][1])
-        clean, total = self.points[0][1][figure], 0.0
-        for name in Offset.__dataclass_fields__:
-            own = [(o, e[figure]) for o, e in self.points if o == _alone(o, name)]
-            places, values = zip(*sorted((_place(o, name), e) for o, e in own), strict=True)
-            total += float(np.interp(_place(offset, name), places, values)) - clean
-        return figure, max(total, 0.0)
+        figure = next(name for name in _FIGURES if name in self.errors)
+        grid, shift = np.array(self.errors[figure]), math.hypot(offset.right, offset.down)
+        by_zoom = [float(np.interp(shift, self.shifts, row)) for row in grid]
+        found = float(np.interp(math.log(offset.zoom), np.log(self.zooms), by_zoom))
+        usual = float(grid[self.zooms.index(1.0), 0])
+        within = self.zooms[0] <= offset.zoom <= self.zooms[-1] and shift <= self.shifts[-1]
+        amount = _FIGURES[figure][2](max(found - usual, 0.0))
+        return f"{'about' if within else 'at least'} {amount}"
 
-    def cost_in_words(self, offset: Offset) -> str:
-        """Such as "1.4 years"."""
-        figure, value = self.cost(offset)
-        return _FIGURES[figure][1](value)
-
-    def table(self) -> tuple[list[str], list[list[str]]]:
-        """Headings, and rows of an offset in words and its errors, for the card."""
-        figures = [name for name in _FIGURES if name in self.points[0][1]]
-        rows = []
-        for offset, errors in self.points:
-            shown = [errors[name] if name == "years" else 100 * errors[name] for name in figures]
-            rows.append(
-                [in_words(offset) or "as in training", *(f"{value:.1f}" for value in shown)]
-            )
-        return [_FIGURES[name][0] for name in figures], rows
-
-
-def in_words(offset: Offset, *, least: float = 0.005) -> str:
-    """An offset such as "30 % too small and 8 % too low"; empty if each is below `least`."""
-    found = []
-    for value, more, less in (
-        (offset.zoom - 1, "large", "small"),
-        (offset.right, "far right", "far left"),
-        (offset.down, "low", "high"),
-    ):
-        if abs(value) >= least:
-            found.append(f"{100 * abs(value):.0f} % too {more if value > 0 else less}")
-    return " and ".join(found)
+    def tables(self) -> list[tuple[str, list[str], list[list[str]]]]:
+        """Per figure: heading, headings of the columns, and rows of a zoom and its errors."""
+        columns = [
+            f"moved by {100 * shift:.0f} %" if shift else "in place" for shift in self.shifts
+        ]
+        found = []
+        for name, (heading, factor, _) in _FIGURES.items():
+            rows = [
+                [f"{zoom:g} times as large", *(f"{factor * value:.1f}" for value in row)]
+                for zoom, row in zip(self.zooms, self.errors.get(name, ()), strict=False)
+            ]
+            if rows:
+                found.append((heading, columns, rows))
+        return found
 
 
-def _alone(offset: Offset, name: str) -> Offset:
-    """The offset along one axis only."""
-    return Offset(**{name: getattr(offset, name)})
+def _number(value: Any, most: float) -> bool:
+    return type(value) in (int, float) and 0 <= value <= most  # False for NaN
 
 
-def _place(offset: Offset, name: str) -> float:
-    """Place on an axis: zooms by their logarithm; as far left as right, for faces are alike mirrored."""
-    value = getattr(offset, name)
-    return math.log(value) if name == "zoom" else abs(value) if name == "right" else value
-
-
-def _number(value: Any, low: float, high: float) -> bool:
-    return type(value) in (int, float) and low <= value <= high  # False for NaN
-
-
-def _point(content: Any) -> tuple[Offset, dict[str, float]]:
-    names = tuple(Offset.__dataclass_fields__)
-    if not isinstance(content, dict) or not isinstance(errors := content.get("errors"), dict):
-        raise ValueError("framing_errors: a point: expected an offset and its errors")
-    offset = [content.get(name) for name in names]
-    if not _number(offset[0], 0.1, 10.0) or not all(
-        _number(part, -1.0, 1.0) for part in offset[1:]
-    ):
-        raise ValueError(
-            "framing_errors: a point: expected zoom from 0.1 to 10, right and down to 1"
-        )
-    if not errors or not errors.keys() <= _FIGURES.keys():
-        raise ValueError(f"framing_errors: expected errors of {', '.join(_FIGURES)}")
-    if not all(_number(value, 0.0, _LARGEST_ERROR) for value in errors.values()):
-        raise ValueError("framing_errors: an error is not a number from 0 on")
-    return Offset(**dict(zip(names, offset, strict=True))), errors
+def _ascending(values: Any) -> tuple[float, ...]:
+    sized = isinstance(values, list) and 1 <= len(values) <= _MOST
+    if not sized or not all(_number(value, 10.0) for value in values):
+        raise ValueError("framing_errors: expected lists of zooms and shifts")
+    if not all(one < next_ for one, next_ in itertools.pairwise(values)):
+        raise ValueError("framing_errors: zooms and shifts: expected ascending numbers")
+    return tuple(values)

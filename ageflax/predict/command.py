@@ -106,16 +106,20 @@ def run(options: argparse.Namespace) -> None:
         detector=options.detector,
         crops=options.crops,
         calibrated=options.calibrated,
+        under=options.under,
         min_score=options.min_score,
         quick=not live and len(found) <= _FEW and not any(source.is_video for source in found),
     )
+    photographs = [source.name for source in found if source.is_photograph]
+    if photographs and not live:
+        predictor.check_framing(photographs)
     tally = _Tally()
     with ExitStack() as stack:
         album = options.annotate and stack.enter_context(
             closing(Album(options.annotate, found, options.every))
         )
         table = options.csv and stack.enter_context(
-            closing(Table(options.csv, predictor.description))
+            closing(Table(options.csv, predictor.description, predictor.estimator.under))
         )
         features = options.features and stack.enter_context(
             FeaturesFile(options.features, predictor)

@@ -19,6 +19,8 @@ Prints medians over the faces that YuNet or MTCNN finds, and their spread (half 
 percentile). If the eyes spread by more than about 0.05, the images are not aligned: leave data.eyes=()
 unless faces should be cut out as the average image is. Haar is refused because it does not locate eyes.
 Exit codes: 0 done, 2 bad input, 1 failed run, 130 interrupted."""
+# Longest side, in pixels, at which an image is searched for the face that fills most of it.
+_SIDE = 640
 # Padding, as a share of the longer side: detectors miss a face that fills its image.
 _AROUND = 0.25
 
@@ -34,6 +36,7 @@ class Measured:
       margin_spread: spread of the margin.
       eyes: float[4], x and y of the eye on the left, then of the eye on the right.
       eyes_spread: float[4], spread of each.
+      centre: float[2], x and y of the middle of the detector's box.
     """
 
     images: int
@@ -42,6 +45,7 @@ class Measured:
     margin_spread: float
     eyes: np.ndarray
     eyes_spread: np.ndarray
+    centre: np.ndarray
 
     def lines(self) -> list[str]:
         """Lines for the user; the first is for a command line."""
@@ -54,11 +58,11 @@ class Measured:
         ]
 
 
-def measure(contents: Iterable[bytes], *, detector: str = "auto") -> Measured:
+def measure(contents: Iterable[bytes | np.ndarray], *, detector: str = "auto") -> Measured:
     """Measures the largest face of each image.
 
     Args:
-      contents: bytes of each image; unreadable ones are skipped.
+      contents: bytes of each image, or uint8[h, w, 3], RGB; unreadable ones are skipped.
       detector: auto, yunet, its file, or mtcnn.
 
     Raises:
@@ -69,6 +73,7 @@ def measure(contents: Iterable[bytes], *, detector: str = "auto") -> Measured:
     from ageflax.data import images
     from ageflax.errors import InputError
     from ageflax.predict.detectors import Mtcnn, YuNet, open_detector
+    from ageflax.predict.detectors.detection import scaled
     from ageflax.runtime.progress import say
 
     finder = open_detector(detector, say=say)
@@ -77,9 +82,12 @@ def measure(contents: Iterable[bytes], *, detector: str = "auto") -> Measured:
     looked, measured = 0, []
     for content in contents:
         try:
-            image = images.decode(content)
+            image = content
+            if isinstance(content, bytes):
+                image = images.decode(content, at_least=_SIDE)
         except images.BadImageError:
             continue
+        image = scaled(image, min(_SIDE / max(image.shape[:2]), 1.0))
         looked += 1
         height, width = image.shape[:2]
         around = round(_AROUND * max(height, width))
@@ -90,14 +98,21 @@ def measure(contents: Iterable[bytes], *, detector: str = "auto") -> Measured:
         best = max(found, key=lambda one: one.box[2] * one.box[3])
         assert best.eyes is not None  # since both detectors locate them
         margin = (max(height, width) / max(best.box[2:]) - 1) / 2
-        eyes = (np.array(best.eyes) - around) / (width, height)
-        measured.append([margin, *eyes.ravel()])
+        middle = np.array(best.box[:2]) + np.array(best.box[2:]) / 2
+        points = (np.array([*best.eyes, middle]) - around) / (width, height)
+        measured.append([margin, *points.ravel()])
     if not measured:
         raise InputError(f"no face found in {looked} images")
     low, middle, high = np.percentile(measured, (15.87, 50, 84.13), axis=0)
     spread = (high - low) / 2
     return Measured(
-        looked, len(measured), float(middle[0]), float(spread[0]), middle[1:], spread[1:]
+        images=looked,
+        faces=len(measured),
+        margin=float(middle[0]),
+        margin_spread=float(spread[0]),
+        eyes=middle[1:5],
+        eyes_spread=spread[1:5],
+        centre=middle[5:],
     )
 
 

@@ -1,5 +1,6 @@
 """Predictor, the Python interface: a model and a detector in one, images in, faces out."""
 
+import threading
 from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ import numpy as np
 from ageflax.bundle.description import Description
 from ageflax.bundle.model import Model
 from ageflax.errors import InputError
+from ageflax.predict import framing_check
 from ageflax.predict.alignment import Framing
-from ageflax.predict.detectors import MIN_SCORE, Detector, open_detector
+from ageflax.predict.detectors import MIN_SCORE, Detector, Whole, open_detector
 from ageflax.predict.estimator import Estimator
 from ageflax.predict.face import Face
 from ageflax.predict.frames import Frame, Seen, stream
@@ -67,6 +69,8 @@ class Predictor:
         if isinstance(detector, str):
             detector = open_detector(detector, min_score=min_score, say=say)
         self.detector = detector
+        self._say, self._once = say, threading.Lock()
+        self._check_due = isinstance(detector, Whole)
 
     @property
     def description(self) -> Description:
@@ -91,12 +95,29 @@ class Predictor:
         return self._found(images)
 
     def _found(self, images: Image | Sequence[Image], *, features: bool = False) -> list[Face]:
+        several = [images] if isinstance(images, Image) else images
+        if isinstance(several, Sequence):
+            self.check_framing([_frame(k, image).content for k, image in enumerate(several)])
         found = []
-        for seen in self.stream(_frames(images), features=features):
+        frames = (_frame(k, image) for k, image in enumerate(several))
+        for seen in self.stream(frames, features=features):
             if seen.failure is not None:
                 raise InputError(f"{seen.frame.source}: {seen.failure}")
             found.extend(seen.faces)
         return found
+
+    def check_framing(self, images: Sequence[Any]) -> None:
+        """Says once, of images that are faces already, how they are framed; see framing_check.
+
+        A call does so itself, `faces` and `stream` do not. With a detector nothing is said.
+
+        Args:
+          images: files, their contents, or uint8[h, w, 3], RGB.
+        """
+        with self._once:
+            due, self._check_due = self._check_due, False
+        if due:
+            self._say(framing_check.check(images, self.description))
 
     def features(self, images: Image | Sequence[Image]) -> tuple[np.ndarray, list[Face]]:
         """Gives the model's features of all faces, and the faces, as a call does.
@@ -152,11 +173,6 @@ class Predictor:
             fast=fast,
             features=features,
         )
-
-
-def _frames(images: Image | Sequence[Image]) -> Generator[Frame, None, None]:
-    several = [images] if isinstance(images, Image) else images
-    return (_frame(place, image) for place, image in enumerate(several))
 
 
 def _frame(place: int, image: Any) -> Frame:

@@ -46,6 +46,11 @@ def _cached() -> Path | None:
     return Path(found) if isinstance(found, str) else None
 
 
+def at_hand() -> bool:
+    """True if YuNet is named by the variable or in the hub's cache, so that none is downloaded."""
+    return bool(os.environ.get(VARIABLE)) or _cached() is not None
+
+
 def yunet_weights() -> bytes:
     """Reads YuNet's file from AGEFLAX_YUNET, else from the hub's cache, else downloads it.
 
