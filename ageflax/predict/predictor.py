@@ -1,26 +1,24 @@
 """Predictor, the Python interface: a model and a detector in one, images in, faces out."""
 
+import itertools
 import threading
 from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from ageflax.bundle.description import Description
 from ageflax.bundle.model import Model
 from ageflax.errors import InputError
-from ageflax.predict import framing_check
+from ageflax.predict import framing_check, given, tracking
 from ageflax.predict.alignment import Framing
 from ageflax.predict.detectors import MIN_SCORE, Detector, Whole, open_detector
 from ageflax.predict.estimator import Estimator
-from ageflax.predict.face import Face
-from ageflax.predict.frames import Frame, Seen, stream
+from ageflax.predict.face import Face, Unread
+from ageflax.predict.frames import Failure, Frame, Seen, stream
 from ageflax.runtime import progress
 from ageflax.weights import shipped
-
-# A file, its content, or uint8[h, w, 3] RGB.
-Image = str | Path | bytes | np.ndarray
 
 
 class Predictor:
@@ -41,6 +39,8 @@ class Predictor:
       calibrated: True to scale probabilities by the temperatures fitted on the model's validation
         faces; ages stay as they are. By default probabilities are those of evaluation and of an
         exported model.
+      under: age in whole years, or several, that Face.under gives the probability of being under; for a
+        model with a distribution over years.
       min_score: lowest score of a face that YuNet or MTCNN keeps.
       quick: False for many photographs or a video: the first answer comes seconds later, all others
         somewhat earlier. Probabilities differ by rounding.
@@ -61,16 +61,20 @@ class Predictor:
         detector: str | Detector = "auto",
         crops: str | None = None,
         calibrated: bool = False,
+        under: int | Sequence[int] = (),
         min_score: float = MIN_SCORE,
         quick: bool = True,
         say: Callable[[str], None] = progress.say,
     ):
-        self.estimator = Estimator(model, crops=crops, calibrated=calibrated, quick=quick)
+        self.estimator = Estimator(
+            model, crops=crops, calibrated=calibrated, under=under, quick=quick
+        )
         if isinstance(detector, str):
             detector = open_detector(detector, min_score=min_score, say=say)
         self.detector = detector
         self._say, self._once = say, threading.Lock()
         self._check_due = isinstance(detector, Whole)
+        self._told = False
 
     @property
     def description(self) -> Description:
@@ -82,29 +86,67 @@ class Predictor:
         """Framing by which faces are cut out for the model."""
         return self.estimator.framing
 
-    def __call__(self, images: Image | Sequence[Image]) -> list[Face]:
+    @overload
+    def __call__(self, images: Any, *, colors: str = ..., every: int = ...) -> list[Face]: ...
+    @overload
+    def __call__(
+        self, images: Any, *, colors: str = ..., every: int = ..., errors: str
+    ) -> list[Face | Unread]: ...
+    def __call__(
+        self, images: Any, *, colors: str = "rgb", every: int = 1, errors: str = "raise"
+    ) -> Any:
         """Predicts the faces of images, image by image, each from left to right.
 
+        An image is a path, its bytes, an open file, a PIL image, or an array of NumPy, JAX or any
+        library: [height, width] or [height, width, 1, 3 or 4], integers from 0 to 255 or floats from 0
+        to 1 or to 255. A path may be a folder, a glob or a video, as in the command; a video's faces
+        are tracked and smoothed as there.
+
         Args:
-          images: one or several files, their contents, or uint8[h, w, 3] RGB.
+          images: one image or several; also a batch [n, height, width, 1, 3 or 4], all of one scale.
+          colors: order of an array's channels: "rgb", or "bgr" as OpenCV reads images.
+          every: stride through the frames of videos.
+          errors: "raise" ends at the first unusable image; "return" gives an Unread in its place.
 
         Raises:
-          InputError: an image is unusable; the message names it.
+          InputError: an image is unusable; the message names it and, for arrays, the conversion.
           RunError: the model's outputs are not finite, or the device fails.
         """
-        return self._found(images)
+        if errors not in ("raise", "return"):
+            raise InputError(f"errors={errors!r}: expected raise or return")
+        return self._found(images, colors, every, keep=errors == "return")
 
-    def _found(self, images: Image | Sequence[Image], *, features: bool = False) -> list[Face]:
-        several = [images] if isinstance(images, Image) else images
-        if isinstance(several, Sequence):
-            self.check_framing([_frame(k, image).content for k, image in enumerate(several)])
+    def _found(
+        self, images: Any, colors: str, every: int, *, keep: bool = False, features: bool = False
+    ) -> list[Any]:
         found = []
-        frames = (_frame(k, image) for k, image in enumerate(several))
-        for seen in self.stream(frames, features=features):
+        frames = given.frames(images, colors=colors, every=every)
+        if self._check_due:
+            first = list(itertools.islice(frames, framing_check.MOST))
+            readable = [one for one in first if not isinstance(one.content, Failure)]
+            self.check_framing([one.content for one in readable if one.number is None])
+            frames = itertools.chain(first, frames)
+        for seen in tracking.followed(self.stream(frames, features=features), tracking.SHARE):
             if seen.failure is not None:
-                raise InputError(f"{seen.frame.source}: {seen.failure}")
+                unread = Unread(
+                    seen.frame.source, seen.frame.place, seen.frame.number, seen.failure
+                )
+                if not keep:
+                    raise InputError(str(unread))
+                found.append(unread)
             found.extend(seen.faces)
+            self._tell_of_colors(seen, colors)
         return found
+
+    def _tell_of_colors(self, seen: Seen, colors: str) -> None:
+        """Says once if an array's red and blue look swapped."""
+        if seen.bluer and not self._told:
+            self._told = True
+            other = "bgr" if colors == "rgb" else "rgb"
+            self._say(
+                f"{seen.frame.source}: a face bluer than red; if the array is {other.upper()}, pass"
+                f" colors={other!r}"
+            )
 
     def check_framing(self, images: Sequence[Any]) -> None:
         """Says once, of images that are faces already, how they are framed; see framing_check.
@@ -119,7 +161,9 @@ class Predictor:
         if due:
             self._say(framing_check.check(images, self.description))
 
-    def features(self, images: Image | Sequence[Image]) -> tuple[np.ndarray, list[Face]]:
+    def features(
+        self, images: Any, *, colors: str = "rgb", every: int = 1
+    ) -> tuple[np.ndarray, list[Face]]:
         """Gives the model's features of all faces, and the faces, as a call does.
 
         Features are the output of the trunk, which the heads take (in recognition networks the
@@ -127,6 +171,8 @@ class Predictor:
 
         Args:
           images: see __call__.
+          colors: see __call__.
+          every: see __call__.
 
         Returns:
           float32[faces, f], and the faces in the same order. Without a face, f is 0.
@@ -135,22 +181,25 @@ class Predictor:
           InputError: an image is unusable, or the model is an .onnx file or a run.
           RunError: see __call__.
         """
-        faces = self._found(images, features=True)
+        faces = self._found(images, colors, every, features=True)
         rows = [face.features for face in faces]
         return np.stack(rows) if rows else np.zeros((0, 0), np.float32), faces
 
-    def faces(self, image: np.ndarray, *, fast: bool = False) -> list[Face]:
-        """Predicts the faces of one image, from left to right.
+    def faces(self, image: Any, *, fast: bool = False, colors: str = "rgb") -> list[Face]:
+        """Predicts the faces of one image in this thread, from left to right.
 
         Args:
-          image: uint8[h, w, 3], RGB, upright.
+          image: one image, see __call__.
           fast: True to detect at one coarse scale, as for the frames of a video.
+          colors: see __call__.
         """
-        frame = Frame("#0", 0, None, image)
-        (seen,) = self.stream([frame], workers=1, fast=fast)
-        if seen.failure is not None:
-            raise InputError(seen.failure)
-        return list(seen.faces)
+        found = []
+        for seen in self.stream(given.frames(image, colors=colors), workers=1, fast=fast):
+            if seen.failure is not None:
+                raise InputError(seen.failure)
+            self._tell_of_colors(seen, colors)
+            found.extend(seen.faces)
+        return found
 
     def stream(
         self,
@@ -173,20 +222,3 @@ class Predictor:
             fast=fast,
             features=features,
         )
-
-
-def _frame(place: int, image: Any) -> Frame:
-    """The frame of an image given to the Python interface."""
-    if isinstance(image, str | Path):
-        return Frame(str(image), place, None, Path(image))
-    if not isinstance(image, bytes | np.ndarray):
-        raise InputError(
-            f"image {place}: {type(image).__name__}, expected a file, its bytes, or an RGB array"
-        )
-    if isinstance(image, np.ndarray) and (
-        image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size
-    ):
-        raise InputError(
-            f"image {place}: {image.dtype}{list(image.shape)}, expected uint8[height, width, 3], RGB"
-        )
-    return Frame(f"#{place}", place, None, image)
