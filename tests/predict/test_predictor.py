@@ -10,7 +10,7 @@ import pytest
 import ageflax.predict
 from ageflax.bundle import load, loading, onnx
 from ageflax.errors import InputError, RunError
-from ageflax.predict import Answer, Face, Framing, Predictor
+from ageflax.predict import Answer, Face, Framing, Predictor, Unread
 from tests.predict import drawn_models
 from tests.predict.conftest import decoded
 
@@ -51,10 +51,8 @@ def test_an_opened_model_will_do_too(fold, portraits, predictor):
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (np.zeros((4, 4), np.uint8), "image 1: uint8"),
-        (np.zeros((4, 4, 4), np.uint8), "image 1: uint8"),
-        (np.zeros((4, 4, 3), np.float32), "image 1: float32"),
-        (np.zeros((0, 4, 3), np.uint8), "image 1: uint8"),
+        (np.zeros((0, 4, 3), np.uint8), "#1: uint8[0, 4, 3], no pixels"),
+        (None, "#1: None, no image; cv2.imread"),
         (b"", "#1: empty"),
         (b"text", "#1: not an image"),
         ("absent.jpg", "absent.jpg: absent"),
@@ -64,6 +62,38 @@ def test_what_is_no_image_is_an_error_that_names_it(predictor, portraits, image,
     with pytest.raises(InputError) as caught:
         predictor([portraits[0], image])
     assert str(caught.value).startswith(message)
+
+
+def test_one_bad_image_of_many_can_be_an_entry_with_its_reason(predictor, portraits, tmp_path):
+    (tmp_path / "b.jpg").write_bytes(portraits[0][:3000])
+    found = predictor([portraits[0], tmp_path / "b.jpg", None, portraits[0]], errors="return")
+    assert [type(one) for one in found] == [Face, Unread, Unread, Face]
+    assert found[1] == Unread(str(tmp_path / "b.jpg"), 1, None, "truncated")
+    assert (found[0].age, found[0].image, found[3].image) == (found[3].age, 0, 3)
+    with pytest.raises(InputError, match="errors='ignore': expected raise or return"):
+        predictor([], errors="ignore")
+
+
+def test_folders_and_videos_are_answered_as_the_command_does(
+    predictor, predict, portraits, clip, tmp_path
+):
+    (tmp_path / "a.jpg").write_bytes(portraits[0])
+    faces = predictor([decoded(portraits[1]), tmp_path, clip], every=10)
+    assert [face.image for face in faces] == [0, 1, 2, 2, 2]
+    _, lines, _ = predict("--every=10", tmp_path, clip)
+    assert [face.to_dict() for face in faces[1:]] == lines
+
+
+def test_swapped_colours_are_said_once(fold, portraits):
+    said = []
+    predictor = Predictor(fold, detector="haar", say=said.append)
+    right = decoded(portraits[0])
+    swapped = right[..., ::-1]
+    (face,) = predictor(right)
+    assert said == []
+    assert predictor(swapped) != [face] and predictor([swapped, swapped])
+    assert said == ["#0: a face bluer than red; if the array is BGR, pass colors='bgr'"]
+    assert predictor(swapped, colors="bgr") == predictor.faces(swapped, colors="bgr") == [face]
 
 
 def test_nothing_in_nothing_out(predictor):
