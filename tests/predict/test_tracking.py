@@ -14,7 +14,7 @@ def face(x, y=0.0, *, side=40.0, female=0.5, age=30.0):
     gender = Answer.of({"female": female, "male": 1 - female})
     groups = Answer.of({"0-9": 0.5 * female, "10-99": 1 - 0.5 * female})
     box = (float(x), float(y), float(side), float(side))
-    return Face("clip", 0, 0, box, 0.9, groups, age, 2.0, gender)
+    return Face("clip", 0, 0, box, 0.9, groups, age, 2.0, gender, under={18: female / 2})
 
 
 def seen(number, *faces, light=100.0, place=0):
@@ -81,6 +81,7 @@ def test_the_average_is_the_exponential_one_and_said_so():
         assert share_of(found.gender, "female") + share_of(found.gender, "male") == pytest.approx(1)
         assert share_of(found.age_group, "0-9") == pytest.approx(0.5 * expected[0])
         assert found.age == pytest.approx(expected[1])
+        assert found.under == {18: pytest.approx(expected[0] / 2)}
         assert found.to_dict()["smoothing"] == {
             "kind": "exponential", "share": 0.5, "frames": k + 1
         }  # fmt: skip
