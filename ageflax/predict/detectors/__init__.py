@@ -8,13 +8,20 @@ import numpy as np
 
 from ageflax.errors import InputError, first_line
 from ageflax.predict.detectors import weights
-from ageflax.predict.detectors.detection import MIN_SCORE, Detection, Detector, Point, overlap
+from ageflax.predict.detectors.detection import (
+    MIN_SCORE,
+    Detection,
+    Detector,
+    Point,
+    overlap,
+)
 from ageflax.predict.detectors.haar import Haar
 from ageflax.predict.detectors.mtcnn import Mtcnn
 from ageflax.predict.detectors.yunet import YuNet
 
 __all__ = [
     "MIN_SCORE",
+    "NAMES",
     "Detection",
     "Detector",
     "Haar",
@@ -22,9 +29,13 @@ __all__ = [
     "Point",
     "Whole",
     "YuNet",
+    "forget",
     "open_detector",
     "overlap",
 ]
+
+
+NAMES = ("auto", "yunet", "mtcnn", "haar", "none")
 
 
 class Whole:
@@ -40,10 +51,15 @@ class Whole:
         return [Detection((0.0, 0.0, float(width), float(height)))]
 
 
+# Opened detectors by name, lowest score and AGEFLAX_YUNET: they are safe in threads, and a process that
+# opens many searches the hub once, and is told once what it lacks.
+_opened: dict[tuple[str, float, str | None], Detector] = {}
+
+
 def open_detector(
     name: str = "auto", *, min_score: float = MIN_SCORE, say: Callable[[str], None]
 ) -> Detector:
-    """Opens a detector.
+    """Opens a detector, once per process except for files.
 
     Args:
       name: "yunet"; "mtcnn"; "haar"; "none" for images that are faces already; a file, YuNet's .onnx
@@ -54,31 +70,50 @@ def open_detector(
     Raises:
       InputError: the detector is unknown or unavailable.
     """
+    if name not in NAMES:
+        return _of_file(Path(name), min_score=min_score)
+    key = name, min_score, os.environ.get(weights.VARIABLE)
+    if key not in _opened:
+        _opened[key] = _open(name, min_score=min_score, say=say)
+    return _opened[key]
+
+
+def forget() -> None:
+    """Frees the opened detectors that no one uses; the next are opened anew."""
+    _opened.clear()
+
+
+def _of_file(path: Path, *, min_score: float) -> Detector:
+    if not path.is_file():
+        raise InputError(
+            f"--detector={path}: no such file; expected {', '.join(NAMES)} or a file"
+        )
+    if path.suffix == ".xml":
+        return Haar(path)
+    return YuNet(
+        weights.read(path, f"--detector={path}"), name=str(path), min_score=min_score
+    )
+
+
+def _open(name: str, *, min_score: float, say: Callable[[str], None]) -> Detector:
     if name == "none":
         return Whole()
     if name == "haar":
         return Haar()
     if name == "mtcnn":
         return Mtcnn(min_score=min_score)
-    if name in ("yunet", "auto"):
-        try:
-            return YuNet(weights.yunet_weights(), name="yunet", min_score=min_score)
-        except InputError as error:
-            # A file that the user named has no substitute.
-            if name == "yunet" or os.environ.get(weights.VARIABLE):
-                raise
-            return _without_yunet(first_line(error), min_score=min_score, say=say)
-    path = Path(name)
-    if not path.is_file():
-        raise InputError(
-            f"--detector={name}: no such file; expected auto, yunet, mtcnn, haar, none or a file"
-        )
-    if path.suffix == ".xml":
-        return Haar(path)
-    return YuNet(weights.read(path, f"--detector={name}"), name=name, min_score=min_score)
+    try:
+        return YuNet(weights.yunet_weights(), name="yunet", min_score=min_score)
+    except InputError as error:
+        # A file that the user named has no substitute.
+        if name == "yunet" or os.environ.get(weights.VARIABLE):
+            raise
+        return _without_yunet(first_line(error), min_score=min_score, say=say)
 
 
-def _without_yunet(why: str, *, min_score: float, say: Callable[[str], None]) -> Detector:
+def _without_yunet(
+    why: str, *, min_score: float, say: Callable[[str], None]
+) -> Detector:
     """The best detector that needs no download; says why, and how YuNet would differ."""
     # Of 365 faces that YuNet finds in 270 photographs from elsewhere; README.md has the table.
     try:

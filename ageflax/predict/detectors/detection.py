@@ -1,8 +1,10 @@
 """Detection and Detector, and the geometry that detectors share."""
 
+import collections
+import contextlib
 import dataclasses
-from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Iterator, Sequence
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import cv2
 import numpy as np
@@ -52,17 +54,50 @@ class Detector(Protocol):
         ...
 
 
+T = TypeVar("T")
+
+
+class Spares(Generic[T]):
+    """Objects that one thread at a time may use; as many are made as threads need at once.
+
+    Threads come and go with every call: what they leave is kept for the next ones.
+
+    Args:
+      make: makes another one.
+    """
+
+    def __init__(self, make: Callable[[], T]):
+        self._make, self._free = make, collections.deque[T]()
+
+    @contextlib.contextmanager
+    def one(self) -> Iterator[T]:
+        """Lends one for a block; one whose block failed is not lent again."""
+        try:
+            spare = self._free.pop()
+        except IndexError:
+            spare = self._make()
+        yield spare
+        self._free.append(spare)
+
+
 def scaled(image: np.ndarray, scale: float) -> np.ndarray:
     """Resizes an image by a factor; each side keeps at least one pixel."""
     height, width = image.shape[:2]
     size = max(round(width * scale), 1), max(round(height * scale), 1)
     if size == (width, height):
         return image
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    return cv2.resize(
+        image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    )
 
 
 def rotated_square(
-    image: np.ndarray, side: int, turn: complex, start: complex, *, beyond: int | None = None
+    image: np.ndarray,
+    side: int,
+    turn: complex,
+    start: complex,
+    *,
+    beyond: int | None = None,
 ) -> np.ndarray:
     """Samples a square of an image through a similarity.
 
@@ -73,7 +108,9 @@ def rotated_square(
       start: position in the image of the square's first pixel.
       beyond: level of grey beyond the image; None to repeat its edge.
     """
-    matrix = np.array([[turn.real, -turn.imag, start.real], [turn.imag, turn.real, start.imag]])
+    matrix = np.array(
+        [[turn.real, -turn.imag, start.real], [turn.imag, turn.real, start.imag]]
+    )
     return cv2.warpAffine(
         image,
         matrix,
@@ -97,7 +134,11 @@ def distinct(found: list[Detection], height: int, width: int) -> list[Detection]
     kept: list[Detection] = []
     for one in sorted(found, key=lambda each: -(each.score or 0.0)):
         x, y, w, h = one.box
-        inside = -w / 2 < x < width - w / 2 and -h / 2 < y < height - h / 2 and min(w, h) >= 1
+        inside = (
+            -w / 2 < x < width - w / 2
+            and -h / 2 < y < height - h / 2
+            and min(w, h) >= 1
+        )
         if inside and all(overlap(one.box, other.box) < _SAME_FACE for other in kept):
             kept.append(one)
     return sorted(kept, key=lambda each: each.box[:2])

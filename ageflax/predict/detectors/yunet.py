@@ -3,7 +3,6 @@
 import cmath
 import dataclasses
 import math
-import threading
 
 import cv2
 import numpy as np
@@ -13,6 +12,7 @@ from ageflax.predict.detectors.detection import (
     MIN_SCORE,
     VIDEO_SIDE,
     Detection,
+    Spares,
     distinct,
     rotated_square,
     scaled,
@@ -53,29 +53,37 @@ class YuNet:
     def __init__(self, model: bytes, *, name: str, min_score: float = MIN_SCORE):
         self.name, self._min_score = name, min_score
         self._model = np.frombuffer(model, np.uint8)
-        self._threads = threading.local()
+        self._networks = Spares(dict[int, cv2.FaceDetectorYN])
         try:
             self(np.zeros((32, 32, 3), np.uint8))
         except (cv2.error, ValueError, IndexError) as error:
             last = str(error).strip().splitlines()[-1][:160]
-            raise InputError(f"{name}: not a YuNet model that OpenCV can use: {last}") from error
+            raise InputError(
+                f"{name}: not a YuNet model that OpenCV can use: {last}"
+            ) from error
 
     def _detect(self, place: int, image: np.ndarray) -> np.ndarray:
         """float32[n, 15]: box, eyes, nose, corners of the mouth and score of each face.
 
         Args:
           place: number of the search. Each has its own network, since another size is another
-            allocation; and each thread has its own networks.
+            allocation.
           image: uint8[h, w, 3], RGB.
         """
-        networks = self._threads.__dict__.setdefault("networks", {})
         size = image.shape[1], image.shape[0]
-        if place not in networks:
-            networks[place] = cv2.FaceDetectorYN.create(
-                "onnx", self._model, np.zeros(0, np.uint8), size, self._min_score, 0.3, 5000
-            )
-        networks[place].setInputSize(size)
-        _, rows = networks[place].detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        with self._networks.one() as networks:
+            if place not in networks:
+                networks[place] = cv2.FaceDetectorYN.create(
+                    "onnx",
+                    self._model,
+                    np.zeros(0, np.uint8),
+                    size,
+                    self._min_score,
+                    0.3,
+                    5000,
+                )
+            networks[place].setInputSize(size)
+            _, rows = networks[place].detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
         return np.zeros((0, 15), np.float32) if rows is None else rows
 
     def __call__(
@@ -88,8 +96,12 @@ class YuNet:
             resized = scaled(image, scale)
             across, down = width / resized.shape[1], height / resized.shape[0]
             for row in self._detect(place, resized):
-                x, y, w, h, xl, yl, xr, yr = (row[:8] * np.tile((across, down), 4)).tolist()
-                found.append(Detection((x, y, w, h), float(row[14]), ((xl, yl), (xr, yr))))
+                x, y, w, h, xl, yl, xr, yr = (
+                    row[:8] * np.tile((across, down), 4)
+                ).tolist()
+                found.append(
+                    Detection((x, y, w, h), float(row[14]), ((xl, yl), (xr, yr)))
+                )
         faces = distinct(found, height, width)
         if fast or not closely:
             return faces
@@ -116,6 +128,8 @@ class YuNet:
             # The nearest to the middle is this face; others may look over its shoulder.
             places = rows[:, :2] + rows[:, 2:4] / 2 - _UPRIGHT / 2
             row = rows[np.argmin(np.hypot(*places.T))]
-            left, right = (start + turn * complex(*row[k : k + 2].tolist()) for k in (4, 6))
+            left, right = (
+                start + turn * complex(*row[k : k + 2].tolist()) for k in (4, 6)
+            )
             eyes = (left.real, left.imag), (right.real, right.imag)
         return dataclasses.replace(found, eyes=eyes)
