@@ -14,7 +14,7 @@ from ageflax import __version__, labels
 from ageflax import config as configuration
 from ageflax.augment.views import Preprocessing
 from ageflax.bundle.framing_errors import FramingErrors
-from ageflax.config import Config, Loss
+from ageflax.config import POINT_LOSSES, Config, Loss
 from ageflax.errors import InputError, one_line, shown
 from ageflax.runtime.files import Json
 from ageflax.weights.formats.precision import PRECISIONS
@@ -210,6 +210,11 @@ class Description:
         }
         seldom = ("estimated_age", "framing_errors", "parameters", "storage", "evaluations")
         return {key: value for key, value in found.items() if key not in seldom or value}
+
+    @property
+    def tells_years(self) -> bool:
+        """True if a head gives a distribution over years."""
+        return "years" in self.heads and self.loss.years not in POINT_LOSSES
 
     def classes(self, task: str) -> labels.Classes:
         """Meaning of a task's probabilities."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from ageflax import labels
 from ageflax.bundle.model import Model
-from ageflax.config import CROPS, POINT_LOSSES
+from ageflax.config import CROPS
 from ageflax.data import pixel_cache, reading, subjects
 from ageflax.data.building import find
 from ageflax.data.dataset import Faces, StoredDataset, Target
@@ -106,8 +106,7 @@ def _crops(model: Model, given: str | None, say: Say) -> str:
 
 def _reading(model: Model, given: str | None) -> str:
     """Point of the distribution over years: the given one, else the model's own."""
-    point = "years" not in model.heads or model.description.loss.years in POINT_LOSSES
-    if given == "median" and point:
+    if given == "median" and not model.description.tells_years:
         raise InputError(
             "eval.age = 'median': the model has no distribution over years; leave it out"
         )

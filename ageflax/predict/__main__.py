@@ -43,6 +43,8 @@ def _parser() -> argparse.ArgumentParser:
         help="views of a face, averaged (default: the model's)")  # fmt: skip
     add("--calibrated", action="store_true",
         help="probabilities scaled by the model's temperatures")  # fmt: skip
+    add("--under", metavar="AGE", type=command_line.whole_numbers(1, 100), default=(),
+        help="age, or ages such as 18,21, to tell the probability of being under")  # fmt: skip
     add("--every", metavar="N", type=command_line.whole_number(1, 10**6), default=1,
         help="step between a video's frames that are read (default: 1)")  # fmt: skip
     add("--smooth", metavar="ALPHA", type=command_line.share, default=0.8,

@@ -38,6 +38,7 @@ class Estimate:
     age_deviation: float | None
     gender: Answer | None
     features: np.ndarray | None = None
+    under: dict[int, float] = dataclasses.field(default_factory=dict)
 
 
 def _named(names: Sequence[str], values: np.ndarray) -> Answer:
@@ -48,7 +49,7 @@ class Estimator:
     """A model for any number of detected faces; safe to use from several threads.
 
     Args:
-      model, crops, calibrated, quick: see Predictor.
+      model, crops, calibrated, under, quick: see Predictor.
 
     Attributes:
       model: the opened model.
@@ -56,6 +57,7 @@ class Estimator:
       framing: alignment of faces for the model.
       calibrated: True if probabilities are scaled by the model's own temperatures.
       crops: views of a face that are averaged.
+      under: ages of Estimate.under.
 
     Raises:
       InputError: the model cannot be loaded, or does not support the options.
@@ -67,6 +69,7 @@ class Estimator:
         *,
         crops: str | None = None,
         calibrated: bool = False,
+        under: int | Sequence[int] = (),
         quick: bool = False,
     ):
         self.model = model if isinstance(model, Model) else open_model(model)
@@ -75,6 +78,7 @@ class Estimator:
         self.calibrated = calibrated
         self._temperatures = self._calibration() if calibrated else {}
         self.crops = self._crops(crops)
+        self.under = self._ages((under,) if isinstance(under, int) else tuple(under))
         self._quick, self._answers = quick, dict[bool, ModelAnswer]()
         self._classes = {task: description.classes(task) for task in description.heads}
         self._groups = labels.group_names(description.intervals)
@@ -90,6 +94,18 @@ class Estimator:
         if crops not in CROPS:
             raise InputError(f"--crops={crops}: expected {', '.join(CROPS)}")
         return crops
+
+    def _ages(self, under: tuple[int, ...]) -> tuple[int, ...]:
+        """Ages of `under`, checked."""
+        for age in under:
+            if age not in range(1, 101):
+                raise InputError(f"--under={age}: expected whole years, 1 to 100")
+        if under and not self.description.tells_years:
+            raise InputError(
+                f"--under={under[0]}: {self.model.name} gives no distribution over years; leave out the"
+                " option, or name a model trained for years with such a loss"
+            )
+        return tuple(dict.fromkeys(map(int, under)))
 
     def _calibration(self) -> dict[str, float]:
         """Temperature per task."""
@@ -166,6 +182,7 @@ class Estimator:
         if grouped is not None:
             groups = metrics.ages(scaled[grouped], self._classes[grouped]).groups
         genders = scaled.get("gender")
+        under = {age: metrics.under(probabilities["years"], age) for age in self.under}
         return [
             Estimate(
                 None if groups is None else _named(self._groups, groups[k]),
@@ -173,6 +190,7 @@ class Estimator:
                 None if ages is None or ages.std is None else float(ages.std[k]),
                 None if genders is None else _named(self._classes["gender"].names, genders[k]),
                 None if features is None else features[k],
+                {age: float(values[k]) for age, values in under.items()},
             )
             for k in range(count)
         ]

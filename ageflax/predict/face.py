@@ -94,7 +94,8 @@ class Face:
     def to_dict(self) -> Json:
         """The line that `python -m ageflax.predict` prints, as an object.
 
-        `probability_under_AGE`, `track`, `smoothing` and `calibrated` are absent where they do not apply.
+        `probability_under_AGE`, `track`, `smoothing` and `calibrated` are absent where they do not
+        apply.
         """
         record: Json = {
             "source": self.source,

@@ -87,6 +87,12 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
     return number
 
 
+def whole_numbers(low: int, high: int) -> Callable[[str], tuple[int, ...]]:
+    """Makes an argparse type: whole numbers from `low` to `high`, divided by commas."""
+    number = whole_number(low, high)
+    return lambda text: tuple(map(number, text.split(",")))
+
+
 def share(text: str) -> float:
     """Argparse type: a number from 0 to less than 1."""
     value = float(text)
