@@ -8,13 +8,7 @@ import numpy as np
 
 from ageflax.errors import InputError, first_line
 from ageflax.predict.detectors import weights
-from ageflax.predict.detectors.detection import (
-    MIN_SCORE,
-    Detection,
-    Detector,
-    Point,
-    overlap,
-)
+from ageflax.predict.detectors.detection import MIN_SCORE, Detection, Detector, Point, overlap
 from ageflax.predict.detectors.haar import Haar
 from ageflax.predict.detectors.mtcnn import Mtcnn
 from ageflax.predict.detectors.yunet import YuNet
@@ -85,14 +79,10 @@ def forget() -> None:
 
 def _of_file(path: Path, *, min_score: float) -> Detector:
     if not path.is_file():
-        raise InputError(
-            f"--detector={path}: no such file; expected {', '.join(NAMES)} or a file"
-        )
+        raise InputError(f"--detector={path}: no such file; expected {', '.join(NAMES)} or a file")
     if path.suffix == ".xml":
         return Haar(path)
-    return YuNet(
-        weights.read(path, f"--detector={path}"), name=str(path), min_score=min_score
-    )
+    return YuNet(weights.read(path, f"--detector={path}"), name=str(path), min_score=min_score)
 
 
 def _open(name: str, *, min_score: float, say: Callable[[str], None]) -> Detector:
@@ -111,9 +101,7 @@ def _open(name: str, *, min_score: float, say: Callable[[str], None]) -> Detecto
         return _without_yunet(first_line(error), min_score=min_score, say=say)
 
 
-def _without_yunet(
-    why: str, *, min_score: float, say: Callable[[str], None]
-) -> Detector:
+def _without_yunet(why: str, *, min_score: float, say: Callable[[str], None]) -> Detector:
     """The best detector that needs no download; says why, and how YuNet would differ."""
     # Of 365 faces that YuNet finds in 270 photographs from elsewhere; README.md has the table.
     try:

@@ -86,18 +86,11 @@ def scaled(image: np.ndarray, scale: float) -> np.ndarray:
     size = max(round(width * scale), 1), max(round(height * scale), 1)
     if size == (width, height):
         return image
-    return cv2.resize(
-        image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    )
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
 
 
 def rotated_square(
-    image: np.ndarray,
-    side: int,
-    turn: complex,
-    start: complex,
-    *,
-    beyond: int | None = None,
+    image: np.ndarray, side: int, turn: complex, start: complex, *, beyond: int | None = None
 ) -> np.ndarray:
     """Samples a square of an image through a similarity.
 
@@ -108,9 +101,7 @@ def rotated_square(
       start: position in the image of the square's first pixel.
       beyond: level of grey beyond the image; None to repeat its edge.
     """
-    matrix = np.array(
-        [[turn.real, -turn.imag, start.real], [turn.imag, turn.real, start.imag]]
-    )
+    matrix = np.array([[turn.real, -turn.imag, start.real], [turn.imag, turn.real, start.imag]])
     return cv2.warpAffine(
         image,
         matrix,
@@ -134,11 +125,7 @@ def distinct(found: list[Detection], height: int, width: int) -> list[Detection]
     kept: list[Detection] = []
     for one in sorted(found, key=lambda each: -(each.score or 0.0)):
         x, y, w, h = one.box
-        inside = (
-            -w / 2 < x < width - w / 2
-            and -h / 2 < y < height - h / 2
-            and min(w, h) >= 1
-        )
+        inside = -w / 2 < x < width - w / 2 and -h / 2 < y < height - h / 2 and min(w, h) >= 1
         if inside and all(overlap(one.box, other.box) < _SAME_FACE for other in kept):
             kept.append(one)
     return sorted(kept, key=lambda each: each.box[:2])

@@ -6,13 +6,7 @@ import cv2
 import numpy as np
 
 from ageflax.errors import InputError
-from ageflax.predict.detectors.detection import (
-    VIDEO_SIDE,
-    Detection,
-    Spares,
-    distinct,
-    scaled,
-)
+from ageflax.predict.detectors.detection import VIDEO_SIDE, Detection, Spares, distinct, scaled
 
 # Longest side, in pixels, at which a photograph is searched.
 _SIDE = 1280
@@ -38,9 +32,7 @@ class Haar:
     def __init__(self, path: Path | None = None):
         self.name = "haar" if path is None else str(path)
         if path is None:
-            path = (
-                Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_alt2.xml"
-            )
+            path = Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_alt2.xml"
         if not path.is_file():
             raise InputError(f"--detector={self.name}: no such file: {path}")
         self._path, self._cascades = path, Spares(self._cascade)
@@ -74,9 +66,5 @@ class Haar:
             left, top = (share * side for share in _CENTRE)
             (xl, yl), (xr, yr) = _EYES
             eyes = (x + xl * side, y + yl * side), (x + xr * side, y + yr * side)
-            found.append(
-                Detection(
-                    (x + left - w / 2, y + top - h / 2, w, h), float(weight), eyes
-                )
-            )
+            found.append(Detection((x + left - w / 2, y + top - h / 2, w, h), float(weight), eyes))
         return distinct(found, height, width)

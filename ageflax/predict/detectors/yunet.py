@@ -58,9 +58,7 @@ class YuNet:
             self(np.zeros((32, 32, 3), np.uint8))
         except (cv2.error, ValueError, IndexError) as error:
             last = str(error).strip().splitlines()[-1][:160]
-            raise InputError(
-                f"{name}: not a YuNet model that OpenCV can use: {last}"
-            ) from error
+            raise InputError(f"{name}: not a YuNet model that OpenCV can use: {last}") from error
 
     def _detect(self, place: int, image: np.ndarray) -> np.ndarray:
         """float32[n, 15]: box, eyes, nose, corners of the mouth and score of each face.
@@ -74,13 +72,7 @@ class YuNet:
         with self._networks.one() as networks:
             if place not in networks:
                 networks[place] = cv2.FaceDetectorYN.create(
-                    "onnx",
-                    self._model,
-                    np.zeros(0, np.uint8),
-                    size,
-                    self._min_score,
-                    0.3,
-                    5000,
+                    "onnx", self._model, np.zeros(0, np.uint8), size, self._min_score, 0.3, 5000
                 )
             networks[place].setInputSize(size)
             _, rows = networks[place].detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
@@ -96,12 +88,8 @@ class YuNet:
             resized = scaled(image, scale)
             across, down = width / resized.shape[1], height / resized.shape[0]
             for row in self._detect(place, resized):
-                x, y, w, h, xl, yl, xr, yr = (
-                    row[:8] * np.tile((across, down), 4)
-                ).tolist()
-                found.append(
-                    Detection((x, y, w, h), float(row[14]), ((xl, yl), (xr, yr)))
-                )
+                x, y, w, h, xl, yl, xr, yr = (row[:8] * np.tile((across, down), 4)).tolist()
+                found.append(Detection((x, y, w, h), float(row[14]), ((xl, yl), (xr, yr))))
         faces = distinct(found, height, width)
         if fast or not closely:
             return faces
@@ -128,8 +116,6 @@ class YuNet:
             # The nearest to the middle is this face; others may look over its shoulder.
             places = rows[:, :2] + rows[:, 2:4] / 2 - _UPRIGHT / 2
             row = rows[np.argmin(np.hypot(*places.T))]
-            left, right = (
-                start + turn * complex(*row[k : k + 2].tolist()) for k in (4, 6)
-            )
+            left, right = (start + turn * complex(*row[k : k + 2].tolist()) for k in (4, 6))
             eyes = (left.real, left.imag), (right.real, right.imag)
         return dataclasses.replace(found, eyes=eyes)

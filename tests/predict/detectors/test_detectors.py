@@ -48,15 +48,11 @@ def eyes_of(found):
 
 def agree(found, expected):
     """True if each detection mostly overlaps an expected box."""
-    return all(
-        max(overlap(one.box, other) for other in expected) > 0.75 for one in found
-    )
+    return all(max(overlap(one.box, other) for other in expected) > 0.75 for one in found)
 
 
 @real
-@pytest.mark.parametrize(
-    ("name", "people"), [("group_of_19.jpg", 19), ("two_people.jpg", 2)]
-)
+@pytest.mark.parametrize(("name", "people"), [("group_of_19.jpg", 19), ("two_people.jpg", 2)])
 def test_yunet_finds_who_opencvs_own_sample_finds(yunet, name, people):
     image = photograph(name)
     path = str(Path(REAL, "detector", "face_detection_yunet_2023mar.onnx"))
@@ -74,13 +70,9 @@ def test_yunet_finds_who_opencvs_own_sample_finds(yunet, name, people):
 def test_small_and_large_faces_are_found_in_one_photograph(yunet):
     crowd, two = photograph("group_of_19.jpg"), photograph("two_people.jpg")
     # The crowd as a strip of faces of 15 to 20 pixels, and one person of about 700 in 3000.
-    large = cv2.resize(
-        two[:, :560], None, fx=4.5, fy=4.5, interpolation=cv2.INTER_CUBIC
-    )
+    large = cv2.resize(two[:, :560], None, fx=4.5, fy=4.5, interpolation=cv2.INTER_CUBIC)
     small = cv2.resize(crowd, None, fx=0.7, fy=0.7, interpolation=cv2.INTER_AREA)
-    canvas = np.full(
-        (large.shape[0] + small.shape[0], large.shape[1], 3), 127, np.uint8
-    )
+    canvas = np.full((large.shape[0] + small.shape[0], large.shape[1], 3), 127, np.uint8)
     canvas[: large.shape[0]] = large
     canvas[large.shape[0] :, : small.shape[1]] = small
     found = [one for one in yunet(canvas) if one.score > 0.8]
@@ -98,9 +90,7 @@ def test_a_tilted_head_has_its_eyes_where_they_are(yunet, degrees):
     straight, tilted = yunet(image), yunet(turned)
     assert len(straight) == len(tilted) == 1
     for before, after in zip(eyes_of(straight[0]), eyes_of(tilted[0]), strict=True):
-        np.testing.assert_allclose(
-            after, matrix @ (*before, 1), atol=6
-        )  # of 112 pixels
+        np.testing.assert_allclose(after, matrix @ (*before, 1), atol=6)  # of 112 pixels
 
 
 @real
@@ -123,10 +113,7 @@ def test_haar_finds_a_drawn_face_in_a_larger_scene_where_it_is(photo):
     scene = np.full((600, 800, 3), 128, np.uint8)
     scene[300:556, 400:656] = photo
     (alone,), (found,) = Haar()(photo), Haar()(scene)
-    assert (
-        overlap(found.box, (alone.box[0] + 400, alone.box[1] + 300, *alone.box[2:]))
-        > 0.8
-    )
+    assert overlap(found.box, (alone.box[0] + 400, alone.box[1] + 300, *alone.box[2:])) > 0.8
     assert found.score is not None and found.eyes is not None
     assert found.eyes[0][0] < found.eyes[1][0]
 
@@ -137,9 +124,7 @@ def test_nothing_is_found_where_nobody_is():
 
 
 def test_none_takes_images_whole():
-    assert Whole()(np.zeros((30, 20, 3), np.uint8)) == [
-        Detection((0.0, 0.0, 20.0, 30.0))
-    ]
+    assert Whole()(np.zeros((30, 20, 3), np.uint8)) == [Detection((0.0, 0.0, 20.0, 30.0))]
 
 
 @pytest.mark.parametrize(
@@ -159,9 +144,7 @@ def test_overlap_is_intersection_over_union(one, other, expected):
 def test_a_file_that_is_no_detector_is_refused_in_a_line(content, tmp_path):
     path = tmp_path / "detector.onnx"
     path.write_bytes(content)
-    with pytest.raises(
-        InputError, match="not a YuNet model that OpenCV can use"
-    ) as caught:
+    with pytest.raises(InputError, match="not a YuNet model that OpenCV can use") as caught:
         open_detector(str(path), say=silent)
     assert "\n" not in str(caught.value)
     cascade = tmp_path / "cascade.xml"
@@ -213,9 +196,7 @@ def without_a_hub(monkeypatch):
 
     def fetch(name, **_):
         # The reason is `why`, whatever words the message has.
-        raise hub.UnavailableError(
-            name, "no cable", message="this and that, and more\nand so on"
-        )
+        raise hub.UnavailableError(name, "no cable", message="this and that, and more\nand so on")
 
     monkeypatch.setattr(hub, "fetch", fetch)
     forget()
@@ -231,9 +212,7 @@ def test_auto_says_in_a_line_that_it_takes_mtcnn_and_how_to_have_yunet(without_a
         "YuNet is unavailable: no cable; using mtcnn, which finds 89 % of YuNet's faces (to have YuNet,"
         f" set {weights.VARIABLE}=FILE: {weights.ADDRESS})"
     )
-    assert open_detector("auto", say=silent) is open_detector(
-        say=silent
-    )  # said once a process
+    assert open_detector("auto", say=silent) is open_detector(say=silent)  # said once a process
 
 
 def test_auto_takes_haar_where_there_is_no_package_either(without_a_hub, monkeypatch):
@@ -257,9 +236,7 @@ def test_mtcnn_keeps_what_the_score_asks(without_a_hub, photo, min_score, people
 
 
 def test_yunet_itself_is_not_replaced(without_a_hub):
-    with pytest.raises(
-        InputError, match=r"^YuNet is unavailable: no cable\n"
-    ) as caught:
+    with pytest.raises(InputError, match=r"^YuNet is unavailable: no cable\n") as caught:
         open_detector("yunet", say=silent)
     assert f"{weights.REPOSITORY}/resolve/main/{weights.FILE}" in str(caught.value)
     assert "--detector=mtcnn, which needs no download" in str(caught.value)
