@@ -36,6 +36,7 @@ ALLOWED = frozenset(
         "Zlib",
         "EPL-2.0",
         "MPL-2.0",
+        "LicenseRef-ageflax-default-model",  # our own: ageflax/bundle/default/LICENSE
     ]
 )
 # Other spellings, in lower case.

@@ -3,6 +3,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from email.message import Message
 from pathlib import Path
 
@@ -128,3 +129,12 @@ def test_no_token_and_no_home_gets_into_what_a_run_leaves(data_dir, small_faces,
     for name, content in left.items():
         for secret in (*secrets.values(), str(home)):
             assert secret.encode() not in content, name
+
+
+def test_the_tested_versions_are_upper_bounds_of_every_resolution():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = [line for line in lines if not line.startswith("#")]
+    assert all("==" in pin for pin in pins)
+    bounds = [pin.replace("==", "<=", 1) for pin in pins]
+    assert project["tool"]["uv"]["constraint-dependencies"] == bounds
