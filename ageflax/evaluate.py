@@ -117,7 +117,7 @@ def _on_dataset(
     tested = evaluate_model.run(
         model, given, output, say=say, command=["python", "-m", "ageflax.evaluate", *words]
     )
-    print(table.text(tested.summary))
+    print("\n".join([table.text(tested.summary), *table.of_age(tested.summary["tasks"])]))
     say(f"results: {tested.directory}")
 
 

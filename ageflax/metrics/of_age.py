@@ -1,8 +1,7 @@
 """Is this person of age? Errors of rules that pass a face as adult or challenge it, by threshold."""
 
-import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,8 @@ BUFFER_AGES = tuple(range(ADULT, 36))
 # that is a range often fits into none of these, but lies wholly on one side.
 NEAR = {"13-17": (13, 17), "18-24": (18, 24), "25-30": (25, 30)}
 SIDES = {f"under {ADULT}": (0, ADULT - 1), f"{ADULT} and over": (ADULT, math.inf)}
+# Thresholds of the short table.
+SHOWN = {"probability": (0.5, 0.2, 0.1, 0.05, 0.02), "challenge": (18, 21, 25, 30)}
 _GROUPS = NEAR | SIDES
 _LEVEL = 0.95
 
@@ -156,49 +157,44 @@ def _ends(share: float, ends: list[float | None], persons: int) -> list[float | 
     return [0.0, unseen] if share == 0 else [1 - unseen, 1.0]
 
 
-@dataclasses.dataclass(frozen=True)
-class Rates:
-    """A column of a table of rates.
+def table(figures: Mapping[str, Any], who: str | None = None) -> list[list[str]]:
+    """Rates as a table of text, its header first: percent with intervals, and the number of faces.
 
-    Attributes:
-      who: "all", "female" or "male".
-      group: group of ages.
-      faces: number of its faces.
-      rule: share, low and high end by threshold, for each rule.
-    """
+    Groups of SIDES are columns only for lack of others.
 
-    who: str
-    group: str
-    faces: int
-    rule: dict[str, dict[float, tuple[float, float | None, float | None]]]
-
-    @property
-    def false_adults(self) -> bool:
-        """True for minors, whose errors are to pass; adults' are to be challenged."""
-        return _GROUPS[self.group][0] < ADULT
-
-
-def columns(figures: Mapping[str, Any]) -> Iterator[Rates]:
-    """Reads the result of `of_age` group by group; groups of SIDES only for lack of others.
+    Args:
+      figures: result of `of_age`.
+      who: "female" or "male" for their rates at every threshold; None for those of all at a few, with
+        the false adults by gender beside them.
 
     Raises:
-      KeyError, TypeError, ValueError: the figures are of another form.
+      ArithmeticError, AttributeError, LookupError, TypeError, ValueError: figures of another form.
     """
     groups = figures["groups"]
-    near = [name for name in NEAR if name in groups.get("all", {})]
-    for name in near or list(SIDES):
-        for who, held in groups.items():
-            if name in held:
-                yield Rates(who, str(name), int(held[name]["faces"]), _read(figures, held[name]))
-
-
-def _read(figures: Mapping[str, Any], group: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        rule: {
-            float(threshold): (float(share), *(None if e is None else float(e) for e in ends))
-            for threshold, share, ends in zip(
-                thresholds, group[rule]["share"], group[rule]["intervals"], strict=True
-            )
-        }
-        for rule, thresholds in figures["thresholds"].items()
-    }
+    everyone = groups.get("all", {})
+    shown = [name for name in NEAR if name in everyone] or [n for n in SIDES if n in everyone]
+    places = [(who or "all", name) for name in shown]
+    if who is None and shown and _GROUPS[shown[0]][0] < ADULT:
+        places[1:1] = [(gender, shown[0]) for gender in labels.GENDERS]
+    places = [(people, name) for people, name in places if name in groups.get(people, {})]
+    header, faces = ["rule"], ["faces"]
+    for people, name in places:
+        said = f"{name} {'passed' if _GROUPS[name][0] < ADULT else 'challenged'}, %"
+        header.append(said if people in (who, "all") else people)
+        faces.append(f"{int(groups[people][name]['faces']):,}")
+    rows = [header, faces]
+    for rule, chosen in SHOWN.items():
+        for k, threshold in enumerate(figures["thresholds"].get(rule, ())):
+            if who is None and threshold not in chosen:
+                continue
+            cells = [f"age >= {float(threshold):g}"]
+            if rule == "probability":
+                cells = [f"P(under {ADULT}) < {100 * float(threshold):g} %"]
+            for people, name in places:
+                held = groups[people][name][rule]
+                cells.append(f"{100 * float(held['share'][k]):.1f}")
+                low, high = held["intervals"][k]
+                if people in (who, "all") and low is not None:
+                    cells[-1] += f" [{100 * float(low):.1f}, {100 * float(high):.1f}]"
+            rows.append(cells)
+    return rows

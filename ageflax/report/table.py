@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ageflax.metrics.of_age import table as rates
 from ageflax.report import wording
 from ageflax.report.figures import EXACT, MAE, Figure, known
 
@@ -50,6 +51,24 @@ def _cells(figures: Mapping[str, Any], figure: Figure) -> list[str]:
     if figure in (EXACT, MAE):
         cells.append(interval(figures.get("intervals", {}).get(figure.key), figure.scale))
     return [*cells, mean({**figures[figure.floor or ""], "std": None}, figure.scale)]
+
+
+def of_age(tasks: Mapping[str, Any]) -> list[str]:
+    """Lines on who passes as of age, per task that tells it; none without a known age.
+
+    Args:
+      tasks: figures per task.
+    """
+    lines = []
+    for figures in tasks.values():
+        if (figures.get("of_age") or {}).get("groups"):
+            age, shown = figures["of_age"]["age"], aligned(rates(figures["of_age"]))
+            lines += [
+                "",
+                f"Of age ({age})? Rules that pass a face or challenge it, no proof of age",
+                *shown,
+            ]
+    return lines
 
 
 def text(summary: dict[str, Any]) -> str:

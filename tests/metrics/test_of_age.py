@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ageflax import metrics
 from ageflax.errors import InputError
 from ageflax.labels import Classes
-from ageflax.metrics.of_age import NEAR, SIDES, columns
+from ageflax.metrics.of_age import NEAR, SIDES, table
 
 NAN = np.nan
 
@@ -142,18 +142,37 @@ def test_the_probability_rises_with_the_age_and_agrees_with_the_median(weights, 
     assert abs(below - 0.5) < 1e-9 or (below > 0.5) == (median < age - 0.5)
 
 
-def test_columns_are_read_back_and_sides_stand_in_for_groups():
+def test_the_table_shows_few_thresholds_of_all_and_each_of_one_gender():
     ages, genders = single(16, 16, 20), [0, 1, 1]
-    figures = measured(ages, [10, 30, 25], [0.9, 0.1, 0.2], genders=genders)
-    read = list(columns(json.loads(json.dumps(figures))))
-    assert [(r.who, r.group, r.faces, r.false_adults) for r in read] == [
-        ("all", "13-17", 2, True), ("female", "13-17", 1, True), ("male", "13-17", 1, True),
-        ("all", "18-24", 1, False), ("male", "18-24", 1, False),
-    ]  # fmt: skip
-    assert read[0].rule["challenge"][25.0][0] == 0.5
-    assert read[0].rule["probability"][0.2][0] == 0.5
+    figures = measured(ages, [10, 30, 25], [0.9, 0.1, 0.04], genders=genders)
+    figures = json.loads(json.dumps(figures))
+    head, faces, *rows = table(figures)
+    assert head == ["rule", "13-17 passed, %", "female", "male", "18-24 challenged, %"]
+    assert faces == ["faces", "2", "1", "1", "1"]
+    assert rows[0] == ["P(under 18) < 2 %", "0.0 [0.0, 84.2]", "0.0", "0.0", "100.0 [2.5, 100.0]"]
+    assert rows[3] == ["P(under 18) < 20 %", "50.0 [0.0, 100.0]", "0.0", "100.0", "0.0 [0.0, 97.5]"]
+    assert [row[0] for row in rows[5:]] == ["age >= 18", "age >= 21", "age >= 25", "age >= 30"]
+    men = table(figures, "male")
+    assert men[0] == ["rule", "13-17 passed, %", "18-24 challenged, %"]
+    assert len(men) == 2 + 9 + 18
+    assert men[2] == ["P(under 18) < 1 %", "0.0 [0.0, 97.5]", "100.0 [2.5, 100.0]"]
+
+
+def test_sides_stand_in_for_groups_that_no_label_lies_in():
     wide = measured([[0, 9], [40, 49]], [10, 30])
-    assert [r.group for r in columns(wide)] == ["under 18", "18 and over"]
-    for broken in ({}, {"groups": {"all": {"13-17": {"faces": None}}}, "thresholds": {}}):
-        with pytest.raises((KeyError, TypeError)):
-            list(columns(broken))
+    head, *rows = table(wide)
+    assert head == ["rule", "under 18 passed, %", "18 and over challenged, %"]
+    assert len(rows) == 1 + 4  # without a probability
+    assert table(measured(single(NAN), [1]))[0] == ["rule"]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [{}, {"groups": []}, {"groups": {"all": {"13-17": 1}}, "thresholds": {}},
+     {"groups": {"all": {"13-17": {"faces": 1e400}}}, "thresholds": {}},
+     {"groups": {"all": {"13-17": {"faces": 1, "challenge": {"share": []}}}},
+      "thresholds": {"challenge": [18]}}],
+)  # fmt: skip
+def test_figures_of_another_form_are_one_of_the_named_errors(broken):
+    with pytest.raises((ArithmeticError, AttributeError, LookupError, TypeError, ValueError)):
+        table(broken)

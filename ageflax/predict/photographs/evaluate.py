@@ -9,6 +9,7 @@ from typing import Any
 
 import cv2
 
+from ageflax import metrics
 from ageflax.bundle.loading import open_model
 from ageflax.bundle.model import Model
 from ageflax.errors import InputError, one_line
@@ -219,7 +220,12 @@ def run(
     _check_unseen(model, listing)
     _check_measurable(model, listing, say)
     predictor = Predictor(
-        model, detector=settings.detector, crops=settings.crops, quick=False, say=say
+        model,
+        detector=settings.detector,
+        crops=settings.crops,
+        under=metrics.ADULT if model.description.tells_years else (),
+        quick=False,
+        say=say,
     )
     directory = output or output_folder.default(model, listing.folder.resolve().name)
     output_folder.claim(directory)

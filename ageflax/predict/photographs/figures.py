@@ -133,7 +133,7 @@ def measure(tested: Sequence[Photograph], description: Description) -> dict[str,
     * The head for ages ("years" or "age"): `faces`; `years`, for labels that are one age: the figures
       of metrics.years, `median` (of the absolute error) and `answered` (mean answer); `ranges`, for
       other labels: `outside`, mean years outside the range, `inside`, the share within it, `bias`, the
-      mean of the signed distance, and `answered`.
+      mean of the signed distance, and `answered`; `of_age`, see metrics.of_age, for both.
     * A head "age" also has `groups_of_model`: accuracies of its age groups, for labels that lie within
       one of them.
     * "gender": see metrics.accuracies.
@@ -155,7 +155,13 @@ def measure(tested: Sequence[Photograph], description: Description) -> dict[str,
     task = age_task(description)
     if task is not None and not np.isnan(ages).all():
         estimated = np.array([face.age for _, face in answered], np.float64)
+        minor = None
+        if description.tells_years:
+            minor = np.array([face.under[metrics.ADULT] for _, face in answered], np.float64)
         result[task] = _of_ages(ages, estimated, subjects, groupings)
+        result[task]["of_age"] = metrics.of_age(
+            ages, estimated, minor, genders=genders, subjects=subjects
+        )
     if task == "age":
         names = description.heads["age"]
         true = np.array([_class(one, description.intervals) for one, _ in answered], int)

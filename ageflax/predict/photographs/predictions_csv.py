@@ -8,7 +8,7 @@ from typing import Any
 
 from ageflax import labels
 from ageflax.bundle.description import Description
-from ageflax.predict.face import classes_of
+from ageflax.predict.face import classes_of, under_name
 from ageflax.predict.photographs.choice import Photograph
 from ageflax.runtime import files
 from tfds_builders.labeled_faces.rows import Rejection
@@ -32,6 +32,7 @@ def _cells(one: Photograph, tasks: Sequence[str]) -> dict[str, Any]:
     record = one.face.to_dict()
     row |= dict(zip(_BOX, record["box"], strict=True))
     row |= {key: record[key] for key in ("detection_score", "age", "age_deviation")}
+    row |= {under_name(age): record[under_name(age)] for age in one.face.under}
     for task in tasks:
         row[task] = record[task]["label"]
         for name, share in record[task]["probabilities"].items():
@@ -62,14 +63,17 @@ def write(
 
     Columns: key (path), subject, age_true and gender_true (labels); those of the table of
     ageflax.predict for the chosen face: x, y, width, height, detection_score, age, age_deviation,
-    age_group, gender and their probabilities; faces (number detected), reason and detail of a row
-    without an answer. Cells without a value are empty.
+    age_group, gender and their probabilities, and probability_under_18 if the model tells it; faces
+    (number detected), reason and detail of a row without an answer. Cells without a value are empty.
     """
     classes = classes_of(description)
+    # The same for all photographs with an answer.
+    under = next((one.face.under for one in tested if one.face is not None), ())
     header = ["key", "subject", "age_true", "gender_true", *_BOX, "detection_score"]
     header += ["age", "age_deviation"]
     for task, names in classes.items():
         header += [task, *(f"{task}_probability_{name}" for name in names)]
+    header += list(map(under_name, under))
     header += ["faces", "reason", "detail"]
     with (
         files.replacing(path) as temporary,

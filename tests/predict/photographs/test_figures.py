@@ -35,6 +35,7 @@ def photograph(k, cells, age=None, gender="female", group="0-2"):
         f"{k}.jpg", k, None, (0.0, 0.0, 1.0, 1.0), 0.9,
         Answer(group, {name: float(name == group) for name in GROUPS}), age, 1.0,
         Answer(gender, {"female": float(gender == "female"), "male": float(gender == "male")}),
+        under={18: float(age < 18)},
     )  # fmt: skip
     return Photograph(label, face, 1)
 
@@ -54,7 +55,7 @@ def test_ranges(described):
     found = figures.measure(tested, described("years+gender"))
     assert list(found) == ["years", "gender"]
     ages = found["years"]
-    assert list(ages) == ["faces", "ranges"]
+    assert list(ages) == ["faces", "ranges", "of_age"]
     ranges = ages["ranges"]
     assert {k: ranges[k] for k in ("faces", "outside", "inside", "bias", "answered")} == {
         "faces": 4, "outside": (3 + 6) / 4, "inside": 0.5, "bias": (3 - 6) / 4, "answered": 90 / 4,
@@ -97,6 +98,22 @@ def test_both_kinds_of_labels_are_kept_apart(described):
     assert (years["years"]["answered"], years["ranges"]["answered"]) == (30.0, 30.0)
     assert list(years["ranges"]["groups"]["age"]) == ["20-29"]
     assert list(years["years"]["groups"]["age"]) == ["18-29"]
+
+
+def test_who_is_of_age_is_told_by_ages_and_by_ranges_on_one_side(described):
+    tested = several([
+        ({"age": "16"}, 26.0), ({"age_group": "13-17"}, 14.0), ({"age_group": "15-20"}, 14.0),
+        ({"age_group": "20-29", "gender": "f"}, 17.0), ({"age": "24"}, 40.0),
+    ])  # fmt: skip
+    figures_of_age = figures.measure(tested, described("years"))["years"]["of_age"]
+    groups = figures_of_age["groups"]["all"]
+    assert {name: one["faces"] for name, one in groups.items()} == {
+        "13-17": 2, "18-24": 1, "under 18": 2, "18 and over": 2,
+    }  # fmt: skip
+    assert groups["13-17"]["challenge"]["share"][0] == 1 / 2
+    assert groups["18 and over"]["probability"]["share"] == [1 / 2] * 9
+    directly = figures.measure(tested, described("joint"))["age"]["of_age"]
+    assert list(directly["thresholds"]) == ["challenge"]
 
 
 def test_groups_of_the_model_count_for_labels_within_one(described):
@@ -153,7 +170,10 @@ def test_the_table(described):
     lines = table.text(figures.measure(tested, described("years+gender"))).splitlines()
     heads = [line.split("  ")[0] for line in lines]
     assert heads == ["age", "all", "30-44", "", "age range", "all", "0-2", "20-29", "female", "male", "",
-                     "gender", "all", "0-2", "20-29", "female", "male"]  # fmt: skip
+                     "gender", "all", "0-2", "20-29", "female", "male", "",
+                     "Of age (18)? Rules that pass a face or challenge it, no proof of age", "rule", "faces",
+                     *(f"P(under 18) < {p} %" for p in (2, 5, 10, 20, 50)),
+                     *(f"age >= {age}" for age in (18, 21, 25, 30))]  # fmt: skip
     assert lines[1].split() == ["all", "1", "2.00", "-", "2.00", "100.0", "-", "+2.0", "42.0"]
     assert lines[4].split("  ")[-1] == "mean answer"
     assert lines[5].split()[:3] == ["all", "3", "2.67"]
