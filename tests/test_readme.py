@@ -95,7 +95,10 @@ def test_training_commands_are_understood():
                 continue
             words = shlex.split(options.partition("'")[0], comments=True)
             path = next(word.partition("=")[2] for word in words if word.startswith("--config="))
-            configuration.load(str(ROOT / path), [w for w in words if w.startswith("--config.")])
+            configuration.load(
+                str(ROOT / path) if "/" in path else path,
+                [w for w in words if w.startswith("--config.")],
+            )
             found += 1
     assert found > 10
 
