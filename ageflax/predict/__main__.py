@@ -13,8 +13,8 @@ _EPILOG = """\
 PATH is a photograph, a folder (and all below it), a glob, a video, or - for one image's bytes on
 standard input. Prints one JSON object per face and line: source, frame (in a video, from 0), box [x, y,
 width, height] in pixels of the upright image, detection_score, age_group and gender with the
-probabilities of every class, age in years; in a video also track, the person's number, and smoothing,
-how predictions are averaged along the track.
+probabilities of every class, age in years; in a video also seconds from its start, track, the person's
+number, and smoothing, how predictions are averaged along the track.
 
 DETECTOR is yunet, from the Hugging Face hub with its checksum verified or from AGEFLAX_YUNET=FILE;
 mtcnn, from an installed package; haar, included in OpenCV, for frontal faces; none, if the images are

@@ -70,6 +70,7 @@ class Face:
       gender: predicted gender; None if the model predicts none.
       track: ID of the face followed through a video, from 1.
       smoothing: averaging along the track, if any.
+      seconds: time of a video's frame from the start; None for photographs and cameras.
       calibrated: True if the model's own temperatures scale the probabilities.
       under: probability of being under each age that was asked for, see metrics.under; not scaled by
         temperatures.
@@ -87,6 +88,7 @@ class Face:
     gender: Answer | None
     track: int | None = None
     smoothing: Smoothing | None = None
+    seconds: float | None = None
     calibrated: bool = False
     under: dict[int, float] = dataclasses.field(default_factory=dict)
     features: np.ndarray | None = dataclasses.field(default=None, compare=False, repr=False)
@@ -94,8 +96,8 @@ class Face:
     def to_dict(self) -> Json:
         """The line that `python -m ageflax.predict` prints, as an object.
 
-        `probability_under_AGE`, `track`, `smoothing` and `calibrated` are absent where they do not
-        apply.
+        `probability_under_AGE`, `seconds`, `track`, `smoothing` and `calibrated` are absent where they
+        do not apply.
         """
         record: Json = {
             "source": self.source,
@@ -108,6 +110,8 @@ class Face:
             "gender": self.gender and self.gender.rounded(),
         }
         record |= {under_name(age): round(value, 6) for age, value in self.under.items()}
+        if self.seconds is not None:
+            record["seconds"] = round(self.seconds, 3)
         if self.track is not None:
             record["track"] = self.track
         if self.smoothing is not None:
@@ -163,7 +167,7 @@ class Table:
 
     Columns: source, frame, track, x, y, width, height, detection_score, age, age_deviation; and for
     age_group and gender, if the model predicts them, the label and TASK_probability_CLASS; and
-    probability_under_AGE for each age asked for.
+    probability_under_AGE for each age asked for; and seconds, the time of a video's frame.
 
     Args:
       path: file to write; replaced if present.
@@ -188,7 +192,7 @@ class Table:
         header += ["age", "age_deviation"]
         for task, classes in self._classes.items():
             header += [task, *(f"{task}_probability_{name}" for name in classes)]
-        self._writer.writerow(header + self._under)
+        self._writer.writerow([*header, *self._under, "seconds"])
 
     def add(self, faces: Sequence[Face]) -> None:
         """Writes a row per face."""
@@ -204,7 +208,7 @@ class Table:
         for task, classes in self._classes.items():
             answer = record[task]
             row += [answer["label"], *(answer["probabilities"][name] for name in classes)]
-        return row + [record[name] for name in self._under]
+        return [*row, *(record[name] for name in self._under), record.get("seconds")]
 
     def close(self) -> None:
         """Closes the file."""

@@ -48,12 +48,14 @@ class Frame:
       place: index of the source among those given.
       number: index of a video's frame, from 0; None for a photograph.
       content: see Content.
+      seconds: time of a video's frame from the start; None for photographs and cameras.
     """
 
     source: str
     place: int
     number: int | None
     content: Content
+    seconds: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,6 +165,7 @@ def _face(frame: Frame, detection: Detection, estimate: Estimate, *, calibrated:
         source=frame.source,
         image=frame.place,
         frame=frame.number,
+        seconds=frame.seconds,
         box=detection.box,
         detection_score=detection.score,
         age_group=estimate.age_group,

@@ -13,11 +13,14 @@ import numpy as np
 
 from ageflax.data import images
 from ageflax.errors import InputError
+from ageflax.predict import containers
 from ageflax.predict.frames import Failure, Frame
 
-# A video with less than this share of the frames that its header states was cut short; headers of
-# complete videos may be slightly wrong.
+# A video with less than this share of the frames that its container states is damaged; complete ones may
+# be slightly fewer.
 _WHOLE = 0.9
+# Frames per second that FFmpeg gives to a picture that is no stream of frames.
+_PICTURE = 90_000
 
 
 @contextmanager
@@ -45,7 +48,7 @@ def _opened(name: str) -> Iterator[cv2.VideoCapture]:
         capture = cv2.VideoCapture(readable, cv2.CAP_FFMPEG)
         try:
             if not capture.isOpened():
-                raise images.BadImageError("not a video that can be read")
+                raise images.BadImageError(_missing(name, 0) or "not a video that can be read")
             size = capture.get(cv2.CAP_PROP_FRAME_WIDTH) * capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
             if size > images.MAX_PIXELS:
                 raise images.BadImageError("too large")
@@ -59,17 +62,29 @@ def _opened(name: str) -> Iterator[cv2.VideoCapture]:
             os.close(descriptor)
 
 
-def _stated(capture: cv2.VideoCapture) -> int | None:
-    """Number of frames that the header states; None if it does not."""
-    stated = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-    return int(stated) if 0 < stated < 1e9 else None
+def _missing(name: str, read: int) -> str | None:
+    """Reason why a video ended early, by what its container states; None if it is complete."""
+    said, has = containers.stated(name), Path(name).stat().st_size
+    if said.size and said.size > has:
+        after = f" ({read} frames were read)" if read else ""
+        return f"cut short: {has:,} bytes of at least {said.size:,} by its container{after}"
+    if said.frames and read < _WHOLE * said.frames:
+        return f"damaged: {read} of the {said.frames} frames that its container states were read"
+    return None
+
+
+def _is_single(name: str) -> bool:
+    """True for a video of a single frame."""
+    with _opened(name) as capture:
+        return capture.grab() and not capture.grab()
 
 
 def length(name: str) -> int | None:
-    """Number of frames that a video's header states; None if it does not, 0 if it is not a video."""
+    """Number of frames of a video, perhaps an estimate; None if unknown, 0 if it is not a video."""
     try:
         with _opened(name) as capture:
-            return _stated(capture)
+            count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+            return int(count) if 0 < count < 1e9 else None
     except images.BadImageError:
         return 0
 
@@ -85,26 +100,34 @@ def rate(name: str) -> float:
 
 
 def frames(name: str, place: int, every: int) -> Generator[Frame, None, None]:
-    """Yields every N-th frame of a video file; then a Failure if it ended early."""
+    """Yields every N-th frame of a video file; then a Failure if it ended early.
+
+    Frames are upright: OpenCV rotates them as the file says.
+    """
     try:
         with _opened(name) as capture:
+            if capture.get(cv2.CAP_PROP_FPS) >= _PICTURE and _is_single(name):
+                raise images.BadImageError("a sound file, whose only picture is its cover")
             number = 0
             while capture.grab():
                 if number % every == 0:
+                    seconds = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+                    seconds = seconds if 0 <= seconds < 1e7 else None
                     ok, pixels = capture.retrieve()
                     if not ok:
                         break
-                    yield Frame(name, place, number, cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
+                    yield Frame(
+                        name, place, number, cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), seconds
+                    )
                 number += 1
-            stated = _stated(capture)
+        missing = _missing(name, number)
     except images.BadImageError as error:
         yield Frame(name, place, None, Failure(error.reason))
         return
     if not number:
-        yield Frame(name, place, None, Failure("a video without a readable frame"))
-    elif stated and number < _WHOLE * stated:
-        reason = f"ends after {number} of the {stated} frames its header states"
-        yield Frame(name, place, number, Failure(reason))
+        yield Frame(name, place, None, Failure(missing or "a video without a readable frame"))
+    elif missing:
+        yield Frame(name, place, number, Failure(missing))
 
 
 def camera(index: int, every: int) -> Generator[Frame, None, None]:

