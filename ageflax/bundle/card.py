@@ -188,6 +188,7 @@ def _tests(description: Mapping[str, Any]) -> list[Json]:
             "title": _title(each),
             "said": _test(each),
             "tables": {_TABLES[kind]: table for kind, table in evaluations.tables(each).items()},
+            "of_age": [evaluations.of_age(task) for task in (each.get("tasks") or {}).values()],
         }
         for each in description.get("evaluations") or []
     ]
@@ -211,6 +212,7 @@ def render(description: Mapping[str, Any]) -> str:
             for group, keys in _KEYS.items()
         }
     )
+    tests = _tests(description)
     environment = Environment(  # noqa: S701 - Markdown
         loader=PackageLoader("ageflax.bundle"),
         undefined=StrictUndefined,
@@ -225,10 +227,13 @@ def render(description: Mapping[str, Any]) -> str:
         run_folds=(description.get("cross_validation") or {}).get("folds", []),
         over_folds=list(_folds(description)),
         storage=_storage(complete["storage"]),
-        tests=_tests(description),
+        tests=tests,
         elsewhere=any(each.get("photographs") for each in description.get("evaluations") or []),
         framing=_framing(description),
         framing_errors=FramingErrors.from_json(description.get("framing_errors")),
+        of_age=evaluations.of_age,
+        rated=any(map(evaluations.of_age, complete["figures"].values()))
+        or any(any(test["of_age"]) for test in tests),
         percent=_percent,
         recalls=_recalls,
     )

@@ -5,6 +5,8 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from ageflax.errors import InputError
+from ageflax.metrics.of_age import shortened
+from ageflax.metrics.of_age import table as rates
 from ageflax.runtime.files import Json
 
 # Large, or of no use without the whole result.
@@ -21,7 +23,8 @@ _IN_YEARS = ("mae", "outside", "bias")
 def _pruned(figures: Any) -> Any:
     if not isinstance(figures, dict):
         return figures
-    return {key: _pruned(value) for key, value in figures.items() if key not in _LEFT_OUT}
+    found = {key: _pruned(value) for key, value in figures.items() if key not in _LEFT_OUT}
+    return found | ({"of_age": shortened(found["of_age"])} if "of_age" in found else {})
 
 
 def of_result(result: Any, origin: object, *, own: Collection[str]) -> Json:
@@ -47,12 +50,25 @@ def of_result(result: Any, origin: object, *, own: Collection[str]) -> Json:
             "weights": {"sha256": tested, "own": tested is not None and tested in own},
             "tasks": {task: _pruned(figures) for task, figures in result["tasks"].items()},
         }
-    except (KeyError, TypeError, AttributeError) as error:
+    except (LookupError, TypeError, AttributeError) as error:
         raise InputError(
             f"--figures={origin}: not a test's result ({type(error).__name__}: {error}); name a"
             " result.json of python -m ageflax.evaluate"
         ) from error
     return found
+
+
+def of_age(figures: Any) -> list[list[str]]:
+    """Rows on who passes as of age, their header first; none if a task has no such figures.
+
+    Args:
+      figures: figures of a task, of any form.
+    """
+    try:
+        found = rates(figures["of_age"])
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        return []
+    return found if len(found[0]) > 1 else []
 
 
 @dataclasses.dataclass(frozen=True)

@@ -157,6 +157,28 @@ def _ends(share: float, ends: list[float | None], persons: int) -> list[float | 
     return [0.0, unseen] if share == 0 else [1 - unseen, 1.0]
 
 
+def shortened(figures: Mapping[str, Any]) -> Json:
+    """The result of `of_age` at the thresholds of the short table alone; errors as in `table`."""
+    kept = {
+        rule: [k for k, threshold in enumerate(thresholds) if threshold in SHOWN[rule]]
+        for rule, thresholds in figures["thresholds"].items()
+    }
+
+    def group(held: Mapping[str, Any]) -> Json:
+        rules = {
+            rule: {key: [values[k] for k in places] for key, values in held[rule].items()}
+            for rule, places in kept.items()
+        }
+        return {**held, **rules}
+
+    thresholds = {rule: [figures["thresholds"][rule][k] for k in kept[rule]] for rule in kept}
+    groups = {
+        who: {name: group(held) for name, held in groups.items()}
+        for who, groups in figures["groups"].items()
+    }
+    return {**figures, "thresholds": thresholds, "groups": groups}
+
+
 def table(figures: Mapping[str, Any], who: str | None = None) -> list[list[str]]:
     """Rates as a table of text, its header first: percent with intervals, and the number of faces.
 
@@ -177,7 +199,7 @@ def table(figures: Mapping[str, Any], who: str | None = None) -> list[list[str]]
     if who is None and shown and _GROUPS[shown[0]][0] < ADULT:
         places[1:1] = [(gender, shown[0]) for gender in labels.GENDERS]
     places = [(people, name) for people, name in places if name in groups.get(people, {})]
-    header, faces = ["rule"], ["faces"]
+    header, faces = [f"{ADULT} or older?"], ["faces"]
     for people, name in places:
         said = f"{name} {'passed' if _GROUPS[name][0] < ADULT else 'challenged'}, %"
         header.append(said if people in (who, "all") else people)

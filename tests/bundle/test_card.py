@@ -2,9 +2,11 @@
 
 import json
 
+import numpy as np
 import pytest
 from huggingface_hub import ModelCard
 
+from ageflax import metrics
 from ageflax.bundle.card import add_summary
 from tests.support import small_bundle
 
@@ -183,6 +185,30 @@ def test_further_tests_are_tables_by_band_and_gender(tmp_path):
     assert card.count("Measured on another model, sha256 None.") == 1
     assert "unlike its training data is unknown" not in card
     assert "None were measured" not in card
+
+
+def test_who_passes_as_of_age_is_a_small_table_that_proves_nothing(tmp_path):
+    ages = np.array([16.0, 20.0])
+    of_age = metrics.of_age(
+        np.stack([ages, ages], 1), ages, None, genders=np.array([0, 1]), subjects=np.arange(2)
+    )
+    small_bundle.write(
+        tmp_path,
+        figures={"age": FIGURES["age"] | {"of_age": of_age}},
+        evaluations=(evaluation(tasks={"years": {"of_age": of_age}, "gender": {"of_age": "?"}}),),
+    )
+    card = (tmp_path / "README.md").read_text()
+    table = """
+| 18 or older? | 13-17 passed, % | female | 18-24 challenged, % |
+|---|---|---|---|
+| faces | 1 | 1 | 1 |
+| age >= 18 | 0.0 [0.0, 97.5] | 0.0 | 0.0 [0.0, 97.5] |
+| age >= 21 | 0.0 [0.0, 97.5] | 0.0 | 100.0 [2.5, 100.0] |
+"""
+    assert card.count(table) == 2
+    assert "No rule above proves an age, on its own or in law" in card
+    small_bundle.write(tmp_path / "without", figures=FIGURES)
+    assert "18 or older?" not in words(tmp_path / "without")
 
 
 def test_the_storage_and_the_estimated_age_are_in_it(tmp_path):

@@ -222,3 +222,12 @@ def test_a_card_is_made_of_any_figures_of_further_tests(figures):
     tested = TESTED | {"tasks": {"years": figures, "age": figures, "gender": figures}}
     found = evaluations.tables(tested)
     assert set(found) <= {"years", "ranges", "age", "gender"}
+
+
+@given(st.recursive(st.none() | st.floats() | st.text() | st.integers(), lambda inner: (
+    st.lists(inner, max_size=3)
+    | st.dictionaries(st.sampled_from(["groups", "all", "13-17", "faces", "thresholds", "share",
+                                       "challenge", "intervals"]), inner)
+)))  # fmt: skip
+def test_who_passes_as_of_age_is_read_from_any_figures(figures):
+    assert evaluations.of_age({"of_age": figures}) == [] or "groups" in figures

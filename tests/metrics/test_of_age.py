@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ageflax import metrics
 from ageflax.errors import InputError
 from ageflax.labels import Classes
-from ageflax.metrics.of_age import NEAR, SIDES, table
+from ageflax.metrics.of_age import NEAR, SHOWN, SIDES, shortened, table
 
 NAN = np.nan
 
@@ -147,23 +147,32 @@ def test_the_table_shows_few_thresholds_of_all_and_each_of_one_gender():
     figures = measured(ages, [10, 30, 25], [0.9, 0.1, 0.04], genders=genders)
     figures = json.loads(json.dumps(figures))
     head, faces, *rows = table(figures)
-    assert head == ["rule", "13-17 passed, %", "female", "male", "18-24 challenged, %"]
+    assert head == ["18 or older?", "13-17 passed, %", "female", "male", "18-24 challenged, %"]
     assert faces == ["faces", "2", "1", "1", "1"]
     assert rows[0] == ["P(under 18) < 2 %", "0.0 [0.0, 84.2]", "0.0", "0.0", "100.0 [2.5, 100.0]"]
     assert rows[3] == ["P(under 18) < 20 %", "50.0 [0.0, 100.0]", "0.0", "100.0", "0.0 [0.0, 97.5]"]
     assert [row[0] for row in rows[5:]] == ["age >= 18", "age >= 21", "age >= 25", "age >= 30"]
     men = table(figures, "male")
-    assert men[0] == ["rule", "13-17 passed, %", "18-24 challenged, %"]
+    assert men[0] == ["18 or older?", "13-17 passed, %", "18-24 challenged, %"]
     assert len(men) == 2 + 9 + 18
     assert men[2] == ["P(under 18) < 1 %", "0.0 [0.0, 97.5]", "100.0 [2.5, 100.0]"]
+
+
+def test_the_short_form_has_the_same_short_table():
+    ages = single(16, 16, 20)
+    figures = measured(ages, [10, 30, 25], [0.9, 0.1, 0.04], genders=[0, 1, 1])
+    short = shortened(figures)
+    assert short["thresholds"] == {k: sorted(values) for k, values in SHOWN.items()}
+    assert table(short) == table(figures)
+    assert len(json.dumps(short)) < len(json.dumps(figures)) / 2
 
 
 def test_sides_stand_in_for_groups_that_no_label_lies_in():
     wide = measured([[0, 9], [40, 49]], [10, 30])
     head, *rows = table(wide)
-    assert head == ["rule", "under 18 passed, %", "18 and over challenged, %"]
+    assert head == ["18 or older?", "under 18 passed, %", "18 and over challenged, %"]
     assert len(rows) == 1 + 4  # without a probability
-    assert table(measured(single(NAN), [1]))[0] == ["rule"]
+    assert table(measured(single(NAN), [1]))[0] == ["18 or older?"]
 
 
 @pytest.mark.parametrize(

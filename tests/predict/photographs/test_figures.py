@@ -171,7 +171,7 @@ def test_the_table(described):
     heads = [line.split("  ")[0] for line in lines]
     assert heads == ["age", "all", "30-44", "", "age range", "all", "0-2", "20-29", "female", "male", "",
                      "gender", "all", "0-2", "20-29", "female", "male", "",
-                     "Of age (18)? Rules that pass a face or challenge it, no proof of age", "rule", "faces",
+                     "Rules that pass a face as of age, or challenge it; no proof of age", "18 or older?", "faces",
                      *(f"P(under 18) < {p} %" for p in (2, 5, 10, 20, 50)),
                      *(f"age >= {age}" for age in (18, 21, 25, 30))]  # fmt: skip
     assert lines[1].split() == ["all", "1", "2.00", "-", "2.00", "100.0", "-", "+2.0", "42.0"]
