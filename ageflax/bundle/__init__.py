@@ -6,7 +6,7 @@ model.safetensors and README.md, the model card.
 
 from ageflax.bundle.description import Description
 from ageflax.bundle.files import write
-from ageflax.bundle.loading import ensemble, load, open_model
+from ageflax.bundle.loading import ensemble, from_pretrained, load, open_model
 from ageflax.bundle.model import Model
 
-__all__ = ["Description", "Model", "ensemble", "load", "open_model", "write"]
+__all__ = ["Description", "Model", "ensemble", "from_pretrained", "load", "open_model", "write"]

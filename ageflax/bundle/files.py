@@ -26,6 +26,7 @@ from ageflax.weights import hub
 from ageflax.weights.formats import precision, safetensors
 
 CONFIG, WEIGHTS, CARD, LICENCE = "config.json", "model.safetensors", "README.md", "LICENSE"
+FILES = (CONFIG, WEIGHTS, CARD, LICENCE)  # the last only where terms need a file of their own
 _MOST_CARD = 1_000_000
 # Limits of a weights file: bytes of its header, and bytes per number.
 _MOST_HEADER, _MOST_BYTES_EACH = 1_000_000, 8

@@ -159,3 +159,23 @@ def open_model(source: Path | str) -> Model:
     if not is_folder:
         raise InputError(f"--model={path}: no such file or folder")
     return _model(_bundles(path), str(path))
+
+
+def from_pretrained(source: Path | str = shipped.NAME, *, revision: str = "") -> Model:
+    """Loads a model by name or path, as `open_model`, named as the hub's own libraries name one.
+
+    Args:
+      source: as for `open_model`; "owner/name" without hf:// is on the hub, unless it is here.
+      revision: branch, tag or commit on the hub.
+
+    Raises:
+      InputError: see `open_model`; or a revision of something that is not on the hub.
+    """
+    name = str(source)
+    if hub.is_bare_name(name) and not Path(name).exists():
+        name = f"hf://{name}"
+    if not revision:
+        return open_model(name)
+    if not hub.is_name(name):
+        raise InputError(f"revision = {revision!r}: {name} is not a name on the hub; leave it out")
+    return open_model(f"{name}@{revision}")

@@ -14,13 +14,14 @@ from jax.sharding import Mesh
 
 from ageflax import losses, metrics
 from ageflax.bundle.description import Description
-from ageflax.bundle.files import WEIGHTS
+from ageflax.bundle.files import FILES, WEIGHTS
 from ageflax.bundle.inference import Predict, Variables, make_predict, network_of
 from ageflax.bundle.onnx import OnnxModel
 from ageflax.data import images
 from ageflax.errors import InputError
 from ageflax.runtime.files import Json
 from ageflax.runtime.mesh import batched, make_mesh, replicated
+from ageflax.weights import hub
 from ageflax.weights.formats.safetensors import sha256
 
 Answer = Callable[[Any], Mapping[str, Any]]
@@ -180,6 +181,34 @@ class Model:
         if len(self.members) > 1 or isinstance(first, OnnxModel):
             raise InputError(f"{self.name}: not a single bundle; use `members`")
         return first.variables
+
+    def push_to_hub(
+        self, to: str, *, private: bool | None = None, message: str = "", revision: str = ""
+    ) -> str:
+        """Uploads the bundle, its card and its terms to the Hugging Face hub; returns the commit's URL.
+
+        `bundle.from_pretrained(to)` loads it again. Needs a log-in: `hf auth login` or HF_TOKEN.
+
+        Args:
+          to: "owner/name", a repository that is made if it is absent.
+          private: True for a private one; None for the owner's default. One that exists stays as it is.
+          message: message of the commit.
+          revision: branch to write to; "" for the main one.
+
+        Raises:
+          InputError: several bundles, an ONNX file, not a name, or the hub does not take it.
+        """
+        (first, *others) = self.members
+        if others or isinstance(first, OnnxModel):
+            raise InputError(f"{self.name}: not a single bundle; push one of `runs/NAME/fold_K`")
+        return hub.upload(
+            first.path,
+            to,
+            FILES,
+            message=message or f"Age and gender from a face: {', '.join(self.heads)}",
+            private=private,
+            revision=revision or None,
+        )
 
     def prepare(self, content: bytes) -> np.ndarray:
         """Decodes an image to uint8[resize, resize, 3], RGB, exactly as in training.

@@ -1,8 +1,9 @@
-"""Downloads weights and whole bundles by their name on the Hugging Face hub."""
+"""Downloads weights and whole bundles by their name on the Hugging Face hub, and uploads bundles."""
 
 import dataclasses
 import importlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -247,6 +248,44 @@ class Repository:
             f"{error.why}; download it elsewhere (hf download {self.name} --local-dir DIR) and name the"
             " folder"
         )
+
+
+def upload(folder: Path, to: str, filenames: Sequence[str], *, message: str, **options: Any) -> str:
+    """Uploads files to a repository, which is made if it is absent; returns the commit's URL.
+
+    Args:
+      folder: folder of the files.
+      to: "owner/name"; "hf://" before it is optional.
+      filenames: names of the files.
+      message: message of the commit.
+      **options: `private`, for a repository that is made; `revision`, a branch that exists.
+
+    Raises:
+      UnavailableError: the hub refuses it or cannot be reached; the message is one line.
+      InputError: the name is none.
+    """
+    name = repository(f"hf://{to.removeprefix('hf://')}").name
+    hub = _library(name)
+    try:
+        hub.create_repo(name, private=options.get("private"), exist_ok=True)
+        done = hub.upload_folder(
+            folder_path=folder,
+            repo_id=name,
+            revision=options.get("revision"),
+            allow_patterns=list(filenames),
+            commit_message=message,
+        )
+    # Not logged in, no right to write, no network: the library has an exception for each.
+    except Exception as error:
+        advice = "to log in: hf auth login, or the variable HF_TOKEN with a token that may write"
+        text = f"hf://{name}: the hub does not take it ({_reason(error)}); {advice}"
+        raise UnavailableError(name, _reason(error), message=text) from error
+    return done.commit_url
+
+
+def is_bare_name(text: str) -> bool:
+    """True for owner/name, as the hub's own libraries name a repository."""
+    return re.fullmatch(f"{_PART}/{_PART}", text, re.ASCII) is not None
 
 
 def is_name(text: str) -> bool:

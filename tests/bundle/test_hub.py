@@ -189,3 +189,48 @@ def test_what_is_no_name_of_the_hub(text):
 @pytest.mark.parametrize("path", ["runs/levi", "./hf/x", "/hf:/a/b", "a/hf:/b"])
 def test_paths_are_no_names_of_the_hub(path):
     assert not hub_names.is_name(path)
+
+
+PUSH = """
+import json, os, sys
+import numpy as np
+from ageflax import bundle
+from ageflax.errors import InputError
+def line(call, *words, **named):
+    try:
+        print(json.dumps(call(*words, **named)))
+    except InputError as error:
+        print(json.dumps(str(error)))
+folder, faces = sys.argv[1], np.zeros((1, 32, 32, 3), np.uint8)
+model = bundle.from_pretrained(folder)
+line(model.push_to_hub, "someone/pushed")
+os.environ["HF_TOKEN"] = "hf_of_a_test"
+line(model.push_to_hub, "someone/pushed", private=True)
+line(model.push_to_hub, "pushed")
+again = bundle.from_pretrained("someone/pushed", revision="main")
+print(json.dumps([again.name, bool((again(faces)["gender"] == model(faces)["gender"]).all())]))
+line(bundle.from_pretrained, folder, revision="v1")
+line(bundle.ensemble([folder, folder]).push_to_hub, "someone/pushed")
+"""
+
+
+def test_a_bundle_is_pushed_with_its_card_and_terms_and_loaded_again(hub, tmp_path):
+    written = small_bundle.write(tmp_path / "bundle", data={"name": "mine", "licence": "MIT"})
+    (written / "LICENSE").write_text("terms")
+    (written / "notes.txt").write_text("not to be uploaded")
+    found = run(PUSH, str(written), home=tmp_path / "home", HF_ENDPOINT=hub.address)
+    refused, url, unnamed, loaded, here, several = found
+    assert refused.startswith("hf://someone/pushed: the hub does not take it (")
+    assert refused.endswith(
+        "; to log in: hf auth login, or the variable HF_TOKEN with a token that may write"
+    )
+    commit = hub.revisions["someone/pushed", "main"]
+    assert url == f"{hub.address}/someone/pushed/commit/{commit}"
+    pushed = {name: content for (_, at, name), content in hub.files.items() if at == commit}
+    assert set(pushed) == {"config.json", "model.safetensors", "README.md", "LICENSE"}
+    assert all(content == (written / name).read_bytes() for name, content in pushed.items())
+    assert hub.private == {"someone/pushed": True}
+    assert unnamed.startswith("'hf://pushed': not a name on the hub; expected hf://OWNER/NAME")
+    assert loaded == ["hf://someone/pushed@main", True]
+    assert here == f"revision = 'v1': {written} is not a name on the hub; leave it out"
+    assert several.endswith("not a single bundle; push one of `runs/NAME/fold_K`")

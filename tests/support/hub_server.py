@@ -1,5 +1,6 @@
-"""A minimal Hugging Face hub on the loopback, enough for huggingface_hub to download a file."""
+"""A minimal Hugging Face hub on the loopback, enough for huggingface_hub to download and upload files."""
 
+import base64
 import contextlib
 import dataclasses
 import hashlib
@@ -12,6 +13,7 @@ import threading
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 
 @dataclasses.dataclass
@@ -24,6 +26,7 @@ class Hub:
       gated: repositories that need a log-in.
       asked: (method, path) of each request, in order.
       address: URL of the server.
+      private: whether each repository that was made is private, as asked.
     """
 
     files: dict[tuple[str, str, str], bytes] = dataclasses.field(default_factory=dict)
@@ -31,6 +34,8 @@ class Hub:
     gated: tuple[str, ...] = ()
     asked: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     address: str = ""
+    private: dict[str, bool] = dataclasses.field(default_factory=dict)
+    _large: dict[str, bytes] = dataclasses.field(default_factory=dict)
 
     def add(
         self, repository: str, folder: Path, *, commit: str, revisions: tuple[str, ...]
@@ -60,6 +65,46 @@ class Hub:
             return 404, "EntryNotFound", commit, b""
         return 200, "", commit, content
 
+    def take(self, path: str, body: bytes, *, token: str) -> Any:
+        """Answer to an upload's requests, as JSON; None without a token."""
+        if path.startswith("/large/"):  # an address of our own, which needs no token
+            self._large[path.removeprefix("/large/")] = body
+            return {}
+        if not token:
+            return None
+        if path == "/api/validate-yaml":
+            return {"warnings": [], "errors": []}
+        if path == "/api/repos/create":
+            asked = json.loads(body)
+            name = f"{asked['organization']}/{asked['name']}"
+            self.private[name] = asked.get("visibility") == "private" or bool(asked.get("private"))
+            return {"url": f"{self.address}/{name}", "id": name}
+        if "/preupload/" in path:
+            modes = (
+                {"path": one["path"], "shouldIgnore": False,
+                 "uploadMode": "lfs" if one["path"].endswith(".safetensors") else "regular"}
+                for one in json.loads(body)["files"]
+            )  # fmt: skip
+            return {"files": list(modes)}
+        if path.endswith("/info/lfs/objects/batch"):
+            objects = [
+                {**one, "actions": {"upload": {"href": f"{self.address}/large/{one['oid']}"}}}
+                for one in json.loads(body)["objects"]
+            ]
+            return {"transfer": "basic", "objects": objects}
+        repository, _, revision = path.removeprefix("/api/models/").partition("/commit/")
+        commit = hashlib.sha1(body, usedforsecurity=False).hexdigest()
+        for line in map(json.loads, body.splitlines()):
+            value = line["value"]
+            if line["key"] == "file":
+                content = base64.b64decode(value["content"])
+                self.files[repository, commit, value["path"]] = content
+            elif line["key"] == "lfsFile":
+                self.files[repository, commit, value["path"]] = self._large[value["oid"]]
+        self.revisions[repository, revision] = commit
+        url = f"{self.address}/{repository}/commit/{commit}"
+        return {"success": True, "commitOid": commit, "commitUrl": url}
+
 
 @contextlib.contextmanager
 def serving(hub: Hub) -> Iterator[Hub]:
@@ -82,6 +127,22 @@ def serving(hub: Hub) -> Iterator[Hub]:
             self.end_headers()
             if body:
                 self.wfile.write(content)
+
+        def _taken(self) -> None:
+            hub.asked.append((self.command, self.path))
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            told = hub.take(self.path, body, token=self.headers.get("Authorization", ""))
+            self.send_response(401 if told is None else 200)
+            content = json.dumps(told).encode()
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def do_POST(self) -> None:
+            self._taken()
+
+        def do_PUT(self) -> None:
+            self._taken()
 
         def do_HEAD(self) -> None:
             self._answer(body=False)
