@@ -186,8 +186,8 @@ def table(figures: Mapping[str, Any], who: str | None = None) -> list[list[str]]
 
     Args:
       figures: result of `of_age`.
-      who: "female" or "male" for their rates at every threshold; None for those of all at a few, with
-        the false adults by gender beside them.
+      who: "all", "female" or "male" for their rates at every threshold; None for those of all at a few,
+        with the false adults by gender beside them.
 
     Raises:
       ArithmeticError, AttributeError, LookupError, TypeError, ValueError: figures of another form.

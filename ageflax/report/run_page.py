@@ -8,6 +8,7 @@ from ageflax.report import (
     breakdown,
     curves,
     mistakes,
+    of_age,
     provenance,
     published,
     reliability,
@@ -55,6 +56,7 @@ def _task(
         "cumulative": breakdown.cumulative(years, name=f"within-{task}"),
         "within": breakdown.within(years),
         "adulthood": breakdown.adulthood(years),
+        "of_age": of_age.section(figures, name=f"of-age-{task}"),
         "wall": [(face, mistakes.picture(contents.get(face.key))) for face in wall],
     }
 
@@ -101,6 +103,7 @@ def _page(run: Run, thumbnails: Thumbnails | None) -> dict[str, Any]:
         "protocol": provenance.protocol(run),
         "command": provenance.command(run),
         "config": run_folder.flat(run.settings),
+        "drawn_by": wording.drawn_by(data),
         "licence": data["licence"],
         "version": run.config.get("versions", {}).get("ageflax", ""),
     }
