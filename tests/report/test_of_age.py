@@ -60,5 +60,6 @@ def test_nobody_of_known_age_and_earlier_versions_have_no_section():
     assert of_age.section({}, name="x") is None
     assert of_age.section({"of_age": figures([np.nan], [np.nan])}, name="x") is None
     adults = of_age.section({"of_age": figures([20.0], [20.0])}, name="x")
+    assert adults is not None
     assert adults["trade"] is None
     assert adults["buffer"] is not None
