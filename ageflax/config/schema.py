@@ -338,6 +338,14 @@ class Eval(Group):
         0, "validations without a better figure before stopping early; 0: off", 0, 10**6
     )
     batch_size: int = key(100, "faces per batch over all devices", 1, 10**6, continuable=True)
+    conditions: int = key(
+        400,
+        "most validation faces on which errors under other framing and in worse pictures are measured; 0:"
+        " off",
+        0,
+        10**6,
+        continuable=True,
+    )
     every: int = key(1000, "steps between two validations, each with a checkpoint", 1, 10**9)
     log_every: int = key(50, "steps between two lines of metrics.jsonl", 1, 10**9, continuable=True)
 

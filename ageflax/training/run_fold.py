@@ -8,13 +8,16 @@ import numpy as np
 
 from ageflax import bundle
 from ageflax import config as configuration
+from ageflax.bundle.age_intervals import AgeIntervals
 from ageflax.bundle.inference import network_variables
 from ageflax.data import splits
 from ageflax.errors import InputError
-from ageflax.evaluation.figures import fit_temperatures, measure
+from ageflax.evaluation import conditions
+from ageflax.evaluation.figures import fit_intervals, fit_temperatures, measure
 from ageflax.evaluation.predictions import Predictions, predict
 from ageflax.evaluation.predictions_csv import write_predictions
 from ageflax.evaluation.result import FaceCounts, FoldResult, Protocol
+from ageflax.metrics.conformal import FEWEST, Conformal
 from ageflax.runtime import files, hosts, preemption
 from ageflax.runtime.files import Json
 from ageflax.runtime.mesh import rounded_up
@@ -42,8 +45,13 @@ def _tested_state(
     return checkpoints.restore(best, state).state, best
 
 
-def _test(fold: Fold, state: TrainState) -> tuple[Predictions, dict[str, Json]]:
-    """Predictions of the test faces, and figures; temperatures are fitted on the validation faces."""
+def _test(
+    fold: Fold, state: TrainState
+) -> tuple[Predictions, dict[str, Json], dict[str, Conformal]]:
+    """Predictions of the test faces, figures, and intervals of ages.
+
+    Intervals and temperatures are fitted on the validation faces.
+    """
     answer = functools.partial(fold.program.eval_step, variables_of(state))
     size = rounded_up(fold.config.eval.batch_size, fold.program.mesh)
 
@@ -51,18 +59,49 @@ def _test(fold: Fold, state: TrainState) -> tuple[Predictions, dict[str, Json]]:
         batches = fold.placement.eval_batches(rows, size)
         return predict(answer, batches, rows)
 
-    faces, targets, temperatures = fold.faces, fold.targets, {}
+    faces, targets, temperatures, intervals = fold.faces, fold.targets, {}, {}
     if len(fold.split.validation):
-        temperatures = fit_temperatures(predicted(fold.split.validation), faces, targets)
+        validated = predicted(fold.split.validation)
+        temperatures = fit_temperatures(validated, faces, targets)
+        intervals = fit_intervals(validated, faces, targets)
+    if not intervals and not {"age", "years"}.isdisjoint(targets):
+        fold.say(
+            f"fold {fold.number}: no age intervals: fewer than {FEWEST} validation people of known age;"
+            " raise data.validation_fraction"
+        )
     age_groups = faces.target(
         "age",
         policy=fold.config.data.label_policy,
         intervals=configuration.intervals(fold.config),
     )
     predictions = predicted(fold.split.test)
-    return predictions, measure(
-        predictions, faces, targets, temperatures=temperatures, age_groups=age_groups
+    figures = measure(
+        predictions,
+        faces,
+        targets,
+        temperatures=temperatures,
+        intervals=intervals,
+        age_groups=age_groups,
     )
+    return predictions, figures, intervals
+
+
+def _conditions(fold: Fold, state: TrainState) -> Json:
+    """Errors in other conditions than the training's, measured on validation faces."""
+    rows = conditions.sample(fold.split.validation, fold.config.eval.conditions)
+    if not len(rows):
+        return {}
+    mesh = fold.program.mesh
+    size = rounded_up(fold.config.eval.batch_size, mesh)
+    found = conditions.framing_errors(
+        functools.partial(fold.program.eval_step, variables_of(state)),
+        lambda: fold.placement.eval_batches(rows, size),
+        rows,
+        mesh,
+        fold.faces,
+        fold.targets,
+    )
+    return {"framing_errors": found.to_json()} if found else {}
 
 
 def _result(
@@ -171,25 +210,30 @@ def run(fold: Fold) -> FoldResult:
     finally:
         checkpoints.close()
 
-    predictions, figures = _test(fold, state)
+    predictions, figures, intervals = _test(fold, state)
+    measured = _conditions(fold, state)
     seconds = time.monotonic() - started
     if saving > _SAVING_SHARE * seconds:
         fold.say(
             f"fold {fold.number}: saving blocked training for {saving:.1f} of {seconds:.1f} seconds;"
             " raise eval.every to save less often"
         )
+    promised = {}
+    for task, found in intervals.items():  # one, or none
+        promised["age_interval"] = AgeIntervals(task, fold.config.eval.crops, found).to_json()
     taught = {"teachers": distillation.described(fold.teachers)} if fold.teachers else {}
     result = _result(
         fold,
         figures,
         predictions,
         tested_step=tested_step,
-        more={"steps": steps, **taught},
+        more={"steps": steps, **promised, **taught, **measured},
         images_per_second=images_per_second(fold.directory) if steps and hosts.writer() else None,
         seconds=seconds,
     )
     if hosts.writer():
-        write_predictions(fold.directory / "predictions.csv", predictions, fold.faces, fold.targets)
+        path = fold.directory / "predictions.csv"
+        write_predictions(path, predictions, fold.faces, fold.targets, intervals)
         _write_bundle(fold, state, result)
         files.write_json(fold.directory / "result.json", result.to_json())
     hosts.meet(f"fold {fold.number} written")

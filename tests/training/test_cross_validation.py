@@ -84,6 +84,15 @@ def test_every_test_face_is_predicted_exactly_once(finished, small_faces):
         assert result["tasks"]["age"]["faces"] == len(expected)
 
 
+def test_errors_under_other_framing_are_measured_on_validation_faces(finished):
+    workdir, _ = finished
+    result = json.loads((workdir / "fold_0" / "result.json").read_text())
+    described = json.loads((workdir / "fold_0" / "bundle" / "config.json").read_text())
+    assert described["framing_errors"] == result["framing_errors"]
+    assert result["framing_errors"]["faces"] == result["faces"]["validation"]
+    assert result["framing_errors"]["errors"].keys() == {"age_group", "gender"}
+
+
 def test_a_finished_fold_is_not_redone(finished, tmp_path):
     workdir, values = finished
     copy = tmp_path / "copy"
