@@ -55,6 +55,10 @@ def _parser() -> argparse.ArgumentParser:
         type=command_line.path,
         help="folder for copies with boxes and predictions",
     )
+    add("--format", choices=("jsonl", "json", "csv"), default="jsonl",
+        help="lines of JSON, one JSON array, or a table (default: jsonl)")  # fmt: skip
+    add("--blank", action="store_true",
+        help="a record also for each image without a face, or that cannot be read")  # fmt: skip
     add("--csv", metavar="FILE", type=command_line.path, help="table of the faces to write as well")
     add("--features", metavar="FILE.npz", type=command_line.path,
         help="file for the model's features of each face, in the order of the lines")  # fmt: skip

@@ -2,21 +2,18 @@
 
 import argparse
 import collections
-import os
-import sys
 import time
 from contextlib import ExitStack, closing
 from pathlib import Path
 
 import cv2
-from tqdm import tqdm
 
 from ageflax.errors import InputError, RunError
 from ageflax.predict import sources, tracking, video
 from ageflax.predict.annotation import Album
-from ageflax.predict.face import Table
 from ageflax.predict.features import FeaturesFile
 from ageflax.predict.frames import Seen, workers_here
+from ageflax.predict.output import Columns, Printer, Table
 from ageflax.predict.predictor import Predictor
 from ageflax.predict.sources import Source
 from ageflax.runtime import compilation_cache
@@ -24,16 +21,6 @@ from ageflax.runtime.progress import Progress, say
 
 # Photographs up to which answers cost less than compiling the network for speed would.
 _FEW = 50
-
-
-def _print(seen: Seen) -> None:
-    for face in seen.faces:
-        # Above any progress bar, if both go to one terminal.
-        if sys.stdout.isatty():
-            tqdm.write(face.to_json(), file=sys.stdout)
-        else:
-            print(face.to_json())
-    sys.stdout.flush()
 
 
 class _Tally:
@@ -118,9 +105,8 @@ def run(options: argparse.Namespace) -> None:
         album = options.annotate and stack.enter_context(
             closing(Album(options.annotate, found, options.every))
         )
-        table = options.csv and stack.enter_context(
-            closing(Table(options.csv, predictor.description, predictor.estimator.under))
-        )
+        columns = Columns(predictor.description, predictor.estimator.under, blank=options.blank)
+        table = options.csv and stack.enter_context(closing(Table(options.csv, columns)))
         features = options.features and stack.enter_context(
             FeaturesFile(options.features, predictor)
         )
@@ -133,18 +119,14 @@ def run(options: argparse.Namespace) -> None:
         stack.enter_context(closing(frames))
         predicted = predictor.stream(frames, keep=bool(album), live=live, features=bool(features))
         stack.enter_context(closing(predicted))
+        printer = stack.enter_context(Printer(options.format, columns, blank=options.blank))
         for seen in tracking.followed(predicted, options.smooth):
             tally.add(seen)
-            try:
-                _print(seen)
-            except OSError as error:
-                # Python would write again at its end.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-                if isinstance(error, BrokenPipeError):
-                    return  # the reader has enough, as `head` does; that is no failure
-                raise OSError(error.errno, error.strerror, "standard output") from error
+            printer.add(seen)
+            if not printer.wanted:
+                return
             if table:
-                table.add(seen.faces)
+                table.add(seen)
             if features:
                 features.add(seen.faces)
             if album:

@@ -1,18 +1,13 @@
-"""Face, the prediction for one face, as an object, a line of JSON and a row of the CSV table."""
+"""Face, the prediction for one face, as an object and as a line of JSON."""
 
-import csv
 import dataclasses
 import json
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ageflax import labels
 from ageflax.bundle.description import Description
-from ageflax.errors import InputError
-from ageflax.runtime import files
 from ageflax.runtime.files import Json
 
 
@@ -160,57 +155,3 @@ def classes_of(description: Description) -> dict[str, Sequence[str]]:
     if "gender" in heads:
         classes["gender"] = heads["gender"]
     return classes
-
-
-class Table:
-    """A CSV file with a row per face.
-
-    Columns: source, frame, track, x, y, width, height, detection_score, age, age_deviation; and for
-    age_group and gender, if the model predicts them, the label and TASK_probability_CLASS; and
-    probability_under_AGE for each age asked for; and seconds, the time of a video's frame.
-
-    Args:
-      path: file to write; replaced if present.
-      description: description of the model; gives the names of its classes.
-      under: ages of Face.under.
-
-    Raises:
-      InputError: the file cannot be written.
-    """
-
-    def __init__(self, path: Path, description: Description, under: Sequence[int] = ()):
-        self._classes = classes_of(description)
-        self._under = list(map(under_name, under))
-        try:
-            # File names are written byte for byte, UTF-8 or not.
-            self._file = path.open("w", newline="", encoding="utf-8", errors="surrogateescape")
-        except OSError as error:
-            raise InputError(f"--csv={path}: cannot be written: {error.strerror}") from error
-        self._path = path
-        self._writer = csv.writer(self._file)
-        header = ["source", "frame", "track", "x", "y", "width", "height", "detection_score"]
-        header += ["age", "age_deviation"]
-        for task, classes in self._classes.items():
-            header += [task, *(f"{task}_probability_{name}" for name in classes)]
-        self._writer.writerow([*header, *self._under, "seconds"])
-
-    def add(self, faces: Sequence[Face]) -> None:
-        """Writes a row per face."""
-        with files.naming(self._path):
-            for face in faces:
-                self._writer.writerow(self._row(face))
-            self._file.flush()
-
-    def _row(self, face: Face) -> list[Any]:
-        record = face.to_dict()
-        row = [record["source"], record["frame"], record.get("track"), *record["box"]]
-        row += [record["detection_score"], record["age"], record["age_deviation"]]
-        for task, classes in self._classes.items():
-            answer = record[task]
-            row += [answer["label"], *(answer["probabilities"][name] for name in classes)]
-        return [*row, *(record[name] for name in self._under), record.get("seconds")]
-
-    def close(self) -> None:
-        """Closes the file."""
-        with files.naming(self._path):
-            self._file.close()

@@ -106,6 +106,55 @@ def test_the_table_says_what_the_lines_say(predict, folder, tmp_path):
                 assert float(row[f"{task}_probability_{name}"]) == share
 
 
+@pytest.fixture
+def mixed(tmp_path, portraits):
+    """A face, nobody, and a damaged photograph."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jpg").write_bytes(portraits[0])
+    cv2.imwrite(str(tmp_path / "in" / "b.png"), np.full((90, 90, 3), 127, np.uint8))
+    (tmp_path / "in" / "c.jpg").write_bytes(portraits[2][:3000])
+    return tmp_path / "in"
+
+
+def test_every_input_has_a_record_where_asked_for(predict, mixed, tmp_path):
+    code, found, _ = predict("--blank", f"--csv={tmp_path}/t.csv", mixed)
+    assert code == 1
+    assert len(found) == 3 and "faces" not in found[0]
+    assert found[1:] == [
+        {"source": f"{mixed}/b.png", "frame": None, "faces": 0},
+        {"source": f"{mixed}/c.jpg", "frame": None, "faces": 0, "error": "truncated"},
+    ]
+    with (tmp_path / "t.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["faces"] for row in rows] == ["1", "0", "0"]
+    assert [row["error"] for row in rows] == ["", "", "truncated"]
+    assert float(rows[0]["age"]) == found[0]["age"] and rows[1]["age"] == rows[1]["gender"] == ""
+
+
+@pytest.mark.parametrize("words", [(), ("--blank",)])
+def test_one_array_or_one_table_says_what_the_lines_say(fold, mixed, capfd, words):
+    told = {}
+    for form in ("jsonl", "json", "csv"):
+        options = [f"--model={fold}", "--detector=haar", f"--format={form}", *words]
+        assert command.main([*options, str(mixed)]) == 1
+        told[form] = capfd.readouterr().out
+    lines = [json.loads(line) for line in told["jsonl"].splitlines()]
+    assert json.loads(told["json"]) == lines
+    rows = list(csv.DictReader(io.StringIO(told["csv"])))
+    assert [row["source"] for row in rows] == [line["source"] for line in lines]
+    assert [row["age"] for row in rows] == [str(line.get("age", "")) for line in lines]
+
+
+def test_an_empty_array_is_one_and_a_table_takes_any_name(fold, mixed, portraits, capfdbinary):
+    options = [f"--model={fold}", "--detector=haar"]
+    assert command.main([*options, "--format=json", str(mixed / "b.png")]) == 0
+    assert json.loads(capfdbinary.readouterr().out) == []
+    name = os.fsdecode(os.fsencode(str(mixed)) + b"/caf\xe9.jpg")
+    Path(name).write_bytes(portraits[0])
+    assert command.main([*options, "--format=csv", name]) == 0
+    assert os.fsencode(name) in capfdbinary.readouterr().out
+
+
 def test_annotated_copies_lie_as_their_sources_do(predict, folder, tmp_path):
     out = tmp_path / "out"
     assert predict(f"--annotate={out}", folder)[0] == 0

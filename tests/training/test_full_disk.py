@@ -20,8 +20,8 @@ from ageflax.bundle import files as bundle_files
 from ageflax.data.building import find
 from ageflax.errors import RunError
 from ageflax.predict.annotation import Album
-from ageflax.predict.face import Table
 from ageflax.predict.frames import Frame, Seen
+from ageflax.predict.output import Columns, Table
 from ageflax.predict.sources import Source
 from ageflax.runtime import command_line, files
 from ageflax.runtime.lock import locked
@@ -92,8 +92,9 @@ def test_what_is_predicted_is_named_where_it_does_not_fit(what, tmp_path, capsys
 
     def predict() -> None:
         if what == "table":
-            with contextlib.closing(Table(tmp_path / "faces.csv", description)) as table:
-                table.add([])
+            columns = Columns(description)
+            with contextlib.closing(Table(tmp_path / "faces.csv", columns)) as table:
+                table.add(Seen(Frame("a.png", 0, None, b""), ()))
         else:
             album = Album(tmp_path, [Source("a.png", Path("a.png"))], 1)
             album.add(Seen(Frame("a.png", 0, None, Path("a.png")), (), None, pixels))
