@@ -13,6 +13,7 @@ from typing import Any, cast
 from ageflax import __version__, labels
 from ageflax import config as configuration
 from ageflax.augment.views import Preprocessing
+from ageflax.bundle.age_intervals import AgeIntervals
 from ageflax.bundle.framing_errors import FramingErrors
 from ageflax.config import POINT_LOSSES, Config, Loss
 from ageflax.errors import InputError, one_line, shown
@@ -90,6 +91,7 @@ class Description:
       source: fold, step, seed and initial weights of the training.
       protocol: protocol of the figures; see evaluation.result.Protocol.
       calibration: temperature per task, which divides log probabilities; None if it could not be fitted.
+      age_interval: calibration of age intervals; None if too few validation people had an age.
       framing_errors: errors where faces are framed otherwise; None if not measured.
       figures: figures of the test fold per task.
       cross_validation: figures of the whole run; see card.add_summary.
@@ -113,6 +115,7 @@ class Description:
     source: Json = dataclasses.field(default_factory=dict)
     protocol: Json = dataclasses.field(default_factory=dict)
     calibration: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
+    age_interval: AgeIntervals | None = None
     framing_errors: FramingErrors | None = None
     figures: Json = dataclasses.field(default_factory=dict)
     cross_validation: Json | None = None
@@ -131,7 +134,7 @@ class Description:
         """
         return cls(
             **_of_config(config),
-            heads=configuration.class_names(config),
+            heads=(heads := configuration.class_names(config)),
             crop_margin=config.data.crop_margin,
             eyes=cast(Eyes, config.data.eyes) or None,
             data=_portable(result["data"]),
@@ -149,6 +152,9 @@ class Description:
                 task: figures.get("calibration", {}).get("temperature")
                 for task, figures in result["tasks"].items()
             },
+            age_interval=AgeIntervals.from_json(
+                result.get("age_interval"), heads, configuration.intervals(config)
+            ),
             framing_errors=FramingErrors.from_json(result.get("framing_errors")),
             figures=result["tasks"],
         )
@@ -173,6 +179,7 @@ class Description:
                 heads=heads,
                 crop_margin=_crop_margin(content.get("crop_margin")),
                 eyes=_eyes(content.get("eyes")),
+                age_interval=AgeIntervals.from_json(content.get("age_interval"), heads, intervals),
                 framing_errors=FramingErrors.from_json(content.get("framing_errors")),
                 cross_validation=content.get("cross_validation"),
                 parameters=content.get("parameters"),
@@ -201,6 +208,7 @@ class Description:
             "source": self.source,
             "protocol": self.protocol,
             "calibration": self.calibration,
+            "age_interval": self.age_interval and self.age_interval.to_json(),
             "framing_errors": self.framing_errors and self.framing_errors.to_json(),
             "figures": self.figures,
             "cross_validation": self.cross_validation,

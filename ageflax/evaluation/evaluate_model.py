@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from ageflax.bundle import age_intervals
 from ageflax.bundle.loading import open_model
 from ageflax.data import images, reading, subjects
 from ageflax.data.batches import Batch, Batches, HostBatches, StreamedBatches
@@ -24,6 +25,7 @@ from ageflax.evaluation.protocol import Say, Trial, prepare, tell
 from ageflax.evaluation.result import FaceCounts, FoldResult, Protocol, Summary
 from ageflax.evaluation.settings import Settings
 from ageflax.evaluation.summary import means_over_folds
+from ageflax.metrics.conformal import Conformal
 from ageflax.runtime import files
 from ageflax.runtime.files import Json
 from ageflax.runtime.mesh import make_mesh, rounded_up
@@ -122,6 +124,15 @@ def _temperatures(trial: Trial) -> Mapping[str, float | None]:
     return trial.model.members[members.pop()].description.calibration
 
 
+def _intervals(trial: Trial, say: Say) -> dict[str, Conformal]:
+    """Intervals of ages by task; empty, and told, where the model has none for this test."""
+    members = {member for part in trial.plan.parts for member in part.members}
+    found, why = age_intervals.usable(trial.model, trial.crops, members)
+    if why:
+        say(why)
+    return {found.task: found.conformal} if found else {}
+
+
 def _result(
     trial: Trial,
     predictions: Predictions,
@@ -132,7 +143,13 @@ def _result(
 ) -> FoldResult:
     metadata, plan, described = trial.stored.metadata, trial.plan, trial.model.description
     own = described.protocol
-    kept = ("validation", "validation_persons_in_training", "checkpoint", "train_share")
+    kept = (
+        "validation",
+        "validation_persons_in_training",
+        "checkpoint",
+        "train_share",
+        "validation_fraction",
+    )
     return FoldResult(
         fold=plan.folds[0] if len(plan.folds) == 1 else None,
         protocol=Protocol(
@@ -218,6 +235,7 @@ def run(
     trial = prepare(model, given, say)
     directory = output or output_folder.default(model, trial.stored.name)
     output_folder.claim(directory)
+    intervals = _intervals(trial, say)
     tell(trial, say)
     since = time.monotonic()
     try:
@@ -248,6 +266,7 @@ def run(
             trial.faces,
             trial.labelled,
             temperatures=_temperatures(trial),
+            intervals=intervals,
             age_groups=trial.age_groups,
         ),
         images_per_second=len(predictions.rows) / max(seconds, 1e-9),
@@ -255,7 +274,9 @@ def run(
     )
     # Removed first and written last: a result never lies beside other predictions.
     (directory / "result.json").unlink(missing_ok=True)
-    write_predictions(directory / "predictions.csv", predictions, trial.faces, trial.targets)
+    write_predictions(
+        directory / "predictions.csv", predictions, trial.faces, trial.targets, intervals
+    )
     files.write_json(directory / "result.json", result.to_json())
     summary = _summary(result, trial.plan.folds, per_part)
     return Tested(summary.to_json(), directory)

@@ -9,6 +9,8 @@ from ageflax import labels, metrics
 from ageflax.data.dataset import Faces, Target
 from ageflax.errors import RunError
 from ageflax.evaluation.predictions import Predictions
+from ageflax.metrics import conformal
+from ageflax.metrics.conformal import Conformal
 from ageflax.metrics.of_age import of_answers
 from ageflax.runtime.files import Json
 
@@ -28,7 +30,11 @@ def check_finite(predictions: Predictions, faces: Faces, task: str) -> None:
 
 
 def answers_of(
-    predictions: Predictions, faces: Faces, task: str, target: Target
+    predictions: Predictions,
+    faces: Faces,
+    task: str,
+    target: Target,
+    interval: Conformal | None = None,
 ) -> metrics.Answers:
     """One task's answers for every evaluated face, labelled or not.
 
@@ -39,6 +45,7 @@ def answers_of(
       faces: labels of the dataset.
       task: task of the answers.
       target: classes of the task.
+      interval: calibration of its intervals, if they are wanted.
 
     Raises:
       RunError: a probability is not finite; names the first such face.
@@ -59,6 +66,12 @@ def answers_of(
         given |= {"years_true": faces.ages[rows], "years_predicted": aged.years}
     if target.year_groups and aged.std is not None:
         given["minor"] = metrics.under(scores, metrics.ADULT)
+    if interval is not None:
+        given |= {
+            "intervals": interval.intervals(scores, aged.years, target),
+            "levels": interval.levels,
+            "label_years": conformal.label_years(target, given["true"], faces.ages[rows]),
+        }
     return metrics.Answers(
         predicted=aged.groups.argmax(-1),
         probabilities=None if aged.std is None else aged.groups,
@@ -126,6 +139,28 @@ def fit_temperatures(
     return found
 
 
+def fit_intervals(
+    predictions: Predictions, faces: Faces, targets: Mapping[str, Target]
+) -> dict[str, Conformal]:
+    """Calibrates intervals for the head that gives the age, of years or else of age groups.
+
+    Args:
+      predictions: predictions of validation faces, with the tested weights and crops.
+      faces: labels of the dataset.
+      targets: classes per task.
+
+    Returns:
+      Calibration by task; empty without such a head or with too few people.
+    """
+    task = next((task for task in ("years", "age") if task in targets), None)
+    if task is None:
+        return {}
+    rows, target = predictions.rows, targets[task]
+    true = conformal.true_candidates(target, target.classes[rows], faces.ages[rows])
+    found = conformal.fit(predictions.probabilities[task], true, faces.subjects[rows], target)
+    return {task: found} if found else {}
+
+
 def _groupings(
     task: str, faces: Faces, rows: np.ndarray, age_groups: Target | None
 ) -> dict[str, tuple[np.ndarray, tuple[str, ...]]]:
@@ -143,6 +178,7 @@ def measure(
     targets: Mapping[str, Target],
     *,
     temperatures: Mapping[str, float | None] | None = None,
+    intervals: Mapping[str, Conformal] | None = None,
     age_groups: Target | None = None,
 ) -> dict[str, Json]:
     """All figures of a test per task.
@@ -152,6 +188,7 @@ def measure(
     * `groups`: the same for the faces of one gender or one age group; see metrics.groups.
     * `calibration` of heads with a distribution, with its `temperature`; see metrics.calibration.
     * `intervals`: confidence intervals by subject; see metrics.intervals.
+    * `age_interval` of a head with calibrated intervals, by level; see metrics.conformal.coverage.
     * `of_age` of heads for ages, if ages in years are known; see metrics.of_age.
 
     Args:
@@ -159,6 +196,7 @@ def measure(
       faces: labels of the dataset.
       targets: classes per task.
       temperatures: temperature per task, from validation faces; without one, scaled figures are null.
+      intervals: calibration of intervals by task.
       age_groups: age groups for the figures of gender; default those of a task for ages.
 
     Raises:
@@ -168,7 +206,7 @@ def measure(
         age_groups = targets.get("age") or targets.get("years")
     result = {}
     for task, target in targets.items():
-        given = answers_of(predictions, faces, task, target)
+        given = answers_of(predictions, faces, task, target, (intervals or {}).get(task))
         values = given.per_face()
         found = _of_answers(given, target)
         groupings = _groupings(task, faces, predictions.rows, age_groups)
@@ -183,6 +221,8 @@ def measure(
             }
         measured = {name: values[name] for name in INTERVALS_OF if name in values}
         found["intervals"] = metrics.intervals(given.subjects, measured)
+        if (covered := conformal.of_answers(given, target.names)) is not None:
+            found["age_interval"] = covered
         if (of_age := of_answers(given)) is not None:
             found["of_age"] = of_age
         result[task] = found

@@ -2,8 +2,10 @@
 
 import csv
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +13,8 @@ from ageflax import labels, metrics
 from ageflax.data.dataset import Faces, Target
 from ageflax.errors import RunError, one_line, shown
 from ageflax.evaluation.predictions import Predictions
+from ageflax.metrics import conformal
+from ageflax.metrics.conformal import Conformal
 from ageflax.runtime import files
 
 _GENDERS = np.array([*labels.GENDERS, ""], object)  # UNKNOWN, -1, is the last
@@ -24,9 +28,15 @@ def _number(value: float) -> str:
 
 
 def _columns(
-    task: str, target: Target, faces: Faces, rows: np.ndarray, probabilities: np.ndarray
+    task: str,
+    target: Target,
+    faces: Faces,
+    rows: np.ndarray,
+    probabilities: np.ndarray,
+    interval: Conformal | None,
 ) -> dict[str, np.ndarray]:
     """Columns of one task: class names, or numbers."""
+    listed = probabilities
     names = np.array([*target.names, ""], object)  # UNKNOWN, -1, is the last
     true, classes = names[target.classes[rows]], target.names
     aged = metrics.ages(probabilities, target) if target.centres else None
@@ -38,19 +48,29 @@ def _columns(
             f"{task}_group_predicted": names[aged.groups.argmax(-1)],
         }
         if aged.std is None:
-            return found
-        found[f"{task}_deviation"], classes = aged.std, range(probabilities.shape[1])
+            listed, classes = probabilities[:, :0], ()
+        else:
+            found[f"{task}_deviation"], classes = aged.std, range(probabilities.shape[1])
     else:
         found = {f"{task}_true": true, f"{task}_predicted": names[probabilities.argmax(-1)]}
         known = faces.ages[rows]
         if aged is not None and not np.isnan(known).all():
             found |= {f"{task}_years_true": known, f"{task}_years_predicted": aged.years}
-    shares = zip(classes, probabilities.T, strict=True)
+    if interval is not None and aged is not None:
+        ends = interval.intervals(probabilities, aged.years, target)
+        for k, level in enumerate(interval.levels):
+            named = (f"{task}_low_{100 * level:g}", f"{task}_high_{100 * level:g}")
+            found |= dict(zip(named, ends[:, k].T, strict=True))
+    shares = zip(classes, listed.T, strict=True)
     return found | {f"{task}_probability_{name}": column for name, column in shares}
 
 
 def write_predictions(
-    path: Path, predictions: Predictions, faces: Faces, targets: Mapping[str, Target]
+    path: Path,
+    predictions: Predictions,
+    faces: Faces,
+    targets: Mapping[str, Target],
+    intervals: Mapping[str, Conformal] | None = None,
 ) -> None:
     """Writes predictions.csv: one line per face, in the dataset's order.
 
@@ -58,12 +78,15 @@ def write_predictions(
     TASK_probability_CLASS per class. If any age is known, age_years_true and age_years_predicted follow
     age_predicted. For years, true and predicted are ages, years_group_true and years_group_predicted
     age groups, and years_deviation the std of the predicted distribution; heads without a distribution
-    have neither it nor probabilities. If genders are known, gender_true is there without a head for
-    gender too. Numbers have nine significant digits, so that float32 is exact.
+    have neither it nor probabilities. With calibrated intervals, TASK_low_80 and TASK_high_80 are the
+    first and last year of the interval that is to contain 80 % of ages; likewise for each level. If
+    genders are known, gender_true is there without a head for gender too. Numbers have nine significant
+    digits, so that float32 is exact.
     """
     rows, columns = predictions.rows, {}
     for task, target in targets.items():
-        columns |= _columns(task, target, faces, rows, predictions.probabilities[task])
+        shares, interval = predictions.probabilities[task], (intervals or {}).get(task)
+        columns |= _columns(task, target, faces, rows, shares, interval)
     if "gender" not in targets and (faces.genders[rows] >= 0).any():
         columns["gender_true"] = _GENDERS[faces.genders[rows]]
     with (
@@ -146,9 +169,10 @@ def _answers(
     years = task if of_years else f"{task}_years"
     has_years = f"{years}_predicted" in header
     columns = [name for name in header if name.startswith(f"{task}_probability_")]
+    ends = [name for name in header if re.fullmatch(rf"{task}_(low|high)_[0-9.]+", name)]
     classes = {name: k for k, name in enumerate(names)}
     named = {name: k for k, name in enumerate(labels.GENDERS)}
-    keys, subjects, true, predicted, ages, guesses, scores, genders = ([] for _ in range(8))
+    keys, subjects, true, predicted, ages, guesses, scores, genders, spans = ([] for _ in range(9))
     for line in lines:
         keys.append(line.text("key"))
         subjects.append(line.text("subject"))
@@ -160,13 +184,25 @@ def _answers(
             guesses.append(line.number(f"{years}_predicted"))
         if columns:
             scores.append(line.numbers(columns))
+        if ends:
+            spans.append(line.numbers(ends))
     probabilities = np.array(scores, np.float32).reshape(len(keys), len(columns))
     minor = None
     if of_years and columns:
         minor = metrics.under(probabilities, metrics.ADULT)
         member_of = labels.groups_of_years(labels.intervals_of(names))
         probabilities = probabilities @ np.eye(len(names), dtype=np.float32)[list(member_of)]
+    of_intervals: dict[str, Any] = {}
+    if ends:
+        meaning = labels.Classes.of(task, labels.intervals_of(names))
+        known = np.array(ages, np.float64) if has_years else None
+        of_intervals = {
+            "intervals": np.array(spans).reshape(len(keys), -1, 2),
+            "levels": tuple(float(name.rpartition("_")[2]) / 100 for name in ends[::2]),
+            "label_years": conformal.label_years(meaning, np.array(true, np.int64), known),
+        }
     return metrics.Answers(
+        **of_intervals,
         keys=np.array(keys, object),
         subjects=np.array(subjects, object),
         true=np.array(true, np.int32),

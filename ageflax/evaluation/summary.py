@@ -11,6 +11,7 @@ from ageflax.errors import RunError
 from ageflax.evaluation.figures import INTERVALS_OF
 from ageflax.evaluation.predictions_csv import REMEDY, read_predictions
 from ageflax.evaluation.result import FoldResult, Summary
+from ageflax.metrics import conformal
 from ageflax.metrics.of_age import of_answers
 from ageflax.runtime import files
 from ageflax.runtime.files import Json
@@ -70,6 +71,9 @@ def _pooled(answers: Sequence[metrics.Answers], per_fold: Sequence[Json]) -> Jso
         found["calibration"] = calibration
     if everyone.years_true is not None and everyone.years_predicted is not None:
         found["years"] = metrics.years(everyone.years_true, everyone.years_predicted)
+    covered = conformal.of_answers(everyone, list(per_fold[0]["per_class"]))
+    if covered is not None:
+        found["age_interval"] = covered
     if (of_age := of_answers(everyone)) is not None:
         found["of_age"] = of_age
     return found
@@ -93,7 +97,8 @@ def summarise(results: Sequence[FoldResult], workdir: Path) -> Summary:
     """Computes the figures over finished folds.
 
     Per task, mean and sample standard deviation over folds; and over all their test faces at once
-    `confusion`, `per_class`, `groups`, `intervals` by subject, `calibration`, `years` and `of_age`.
+    `confusion`, `per_class`, `groups`, `intervals` by subject, `calibration`, `years`,
+    `age_interval` and `of_age`.
 
     Args:
       results: results of the folds.

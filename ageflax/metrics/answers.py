@@ -20,6 +20,9 @@ class Answers:
       years_true: float[n], age in years, NaN where unknown; None if no age is known or needed.
       years_predicted: float[n], estimated age in years; None with `years_true`.
       probabilities: float[n, classes]; None for a head that gives an age and no distribution.
+      intervals: int[n, levels, 2], first and last year of each face's intervals; None without any.
+      label_years: float[n, 2], first and last year that a label names for them, NaN if unknown.
+      levels: levels of the intervals.
       ordered: True if a neighbouring class is nearly right: age, not gender.
       minor: float[n], probability of being under 18; None for a head without a distribution over years.
       genders: int[n], gender of each face, negative where unknown; None if none was read.
@@ -32,6 +35,9 @@ class Answers:
     years_true: np.ndarray | None = None
     years_predicted: np.ndarray | None = None
     probabilities: np.ndarray | None = None
+    intervals: np.ndarray | None = None
+    label_years: np.ndarray | None = None
+    levels: tuple[float, ...] = ()
     ordered: bool = True
     minor: np.ndarray | None = None
     genders: np.ndarray | None = None
@@ -72,12 +78,15 @@ class Answers:
 def joined(parts: Sequence[Answers]) -> Answers:
     """Answers of several folds as one; ages of a fold without known ages become NaN."""
     found: Json = {}
-    for name in (field.name for field in dataclasses.fields(Answers) if field.name != "ordered"):
-        values = [getattr(part, name) for part in parts]
+    alike = len({part.levels for part in parts}) == 1
+    for name in (field.name for field in dataclasses.fields(Answers)):
+        if name in ("levels", "ordered"):
+            continue
+        values = [getattr(part, name) if alike or name != "intervals" else None for part in parts]
         if name.startswith("years") and any(value is not None for value in values):
             values = [
                 np.full(len(part), np.nan) if value is None else value
                 for part, value in zip(parts, values, strict=True)
             ]
         found[name] = None if any(v is None for v in values) else np.concatenate(values)
-    return Answers(**found, ordered=parts[0].ordered)
+    return Answers(**found, levels=parts[0].levels if alike else (), ordered=parts[0].ordered)
