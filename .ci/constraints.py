@@ -19,7 +19,7 @@ HEADER = """\
 # Written by .ci/constraints.py; not for the tfds extra, whose Apache Beam wants older ones.
 """
 LIST = re.compile(r"(?<=^constraint-dependencies = \[\n).*?(?=^\]$)", re.MULTILINE | re.DOTALL)
-PARTS = [f"--extra={name}" for name in ("onnx", "demo", "pretrained", "pipelines")]
+PARTS = [f"--extra={name}" for name in ("onnx", "demo", "pretrained", "ray")]
 PARTS += ["--group=test", "--group=lint"]
 
 

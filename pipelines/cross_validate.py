@@ -5,12 +5,10 @@ and data, is never done twice.
 """
 
 import argparse
-import dataclasses
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from ageflax.errors import InputError, RunError
 from ageflax.runtime import command_line
@@ -26,11 +24,14 @@ Exit codes: 0 all folds are done, 1 some are missing (the same command resumes w
 
 def parser(name: str, description: str | None) -> argparse.ArgumentParser:
     """Makes the parser with the options of every workflow over configs."""
+    from pipelines.cluster import devices
     from pipelines.plan import runs as plan
 
     made = command_line.parser(f"pipelines.{name}", description, _EPILOG)
     plan.add_arguments(made)
-    made.add_argument("--jobs", metavar="N", default="1", help="concurrent folds (default: 1)")
+    made.add_argument(
+        "--jobs", metavar="N", help="concurrent folds (default: 1; on Ray all that fit)"
+    )
     made.add_argument(
         "--retries", metavar="N", default="1", help="retries of a failed fold (default: 1)"
     )
@@ -43,40 +44,7 @@ def parser(name: str, description: str | None) -> argparse.ArgumentParser:
     made.add_argument(
         "--slurm", action="store_true", help="print the array job that runs the folds, and exit"
     )
-    cluster = made.add_argument_group("on a Flyte cluster (pip install 'ageflax[pipelines]')")
-    cluster.add_argument(
-        "--engine",
-        choices=("local", "flyte"),
-        default="local",
-        help="where folds run (default: local)",
-    )
-    cluster.add_argument(
-        "--endpoint", metavar="ADDRESS", default="", help="such as dns:///flyte.example.org"
-    )
-    cluster.add_argument(
-        "--project", metavar="NAME", default="ageflax", help="project (default: ageflax)"
-    )
-    cluster.add_argument(
-        "--domain", metavar="NAME", default="development", help="domain (default: development)"
-    )
-    cluster.add_argument("--image", metavar="URI", default="", help="ready container image")
-    cluster.add_argument(
-        "--archives", metavar="URI", default="", help="raw archives, s3:// or gs://"
-    )
-    cluster.add_argument(
-        "--device",
-        metavar="NAME",
-        default="cpu",
-        help="device of each fold: cpu, gpu, A100, tpu-v5e-8, ... (default: cpu)",
-    )
-    cluster.add_argument(
-        "--shared",
-        metavar="DIR",
-        type=command_line.name_or_path,
-        default="",
-        help="folder that all hosts of a slice see",
-    )
-    cluster.add_argument("--dry_run", action="store_true", help="compile the tasks; submit nothing")
+    devices.add_arguments(made, folds=True)
     return made
 
 
@@ -120,24 +88,18 @@ def run(words: argparse.Namespace, common: Sequence[str], command: Sequence[str]
       compare: True if a quality report precedes the folds and a page over the runs follows them.
     """
     from pipelines.cluster import slurm
+    from pipelines.cluster.devices import Cluster
     from pipelines.plan import folders
     from pipelines.plan import runs as planning
     from pipelines.workflow import steps
 
-    at_once = _whole("jobs", words.jobs, 1)
+    cluster = Cluster.of(words)
+    # Ray starts what its nodes have room for.
+    at_once = _whole("jobs", words.jobs or ("1" if cluster is None else str(sys.maxsize)), 1)
     retries = _whole("retries", words.retries, 0)
     plan = planning.make(words.configs, common, words.own)
-    if words.engine == "flyte":
-        from pipelines.cluster import launch
-
-        asked: dict[str, Any] = vars(words) | {"at_once": at_once, "retries": retries}
-        request = launch.Launch(
-            **{f.name: asked[f.name] for f in dataclasses.fields(launch.Launch)}
-        )
-        launch.submit(plan, common, words.own, request)
-        return
     gpus = tuple(filter(None, words.gpus.split(",")))
-    options = steps.Options(words.workdir, at_once, retries, gpus, tuple(command))
+    options = steps.Options(words.workdir, at_once, retries, gpus, tuple(command), cluster)
     with steps.engine(options, {run.name: run for run in plan.runs}) as engine:
         for name, reason in plan.refused.items():
             engine.shown.say(f"{name}: cannot run: {reason}; going on without it")

@@ -16,6 +16,8 @@ Exit codes: 0 done, with or without findings, 1 a step failed, 2 bad input, 130 
 
 
 def _parser() -> argparse.ArgumentParser:
+    from pipelines.cluster import devices
+
     parser = command_line.parser("pipelines.prepare", __doc__, _EPILOG)
     parser.add_argument(
         "--data.name",
@@ -53,11 +55,13 @@ def _parser() -> argparse.ArgumentParser:
         required=True,
         help="folder of all results",
     )
+    devices.add_arguments(parser, folds=False)
     return parser
 
 
 def _run(words: argparse.Namespace, command: Sequence[str]) -> None:
     from ageflax.errors import InputError, RunError
+    from pipelines.cluster.devices import Cluster
     from pipelines.local.state import FAILED
     from pipelines.plan import folders
     from pipelines.workflow import preparation, steps
@@ -65,7 +69,7 @@ def _run(words: argparse.Namespace, command: Sequence[str]) -> None:
     names = [name.strip() for name in words.names.split(",")]
     if not all(names):
         raise InputError(f"--data.name={words.names}: expected names such as adience/aligned")
-    options = steps.Options(words.workdir, 1, 0, command=tuple(command))
+    options = steps.Options(words.workdir, 1, 0, (), tuple(command), Cluster.of(words))
     with steps.engine(options, {}) as engine:
         sources = {
             name: folders.source_of(

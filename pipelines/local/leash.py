@@ -1,5 +1,7 @@
 """Runs a command that must not outlive its parent: python leash.py PARENT_PID -- COMMAND...
 
+A PARENT_PID of 0 is the process that starts it.
+
 `pipelines.local.runner` starts one per job, each in its own session. When the command ends, when the
 parent dies (even by SIGKILL) or when this process receives a stop signal, everything that the command
 started is ended: first by SIGTERM, upon which a fold saves a checkpoint, then by SIGKILL.
@@ -160,4 +162,4 @@ def _hold(parent: int, command: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(_hold(int(sys.argv[1]), sys.argv[3:]))
+    sys.exit(_hold(int(sys.argv[1]) or os.getppid(), sys.argv[3:]))

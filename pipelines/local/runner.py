@@ -1,24 +1,24 @@
-"""Runs commands, N at a time, with retries, dependencies and logs; no process outlives the runner."""
+"""Runs commands, N at a time, with retries, dependencies and logs; no process outlives the runner.
+
+Where they run is a `Place`: this machine (`pipelines.local.process`) or the nodes of a cluster.
+"""
 
 import contextlib
 import dataclasses
 import os
-import selectors
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
 from ageflax.runtime import files
-from pipelines.local import leash
 from pipelines.local.state import DONE, FAILED, RUNNING, WAITING, Record, Status
 
 _BAD_INPUT = 2  # exit code of a command that would fail again
-_PREEMPTED = 128 + signal.SIGTERM  # exit code after SIGTERM: saved, to be resumed, not a failure
+PREEMPTED = 128 + signal.SIGTERM  # exit code after SIGTERM: saved, to be resumed, not a failure
 _TICK = 0.2  # seconds between polls of the processes
+_PATIENCE = 29  # seconds for stopped jobs to save; the leash takes 27
 _LONGEST = 1500  # characters of an error that are kept
 # Bytes of output that are searched for the error: threads of libraries may print pages after it, such as
 # on a full disk.
@@ -38,6 +38,7 @@ class Job:
       needs: keys of jobs that must be done before.
       run: name of the run it belongs to.
       fold: the fold it trains, if any.
+      reads: folders that it reads, outside of the workdir perhaps.
     """
 
     key: str
@@ -48,6 +49,7 @@ class Job:
     needs: tuple[str, ...] = ()
     run: str = ""
     fold: int | None = None
+    reads: tuple[Path, ...] = ()
 
 
 class View(Protocol):
@@ -60,13 +62,56 @@ class View(Protocol):
         """Called a few times a second."""
 
 
+class Process(Protocol):
+    """A job that was started, or is waiting for a node.
+
+    Attributes:
+      node: machine it runs on; None for this one.
+      reason: error that its output does not tell.
+    """
+
+    node: str | None
+    reason: str | None
+
+    def begun(self) -> bool:
+        """True once it runs."""
+        ...
+
+    def read(self) -> bytes:
+        """Output since the last call; b"" if there is none for now."""
+        ...
+
+    def poll(self) -> int | None:
+        """Exit code, -N if signal N killed it; None while it waits or runs."""
+        ...
+
+    def stop(self) -> None:
+        """Asks it to save and end."""
+
+    def end(self, seconds: float) -> None:
+        """Waits for its end, after `seconds` by force."""
+
+
+class Place(Protocol):
+    """Machines that jobs run on."""
+
+    def start(self, job: Job, slot: int) -> Any:
+        """Starts a job, a `Process`; slots count the concurrent jobs."""
+
+    def wait(self, processes: Sequence[Any], seconds: float) -> None:
+        """Waits until there is something new of a process, `seconds` at most."""
+
+    def clear(self, remaining: Sequence[Any]) -> None:
+        """Ends what killed jobs left behind; the remaining processes go on."""
+
+
 @dataclasses.dataclass
 class _Running:
     job: Job
-    process: subprocess.Popen[bytes]
+    process: Process
     log: IO[bytes] | None
-    started: float
     slot: int
+    began: float | None = None
     tail: bytes = b""
 
 
@@ -80,9 +125,7 @@ class Runner:
       retries: maximum number of restarts of a failed job.
       record: record of every change.
       view: display of every change.
-      environment: environment of the commands.
-      lock: file descriptor that commands inherit.
-      per_slot: additional environment of each of the `at_once` slots, such as its own GPU.
+      place: machines that jobs run on.
     """
 
     workdir: Path
@@ -90,9 +133,7 @@ class Runner:
     retries: int
     record: Record
     view: View
-    environment: Mapping[str, str] = dataclasses.field(default_factory=lambda: dict(os.environ))
-    lock: int | None = None
-    per_slot: Sequence[Mapping[str, str]] = ()
+    place: Place
 
     def run(self, jobs: Sequence[Job]) -> dict[str, Status]:
         """Runs the jobs that are not done; a failure does not stop the others.
@@ -106,26 +147,25 @@ class Runner:
         for job in jobs:
             self.record.set_job(job.key, statuses[job.key])
         running: dict[str, _Running] = {}
-        with selectors.DefaultSelector() as output:
-            try:
-                while running or any(s.state == WAITING for s in statuses.values()):
-                    self._start_ready(jobs, statuses, running, output)
-                    for ready, _ in output.select(_TICK if running else 0):
-                        self._read(ready.data, output)
-                    for key, entry in list(running.items()):
-                        if entry.process.poll() is not None:
-                            self._drain(entry, output)
-                            del running[key]
-                            if entry.process.returncode < 0:  # the leash itself was killed
-                                leash.end_orphans({e.process.pid for e in running.values()})
-                            self._ended(entry, statuses[key])
-                    self.view.tick(jobs, statuses)
-            finally:
-                self._stop(running, statuses)
+        try:
+            while running or any(s.state == WAITING for s in statuses.values()):
+                self._start_ready(jobs, statuses, running)
+                if running:
+                    self.place.wait([entry.process for entry in running.values()], _TICK)
+                for key, entry in list(running.items()):
+                    if self._followed(entry, statuses[key]):
+                        continue
+                    del running[key]
+                    if (entry.process.poll() or 0) < 0:
+                        self.place.clear([e.process for e in running.values()])
+                    self._ended(entry, statuses[key])
+                self.view.tick(jobs, statuses)
+        finally:
+            self._stop(running, statuses)
         return statuses
 
     def _status_before(self, job: Job) -> Status:
-        if job.done is None or not job.done.exists():
+        if not _there(job.done):
             return Status()
         known = self.record.earlier(job.key)
         if known.get("state") == DONE:
@@ -133,16 +173,12 @@ class Runner:
         return Status(state=DONE)
 
     def _start_ready(
-        self,
-        jobs: Sequence[Job],
-        statuses: dict[str, Status],
-        running: dict[str, _Running],
-        output: selectors.BaseSelector,
+        self, jobs: Sequence[Job], statuses: dict[str, Status], running: dict[str, _Running]
     ) -> None:
         """Starts the jobs that can start, in order."""
         for job in jobs:
             status = statuses[job.key]
-            if status.state != WAITING:
+            if status.state != WAITING or job.key in running:
                 continue
             states = {need: statuses[need].state for need in job.needs}
             missing = [need for need, state in states.items() if state == FAILED]
@@ -151,76 +187,55 @@ class Runner:
                 self._note(job, status)
             elif len(running) < self.at_once and all(s == DONE for s in states.values()):
                 slots = {entry.slot for entry in running.values()}
-                slot = min(set(range(self.at_once)) - slots)
-                running[job.key] = self._start(job, status, slot, output)
+                slot = min(set(range(len(slots) + 1)) - slots)
+                running[job.key] = self._start(job, status, slot)
 
-    def _start(
-        self, job: Job, status: Status, slot: int, output: selectors.BaseSelector
-    ) -> _Running:
-        extra = self.per_slot[slot] if self.per_slot else {}
+    def _start(self, job: Job, status: Status, slot: int) -> _Running:
         log = None
         with self.record.tolerant():
             job.log.parent.mkdir(parents=True, exist_ok=True)
             log = job.log.open("wb" if status.exit_code is None else "ab", buffering=0)
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), "--", *job.command],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env={**self.environment, **extra},
-            pass_fds=() if self.lock is None else (self.lock,),
-            start_new_session=True,
-        )
-        entry = _Running(job, process, log, time.monotonic(), slot)
-        assert process.stdout is not None
-        os.set_blocking(process.stdout.fileno(), False)
-        output.register(process.stdout, selectors.EVENT_READ, entry)
-        status.state, status.attempts, status.error = RUNNING, status.attempts + 1, None
-        status.log = os.path.relpath(job.log, self.workdir)
-        self._note(job, status)
+        entry = _Running(job, self.place.start(job, slot), log, slot)
+        self._begin(entry, status)
         return entry
 
-    def _read(self, entry: _Running, output: selectors.BaseSelector) -> bool:
-        """Reads a job's output; False if there is none left for now."""
-        stream = entry.process.stdout
-        assert stream is not None
-        try:
-            text = os.read(stream.fileno(), 1 << 16)
-        except BlockingIOError:
-            return False
-        if not text:
-            output.unregister(stream)
-            return False
-        entry.tail = (entry.tail + text)[-_TAIL:]
-        if entry.log is not None:
-            with self.record.tolerant():  # on a full disk too, its last line is needed
-                entry.log.write(text)
-        return True
+    def _begin(self, entry: _Running, status: Status) -> None:
+        """Notes the beginning of a job, once it has begun."""
+        if entry.began is None and entry.process.begun():
+            entry.began = time.monotonic()
+            status.state, status.attempts, status.error = RUNNING, status.attempts + 1, None
+            status.node = entry.process.node
+            status.log = os.path.relpath(entry.job.log, self.workdir)
+            self._note(entry.job, status)
 
-    def _drain(self, entry: _Running, output: selectors.BaseSelector) -> None:
-        """Reads the rest of a job's output and closes its files."""
-        stream = entry.process.stdout
-        assert stream is not None
-        while stream in {key.fileobj for key in output.get_map().values()}:
-            if not self._read(entry, output):
+    def _followed(self, entry: _Running, status: Status) -> bool:
+        """Reads a job's output; False if the job has ended and all is read."""
+        ended = entry.process.poll() is not None
+        self._begin(entry, status)
+        while text := entry.process.read():
+            entry.tail = (entry.tail + text)[-_TAIL:]
+            if entry.log is not None:
+                with self.record.tolerant():  # on a full disk too, its last line is needed
+                    entry.log.write(text)
+            if not ended:  # what writes without end does not keep the others waiting
                 break
-        with contextlib.suppress(KeyError):
-            output.unregister(stream)
-        stream.close()
-        if entry.log is not None:
-            entry.log.close()
+        return not ended
 
     def _ended(self, entry: _Running, status: Status) -> None:
-        job, code = entry.job, entry.process.returncode
+        job, code = entry.job, entry.process.poll()
+        self._close(entry, 0)
+        assert code is not None
         code = 128 - code if code < 0 else code
-        status.exit_code, status.seconds = code, round(time.monotonic() - entry.started, 1)
-        if code == _PREEMPTED:
-            status.state, status.error = WAITING, "preempted, to be resumed"
-            status.attempts -= 1
-        elif code == 0 and (job.done is None or job.done.exists()):
+        status.exit_code = code
+        status.seconds = round(time.monotonic() - (entry.began or time.monotonic()), 1)
+        if code == PREEMPTED:
+            status.state, status.error = WAITING, entry.process.reason or "preempted, to be resumed"
+            status.attempts -= entry.began is not None
+        elif code == 0 and (job.done is None or _there(job.done)):
             status.state, status.error = DONE, None
         else:
-            status.error = _error(code, entry.tail, job.command)
+            status.attempts += entry.began is None
+            status.error = entry.process.reason or _error(code, entry.tail, job.command)
             again = code != _BAD_INPUT and status.attempts <= self.retries
             status.state = WAITING if again else FAILED
         self._note(job, status)
@@ -240,20 +255,31 @@ class Runner:
     def _stop(self, running: dict[str, _Running], statuses: dict[str, Status]) -> None:
         """Ends the running jobs after an interrupt or an error; a fold saves before it ends."""
         for entry in running.values():
-            entry.process.terminate()
+            entry.process.stop()
+        deadline = time.monotonic() + _PATIENCE
         for key, entry in running.items():
-            try:
-                entry.process.wait(timeout=29)
-            except subprocess.TimeoutExpired:
-                entry.process.kill()
-                entry.process.wait()
-            if entry.process.stdout is not None:
-                entry.process.stdout.close()
-            if entry.log is not None:
-                entry.log.close()
+            self._close(entry, max(0.0, deadline - time.monotonic()))
             statuses[key].state = WAITING
             self.record.set_job(key, statuses[key])
-        leash.end_orphans(set())
+        self.place.clear([])
+
+    def _close(self, entry: _Running, seconds: float) -> None:
+        entry.process.end(seconds)
+        if entry.log is not None:
+            entry.log.close()
+
+
+def _there(path: Path | None) -> bool:
+    """True if a file exists, perhaps made by another machine a moment ago.
+
+    A network file system may remember that it was absent; opening its folder makes it look anew.
+    """
+    if path is None:
+        return False
+    for folder in (path.parent.parent, path.parent):
+        with contextlib.suppress(OSError):
+            os.close(os.open(folder, os.O_RDONLY))
+    return path.exists()
 
 
 def _error(code: int, tail: bytes, command: Sequence[str]) -> str:

@@ -31,6 +31,7 @@ class Status:
       error: error message, one or a few lines.
       seconds: duration of the last attempt.
       log: file of its output, relative to the workdir.
+      node: machine of the last attempt; None for this one.
     """
 
     state: str = WAITING
@@ -39,6 +40,7 @@ class Status:
     error: str | None = None
     seconds: float | None = None
     log: str | None = None
+    node: str | None = None
 
     @property
     def reason(self) -> str:

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 
 from ageflax.runtime import files
-from pipelines.local.runner import Job
+from pipelines.local.runner import PREEMPTED, Job
 from pipelines.local.state import DONE, FAILED, RUNNING, WAITING, Status
 from pipelines.plan.runs import Run
 
@@ -100,7 +100,8 @@ def _figures(job: Job) -> str:
 def line(job: Job, status: Status, retries: int) -> str:
     """A line for a job's new status."""
     if status.state == RUNNING:
-        return f"{job.key}: started" + (f", attempt {status.attempts}" * (status.attempts > 1))
+        where = f" on {status.node}" if status.node else ""
+        return f"{job.key}: started{where}" + f", attempt {status.attempts}" * (status.attempts > 1)
     if status.state == DONE:
         figures = _figures(job)
         took = "" if status.seconds is None else f" in {duration(status.seconds)}"
@@ -108,6 +109,8 @@ def line(job: Job, status: Status, retries: int) -> str:
     if status.state == FAILED:
         where = f" (log: {status.log})" if status.log else ""
         return f"{job.key}: failed: {status.error}{where}"
+    if status.exit_code == PREEMPTED:
+        return f"{job.key}: {status.error}"
     return f"{job.key}: attempt {status.attempts} of {retries + 1} failed: {status.error}"
 
 

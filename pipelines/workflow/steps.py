@@ -2,17 +2,18 @@
 
 import contextlib
 import dataclasses
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ageflax.errors import InputError
 from ageflax.runtime import files
 from pipelines import dataset, python
+from pipelines.cluster.devices import Cluster
 from pipelines.dataset import Source
 from pipelines.local import leash, runner, state, view
-from pipelines.local.runner import Job, Runner
+from pipelines.local.process import Here, environment
+from pipelines.local.runner import Job, Place, Runner
 from pipelines.local.state import DONE, Record, Status
 from pipelines.plan.folders import Placed, data_key, description_of, source_of
 from pipelines.plan.runs import Plan, Run
@@ -28,6 +29,7 @@ class Options:
       retries: maximum number of restarts of a failed job.
       gpus: GPU numbers, one per concurrent job; () leaves devices to JAX.
       command: the user's command line, for records.
+      cluster: Ray cluster that jobs run on; None for this machine.
     """
 
     workdir: Path
@@ -35,6 +37,7 @@ class Options:
     retries: int
     gpus: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
+    cluster: Cluster | None = None
 
 
 def data_job(source: Source, workdir: Path) -> Job:
@@ -76,6 +79,7 @@ def fold_jobs(placed: Sequence[Placed], workdir: Path) -> list[Job]:
                     log=workdir / "logs" / f"{entry.workdir.name}-fold_{fold}.log",
                     done=entry.result(fold),
                     failure=entry.workdir / f"fold_{fold}" / "failure.json",
+                    reads=(Path(entry.source.directory),),
                     needs=needs,
                     run=entry.run.name,
                     fold=fold,
@@ -198,18 +202,24 @@ def _name_command(entry: Placed, command: Sequence[str]) -> None:
     files.write_json(path, record)
 
 
-def environment(workdir: Path) -> dict[str, str]:
-    """Environment of jobs: libraries' caches are in the workdir instead of the home directory.
-
-    The cache of compiled programs is among them, so that the five folds of a config compile once.
-    """
-    cache = workdir.absolute() / ".cache"
-    kept = {
-        "MPLCONFIGDIR": str(cache / "matplotlib"),
-        "JAX_COMPILATION_CACHE_DIR": str(cache / "jax"),
-        "PYTHONUNBUFFERED": "1",
-    }
-    return {**kept, **os.environ}
+@contextlib.contextmanager
+def _place(options: Options, lock: int, say: Callable[[str], None]) -> Iterator[Place]:
+    """Machines for the jobs: the cluster's, or this one."""
+    if options.cluster is None:
+        leash.adopt()
+        per_slot = [
+            {"CUDA_VISIBLE_DEVICES": options.gpus[slot % len(options.gpus)]}
+            for slot in range(options.at_once)
+            if options.gpus
+        ]
+        yield Here(environment(options.workdir), lock, per_slot)
+        return
+    try:
+        from pipelines.cluster import nodes
+    except ModuleNotFoundError as error:
+        raise InputError("--engine=ray: needs Ray; pip install 'ageflax[ray]'") from error
+    with nodes.connected(options.cluster, options.workdir, say) as place:
+        yield place
 
 
 @contextlib.contextmanager
@@ -217,21 +227,16 @@ def engine(options: Options, runs: Mapping[str, Run]) -> Iterator[Engine]:
     """Locks a workdir; however the block ends, unlocks it with no job running.
 
     Raises:
-      InputError: another pipeline uses the workdir.
+      InputError: another pipeline uses the workdir; or the cluster cannot be used.
     """
     shown = view.make(options.retries, runs)
-    leash.adopt()
-    with state.locked(options.workdir) as lock, runner.interruptible():
+    with (
+        state.locked(options.workdir) as lock,
+        _place(options, lock, shown.say) as place,
+        runner.interruptible(),
+    ):
         record = Record(options.workdir, list(options.command), shown.say)
-        per_slot = [
-            {"CUDA_VISIBLE_DEVICES": options.gpus[slot % len(options.gpus)]}
-            for slot in range(options.at_once)
-            if options.gpus
-        ]
-        made = Runner(
-            options.workdir, options.at_once, options.retries, record, shown,
-            environment(options.workdir), lock, per_slot,
-        )  # fmt: skip
+        made = Runner(options.workdir, options.at_once, options.retries, record, shown, place)
         try:
             yield Engine(options, record, shown, made)
         finally:

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+from pipelines.local.process import Here
 from pipelines.local.runner import Job, Runner
 from pipelines.local.state import Record, Status
 
@@ -61,9 +62,9 @@ class Watched:
         pass
 
 
-def runner(folder: Path, *, at_once: int = 2, retries: int = 1, **more) -> Runner:
+def runner(folder: Path, *, at_once: int = 2, retries: int = 1, place=None, **more) -> Runner:
     record = Record(folder, ["test"], lambda line: None)
-    return Runner(folder, at_once, retries, record, Watched(), **more)
+    return Runner(folder, at_once, retries, record, Watched(), place or Here(**more))
 
 
 def journal(folder: Path) -> list[str]:

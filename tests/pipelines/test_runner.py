@@ -32,7 +32,7 @@ def test_a_failure_stops_no_other_and_is_noted_with_its_last_line(tmp_path):
     kept = json.loads((tmp_path / state.STATE).read_text())["jobs"]
     assert kept["b"] == {
         "state": "failed", "attempts": 2, "exit_code": 1, "error": "made up for the test",
-        "seconds": statuses["b"].seconds, "log": "logs/b.log",
+        "seconds": statuses["b"].seconds, "log": "logs/b.log", "node": None,
     }  # fmt: skip
 
 

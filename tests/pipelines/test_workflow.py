@@ -93,6 +93,9 @@ def test_a_fold_that_fails_is_told_and_the_next_call_does_only_that(call, tmp_pa
         (["--configs=levy"], "no such file; did you mean 'levi'?"),
         (["--configs=levi", "--jobs=0"], "--jobs=0: expected a whole number, 1 or more"),
         (["--configs=levi", "--retries=x"], "--retries=x: expected a whole number, 0 or more"),
+        (["--configs=levi", "--device=gpu"], "--device: needs --engine=ray"),
+        (["--configs=levi", "--engine=ray", "--gpus=0"], "use --device=gpu:N"),
+        (["--configs=levi", "--engine=ray", "--device=tpu-v5e"], "did you mean 'tpu-v5e-"),
     ],
 )
 def test_bad_input_is_exit_code_2_and_a_line(words, message, tmp_path, capsys):
@@ -103,14 +106,14 @@ def test_bad_input_is_exit_code_2_and_a_line(words, message, tmp_path, capsys):
     assert not (tmp_path / "x").exists()
 
 
-def test_help_needs_no_jax_and_no_flyte():
+def test_help_needs_no_jax_and_no_ray():
     code = (
         "import sys\n"
         "from pipelines import compare, cross_validate, prepare\n"
         "for command in (compare, cross_validate, prepare):\n"
         "    try: command.main(['--help'])\n"
         "    except SystemExit: pass\n"
-        "assert not {'jax', 'flyte', 'tensorflow_datasets'} & set(sys.modules)\n"
+        "assert not {'jax', 'ray', 'tensorflow_datasets'} & set(sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.count("130 interrupted.") == 3
