@@ -97,7 +97,7 @@ def run(words: argparse.Namespace, common: Sequence[str], command: Sequence[str]
     # Ray starts what its nodes have room for.
     at_once = _whole("jobs", words.jobs or ("1" if cluster is None else str(sys.maxsize)), 1)
     retries = _whole("retries", words.retries, 0)
-    plan = planning.make(words.configs, common, words.own)
+    plan = planning.make(words.configs, common, words.own, words.sweeps)
     gpus = tuple(filter(None, words.gpus.split(",")))
     options = steps.Options(words.workdir, at_once, retries, gpus, tuple(command), cluster)
     with steps.engine(options, {run.name: run for run in plan.runs}) as engine:

@@ -2,8 +2,9 @@
 
 import argparse
 import dataclasses
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ageflax import config as configuration
@@ -12,6 +13,8 @@ from ageflax.errors import InputError
 from ageflax.runtime import command_line, files
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_UNFIT = re.compile(r"[^A-Za-z0-9._-]")
+_VALUES = re.compile(r"(?:\([^)]*\)|[^,(])+")  # commas within tuples do not separate
 _WEIGHTS = "--config.transfer.weights="
 _START = re.compile(r"run:(?P<name>[^/]+)(/(?P<fold>[0-4]))?")
 
@@ -134,13 +137,57 @@ def _ordered(runs: dict[str, Run], refused: dict[str, str]) -> list[Run]:
     return placed
 
 
-def make(configs: str, common: Sequence[str], own: Sequence[str]) -> Plan:
+def _swept(sweeps: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, dict[str, str]]]:
+    """Variants of each config: values of the swept keys by the variant's name, by config."""
+    axes: dict[str, list[list[tuple[str, str]]]] = {name: [] for name in names}
+    for sweep in sweeps:
+        key, _, text = sweep.partition("=")
+        name, colon, own = key.rpartition(":")
+        values = _VALUES.findall(text)
+        if not own or len(values) < 2:
+            raise InputError(f"--sweep={sweep}: expected KEY=VALUE,VALUE or NAME:KEY=VALUE,VALUE")
+        if colon and name not in axes:
+            raise InputError(
+                f"--sweep={sweep}: no config is named {name!r}; known names: {', '.join(names)}"
+            )
+        for one in [name] if colon else names:
+            axes[one].append([(own.removeprefix("config."), value) for value in values])
+    found: dict[str, dict[str, dict[str, str]]] = {}
+    for config, own_axes in axes.items():
+        found[config] = {}
+        for chosen in itertools.product(*own_axes):
+            parts = [f"{key.rpartition('.')[2]}_{_UNFIT.sub('', value)}" for key, value in chosen]
+            name = "-".join([config, *parts])
+            if any(name in variants for variants in found.values()):
+                raise InputError(
+                    f"--sweep: two runs would be named {name!r}; use labels in --configs"
+                )
+            found[config][name] = dict(chosen)
+    return found
+
+
+def _variant(start: Start, values: Mapping[str, str], variants: Mapping[str, Mapping]) -> Start:
+    """The start, named after the variant that has the same values of the keys swept there."""
+    for name, its in variants.items():
+        if its.items() <= values.items():
+            return dataclasses.replace(start, name=name)
+    raise InputError(
+        f"--sweep: run:{start.name} is swept over {', '.join(next(iter(variants.values())))}; sweep"
+        " what starts from it over the same values"
+    )
+
+
+def make(
+    configs: str, common: Sequence[str], own: Sequence[str], sweeps: Sequence[str] = ()
+) -> Plan:
     """Resolves every config.
 
     Args:
       configs: the value of --configs.
       common: "--config.KEY=VALUE" arguments for all configs.
       own: "NAME:KEY=VALUE" arguments for one config; they override the common ones.
+      sweeps: "[NAME:]KEY=VALUE,VALUE" arguments; each config becomes a run for every combination of
+        values, which override all others.
 
     Raises:
       InputError: an argument is unknown or malformed, or no config is valid.
@@ -155,23 +202,27 @@ def make(configs: str, common: Sequence[str], own: Sequence[str]) -> Plan:
     words_of = _own_words(own, list(files))
     runs: dict[str, Run] = {}
     refused: dict[str, str] = {}
-    for name, file in files.items():
-        words = [*common, *words_of[name]]
+    variants = _swept(sweeps, list(files))
+    entries = [(of, name, values) for of in files for name, values in variants[of].items()]
+    for label, name, values in entries:
+        words = [*common, *words_of[label], *(f"--config.{k}={v}" for k, v in values.items())]
         start = _start(words)
-        if start is not None and start.name not in files:
-            known = ", ".join(files)
-            raise InputError(
-                f"--set={name}:transfer.weights=run:{start.name}: no such run; known names: {known}"
-            )
+        if start is not None:
+            if start.name not in files:
+                known = ", ".join(files)
+                raise InputError(
+                    f"--set={label}:transfer.weights=run:{start.name}: no such run; known names: {known}"
+                )
+            start = _variant(start, values, variants[start.name])
         try:
-            config = configuration.load(file, words)
+            config = configuration.load(files[label], words)
         except InputError as error:
             refused[name] = str(error)
             continue
         fixed = ("--config.fold=", "--config.folds=", "--config.data.dir=")
         fixed += () if start is None else (_WEIGHTS,)
         kept = tuple(word for word in words if not word.startswith(fixed))
-        runs[name] = Run(name, file, kept, config, start)
+        runs[name] = Run(name, files[label], kept, config, start)
     placed = _ordered(runs, refused)
     if not placed:
         raise InputError(next(iter(refused.values())))
@@ -179,7 +230,7 @@ def make(configs: str, common: Sequence[str], own: Sequence[str]) -> Plan:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds --configs, --set and --workdir."""
+    """Adds --configs, --set, --sweep and --workdir."""
     parser.add_argument(
         "--configs",
         metavar="NAME,...",
@@ -194,6 +245,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="override for one config; transfer.weights=run:NAME[/K] starts from fold K of another"
         " run (default: the fold of the same number)",
+    )
+    parser.add_argument(
+        "--sweep",
+        dest="sweeps",
+        metavar="[NAME:]KEY=V,V...",
+        action="append",
+        default=[],
+        help="a run for each value, of all configs or of one; several sweeps give all combinations",
     )
     parser.add_argument(
         "--workdir",

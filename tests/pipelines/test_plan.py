@@ -83,3 +83,47 @@ def test_what_starts_from_a_refused_run_is_refused_too():
     assert [run.name for run in made.runs] == ["good"]
     assert set(made.refused) == {"base", "tuned"}
     assert made.refused["tuned"] == "starts from run 'base', which cannot run before it"
+
+
+def test_sweeps_are_runs_for_all_combinations():
+    made = runs.make(
+        "a=quickstart,b=quickstart",
+        ["--config.seed=5"],
+        ["b:transfer.weights=run:a"],
+        ["seed=0,1", "b:optim.learning_rate=1e-3,3e-3"],
+    )
+    assert [(r.name, r.config.seed, r.config.optim.learning_rate) for r in made.runs] == [
+        ("a-seed_0", 0, 2e-3), ("a-seed_1", 1, 2e-3),
+        ("b-seed_0-learning_rate_1e-3", 0, 1e-3), ("b-seed_0-learning_rate_3e-3", 0, 3e-3),
+        ("b-seed_1-learning_rate_1e-3", 1, 1e-3), ("b-seed_1-learning_rate_3e-3", 1, 3e-3),
+    ]  # fmt: skip
+    # Each starts from the run of its own seed.
+    assert [r.start.name for r in made.runs if r.start] == ["a-seed_0"] * 2 + ["a-seed_1"] * 2
+
+
+def test_tuples_may_be_swept():
+    made = runs.make("a=quickstart", [], [], ["folds=(0,1),(2,)"])
+    assert [(run.name, run.folds) for run in made.runs] == [
+        ("a-folds_01", (0, 1)),
+        ("a-folds_2", (2,)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("own", "sweeps", "message"),
+    [
+        ([], ["seed=1"], "--sweep=seed=1: expected KEY=VALUE,VALUE"),
+        ([], ["seed"], "--sweep=seed: expected KEY=VALUE,VALUE"),
+        ([], ["c:seed=1,2"], "no config is named 'c'; known names: a, b"),
+        ([], ["sead=1,2"], "--config.sead: unknown key; did you mean 'seed'?"),
+        ([], ["folds=0,(0,)"], "two runs would be named 'a-folds_0'"),
+        (
+            ["b:transfer.weights=run:a"],
+            ["a:seed=1,2"],
+            "run:a is swept over seed; sweep what starts",
+        ),
+    ],
+)
+def test_sweeps_that_mean_nothing_are_refused(own, sweeps, message):
+    with refuses(message):
+        runs.make("a=quickstart,b=quickstart", [], own, sweeps)
