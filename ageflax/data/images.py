@@ -1,13 +1,16 @@
 """Decodes image bytes to uint8 RGB, and names the reason if they do not decode."""
 
 import errno
+import importlib.util
 import io
 import stat
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError, features
+
+from ageflax.data import foreign
 
 # Above any camera that a face dataset was made with, below a decompression bomb.
 MAX_PIXELS = 64_000_000
@@ -29,9 +32,15 @@ INTERPOLATIONS = {
 
 # Formats of photographs. Pillow reads more, but some start another program (EPS) and others have
 # parsers that only attackers exercise.
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+_FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM"]
+_FORMATS += ["AVIF"] * bool(features.check("avif"))
+_TIFFS = (b"II*\0", b"MM\0*")
+# Tags of TIFF.
+_WIDTH, _HEIGHT, _BITS, _COLOURS, _TILE, _KIND_OF_NUMBER = 256, 257, 258, 262, 322, 339
+_REDUCED, _MORE_IMAGES, _DNG, _COMPRESSION = 254, 330, 50706, 259
+_YCBCR, _FLOATS, _JPEG = 6, 3, (6, 7)
 # A file that starts like this was an image once: an error in the rest is damage.
-_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
+_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", *_TIFFS)
 
 _ROTATIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -45,11 +54,16 @@ _ROTATIONS = {
 
 
 class BadImageError(Exception):
-    """An unusable image; `reason` is one of REASONS."""
+    """An unusable image.
 
-    def __init__(self, reason: str):
+    Attributes:
+      reason: one of REASONS.
+      said: the reason, or more precisely what the file is and what to do with it.
+    """
+
+    def __init__(self, reason: str, detail: str = ""):
         super().__init__(reason)
-        self.reason = reason
+        self.reason, self.said = reason, detail or reason
 
 
 def read(path: Path, *, max_bytes: int = MAX_BYTES) -> bytes:
@@ -90,22 +104,33 @@ def _upright(image: Image.Image) -> Image.Image:
     return image if rotation is None else image.transpose(rotation)
 
 
+def _eight_bits(values: np.ndarray, top: float | None = None) -> np.ndarray:
+    """Values scaled to uint8.
+
+    Args:
+      values: numbers of any type, of any shape with rows first.
+      top: value of white; by default the least of 1 (for floats), 255 and 65535 that none exceeds, as
+        types of 32 bits do not define it.
+    """
+    # A few rows at once: in float64, 64 megapixels would take two gigabytes.
+    rows = [slice(k, k + 64) for k in range(0, len(values), 64)]
+    if top is None:
+        most = max(np.nan_to_num(values[some].astype(np.float64)).max() for some in rows)
+        top = (
+            1.0 if values.dtype.kind == "f" and most <= 1.0 else 255.0 if most <= 255.0 else 65535.0
+        )
+    eight = np.empty(values.shape, np.uint8)
+    for some in rows:
+        scaled = np.nan_to_num(values[some].astype(np.float64)).clip(0.0, top) * (255.0 / top)
+        eight[some] = (scaled.round() if top == 1.0 else scaled).astype(np.uint8)
+    return eight
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
     """Converts any mode to three channels of eight bits."""
     if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image)
-        # A few rows at once: in float64, 64 megapixels would take two gigabytes.
-        rows = [slice(k, k + 64) for k in range(0, len(values), 64)]
-        # "I;16" has sixteen bits; 32-bit modes do not define white, so the content decides.
-        sixteen = image.mode.startswith("I;16") or any(
-            np.nan_to_num(values[some].astype(np.float64)).max(initial=0.0) > 255.0 for some in rows
-        )
-        top = 65535.0 if sixteen else 255.0
-        eight = np.empty(values.shape, np.uint8)
-        for some in rows:
-            scaled = np.nan_to_num(values[some].astype(np.float64)).clip(0.0, top) * (255.0 / top)
-            eight[some] = scaled.astype(np.uint8)
-        return Image.fromarray(eight).convert("RGB")
+        top = 65535.0 if image.mode.startswith("I;16") else None
+        return Image.fromarray(_eight_bits(np.asarray(image), top)).convert("RGB")
     if image.mode == "RGB" and "transparency" not in image.info:
         return image  # `convert` would copy it
     if "A" in image.mode or "transparency" in image.info:
@@ -115,13 +140,72 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+def _opened(content: bytes, max_pixels: int) -> Image.Image:
+    """Opens an image; Pillow's own are decoded later."""
+    try:
+        image = Image.open(io.BytesIO(content), formats=_FORMATS)
+    except UnidentifiedImageError:
+        if content.startswith(_TIFFS):
+            return _odd_tiff(content, max_pixels)
+        if foreign.is_heif(content) and importlib.util.find_spec("pillow_heif"):
+            return _heif(content, max_pixels)
+        raise
+    tags = getattr(image, "tag_v2", {})
+    # A raw file's first image is its small preview.
+    if _DNG in tags or (_MORE_IMAGES in tags and tags.get(_REDUCED) == 1):
+        raise BadImageError("not an image", foreign.RAW)
+    if tags.get(_COLOURS) == _YCBCR and tags.get(_COMPRESSION) not in _JPEG:
+        return _odd_tiff(content, max_pixels)
+    return image
+
+
+def _heif(content: bytes, max_pixels: int) -> Image.Image:
+    # Its plugin is not registered, which would change Pillow for everyone in the process.
+    package = importlib.import_module("pillow_heif")
+    try:
+        found = package.open_heif(io.BytesIO(content))
+        if found.size[0] * found.size[1] > max_pixels:
+            raise BadImageError("too large")
+        return found.to_pillow()
+    except (BadImageError, MemoryError):
+        raise
+    except Exception as error:
+        raise BadImageError("truncated") from error
+
+
+def _odd_tiff(content: bytes, max_pixels: int) -> Image.Image:
+    """Reads a TIFF of floats or of plain YCbCr by OpenCV; Pillow cannot.
+
+    Raises:
+      Exception: anything, if it is another one or damaged.
+    """
+    tags, file = TiffImagePlugin.ImageFileDirectory_v2(content[:8]), io.BytesIO(content)
+    file.seek(tags.next)
+    tags.load(file)
+    floats = _FLOATS in tags.get(_KIND_OF_NUMBER, ())
+    if not floats and tags.get(_COLOURS) != _YCBCR:
+        raise ValueError("neither of floats nor of YCbCr")
+    if tags[_WIDTH] * tags[_HEIGHT] * sum(tags[_BITS]) > max_pixels * 24:
+        raise BadImageError("too large")
+    if _TILE in tags:  # whose size may be anything, and is allocated
+        raise BadImageError("not an image", "TIFF of floats in tiles; convert it to 8 bits")
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise ValueError("OpenCV cannot read it")
+    eight = _eight_bits(pixels) if floats else pixels
+    image = Image.fromarray(eight if eight.ndim == 2 else eight[..., 2::-1])
+    rotation = tags.get(ExifTags.Base.Orientation, 1)
+    return image.transpose(_ROTATIONS[rotation]) if rotation in _ROTATIONS else image
+
+
 def decode(content: bytes, *, max_pixels: int = MAX_PIXELS, at_least: int = 0) -> np.ndarray:
     """Decodes one image completely (the first frame of an animation) and applies its EXIF rotation.
 
     Transparency is laid over white. Safe to call from several threads.
 
     Args:
-      content: bytes of a JPEG, PNG, WebP, GIF, BMP, TIFF or PPM file.
+      content: bytes of a JPEG, PNG, WebP, GIF, BMP, TIFF or PPM file; with pillow 11.3 an AVIF, with
+        the package pillow-heif a HEIC.
       max_pixels: limit on the claimed size, checked before decoding.
       at_least: shortest side needed; a JPEG is decoded at the smallest of 1/8, 1/4, 1/2 and its full
         size that has it, which is faster. 0 is its full size.
@@ -134,16 +218,18 @@ def decode(content: bytes, *, max_pixels: int = MAX_PIXELS, at_least: int = 0) -
     """
     if not content:
         raise BadImageError("empty")
-    damaged = "truncated" if _starts_like_an_image(content) else "not an image"
-    # Pillow's decoders raise errors of any type, so both handlers take everything.
+    # Decoders raise errors of any type, so both handlers take everything.
     try:
-        image = Image.open(io.BytesIO(content), formats=_FORMATS)
+        image = _opened(content, max_pixels)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BadImageError("too large") from error
-    except MemoryError:
+    except (BadImageError, MemoryError):
         raise
     except Exception as error:
-        raise BadImageError(damaged) from error
+        kind = foreign.kind(content)
+        if not kind and _starts_like_an_image(content):
+            raise BadImageError("truncated") from error
+        raise BadImageError("not an image", kind) from error
     if at_least and image.width * image.height <= max_pixels:
         image.draft(None, (at_least, at_least))
     return from_pillow(image, max_pixels=max_pixels)

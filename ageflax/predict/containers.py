@@ -1,4 +1,4 @@
-"""What a video's container itself states: where its file ends, and how many frames it shows.
+"""Statements of a video's container itself: where its file ends, and how many frames it shows.
 
 OpenCV estimates a count of frames where the container has none, from the duration of the longest stream:
 a video whose sound is longer would look cut short. ISO media (.mp4, .mov, .3gp) is ISO/IEC 14496-12,

@@ -84,7 +84,7 @@ def _contents(given: Any, colors: str) -> list[Content]:
         if hasattr(given, "__array__"):
             return _of_array(np.asarray(given), colors)
     except images.BadImageError as error:
-        return [Failure(error.reason)]
+        return [Failure(error.said)]
     except InputError as error:
         return [Failure(str(error))]
     except Exception as error:  # other libraries' objects raise anything

@@ -1,17 +1,21 @@
 """Decoding of good, damaged and hostile image files."""
 
+import importlib.util
 import io
 import os
 import struct
+import sys
 import threading
+import types
 import warnings
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, TiffImagePlugin, features
 
 from ageflax.data import images
 
@@ -158,6 +162,104 @@ def test_float_tiff_with_nan():
     values = np.array([[0.0, 100.0, 255.0, np.nan]], np.float32)
     decoded = images.decode(_encode(Image.fromarray(values), "TIFF"))
     np.testing.assert_array_equal(decoded[0, :, 0], [0, 100, 255, 0])
+
+
+@pytest.mark.parametrize("scale", [255.0, 1.0])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_tiffs_of_floats_are_read_to_1_or_to_255(scale, dtype, channels):
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 7, channels), dtype=np.uint8)
+    pixels[0, 0] = 255
+    _, content = cv2.imencode(".tif", (pixels[..., ::-1] / scale).astype(dtype))
+    np.testing.assert_array_equal(
+        images.decode(content.tobytes()), np.broadcast_to(pixels, (9, 7, 3))
+    )
+
+
+def test_tiffs_of_ycbcr_are_read_and_rotated():
+    picture = Image.fromarray(
+        np.kron(np.arange(12).reshape(3, 4) * 20, np.ones((8, 8))).astype(np.uint8)
+    )
+    exif = Image.Exif()
+    exif[274] = 6
+    content = _encode(picture.convert("RGB").convert("YCbCr"), "TIFF", exif=exif)
+    found = images.decode(content)
+    assert found.shape == (32, 24, 3)
+    np.testing.assert_allclose(found[..., 0], np.rot90(np.asarray(picture), 3), atol=3)
+    with pytest.raises(images.BadImageError, match="truncated"):
+        images.decode(content[:300])
+    with pytest.raises(images.BadImageError, match="too large"):
+        images.decode(content, max_pixels=700)
+
+
+def test_avif_is_read_where_pillow_has_it():
+    if not features.check("avif"):
+        pytest.skip("a Pillow without AVIF")
+    assert images.decode(_encode(Image.new("RGB", (8, 6), "red"), "AVIF")).shape == (6, 8, 3)
+
+
+HEIC = b"\0\0\0\x1cftypheic" + bytes(99)
+
+
+def test_heic_is_read_by_its_package(monkeypatch):
+    with pytest.raises(images.BadImageError) as caught:
+        images.decode(HEIC)
+    if caught.value.reason == "not an image":  # the package is not installed
+        assert caught.value.said.startswith("HEIC; pip install pillow-heif, or convert it to")
+    picture = Image.new("RGB", (8, 6), "red")
+    opened = types.SimpleNamespace(size=(8, 6), to_pillow=lambda: picture)
+    package = types.ModuleType("pillow_heif")
+    package.open_heif = lambda file: opened
+    package.__spec__ = importlib.util.spec_from_loader("pillow_heif", None)
+    monkeypatch.setitem(sys.modules, "pillow_heif", package)
+    np.testing.assert_array_equal(images.decode(HEIC), np.asarray(picture))
+    with pytest.raises(images.BadImageError, match="too large"):
+        images.decode(HEIC, max_pixels=47)
+    package.open_heif = lambda file: opened.nothing
+    with pytest.raises(images.BadImageError, match="truncated"):
+        images.decode(HEIC)
+
+
+def test_a_raw_files_preview_is_not_its_photograph():
+    small = TiffImagePlugin.ImageFileDirectory_v2()
+    small[254], small[330] = 1, 0
+    raw = TiffImagePlugin.ImageFileDirectory_v2()
+    raw[50706] = b"\1\4\0\0"
+    for tags in (small, raw):
+        with pytest.raises(images.BadImageError) as caught:
+            images.decode(_encode(Image.new("RGB", (160, 120)), "TIFF", tiffinfo=tags))
+        assert caught.value.said.startswith("a camera's raw file; develop it to JPEG")
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"\0\0\0\x18ftypcrx " + bytes(9), "a camera's raw file"),
+        (b"II*\0\x10\0\0\0CR\2\0", "a camera's raw file"),
+        (b"\0\0\0\x20ftypisom", "a video; name it with a video's suffix"),
+        (b"\x1a\x45\xdf\xa3\x9f", "a video"),
+        (b"\0\0\0\x20ftypM4A ", "a sound file"),
+        (b"ID3\3\0", "a sound file"),
+        (b"\xff\x0a\xfa", "JPEG XL; convert it to JPEG or PNG (djxl"),
+        (b"\0\0\0\x0cJXL \r\n", "JPEG XL"),
+        (b"%PDF-1.7\n", "PDF; turn its pages into images"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "PostScript"),
+        (b'<?xml version="1.0"?>\n<!-- made -->\n<svg xmlns=""></svg>', "SVG, a drawing"),
+        (b"<svg>", "SVG"),
+        (b"  <!DOCTYPE html><p>404", "a web page"),
+        (b'{"error": "gone"}', "text"),
+        (b"/9j/4AAQSkZJRg", "an image as base64 text"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
+        (b"\0\5\x16\7", "macOS's notes"),
+        (b"text", "not an image"),
+        (bytes(range(256)), "not an image"),
+    ],
+)
+def test_other_files_are_named_with_what_to_do(content, kind):
+    with pytest.raises(images.BadImageError) as caught:
+        images.decode(content)
+    assert caught.value.reason == "not an image"
+    assert caught.value.said.startswith(kind)
 
 
 def test_palette():

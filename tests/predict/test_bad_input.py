@@ -43,7 +43,10 @@ def picture(portraits):
     ("make", "reason"),
     [
         (lambda p: b"", "empty"),
-        (lambda p: b"<!DOCTYPE html><html><body>404</body></html>", "not an image"),
+        (
+            lambda p: b"<!DOCTYPE html><html><body>404</body></html>",
+            "a web page, not the image that it shows",
+        ),
         (lambda p: encoded(p, "JPEG")[:2000], "truncated"),
         (lambda p: encoded(p, "PNG")[:2000], "truncated"),
         (lambda p: encoded(p, "WEBP")[:2000], "truncated"),
@@ -51,9 +54,7 @@ def picture(portraits):
         (lambda p: b"\xff\xd8\xff\xe0" + bytes(5000), "truncated"),
         (lambda p: huge_png(), "too large"),
         (lambda p: bytes(range(256)) * 40, "not an image"),
-        (lambda p: b"%PDF-1.7\n", "not an image"),
-        (lambda p: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
-        (lambda p: b"PK\x03\x04" + bytes(200), "not an image"),
+        (lambda p: b"PK\x03\x04" + bytes(200), "an archive; unpack it"),
     ],
 )
 def test_what_is_no_picture_is_named_with_its_reason(predict, tmp_path, picture, make, reason):
