@@ -3,6 +3,7 @@
 import dataclasses
 import glob
 import os
+import shlex
 import sys
 from collections.abc import Generator, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from ageflax.data import images
 from ageflax.errors import InputError
 from ageflax.predict import video
 from ageflax.predict.frames import Failure, Frame
+from ageflax.runtime import files
 
 STDIN = "-"
 # A folder yields only these; a file named by itself is read whatever its suffix.
@@ -74,6 +76,8 @@ def find(paths: Sequence[str]) -> list[Source]:
         path = Path(word)
         if word == STDIN:
             found.append(Source(STDIN, Path("stdin")))
+        elif address(word) is not None:
+            found.append(Source(word, Path(path.name)))
         elif glob.has_magic(word) and not os.path.lexists(word):
             named = sorted(glob.glob(word, recursive=True))  # noqa: PTH207  takes absolute paths too
             if not named:
@@ -90,6 +94,31 @@ def find(paths: Sequence[str]) -> list[Source]:
     if sum(source.name == STDIN for source in found) > 1:
         raise InputError("-: named twice; standard input can be read only once")
     return found
+
+
+def address(word: str) -> str | None:
+    """Advice about an address in place of a path; None if the word is none.
+
+    Addresses are not opened: a program that passes on its users' words would reach whatever they name.
+    """
+    scheme, _, rest = word.partition("://")
+    if not rest or not scheme.isalnum() or os.path.lexists(word):
+        return None
+    if scheme.lower() in ("http", "https"):
+        return (
+            f"an address; download it, or pipe a photograph: curl -sL {shlex.quote(word)} |"
+            " python -m ageflax.predict -"
+        )
+    if scheme.lower() in ("rtsp", "rtsps", "rtmp", "rtp", "udp", "tcp"):
+        return (
+            "an address of a stream; read it with cv2.VideoCapture and pass each frame to"
+            " Predictor.faces(frame, colors='bgr')"
+        )
+    try:
+        files.local(word)
+    except InputError as error:
+        return str(error).removeprefix(f"{word}: ")
+    return None
 
 
 def _stdin() -> bytes | Failure:
@@ -112,6 +141,8 @@ def frames(
     for place, source in enumerate(sources, start):
         if source.name == STDIN:
             yield Frame(STDIN, place, None, _stdin())
+        elif (reason := address(source.name)) is not None:
+            yield Frame(source.name, place, None, Failure(reason))
         elif source.is_video:
             yield from video.frames(source.name, place, every)
         else:
@@ -122,7 +153,9 @@ def count(sources: Sequence[Source], every: int) -> int | None:
     """Number of frames according to the videos' headers; None if one of them does not state it."""
     total = 0
     for source in sources:
-        stated = video.length(source.name) if source.is_video else 1
+        stated = 1
+        if source.is_video and address(source.name) is None:
+            stated = video.length(source.name)
         if stated is None:
             return None
         total += -(-stated // every) if source.is_video else 1

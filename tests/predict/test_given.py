@@ -2,6 +2,7 @@
 
 import io
 import pathlib
+import socket
 
 import hypothesis.extra.numpy as arrays
 import jax.numpy as jnp
@@ -145,6 +146,24 @@ def test_paths_are_files_folders_and_globs(image, tmp_path):
         )
         == "no file matches"
     )
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("https://a.b/c.jpg?d&e", "an address; download it, or pipe a photograph: curl -sL"
+         " 'https://a.b/c.jpg?d&e' | python -m ageflax.predict -"),
+        ("HTTP://127.0.0.1/film.mp4", "an address; download it"),
+        ("rtsp://user:word@camera/1", "an address of a stream; read it with cv2.VideoCapture"),
+        ("gs://bucket/a.jpg", "an address, not a path on this machine; mount the bucket"),
+    ],
+)  # fmt: skip
+def test_addresses_are_not_opened_but_said(word, said, monkeypatch):
+    def opened(*_):
+        raise AssertionError(word)
+
+    monkeypatch.setattr(socket, "socket", opened)
+    assert reason(word).startswith(said)
 
 
 class Broken:

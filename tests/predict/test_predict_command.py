@@ -208,6 +208,12 @@ def test_what_cannot_be_read_is_named_and_the_rest_goes_on(predict, folder):
     assert err[-1].startswith("ageflax.predict: 3 could not be read: ")
 
 
+def test_an_address_costs_the_other_inputs_nothing(predict, folder):
+    code, found, err = predict("https://a.b/c.mp4", folder / "c.jpg")
+    assert (code, len(found)) == (1, 1)
+    assert any(line.startswith("https://a.b/c.mp4: an address; download it") for line in err)
+
+
 def test_where_nothing_can_be_read_the_input_was_bad(predict, tmp_path):
     code, found, err = predict(tmp_path / "absent.jpg")
     assert (code, found) == (2, [])
