@@ -15,6 +15,7 @@ from ageflax import config as configuration
 from ageflax.augment.views import Preprocessing
 from ageflax.bundle.age_intervals import AgeIntervals
 from ageflax.bundle.framing_errors import FramingErrors
+from ageflax.bundle.quality import Quality
 from ageflax.config import POINT_LOSSES, Config, Loss
 from ageflax.errors import InputError, one_line, shown
 from ageflax.runtime.files import Json
@@ -93,6 +94,7 @@ class Description:
       calibration: temperature per task, which divides log probabilities; None if it could not be fitted.
       age_interval: calibration of age intervals; None if too few validation people had an age.
       framing_errors: errors where faces are framed otherwise; None if not measured.
+      quality: measure of a picture's quality; None if not measured.
       figures: figures of the test fold per task.
       cross_validation: figures of the whole run; see card.add_summary.
       parameters: number of weights of the network; None if not counted.
@@ -117,6 +119,7 @@ class Description:
     calibration: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
     age_interval: AgeIntervals | None = None
     framing_errors: FramingErrors | None = None
+    quality: Quality | None = None
     figures: Json = dataclasses.field(default_factory=dict)
     cross_validation: Json | None = None
     parameters: int | None = None
@@ -156,6 +159,7 @@ class Description:
                 result.get("age_interval"), heads, configuration.intervals(config)
             ),
             framing_errors=FramingErrors.from_json(result.get("framing_errors")),
+            quality=Quality.from_json(result.get("quality")),
             figures=result["tasks"],
         )
 
@@ -181,6 +185,7 @@ class Description:
                 eyes=_eyes(content.get("eyes")),
                 age_interval=AgeIntervals.from_json(content.get("age_interval"), heads, intervals),
                 framing_errors=FramingErrors.from_json(content.get("framing_errors")),
+                quality=Quality.from_json(content.get("quality")),
                 cross_validation=content.get("cross_validation"),
                 parameters=content.get("parameters"),
                 storage=_storage(content.get("storage")),
@@ -210,13 +215,21 @@ class Description:
             "calibration": self.calibration,
             "age_interval": self.age_interval and self.age_interval.to_json(),
             "framing_errors": self.framing_errors and self.framing_errors.to_json(),
+            "quality": self.quality and self.quality.to_json(),
             "figures": self.figures,
             "cross_validation": self.cross_validation,
             "parameters": self.parameters,
             "storage": self.storage,
             "evaluations": list(self.evaluations),
         }
-        seldom = ("estimated_age", "framing_errors", "parameters", "storage", "evaluations")
+        seldom = (
+            "estimated_age",
+            "framing_errors",
+            "quality",
+            "parameters",
+            "storage",
+            "evaluations",
+        )
         return {key: value for key, value in found.items() if key not in seldom or value}
 
     @property

@@ -1,5 +1,6 @@
 """Answers to changed images of the same faces, and the model's errors on them."""
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ageflax.bundle.framing_errors import FramingErrors, Offset
+from ageflax.bundle.quality import measure
 from ageflax.data.batches import Batch
 from ageflax.data.dataset import Faces, Target
 from ageflax.evaluation.figures import answers_of
@@ -42,32 +44,58 @@ def sample(rows: np.ndarray, most: int) -> np.ndarray:
     return rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)]
 
 
-def under(
-    changes: Sequence[Change],
-    answer: Callable[[Any], Mapping[str, Any]],
-    batches: Callable[[], Iterable[Batch]],
-    rows: np.ndarray,
-    mesh: Mesh,
-) -> list[Predictions]:
-    """Predictions of the same faces for each change of their images.
+@dataclasses.dataclass(frozen=True)
+class View:
+    """Changed images of faces.
 
-    Args:
-      changes: functions of image and number of the face.
+    Attributes:
+      predictions: predictions of the readable ones.
+      factors: factors of each image's quality, see bundle.quality; empty if not read.
+    """
+
+    predictions: Predictions
+    factors: tuple[Mapping[str, float], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Subjects:
+    """Faces to be shown changed, and the model that answers.
+
+    Attributes:
       answer: function from a batch's images to probabilities per task.
       batches: function that yields the rows' batches, as Batches.eval_batches.
       rows: int[n], rows of the dataset.
       mesh: devices that the batches are split over.
+      faces: labels of the dataset.
+      targets: classes per task.
     """
 
-    def changed(batch: Batch, change: Change) -> Batch:
-        images = whole(batch.images)
-        size = len(images)
-        images = np.stack([change(image, k) for k, image in enumerate(images)])
-        return batch.replace(images=shard_batch(images[own_share(size, mesh)], mesh, size))
+    answer: Callable[[Any], Mapping[str, Any]]
+    batches: Callable[[], Iterable[Batch]]
+    rows: np.ndarray
+    mesh: Mesh
+    faces: Faces
+    targets: Mapping[str, Target]
 
-    return [
-        predict(answer, (changed(batch, change) for batch in batches()), rows) for change in changes
-    ]
+    def under(self, change: Change, *, factors: bool = False) -> View:
+        """Shows the faces to the model, each changed by a function of image and number."""
+        read = []
+
+        def changed(batch: Batch) -> Batch:
+            images, mask = whole(batch.images), whole(batch.mask)
+            size = len(images)
+            images = np.stack([change(image, k) for k, image in enumerate(images)])
+            if factors:
+                read.extend(measure(image, float(len(image))) for image in images[mask])
+            own = own_share(size, self.mesh)
+            return batch.replace(images=shard_batch(images[own], self.mesh, size))
+
+        found = predict(self.answer, map(changed, self.batches()), self.rows)
+        return View(found, tuple(read))
+
+    def errors(self, view: View) -> dict[str, np.ndarray]:
+        """See errors."""
+        return errors(view.predictions, self.faces, self.targets)
 
 
 def errors(
@@ -90,32 +118,25 @@ def errors(
     return found
 
 
-def framing_errors(
-    answer: Callable[[Any], Mapping[str, Any]],
-    batches: Callable[[], Iterable[Batch]],
-    rows: np.ndarray,
-    mesh: Mesh,
-    faces: Faces,
-    targets: Mapping[str, Target],
-) -> FramingErrors | None:
-    """Errors at all ZOOMS and SHIFTS; None if no face has a label. See `under` for the arguments.
+def _moved(zoom: float, shift: float) -> Change:
+    offsets = [Offset(zoom, right * shift, down * shift) for right, down in _SIDES]
+    return lambda image, k: framed(image, offsets[k % len(offsets)])
 
-    Every fourth face is moved to the same side.
-    """
 
-    def change(zoom: float, shift: float) -> Change:
-        offsets = [Offset(zoom, right * shift, down * shift) for right, down in _SIDES]
-        return lambda image, k: framed(image, offsets[k % len(offsets)])
+# Every fourth face is moved to the same side.
+FRAMINGS = tuple(_moved(*pair) for pair in itertools.product(ZOOMS, SHIFTS))
 
-    changes = [change(*pair) for pair in itertools.product(ZOOMS, SHIFTS)]
-    found = [
-        {name: float(np.nanmean(values)) for name, values in errors(one, faces, targets).items()}
-        for one in under(changes, answer, batches, rows, mesh)
+
+def framing_errors(views: Sequence[View], subjects: Subjects) -> FramingErrors | None:
+    """Errors under each of FRAMINGS; None if no face has a label."""
+    means = [
+        {name: float(np.nanmean(values)) for name, values in subjects.errors(view).items()}
+        for view in views
     ]
-    if not found[0]:
+    if not means[0]:
         return None
     grids = {
-        name: tuple(map(tuple, np.reshape([e[name] for e in found], (len(ZOOMS), -1)).tolist()))
-        for name in found[0]
+        name: tuple(map(tuple, np.reshape([e[name] for e in means], (len(ZOOMS), -1)).tolist()))
+        for name in means[0]
     }
-    return FramingErrors(len(rows), ZOOMS, SHIFTS, grids)
+    return FramingErrors(len(subjects.rows), ZOOMS, SHIFTS, grids)

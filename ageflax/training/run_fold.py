@@ -12,7 +12,7 @@ from ageflax.bundle.age_intervals import AgeIntervals
 from ageflax.bundle.inference import network_variables
 from ageflax.data import splits
 from ageflax.errors import InputError
-from ageflax.evaluation import conditions
+from ageflax.evaluation import conditions, quality
 from ageflax.evaluation.figures import fit_intervals, fit_temperatures, measure
 from ageflax.evaluation.predictions import Predictions, predict
 from ageflax.evaluation.predictions_csv import write_predictions
@@ -93,15 +93,20 @@ def _conditions(fold: Fold, state: TrainState) -> Json:
         return {}
     mesh = fold.program.mesh
     size = rounded_up(fold.config.eval.batch_size, mesh)
-    found = conditions.framing_errors(
-        functools.partial(fold.program.eval_step, variables_of(state)),
-        lambda: fold.placement.eval_batches(rows, size),
-        rows,
-        mesh,
-        fold.faces,
-        fold.targets,
+    subjects = conditions.Subjects(
+        answer=functools.partial(fold.program.eval_step, variables_of(state)),
+        batches=lambda: fold.placement.eval_batches(rows, size),
+        rows=rows,
+        mesh=mesh,
+        faces=fold.faces,
+        targets=fold.targets,
     )
-    return {"framing_errors": found.to_json()} if found else {}
+    framings = [subjects.under(change) for change in conditions.FRAMINGS]
+    found = {
+        "framing_errors": conditions.framing_errors(framings, subjects),
+        "quality": quality.measure(subjects, framings),
+    }
+    return {name: each.to_json() for name, each in found.items() if each}
 
 
 def _result(

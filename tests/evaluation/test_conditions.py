@@ -52,23 +52,51 @@ def test_errors_are_those_of_the_known_labels():
     assert found["gender"].tolist() == [0, 0, 1, 1]
 
 
-def test_framing_errors_are_means_over_faces_moved_to_four_sides():
-    """A network that sees a woman if the spot is where it was."""
+def shown(answer, image: np.ndarray, targets) -> conditions.Subjects:
+    """The eight faces, all with the same picture, in a batch that is padded."""
     mesh, rows = make_mesh(), np.arange(8)
-    source = HostBatches(np.stack([spot(10, 10)] * 8), {}, mesh)
+    source = HostBatches(np.stack([image] * 8), {}, mesh)
+    return conditions.Subjects(
+        answer, lambda: source.eval_batches(rows, 12), rows, mesh, FACES, targets
+    )
+
+
+def women_where(change):
+    """A network's answer to images: a woman as far as a function of them says."""
 
     def answer(images):
-        woman = (images[:, 10, 10, 0] > 200).astype(jnp.float32)
+        woman = change(images).astype(jnp.float32)
         return {"gender": jnp.stack([woman, 1 - woman], 1)}
 
-    found = conditions.framing_errors(
-        answer, lambda: source.eval_batches(rows, 12), rows, mesh, FACES, {"gender": GENDER}
+    return answer
+
+
+def test_framing_errors_are_means_over_faces_moved_to_four_sides():
+    """A network that sees a woman if the spot is where it was."""
+    subjects = shown(
+        women_where(lambda images: images[:, 10, 10, 0] > 200), spot(10, 10), {"gender": GENDER}
     )
+    views = [subjects.under(change) for change in conditions.FRAMINGS]
+    found = conditions.framing_errors(views, subjects)
     assert found is not None
     assert (found.faces, found.zooms, found.shifts) == (8, conditions.ZOOMS, conditions.SHIFTS)
     # Four women and three men, all taken for women in place and for men when moved.
     grid = np.array(found.errors["gender"])
     np.testing.assert_allclose(grid[2], [3 / 7, 4 / 7, 4 / 7])
+
+
+def test_each_face_is_changed_by_its_number_and_its_factors_are_read():
+    subjects = shown(
+        women_where(lambda images: images[:, 0, 0, 0].astype(jnp.float32) / 8),
+        spot(1, 1),
+        {"gender": GENDER},
+    )
+    view = subjects.under(lambda image, k: np.full_like(image, k), factors=True)
+    np.testing.assert_allclose(view.predictions.probabilities["gender"][:, 0], np.arange(8) / 8)
+    assert [each["dark"] for each in view.factors] == [
+        pytest.approx(-np.log((k + 1) / 256)) for k in range(8)
+    ]
+    assert subjects.under(lambda image, k: image).factors == ()
 
 
 def test_without_labels_there_are_no_errors():
