@@ -135,17 +135,23 @@ def run(words: argparse.Namespace, common: Sequence[str], command: Sequence[str]
         _finish(placed, statuses, refused, words.workdir, pages)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code."""
+def command(
+    name: str, description: str | None, arguments: Sequence[str] | None, *, compare: bool
+) -> int:
+    """Entry point of either of the two commands; returns the exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
-    known, common = parser("cross_validate", __doc__).parse_known_args(words)
+    known, common = parser(name, description).parse_known_args(words)
+    whole = ["python", "-m", f"pipelines.{name}", *words]
     return command_line.run(
-        "pipelines.cross_validate",
-        lambda: run(
-            known, common, ["python", "-m", "pipelines.cross_validate", *words], compare=False
-        ),
+        f"pipelines.{name}",
+        lambda: run(known, common, whole, compare=compare),
         interrupted="interrupted, no process is left; the same command resumes",
     )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    return command("cross_validate", __doc__, arguments, compare=False)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Runs before all folds, so that no two of them build it at once. Writes a JSON fi
 its folder and source, the number of faces, and a fingerprint of their labels and source files.
 """
 
+import argparse
 import dataclasses
 import hashlib
 import sys
@@ -86,9 +87,8 @@ def _run(source: Source, output: Path) -> None:
     say(f"{stored.name}: {len(faces):,} faces, fingerprint {content['fingerprint']}")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code."""
-    parser = command_line.parser("pipelines.dataset", __doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds --data.name, --data.dir, --data.manual_dir and --data.rebuild."""
     add = parser.add_argument
     add("--data.name", dest="name", metavar="NAME", required=True, help="builder[/config]")
     add("--data.dir", dest="directory", metavar="DIR", type=command_line.name_or_path, default="",
@@ -97,7 +97,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default="", help="folder of downloaded archives")  # fmt: skip
     add("--data.rebuild", dest="rebuild", action="store_true",
         help="build the dataset anew if its source files have changed")  # fmt: skip
-    add(
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    parser = command_line.parser("pipelines.dataset", __doc__)
+    add_arguments(parser)
+    parser.add_argument(
         "--output", metavar="FILE.json", type=command_line.path, required=True, help="file to write"
     )
     options = parser.parse_args(arguments)

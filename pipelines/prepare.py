@@ -10,44 +10,18 @@ from collections.abc import Sequence
 from ageflax.runtime import command_line
 
 _EPILOG = """\
+Several datasets are separated by commas, as in --data.name=adience/aligned,labeled_faces/mine.
 DIR/datasets/            the dataset, unless --data.dir or TFDS_DATA_DIR names another folder
 DIR/quality/NAME-.../    quality.html, quality.json, and the lists of python -m ageflax.wash
 Exit codes: 0 done, with or without findings, 1 a step failed, 2 bad input, 130 interrupted."""
 
 
 def _parser() -> argparse.ArgumentParser:
+    from pipelines import dataset
     from pipelines.cluster import devices
 
     parser = command_line.parser("pipelines.prepare", __doc__, _EPILOG)
-    parser.add_argument(
-        "--data.name",
-        dest="names",
-        metavar="NAME,...",
-        required=True,
-        help="datasets, builder[/config], separated by commas, such as adience/aligned",
-    )
-    parser.add_argument(
-        "--data.dir",
-        dest="directory",
-        metavar="DIR",
-        type=command_line.name_or_path,
-        default="",
-        help="folder of built datasets",
-    )
-    parser.add_argument(
-        "--data.manual_dir",
-        dest="manual_dir",
-        metavar="DIR",
-        type=command_line.name_or_path,
-        default="",
-        help="folder of downloaded archives",
-    )
-    parser.add_argument(
-        "--data.rebuild",
-        dest="rebuild",
-        action="store_true",
-        help="build datasets anew if their source files have changed",
-    )
+    dataset.add_arguments(parser)
     parser.add_argument(
         "--workdir",
         metavar="DIR",
@@ -66,9 +40,9 @@ def _run(words: argparse.Namespace, command: Sequence[str]) -> None:
     from pipelines.plan import folders
     from pipelines.workflow import preparation, steps
 
-    names = [name.strip() for name in words.names.split(",")]
+    names = [name.strip() for name in words.name.split(",")]
     if not all(names):
-        raise InputError(f"--data.name={words.names}: expected names such as adience/aligned")
+        raise InputError(f"--data.name={words.name}: expected names such as adience/aligned")
     options = steps.Options(words.workdir, 1, 0, (), tuple(command), Cluster.of(words))
     with steps.engine(options, {}) as engine:
         sources = {

@@ -46,13 +46,9 @@ class Device:
 
 # Google's slices: of one host, and of several hosts.
 _TPUS = (
-    Device("tpu-v5e-1", "TPU-V5LITEPOD", chips=1),
-    Device("tpu-v5e-4", "TPU-V5LITEPOD", chips=4),
-    Device("tpu-v5e-8", "TPU-V5LITEPOD", chips=8),
+    *(Device(f"tpu-v5e-{chips}", "TPU-V5LITEPOD", chips=chips) for chips in (1, 4, 8)),
     Device("tpu-v5p-4", "TPU-V5P", chips=4),
-    Device("tpu-v6e-1", "TPU-V6E", chips=1),
-    Device("tpu-v6e-4", "TPU-V6E", chips=4),
-    Device("tpu-v6e-8", "TPU-V6E", chips=8),
+    *(Device(f"tpu-v6e-{chips}", "TPU-V6E", chips=chips) for chips in (1, 4, 8)),
     Device("tpu-v5e-16", "TPU-V5LITEPOD", chips=4, slice="v5litepod-16", hosts=4),
     Device("tpu-v6e-16", "TPU-V6E", chips=4, slice="v6e-16", hosts=4),
 )

@@ -53,20 +53,15 @@ class _Process:
         name_of: Callable[[str], str],
     ):
         self._coming, self._groups, self._name_of = tasks, groups, name_of
-        self._tasks: list[Any] = []
+        self.tasks: list[Any] = []  # that have not ended
         self._nodes: dict[Any, str] = {}
         self._hosts, self._code, self._text = 0, 0, b""
         self.node: str | None = None
         self.reason: str | None = None
 
-    @property
-    def tasks(self) -> list[Any]:
-        """Ray's tasks that have not ended."""
-        return self._tasks
-
     def begun(self) -> bool:
-        """True once every host runs its part."""
-        return 0 < self._hosts == len(self._nodes)
+        """True once every host runs its part, or one has failed."""
+        return 0 < self._hosts == len(self._nodes) or bool(self._nodes and self._code)
 
     def read(self) -> bytes:
         """Output of all hosts since the last call."""
@@ -76,19 +71,19 @@ class _Process:
     def poll(self) -> int | None:
         """Exit code, of the host that failed first if one did."""
         if not self._hosts:
-            self._tasks = list(next(self._coming))
-            self._hosts = len(self._tasks)
-        for task in list(self._tasks):
-            while task in self._tasks and ray.wait([task], timeout=0)[0]:
+            self.tasks = list(next(self._coming))
+            self._hosts = len(self.tasks)
+        for task in list(self.tasks):
+            while task in self.tasks and ray.wait([task], timeout=0)[0]:
                 self._hear(task)
-        if self._tasks or not self._hosts:
+        if self.tasks or not self._hosts:
             return None
         self._release()
         return self._code
 
     def stop(self) -> None:
         """Asks every host to save and end; ends what still waits for its node."""
-        for task in self._tasks:
+        for task in self.tasks:
             ray.cancel(task)
 
     def end(self, seconds: float) -> None:
@@ -97,10 +92,10 @@ class _Process:
         while self._hosts and self.poll() is None:
             left = deadline - time.monotonic()
             if left <= 0:
-                for task in self._tasks:
+                for task in self.tasks:
                     ray.cancel(task, force=True)
                 break
-            ray.wait(self._tasks, timeout=min(left, 1.0))
+            ray.wait(self.tasks, timeout=min(left, 1.0))
         self._release()
 
     def _hear(self, task: Any) -> None:
@@ -120,18 +115,16 @@ class _Process:
             if kind == "node":
                 self._nodes[task] = self._name_of(value)
                 self.node = ", ".join(self._nodes.values())
-            elif kind == "text":
-                self._text += (
-                    value if not self._code else b""
-                )  # the first to fail has the last word
+            elif kind == "text" and not self._code:  # the first to fail has the last word
+                self._text += value
             elif kind == "code":
                 self._over(task, value)
-            else:
+            elif kind == "error":
                 self._over(task, 1, f"{where}: {value}")
 
     def _over(self, task: Any, code: int, reason: str | None = None, *, alone: bool = True) -> None:
         """Notes that a host has ended; if it failed, the others are stopped."""
-        self._tasks.remove(task)
+        self.tasks.remove(task)
         if self._code or not code:
             return
         self._code, self.reason = code, reason

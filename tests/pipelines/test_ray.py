@@ -4,6 +4,8 @@ import contextlib
 import dataclasses
 import re
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,18 +17,21 @@ pytest.importorskip("ray")
 
 from ray.cluster_utils import Cluster as Processes
 
+from ageflax.errors import InputError
+from ageflax.runtime import files
 from pipelines.cluster import nodes
 from pipelines.cluster.devices import Cluster, Device
 from pipelines.local.runner import Job
 from pipelines.local.state import DONE, RUNNING, WAITING, Status
+from tests.conftest import small_file
 from tests.pipelines import fakes
 
 SLICE = "v5litepod-16"
 
 
-def add(cluster: Any, name: str, worker: int) -> Any:
+def add(cluster: Any, name: str, worker: int) -> None:
     """Adds a node of one CPU that takes itself for a host of a TPU slice."""
-    return cluster.add_node(
+    cluster.named[name] = cluster.add_node(
         num_cpus=1,
         node_name=name,
         object_store_memory=80 << 20,
@@ -48,10 +53,16 @@ def cluster() -> Iterator[Any]:
         patch.delenv("RAY_ADDRESS", raising=False)
         head = {"num_cpus": 0, "include_dashboard": False, "temp_dir": folder, "node_name": "head"}
         made = Processes(initialize_head=True, head_node_args=head)
-        made.named = {name: add(made, name, worker) for name, worker in (("one", 1), ("two", 0))}
+        made.named = {}
+        add(made, "one", 1)
+        add(made, "two", 0)
         yield made
         made.shutdown()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def kill(cluster: Any, name: str) -> None:
+    cluster.remove_node(cluster.named.pop(name), allow_graceful=False)
 
 
 @contextlib.contextmanager
@@ -93,7 +104,10 @@ def test_jobs_end_as_on_one_machine(cluster, tmp_path):
 HOSTS = """
 print(*sys.argv[-3:], flush=True)
 if sys.argv[-1] == "--process_id=0":
+    while not (folder / "second").exists():
+        time.sleep(0.02)
     sys.exit("made up for the test")
+(folder / "second").touch()
 time.sleep(600)
 """
 
@@ -129,8 +143,8 @@ def test_a_killed_node_loses_its_jobs_to_others_and_that_is_no_failed_attempt(cl
             status = statuses["a"]
             if not killed and status.state == RUNNING and (tmp_path / "a.pids").exists():
                 killed.append(status.node)
-                cluster.remove_node(cluster.named.pop(status.node), allow_graceful=False)
-                cluster.named["three"] = add(cluster, "three", 2)
+                kill(cluster, status.node)
+                add(cluster, "three", 2)
 
     with connected(cluster, tmp_path) as runner:
         runner.view = Killing()
@@ -140,3 +154,102 @@ def test_a_killed_node_loses_its_jobs_to_others_and_that_is_no_failed_attempt(cl
     assert [state for _, state in runner.view.changes] == [RUNNING, WAITING, RUNNING, DONE]
     assert status.node not in killed
     assert (tmp_path / "logs/a.log").read_text() == "[]\n"
+
+
+@pytest.mark.long
+def test_a_node_that_does_not_see_the_workdir_is_named(cluster, tmp_path):
+    hidden = ["unshare", "-rm", "sh", "-c"]
+    if subprocess.run([*hidden, "mount -t tmpfs none /mnt"], capture_output=True).returncode:
+        pytest.skip("mounts need privileges here")
+    script = 'mount -t tmpfs none "$1" && shift && exec "$@"'
+    ray = [str(Path(sys.executable).with_name("ray")), "start", "--block", "--num-cpus=1"]
+    ray += [f"--address={cluster.address}", "--node-name=blind"]
+    with (tmp_path / "log").open("wb") as log:
+        node = subprocess.Popen(
+            [*hidden, script, "sh", str(tmp_path), *ray], stdout=log, stderr=log
+        )
+    message = (
+        f"--workdir={tmp_path}: node blind does not see files that are written there; name a folder"
+    )
+
+    def named() -> bool:
+        try:
+            with connected(cluster, tmp_path):
+                return False  # it has not joined yet
+        except InputError as error:
+            assert message in str(error)
+            return True
+
+    try:
+        fakes.wait_for(named, seconds=60)
+    finally:
+        node.terminate()
+        node.wait()
+
+
+@pytest.fixture
+def command(cluster, tmp_path, data_dir, small_faces):
+    """Starts cross_validate over two folds of a small network, in a process of its own."""
+    file = small_file(tmp_path, steps=48, every=8, log_every=4)
+
+    def start(workdir: str, *words: str) -> subprocess.Popen[str]:
+        words = (f"--workdir={tmp_path / workdir}", f"--configs=small={file}", *words)
+        words += (f"--config.data.dir={data_dir}", "--config.folds=(0,1)")
+        return subprocess.Popen(
+            [sys.executable, "-m", "pipelines.cross_validate", *words],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    return start
+
+
+def predictions(workdir: Path) -> list[bytes]:
+    return [
+        (path / "predictions.csv").read_bytes() for path in sorted(workdir.glob("small-*/fold_?"))
+    ]
+
+
+def training(workdir: Path, pid: int) -> list[str]:
+    """Nodes on which a fold of a pipeline has begun to learn and is not done."""
+    state = files.read_json_or(workdir / "pipeline.json", {"process": 0, "jobs": {}})
+    return [
+        job["node"] for key, job in state["jobs"].items()
+        if state["process"] == pid and job["state"] == RUNNING and any(workdir.glob(f"small-*/fold_{key[-1]}/metrics.jsonl"))
+    ]  # fmt: skip
+
+
+@pytest.mark.long
+def test_folds_end_as_on_one_machine_whatever_is_killed(cluster, command, tmp_path):
+    local, away = tmp_path / "local", tmp_path / "away"
+    there = ("--engine=ray", f"--address={cluster.address}", "--retries=0")
+    first = command("away", *there)
+    fakes.wait_for(lambda: training(away, first.pid), seconds=120)
+    first.kill()
+    first.communicate()
+    again = command("away", *there)
+    kill(cluster, fakes.wait_for(lambda: training(away, again.pid), seconds=120)[0])
+    add(cluster, "four", 3)
+    _, errors = again.communicate(timeout=300)
+    assert again.returncode == 0, errors
+    assert "was lost, to be resumed" in errors
+    alone = command("local")
+    _, told = alone.communicate(timeout=300)
+    assert alone.returncode == 0, told
+    assert len(predictions(local)) == 2
+    assert predictions(away) == predictions(local)
+
+
+@pytest.mark.long
+def test_a_fold_trains_over_two_hosts(cluster, command, tmp_path):
+    running = command(
+        "wide",
+        "--engine=ray",
+        f"--address={cluster.address}",
+        "--hosts=2",
+        "--set=small:folds=(0,)",
+    )
+    _, errors = running.communicate(timeout=300)
+    assert running.returncode == 0, errors
+    (record,) = (tmp_path / "wide").glob("small-*/config.json")
+    print(record.read_text())
+    assert len(predictions(tmp_path / "wide")) == 1
