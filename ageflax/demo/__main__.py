@@ -49,11 +49,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--name", metavar="HOST", action="append", default=[],
         help="accepted host name, besides localhost and addresses; repeatable")  # fmt: skip
     add("--max_megabytes", metavar="MB", type=_number(0.001, 1000.0), default=16.0,
-        help="largest upload (default: 16)")  # fmt: skip
+        help="largest request (default: 16)")  # fmt: skip
     add("--max_megapixels", metavar="MP", type=_number(0.001, 64.0), default=50.0,
-        help="largest picture (default: 50)")  # fmt: skip
-    add("--rate", metavar="R", type=_number(0.1, 100_000.0), default=60.0,
-        help="requests per second from one address (default: 60), twice as many at once")  # fmt: skip
+        help="largest picture, or pictures of one request together (default: 50)")  # fmt: skip
     return parser
 
 

@@ -4,7 +4,7 @@ import ipaddress
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -43,6 +43,18 @@ def _is_address(host: str) -> bool:
     return True
 
 
+def _is_foreign(headers: Headers) -> bool:
+    """True if a page of another site asks.
+
+    Browsers say so themselves, on HTTPS and localhost; behind a proxy, which may put a name of its own
+    into Host, nothing else tells. Where they do not, the origin must be the host.
+    """
+    if (site := headers.get("sec-fetch-site")) is not None:
+        return site not in ("same-origin", "none")
+    origin = headers.get("origin")
+    return origin is not None and urlsplit(origin).netloc.lower() != headers["host"].lower()
+
+
 class Guard:
     """Passes requests that name this server and come from its own pages; adds the headers.
 
@@ -60,19 +72,12 @@ class Guard:
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         """Status and message for a request that is refused."""
-        headers: dict[str, str] = {}
-        for name, value in scope["headers"]:
-            key = name.decode("latin-1")
-            if key == "host" and key in headers:
-                return 400, "The request has two Host headers."
-            headers[key] = value.decode("latin-1")
+        headers = Headers(scope=scope)
         host = _host(headers.get("host", ""))
         if not (_is_address(host) or host in self._hosts):
             return 421, "Unknown host name; start the server with --name=HOST to allow it."
-        origin = headers.get("origin")
-        foreign = origin is not None and urlsplit(origin).netloc.lower() != headers["host"].lower()
-        crossing = headers.get("sec-fetch-site") == "cross-site" and scope["method"] != "GET"
-        if foreign or crossing:
+        # Links from elsewhere lead to the page.
+        if scope["method"] not in ("GET", "HEAD") and _is_foreign(headers):
             return 403, "Pages of other sites may not use this server."
         return None
 

@@ -1,15 +1,17 @@
-"""Looker: from the bytes of a picture to the endpoint's answer."""
+"""Looker: from the bytes of pictures to the endpoint's answer."""
 
 import collections
 import threading
 import time
-from typing import Any
 
 import numpy as np
+from starlette.exceptions import HTTPException
 
 from ageflax.data import images
-from ageflax.demo.limits import Limits, RefusedError
+from ageflax.demo import upload
+from ageflax.demo.limits import Limits
 from ageflax.predict import Face, Frame, Predictor, Tracker
+from ageflax.runtime.files import Json
 
 # Number of streams followed at once; beyond it the longest silent is dropped.
 _STREAMS = 64
@@ -31,11 +33,11 @@ class Looker:
 
     Args:
       predictor: finds faces and predicts their age and gender.
-      limits: only max_pixels is used.
+      limits: max_pixels and max_pictures are used.
     """
 
     def __init__(self, predictor: Predictor, limits: Limits):
-        self._predictor, self._max_pixels = predictor, limits.max_pixels
+        self._predictor, self._limits = predictor, limits
         self._streams: collections.OrderedDict[str, _Stream] = collections.OrderedDict()
         self._lock = threading.Lock()
 
@@ -47,33 +49,40 @@ class Looker:
                 self._streams.popitem(last=False)
         return stream
 
-    def _refused(self, reason: str) -> RefusedError:
-        if reason == "empty":
-            return RefusedError(400, "No picture: send its bytes as the body or as a form's file.")
-        if reason == "too large":
-            most = self._max_pixels / 1e6
-            return RefusedError(413, f"Too large: a picture may have {most:g} megapixels.")
-        if reason == "truncated":
-            return RefusedError(422, "The picture is damaged or incomplete.")
-        return RefusedError(415, "Not a picture: expected JPEG, PNG, WebP, GIF, BMP, TIFF or PPM.")
+    def _refused(self, error: images.BadImageError) -> HTTPException:
+        match error.reason:
+            case "empty":
+                return HTTPException(400, "No picture: send its bytes, as the body or in a form.")
+            case "too large":
+                most = f"{self._limits.max_pixels / 1e6:g} megapixels"
+                return HTTPException(413, f"Too large: the pictures of a request may have {most}.")
+            case "truncated":
+                return HTTPException(422, "The picture is damaged or incomplete.")
+        known = error.said != error.reason
+        said = error.said if known else "expected JPEG, PNG, WebP, GIF, BMP, TIFF or PPM"
+        return HTTPException(415, f"Not a picture: {said}.")
 
-    def __call__(self, content: bytes, *, stream: str | None = None) -> dict[str, Any]:
+    def __call__(
+        self, content: bytes, *, stream: str | None = None, max_pixels: int | None = None
+    ) -> Json:
         """Makes the endpoint's answer for a picture.
 
         Args:
           content: bytes of the picture.
           stream: name of the camera whose frames arrive one after another. They are searched for faces
             once, at a coarse scale, and the faces are tracked.
+          max_pixels: largest picture, if not that of the limits.
 
         Raises:
-          RefusedError: the picture is unusable.
+          HTTPException: the picture is unusable.
           ageflax.errors.RunError: the model fails.
         """
         started = time.perf_counter()
+        most = self._limits.max_pixels if max_pixels is None else max_pixels
         try:
-            pixels = images.decode(content, max_pixels=self._max_pixels)
+            pixels = images.decode(content, max_pixels=most)
         except images.BadImageError as error:
-            raise self._refused(error.reason) from error
+            raise self._refused(error) from error
         if stream is None:
             faces = self._predictor.faces(pixels)
         else:
@@ -84,6 +93,27 @@ class Looker:
             "faces": [face.to_dict() for face in faces],
             "seconds": round(time.perf_counter() - started, 4),
         }
+
+    def several(self, content: bytes, *, stream: str | None = None) -> Json:
+        """Makes the endpoint's answer for a list of pictures; an unusable one has its reason there.
+
+        Args:
+          content: JSON, see upload.listed.
+          stream: see `__call__`.
+
+        Raises:
+          HTTPException: no such list.
+          ageflax.errors.RunError: the model fails.
+        """
+        answers: list[Json] = []
+        left = self._limits.max_pixels
+        for text in upload.listed(content, self._limits):
+            try:
+                answers.append(self(upload.decoded(text), stream=stream, max_pixels=left))
+                left -= answers[-1]["width"] * answers[-1]["height"]
+            except HTTPException as error:
+                answers.append({"error": error.detail})
+        return {"images": answers}
 
     def _followed(self, pixels: np.ndarray, stream: _Stream) -> list[Face]:
         with stream.lock:

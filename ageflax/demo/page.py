@@ -52,7 +52,7 @@ def card(model: Description) -> tuple[str, str]:
 def _model_line(model: Description) -> str:
     """The model in a few words."""
     data = model.data.get("name")
-    names = {"age": "age groups", "years": "years", "gender": "gender"}
+    names = {"age": "age groups", "years": "age", "gender": "gender"}
     heads = " and ".join(names[head] for head in model.heads)
     trained = f", trained on {one_line(data, 100)}" if isinstance(data, str) else ""
     return f"{model.architecture['name']} for {heads}{trained}"
@@ -83,7 +83,8 @@ def render(model: Description, limits: Limits, *, detector: str) -> str:
         card=text,
         cautions=cautions,
         limits=limits,
-        endpoint=schema.ENDPOINT,
+        endpoint=schema.ENDPOINT.removeprefix("/"),
+        address=schema.ADDRESS,
         operation=document["paths"][schema.ENDPOINT]["post"],
     )
 

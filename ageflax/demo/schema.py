@@ -11,16 +11,45 @@ from ageflax.runtime.files import Json
 # Pattern of a stream's name.
 STREAM_NAME = "[A-Za-z0-9_-]{8,64}"
 ENDPOINT = "/faces"
+# Address of the endpoint in the samples; the page puts its own.
+ADDRESS = "http://127.0.0.1:7860/faces"
 _NUMBER = {"type": "number"}
 _SHARE = {"type": "number", "minimum": 0, "maximum": 1}
 
+# Of each language a sample for one picture or, in JSON, for several.
+SAMPLES = {
+    "curl": f"""\
+curl --data-binary @photo.jpg {ADDRESS}
+curl -F image=@photo.jpg {ADDRESS}
+printf '{{"images": ["%s"]}}' "$(base64 < photo.jpg | tr -d '\\n')" | curl --json @- {ADDRESS}
+""",
+    "Python": f"""\
+import base64, pathlib, requests
 
-def _object(properties: Json, *, optional: tuple[str, ...] = ()) -> Json:
+images = [base64.b64encode(path.read_bytes()).decode() for path in pathlib.Path().glob("*.jpg")]
+answers = requests.post("{ADDRESS}", json={{"images": images}}).json()
+for answer in answers["images"]:
+    print(answer.get("error") or [(face["box"], face["age"]) for face in answer["faces"]])
+""",
+    "JavaScript": f"""\
+import {{ readFile }} from "node:fs/promises";
+
+const images = [await readFile("photo.jpg", "base64")];
+const headers = {{ "content-type": "application/json" }};
+const body = JSON.stringify({{ images }});
+const response = await fetch("{ADDRESS}", {{ method: "POST", headers, body }});
+const answers = await response.json();
+for (const answer of answers.images) console.log(answer.error ?? answer.faces);
+""",
+}
+
+
+def _object(properties: Json, *, optional: tuple[str, ...] = (), more: bool = False) -> Json:
     return {
         "type": "object",
         "properties": properties,
         "required": [name for name in properties if name not in optional],
-        "additionalProperties": False,
+        "additionalProperties": more,
     }
 
 
@@ -58,6 +87,13 @@ def _face(model: Description) -> Json:
             "age": _or_null(_NUMBER, "expected age in years; null if the model predicts no ages"),
             "age_deviation": _or_null(_NUMBER, "standard deviation of the age in years"),
             "gender": _or_null(_answer(genders), "null if the model predicts none"),
+            "age_interval": {
+                **_object(
+                    {"level": _SHARE, "low": {"type": "integer"}, "high": {"type": "integer"}}
+                ),
+                "description": "years that contain the age of a share `level` of people, where the"
+                " model was calibrated for it",
+            },
             "track": {
                 "type": "integer",
                 "description": "ID of the face followed through a stream, from 1",
@@ -68,25 +104,24 @@ def _face(model: Description) -> Json:
                 "description": "probabilities are scaled by the model's temperatures",
             },
         },
-        optional=("track", "smoothing", "calibrated"),
+        optional=("age_interval", "track", "smoothing", "calibrated"),
+        more=True,
     )
 
 
 def _refusals(limits: Limits) -> dict[str, str]:
     """Each status other than 200, with its meaning."""
     return {
-        "400": "no picture, a damaged form, a bad name of a stream, or two Host headers",
+        "400": "no picture, a damaged form or list, or a bad name of a stream",
         "403": "request from a page of another site",
-        "408": f"the picture did not arrive within {limits.upload_seconds:g} seconds",
-        "413": f"more than {limits.max_bytes / 1e6:g} megabytes or {limits.max_pixels / 1e6:g}"
-        " megapixels",
+        "408": f"the request did not arrive within {limits.upload_seconds:g} seconds",
+        "413": f"a request of more than {limits.max_bytes / 1e6:g} megabytes,"
+        f" {limits.max_pixels / 1e6:g} megapixels or {limits.max_pictures} pictures",
         "415": "not a picture",
         "421": "unknown host name",
         "422": "a damaged picture",
-        "429": f"more than {limits.rate:g} requests per second, or {limits.places_each} at once, from"
-        " one address; see Retry-After",
         "500": "the model failed",
-        "503": "too many requests are waiting; see Retry-After",
+        "503": "too many pictures are waiting; see Retry-After",
     }
 
 
@@ -101,9 +136,21 @@ def document(model: Description, limits: Limits) -> Json:
       model: description of the model.
       limits: limits in force.
     """
-    reference = {"$ref": "#/components/schemas/Refusal"}
+    faces, refusal = ({"$ref": f"#/components/schemas/{name}"} for name in ("Faces", "Refusal"))
     binary = {"schema": {"type": "string", "contentMediaType": "application/octet-stream"}}
-    form = {"schema": _object({"image": {"type": "string", "format": "binary"}})}
+    form = {"schema": _object({"image": {"type": "string", "format": "binary"}}, more=True)}
+    texts = {
+        "type": "array",
+        "items": {"type": "string", "contentEncoding": "base64"},
+        "minItems": 1,
+        "maxItems": limits.max_pictures,
+        "description": "pictures in base64, bare or as data: URLs",
+    }
+    pixel = "R0lGODdhAQABAIAAAP///////ywAAAAAAQABAAACAkQBADs="
+    listed = {
+        "schema": _object({"images": texts}, more=True),
+        "example": {"images": [pixel, f"data:image/gif;base64,{pixel}"]},
+    }
     stream = {
         "name": "stream",
         "in": "query",
@@ -113,23 +160,36 @@ def document(model: Description, limits: Limits) -> Json:
         " along each track",
     }
     post = {
-        "summary": "Faces of a picture, from left to right",
+        "summary": "Faces of a picture or several, from left to right",
         "operationId": "faces",
         "parameters": [stream],
         "requestBody": {
             "required": True,
-            "description": "JPEG, PNG, WebP, GIF, BMP, TIFF or PPM, as the body or in a form; kept in"
-            " memory only, and only until it is answered",
+            "description": "JPEG, PNG, WebP, GIF, BMP, TIFF or PPM, as the body, as a form's file or"
+            " listed in JSON; kept in memory only, and only until it is answered",
             "content": {"application/octet-stream": binary, "image/*": binary}
-            | {"multipart/form-data": form},
+            | {"multipart/form-data": form, "application/json": listed},
         },
         "responses": {
-            "200": _response({"$ref": "#/components/schemas/Faces"}, "any number of faces"),
-            **{status: _response(reference, why) for status, why in _refusals(limits).items()},
+            "200": _response(
+                {"anyOf": [faces, {"$ref": "#/components/schemas/Images"}]},
+                "any number of faces; for a list in JSON `images`, in its order, each with its faces"
+                " or, in `error`, the reason why it could not be used",
+            ),
+            **{status: _response(refusal, why) for status, why in _refusals(limits).items()},
         },
+        "x-codeSamples": [
+            {"lang": "Shell" if name == "curl" else name, "label": name, "source": source}
+            for name, source in SAMPLES.items()
+        ],
+    }
+    health = {
+        "summary": "Whether the server is up; the model is loaded before it is",
+        "operationId": "healthz",
+        "responses": {"200": _response(_object({"status": {"const": "ok"}}), "it is")},
     }
     size = {"type": "integer", "minimum": 1, "description": "pixels of the upright picture"}
-    faces = {"type": "array", "items": {"$ref": "#/components/schemas/Face"}}
+    several = {"type": "array", "items": {"anyOf": [faces, refusal]}}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -138,20 +198,22 @@ def document(model: Description, limits: Limits) -> Json:
             "description": "Apparent age and gender of the faces in a picture. Not for age"
             " verification, nor for decisions about people.",
         },
-        "paths": {ENDPOINT: {"post": post}},
+        "servers": [{"url": ".", "description": "the folder of this document"}],
+        "paths": {ENDPOINT: {"post": post}, "/healthz": {"get": health}},
         "components": {
             "schemas": {
                 "Faces": _object(
                     {
                         "width": size,
                         "height": size,
-                        "faces": faces,
+                        "faces": {"type": "array", "items": {"$ref": "#/components/schemas/Face"}},
                         "seconds": {
                             **_NUMBER,
                             "description": "processing time, without waiting",
                         },
                     }
                 ),
+                "Images": _object({"images": several}),
                 "Face": _face(model),
                 "Refusal": _object(
                     {"error": {"type": "string", "description": "one sentence, for people"}}

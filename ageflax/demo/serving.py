@@ -1,8 +1,6 @@
-"""Serves the page: the socket, the server and its limits on connections."""
+"""Serves the page: the socket and the server."""
 
 import argparse
-import asyncio
-import collections
 import ipaddress
 import socket
 
@@ -10,10 +8,9 @@ import cv2
 import numpy as np
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ageflax.demo.app import application
-from ageflax.demo.limits import Limits, visitor
+from ageflax.demo.limits import Limits
 from ageflax.errors import InputError
 from ageflax.predict import Predictor
 from ageflax.predict.estimator import BATCHES
@@ -22,69 +19,15 @@ from ageflax.runtime import compilation_cache
 from ageflax.runtime.progress import say
 
 _SHUTDOWN = 2  # seconds for running requests to finish
-_KEEP_ALIVE = 15
+_KEEP_ALIVE = 15  # seconds
+_CONNECTIONS = 256
 
 
-def _patient(limits: Limits) -> type[H11Protocol]:
-    """Makes a protocol with a timeout for request headers and a limit on connections per visitor.
-
-    uvicorn's own waits for a request's header without end.
-    """
-    connected: collections.Counter[str] = collections.Counter()
-
-    class Patient(H11Protocol):
-        _who = ""
-        _waiting: asyncio.TimerHandle | None = None
-
-        def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore
-            super().connection_made(transport)
-            self._who = visitor(self.client[0] if self.client else "")
-            connected[self._who] += 1
-            if connected[self._who] > limits.connections_each:
-                transport.abort()
-                return
-            self._wait()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._rest()
-            connected[self._who] -= 1
-            if not connected[self._who]:
-                del connected[self._who]
-            super().connection_lost(exc)
-
-        def handle_events(self) -> None:
-            # A connection that is kept alive has as long for the next request as for the first.
-            if self._idle():
-                self._wait()
-            super().handle_events()
-            if not self._idle():
-                self._rest()
-
-        def _idle(self) -> bool:
-            return self.cycle is None or self.cycle.response_complete
-
-        def _wait(self) -> None:
-            if self._waiting is None:
-                self._waiting = self.loop.call_later(limits.header_seconds, self._give_up)
-
-        def _rest(self) -> None:
-            if self._waiting is not None:
-                self._waiting.cancel()
-                self._waiting = None
-
-        def _give_up(self) -> None:
-            self._waiting = None
-            if self._idle():
-                self.transport.close()
-
-    return Patient
-
-
-def server(app: ASGIApp, limits: Limits) -> uvicorn.Server:
-    """Makes a server that enforces the limits on connections, to run on a socket of the caller's."""
+def server(app: ASGIApp) -> uvicorn.Server:
+    """Makes a server, to run on a socket of the caller's."""
     config = uvicorn.Config(
         app,
-        http=_patient(limits),
+        http="h11",
         ws="none",
         loop="asyncio",
         lifespan="off",
@@ -93,7 +36,7 @@ def server(app: ASGIApp, limits: Limits) -> uvicorn.Server:
         log_level="critical",
         proxy_headers=False,
         server_header=False,
-        limit_concurrency=limits.connections,
+        limit_concurrency=_CONNECTIONS,
         timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=_SHUTDOWN,
     )
@@ -143,7 +86,6 @@ def run(options: argparse.Namespace) -> None:
     limits = Limits(
         max_bytes=round(options.max_megabytes * 1e6),
         max_pixels=round(options.max_megapixels * 1e6),
-        rate=options.rate,
     )
     # Before the model is loaded, which takes seconds.
     with _socket(options.host, options.port) as listening:
@@ -163,7 +105,4 @@ def run(options: argparse.Namespace) -> None:
                 " password and unencrypted; browsers allow the camera on localhost and HTTPS only"
             )
         say(f"{_address(listening)}  (Ctrl-C ends it)")
-        try:
-            server(app, limits).run(sockets=[listening])
-        finally:
-            app.state.places.close()
+        server(app).run(sockets=[listening])

@@ -22,7 +22,6 @@ import cv2
 
 from ageflax.demo import serving
 from ageflax.demo.app import application
-from ageflax.demo.limits import Limits
 from ageflax.errors import InputError
 from ageflax.predict import Frame, Predictor, video
 from ageflax.runtime import command_line, files
@@ -31,8 +30,6 @@ from tests.benchmarks.predict_rates import MODELS
 from tests.predict import drawn_models
 
 _FRAMES, _SECONDS = 60, 4.0
-# The server's limits are not measured here.
-_LIMITS = Limits(rate=100_000.0)
 
 
 def _frames(data: Path) -> list[bytes]:
@@ -101,8 +98,7 @@ def _measure(model: Path, data: Path) -> dict[str, tuple[float, float]]:
     detector = str(data / "detector/face_detection_yunet_2023mar.onnx")
     predictor = Predictor(model, detector=detector, quick=False)
     pictures, photo = _frames(data), [(data / "photos/two_people.jpg").read_bytes()]
-    app = application(predictor, _LIMITS)
-    server = serving.server(app, _LIMITS)
+    server = serving.server(application(predictor))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
         thread.start()
@@ -120,7 +116,6 @@ def _measure(model: Path, data: Path) -> dict[str, tuple[float, float]]:
         }
         server.should_exit = True
         thread.join(30)
-    app.state.places.close()
     return found
 
 

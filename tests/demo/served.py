@@ -9,9 +9,11 @@ import threading
 import time
 from typing import Any
 
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
 from ageflax.demo import serving
 from ageflax.demo.app import application
-from ageflax.demo.limits import Limits
 
 
 @dataclasses.dataclass
@@ -58,10 +60,10 @@ class Served:
 
 
 @contextlib.contextmanager
-def serve(predictor, limits=None, *, hosts=()):
-    limits = limits or Limits()
+def serve(predictor, limits=None, *, hosts=(), below=""):
+    """Serves the page, at a path as a proxy that strips it does; gives the running server."""
     app = application(predictor, limits, hosts=hosts)
-    server = serving.server(app, limits)
+    server = serving.server(Starlette(routes=[Mount(below, app)]) if below else app)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
         thread.start()
@@ -73,7 +75,6 @@ def serve(predictor, limits=None, *, hosts=()):
         finally:
             server.should_exit = True
             thread.join(20)
-            app.state.places.close()
             assert not thread.is_alive()
 
 

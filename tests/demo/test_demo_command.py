@@ -28,7 +28,7 @@ def test_help_waits_for_nothing():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    for word in ("--model", "--host", "--port", "--rate", "/openapi.json", "130"):
+    for word in ("--model", "--host", "--port", "--name", "/openapi.json", "130"):
         assert word in done.stdout
 
 
@@ -37,9 +37,9 @@ def test_help_waits_for_nothing():
     [
         ["--port=70000"],
         ["--port=x"],
-        ["--rate=0"],
-        ["--rate=nan"],
+        ["--rate=60"],
         ["--max_megabytes=0"],
+        ["--max_megabytes=nan"],
         ["--max_megapixels=1e9"],
         ["--unknown"],
         ["stray"],
@@ -64,19 +64,6 @@ def test_without_the_default_model_one_line_says_so(tmp_path, monkeypatch, capfd
     line = said(capfd)
     assert line.startswith("ageflax.demo: default model: absent from this installation")
     assert "\n" not in line
-
-
-def test_without_a_model_it_is_the_default_one(fold, monkeypatch):
-    default_model.use(fold / "bundle", monkeypatch)
-    opened = []
-
-    def stop(app, limits):
-        opened.append(app)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(serving, "server", stop)
-    assert command.main(["--port=0", "--detector=haar"]) == 130
-    assert len(opened) == 1
 
 
 @pytest.mark.parametrize("model", ["absent", ""])

@@ -1,16 +1,24 @@
 """POST /faces answers pictures and refuses everything else."""
 
+import base64
 import io
+import json
+import shutil
 import struct
+import subprocess
+import sys
 import zlib
 
 import cv2
 import jsonschema
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
+from starlette.exceptions import HTTPException
 
-from ageflax.demo import looking
+from ageflax.demo import looking, upload
 from ageflax.demo.limits import Limits
 from tests.demo.served import serve
 
@@ -58,7 +66,7 @@ def test_it_says_what_predict_says(served, predictor, portrait, document):
 
 @pytest.mark.parametrize(
     "named",
-    ['name="image"; filename="a b.jpg"', 'name="whatever"; filename="x"', 'name="image"'],
+    ['name="image"; filename="a b.jpg"', 'name="whatever"; filename="x"'],
 )
 def test_a_form_is_as_good(served, portrait, named):
     others = ('name="before"', b"1"), ('name="after"', b"2")
@@ -68,7 +76,7 @@ def test_a_form_is_as_good(served, portrait, named):
 
 
 def test_forms_without_a_picture_and_damaged_ones(served, portrait):
-    assert served.form(('name="other"', b"1")).status == 400
+    assert served.form(('name="image"', b"1")).status == 400  # no file
     assert served.form().status == 400
     for kind in ("multipart/form-data", "multipart/form-data; boundary=other"):
         answer = served.ask(body=b"--border\r\n\r\nx", content_type=kind)
@@ -77,6 +85,110 @@ def test_forms_without_a_picture_and_damaged_ones(served, portrait):
     cut = b'--border\r\nContent-Disposition: form-data; name="image"\r\n\r\n' + portrait
     answer = served.ask(body=cut, content_type="multipart/form-data; boundary=border")
     assert answer.status == 400
+
+
+def listed(server, images, **headers):
+    body = json.dumps({"images": images})
+    return server.ask(body=body, **{"content_type": "application/json; charset=utf-8", **headers})
+
+
+def test_a_list_is_answered_picture_by_picture(served, portrait, document):
+    text = base64.b64encode(portrait).decode()
+    nobody = base64.b64encode(NOBODY["grey"]).decode()
+    images = [
+        text,
+        f"data:image/jpeg;base64,{text}",
+        "photo.jpg",
+        nobody,
+        "aGVsbG8=",
+        "",
+        text[:400],
+    ]
+    wrapped = "\n".join(text[k : k + 76] for k in range(0, len(text), 76))
+    answer = listed(served, [*images, wrapped])
+    assert answer.status == 200
+    checked(document, "Images", answer.said)
+    answers = answer.said["images"]
+    alone = served.ask(body=portrait).said
+    for place in (0, 1, 7):
+        assert {**answers[place], "seconds": alone["seconds"]} == alone
+    words = ["Not base64", "Not a picture", "No picture", "damaged"]
+    for place, reason in zip((2, 4, 5, 6), words, strict=True):
+        assert reason in answers[place]["error"]
+    assert (answers[3]["faces"], answers[3]["width"]) == ([], 60)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"null", b'{"image": "x"}', b'{"images": []}', b'{"images": "eA=="}',
+     b'{"images": ["eA==", 1]}', b'{"images": {"0": "eA=="}}', b"\xff\xfe", b"[" * 100_000],
+)  # fmt: skip
+def test_what_is_no_list_is_refused(served, content):
+    answer = served.ask(body=content, content_type="application/json")
+    assert (answer.status, "not" in answer.said["error"]) == (400, True)
+
+
+def test_lists_are_bounded(predictor, portrait):
+    text = base64.b64encode(portrait).decode()
+    with serve(predictor, Limits(max_pictures=3, max_pixels=2 * 256 * 256)) as small:
+        answer = listed(small, ["x"] * 4)
+        assert (answer.status, "3 pictures" in answer.said["error"]) == (413, True)
+        # Together they may have as many pixels as one alone.
+        first, second, third = listed(small, [text] * 3).said["images"]
+    assert len(first["faces"]) == len(second["faces"]) == 1
+    assert "0.131072 megapixels" in third["error"]
+
+
+@given(st.text() | st.binary().map(lambda content: base64.b64encode(content).decode()))
+def test_any_text_is_a_picture_or_refused(text):
+    try:
+        assert isinstance(upload.decoded(text), bytes)
+    except HTTPException as error:
+        assert error.status_code == 400
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.just("images") | st.text(), inner),
+    max_leaves=8,
+)
+
+
+@given(st.binary() | _JSON.map(lambda value: json.dumps(value).encode()))
+def test_any_body_is_a_list_or_refused(content):
+    try:
+        texts = upload.listed(content, Limits())
+        assert all(isinstance(text, str) for text in texts)
+    except HTTPException as error:
+        assert error.status_code in (400, 413)
+
+
+@pytest.mark.parametrize(
+    ("language", "program"),
+    [
+        ("curl", ["sh", "-c"]),
+        ("Python", [sys.executable, "-c"]),
+        ("JavaScript", ["node", "--input-type=module", "-e"]),
+    ],
+)
+def test_documented_samples_run(served, document, portrait, tmp_path, language, program):
+    samples = document["paths"]["/faces"]["post"]["x-codeSamples"]
+    (source,) = [sample["source"] for sample in samples if sample["label"] == language]
+    needed = language if language == "curl" else program[0]
+    if shutil.which(needed) is None:
+        pytest.skip(f"without {needed}")
+    (tmp_path / "photo.jpg").write_bytes(portrait)
+    source = source.replace("127.0.0.1:7860", served.host)
+    done = subprocess.run([*program, source], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    x, *_ = served.ask(body=portrait).said["faces"][0]["box"]
+    assert str(x) in done.stdout
+
+
+def test_the_documented_example_is_answered(served, document):
+    content = document["paths"]["/faces"]["post"]["requestBody"]["content"]
+    answers = listed(served, content["application/json"]["example"]["images"]).said["images"]
+    assert [answer["faces"] for answer in answers] == [[], []]
 
 
 def test_a_stream_has_tracks_and_averages(served, portrait, document):

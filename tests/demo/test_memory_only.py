@@ -1,5 +1,7 @@
 """Pictures reach neither disk nor log."""
 
+import base64
+import json
 import sys
 import tempfile
 
@@ -45,9 +47,11 @@ def test_uploads_write_nothing_and_log_nothing(served, portrait, written, capfd,
     capfd.readouterr()
     written.clear()
     large = portrait + bytes(3_000_000)  # bytes after a JPEG's end are ignored
+    listed = json.dumps({"images": [base64.b64encode(large).decode(), "secret text"]})
     assert served.ask(body=large).said["faces"]
     assert served.form(('name="image"; filename="secret.jpg"', large)).said["faces"]
     assert served.ask("/faces?stream=secret-camera", large).said["faces"]
+    assert served.ask(body=listed, content_type="application/json").said["images"][0]["faces"]
     assert served.ask(body=b"secret text").status == 415
     assert written == []
     assert capfd.readouterr() == ("", "")

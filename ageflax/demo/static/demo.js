@@ -13,9 +13,11 @@ let seen = { width: 1, height: 1 }; // size of the picture, in whose pixels thei
 let chosen = null; // key of the selected face
 let asked = 0; // number of pictures sent; a late answer to an earlier one is dropped
 let camera = null; // camera's stream while it runs
+let analysed = null; // canvas with the camera's frame whose faces are on display
 
 const percent = (share) => `${(100 * share).toFixed(share > 0.0995 ? 0 : 1)} %`;
 const keyOf = (face, place) => face.track ?? place + 1;
+const count = () => (faces.length === 1 ? "1 face" : `${faces.length} faces`);
 const wait = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds));
 
 function element(name, properties = {}, ...children) {
@@ -29,7 +31,9 @@ function complain(message) {
   byId("error").hidden = !message;
 }
 
+/** Says something below the picture; screen readers leave out what a camera's picture changes every second. */
 function report(message) {
+  byId("status").setAttribute("aria-live", camera ? "off" : "polite");
   byId("status").textContent = message;
 }
 
@@ -53,14 +57,34 @@ async function ask(blob, query = "") {
 function words(face) {
   const parts = [];
   if (face.age !== null) parts.push(`${face.age.toFixed(0)} years`);
-  if (face.age_group) parts.push(face.age_group.label);
+  else if (face.age_group) parts.push(face.age_group.label);
   if (face.gender) parts.push(face.gender.label);
   return parts.join(", ");
 }
 
-function shortWords(face) {
+function shortWords(face, tiny) {
   const age = face.age === null ? face.age_group?.label ?? "" : face.age.toFixed(0);
-  return age + (face.gender ? ` ${face.gender.label[0]}` : "");
+  return age + (face.gender && !tiny ? ` ${face.gender.label[0]}` : "");
+}
+
+// Members of a face that have a place of their own on the page.
+const PLACED = ["source", "frame", "box", "age", "age_deviation", "age_group", "gender", "track", "smoothing"];
+
+function plain(name, value) {
+  if (typeof value === "number") return name.startsWith("probability") ? percent(value) : String(Number(value.toPrecision(3)));
+  if (Array.isArray(value)) return value.map((one) => plain(name, one)).join(value.length === 2 ? " to " : ", ");
+  if (value.high !== undefined) return `${value.low} to ${value.high} years (${percent(value.level)})`;
+  if (typeof value === "object") return Object.entries(value).map(([key, one]) => `${key.replaceAll("_", " ")} ${plain(key, one)}`).join(", ");
+  return { true: "yes", false: "no" }[value] ?? value;
+}
+
+/** Returns rows for everything else that the answer says of a face. */
+function details(face) {
+  const rest = Object.entries(face).filter(([name, value]) => !PLACED.includes(name) && value !== null);
+  return rest.map(([name, value]) => {
+    const head = element("th", { scope: "row", textContent: name.replaceAll("_", " ") });
+    return element("tr", {}, head, element("td", { textContent: plain(name, value) }));
+  });
 }
 
 function bars(title, answer, gender) {
@@ -81,11 +105,11 @@ function bars(title, answer, gender) {
 
 /** Draws the selected face enlarged; nothing if the browser cannot decode the picture, as with TIFF. */
 function drawPortrait([x, y, width, height]) {
-  const source = camera ? video : picture;
+  const source = camera ? analysed : picture;
   const canvas = byId("portrait");
   const context = canvas.getContext("2d");
   context.clearRect(0, 0, canvas.width, canvas.height);
-  const full = camera ? video.videoWidth : picture.naturalWidth;
+  const full = camera ? analysed.width : picture.naturalWidth;
   canvas.hidden = !full;
   if (!full) return;
   const scale = full / seen.width;
@@ -107,12 +131,17 @@ function showChosen() {
   for (const marked of document.querySelectorAll("[data-key]")) {
     const mine = Boolean(face) && Number(marked.dataset.key) === chosen;
     marked.classList.toggle("chosen", mine);
-    if (marked.matches("button")) marked.setAttribute("aria-pressed", String(mine));
+    const button = marked.querySelector("button") ?? marked;
+    button.setAttribute("aria-pressed", String(mine));
+    if (button === marked) button.tabIndex = mine ? 0 : -1; // arrow keys lead to the other boxes
   }
   if (!face) return;
   byId("which").textContent = face.track ? `Person ${face.track}` : `Face ${place + 1} of ${faces.length}`;
   byId("age").textContent = words(face);
   byId("doubt").textContent = face.age_deviation === null ? "" : `age ± ${face.age_deviation.toFixed(0)} years`;
+  const more = details(face);
+  byId("more").hidden = !more.length;
+  byId("more").tBodies[0].replaceChildren(...more);
   const tables = [];
   if (face.age_group) tables.push(bars("Age group", face.age_group, false));
   if (face.gender) tables.push(bars("Gender", face.gender, true));
@@ -123,6 +152,17 @@ function showChosen() {
 function choose(key) {
   chosen = key;
   showChosen();
+}
+
+/** Moves between the boxes, from left to right, by arrow keys. */
+function move(event) {
+  const steps = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1, Home: -Infinity, End: Infinity };
+  if (!(event.key in steps) || !faces.length) return;
+  event.preventDefault();
+  const place = faces.findIndex((face, k) => keyOf(face, k) === chosen) + steps[event.key];
+  const next = Math.min(Math.max(place, 0), faces.length - 1);
+  choose(keyOf(faces[next], next));
+  byId("boxes").querySelector(".chosen").focus();
 }
 
 /** Draws the boxes; each stays the same element from frame to frame, which keeps it clickable and focused. */
@@ -151,7 +191,7 @@ function drawBoxes() {
     });
     box.setAttribute("aria-label", `Face ${key}: ${words(face)}`);
     const [short, long] = box.querySelectorAll("b");
-    short.textContent = shortWords(face);
+    short.textContent = shortWords(face, across < 26);
     long.textContent = words(face);
     // Below the box if there is room, else above, else inside.
     const room = 24 / shown.height;
@@ -168,9 +208,10 @@ function listFaces() {
   byId("everybody").hidden = faces.length < 2;
   const rows = faces.map((face, place) => {
     const key = keyOf(face, place);
-    const button = element("button", { type: "button", textContent: String(key), onclick: () => choose(key) });
+    const button = element("button", { type: "button", textContent: String(key) });
+    button.setAttribute("aria-label", `Face ${key}: ${words(face)}`);
     const cell = (answer) => `${answer.label} (${percent(answer.probabilities[answer.label])})`;
-    const row = element("tr", {}, element("th", { scope: "row" }, button));
+    const row = element("tr", { onclick: () => choose(key) }, element("th", { scope: "row" }, button));
     row.append(
       element("td", { textContent: face.age === null ? "–" : face.age.toFixed(0) }),
       element("td", { className: "text", textContent: face.age_group ? cell(face.age_group) : "–" }),
@@ -179,7 +220,10 @@ function listFaces() {
     row.dataset.key = key;
     return row;
   });
+  const focused = document.activeElement.closest("#people tr")?.dataset.key;
   byId("people").replaceChildren(...rows);
+  if (focused) rows.find((row) => row.dataset.key === focused)?.querySelector("button").focus();
+  showChosen();
 }
 
 function show(answer) {
@@ -194,7 +238,6 @@ function clear() {
   chosen = null;
   byId("boxes").replaceChildren();
   listFaces();
-  showChosen();
   complain(null);
 }
 
@@ -236,8 +279,8 @@ async function look(blob) {
     stageShows(picture);
     show(answer);
     listFaces();
-    const count = faces.length === 1 ? "1 face" : `${faces.length} faces`;
-    report(faces.length ? `${count}, ${answer.seconds.toFixed(2)} s. Select one to see its probabilities.` : "");
+    const hint = faces.length === 1 ? words(faces[0]) : "Select one to see its probabilities";
+    report(faces.length ? `${count()}, ${answer.seconds.toFixed(2)} s. ${hint}.` : "");
     if (!faces.length) complain("No face was found in this picture.");
   } catch (error) {
     if (number !== asked) return;
@@ -259,13 +302,13 @@ function snapshot(canvas, most, quality) {
 
 /** Sends frames one after another while the camera runs; two of these alternate to keep the server busy. */
 async function follow(stream, name, rate) {
-  const canvas = document.createElement("canvas");
   while (camera === stream) {
     if (document.hidden) {
       await wait(0.3);
       continue;
     }
     const number = ++rate.sent;
+    const canvas = document.createElement("canvas");
     try {
       const blob = await snapshot(canvas, 640, 0.8);
       if (!blob) {
@@ -279,6 +322,7 @@ async function follow(stream, name, rate) {
       if (number < rate.shown) continue;
       rate.shown = number;
       complain(null);
+      analysed = canvas;
       show(answer);
     } catch (error) {
       if (camera !== stream) return;
@@ -293,10 +337,17 @@ function tellRate(stream, rate) {
     if (camera !== stream) return clearInterval(timer);
     const now = performance.now();
     rate.answered = rate.answered.filter((when) => now - when < 2000);
-    report(`${(rate.answered.length / 2).toFixed(0)} frames per second, ${faces.length} face${faces.length === 1 ? "" : "s"}`);
+    report(`${(rate.answered.length / 2).toFixed(0)} frames per second, ${count()}`);
     listFaces();
-    showChosen();
   }, 1000);
+}
+
+/** Shows the camera's controls while it runs; a focus on one that goes moves to one that comes. */
+function swapControls(running) {
+  const focused = ["camera", "shoot", "stop"].includes(document.activeElement?.id);
+  for (const id of ["shoot", "stop"]) byId(id).hidden = !running;
+  byId("camera").hidden = running;
+  if (focused) byId(running ? "stop" : "camera").focus();
 }
 
 async function startCamera() {
@@ -314,12 +365,13 @@ async function startCamera() {
   }
   asked += 1;
   clear();
+  report("The camera is on.");
   camera = stream;
+  stream.getVideoTracks()[0].onended = stopCamera; // unplugged, or its permission withdrawn
   video.srcObject = stream;
   await video.play();
   stageShows(video);
-  for (const id of ["shoot", "stop"]) byId(id).hidden = false;
-  byId("camera").hidden = true;
+  swapControls(true);
   const name = [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
   const rate = { sent: 0, shown: 0, answered: [] };
   tellRate(stream, rate);
@@ -331,8 +383,7 @@ async function stopCamera() {
   for (const track of camera.getTracks()) track.stop();
   camera = null;
   video.srcObject = null;
-  for (const id of ["shoot", "stop"]) byId(id).hidden = true;
-  byId("camera").hidden = false;
+  swapControls(false);
   clear();
   stageShows(null);
   report("");
@@ -354,6 +405,7 @@ byId("file").onchange = (event) => {
 byId("camera").onclick = startCamera;
 byId("stop").onclick = stopCamera;
 byId("shoot").onclick = shoot;
+byId("boxes").onkeydown = move;
 for (const button of document.querySelectorAll("[data-example]")) {
   button.onclick = async () => {
     try {
@@ -382,4 +434,7 @@ document.addEventListener("drop", (event) => {
   if (file) look(file);
 });
 new ResizeObserver(() => faces.length && drawBoxes()).observe(frame);
-for (const place of document.querySelectorAll(".origin")) place.textContent = location.origin;
+const address = new URL(endpoint, location.href);
+for (const sample of document.querySelectorAll(".sample")) {
+  sample.textContent = sample.textContent.replaceAll(document.body.dataset.address, address);
+}
