@@ -14,20 +14,27 @@ if "xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_quick}".strip()
 
 import atexit
+import ctypes
+import gc
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import pytest
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from ageflax import config as configuration
+from ageflax.bundle import model as bundle_model
 from ageflax.config import Config
 from ageflax.data.building import find
 from ageflax.data.dataset import StoredDataset
+from ageflax.training import program
 
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -70,6 +77,57 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("long"):
                 item.add_marker(pytest.mark.skip(reason=f"long; run with {LONG}=1"))
+
+
+# Config keys that no compiled step depends on: they choose faces, and say how the loop goes about them.
+_OUTSIDE = {
+    "": ("fold", "folds", "seed"),
+    "data": ("name", "dir", "placement", "dispatch", "workers", "prepared", "balance"),
+    "transfer": ("weights", "revision", "sha256", "reset"),
+    "distill": ("teachers",),
+    "eval": ("every", "log_every", "batch_size", "patience", "checkpoint", "protocol"),
+}
+_build = program.build
+_programs: dict[str, program.Program] = {}
+
+
+def _shared(config: Config, mesh: Mesh, **given: Any) -> program.Program:
+    """The program of an earlier run of such a config; each run would trace and load its own anew."""
+    values = config.to_dict()
+    for group, keys in _OUTSIDE.items():
+        held = values[group] if group else values
+        for key in keys:
+            held.pop(key, None)
+    steps = program.total_steps(config, given["training_faces"])
+    key = repr((values, steps, given.get("teachers"), mesh.devices.tolist()))
+    if key not in _programs:
+        while len(_programs) >= 6:
+            del _programs[next(iter(_programs))]
+        _programs[key] = _build(config, mesh, **given)
+    return _programs[key]
+
+
+program.build = _shared
+
+# Bytes of memory at which a process forgets what it compiled, which grows by gigabytes otherwise.
+_MOST = [1_200_000_000]
+
+
+def _resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def pytest_runtest_logfinish() -> None:
+    """Between tests, keeps a worker's memory bounded."""
+    if sys.platform != "linux" or _resident() < _MOST[0]:
+        return
+    _programs.clear()
+    bundle_model._compiled.cache_clear()
+    jax.clear_caches()
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    # What tests themselves hold stays; clearing more often would free no more.
+    _MOST[0] = max(_MOST[0], _resident() + 300_000_000)
 
 
 SMALL_FACES = "synthetic_faces/people_80_photos_2_size_32_seed_0"

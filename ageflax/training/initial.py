@@ -15,7 +15,6 @@ from ageflax.data.splits import Split
 from ageflax.errors import InputError
 from ageflax.runtime.mesh import put, whole
 from ageflax.runtime.progress import Progress
-from ageflax.training import step
 from ageflax.training.program import Program
 from ageflax.training.state import TrainState
 from ageflax.weights import transfer
@@ -71,15 +70,11 @@ def state(
       draws: expected draws of each training face, by which the class weights count it; None for one.
     """
     rows = split.train
-    return step.init_state(
-        program.network,
-        program.tx,
+    return program.init(
         jax.random.fold_in(jax.random.key(config.seed), number),
-        program.recipe,
-        program.mesh,
-        mean=_mean(config, placement, rows),
-        std=_std(config, placement, rows),
-        class_weights=_class_weights(config, program, placement, rows, draws),
+        _mean(config, placement, rows),
+        _std(config, placement, rows),
+        dict(_class_weights(config, program, placement, rows, draws)),
     )
 
 

@@ -20,6 +20,7 @@ from ageflax.training import freezing, optimizer
 from ageflax.training import step as steps
 from ageflax.training.freezing import Frozen
 from ageflax.training.recipe import Recipe, recipe_of
+from ageflax.training.state import TrainState
 from ageflax.training.step import ResidentTrainStep, TrainStep
 
 
@@ -50,6 +51,7 @@ class Program:
       schedule: learning rate by step.
       steps: optimiser steps per fold, unless it stops early.
       recipe: recipe of a step.
+      init: initial state from (key, mean, std, class_weights); see state.make_init.
       phases: training steps by frozen parameters; one phase unless layers are unfrozen on the way.
       eval_step: step from images to probabilities, by the protocol's crops.
       quick_eval_step: step for validation during training: centre crop alone, or cached features.
@@ -63,6 +65,7 @@ class Program:
     schedule: optax.Schedule
     steps: int
     recipe: Recipe
+    init: Callable[..., TrainState]
     phases: tuple[Phase, ...]
     eval_step: Predict
     quick_eval_step: Predict
@@ -170,6 +173,7 @@ def build(
         schedule=optimizer.schedule(config.optim, max(count, 1)),
         steps=count,
         recipe=recipe,
+        init=steps.make_init_step(net, tx, recipe, mesh),
         phases=tuple(
             Phase(
                 start,

@@ -30,6 +30,13 @@ ResidentTrainStep = Callable[..., tuple[TrainState, Metrics]]
 _MIXING = 5
 
 
+def make_init_step(
+    network: nn.Module, tx: optax.GradientTransformation, recipe: Recipe, mesh: Mesh
+) -> Callable[..., TrainState]:
+    """Jits state.make_init for a mesh, with a whole copy of the state on every device."""
+    return jax.jit(make_init(network, tx, recipe), out_shardings=replicated(mesh))
+
+
 def init_state(
     network: nn.Module,
     tx: optax.GradientTransformation,
@@ -55,7 +62,7 @@ def init_state(
     """
     if std is None:
         std = jnp.ones((1, 1, 3), jnp.float32)
-    init = jax.jit(make_init(network, tx, recipe), out_shardings=replicated(mesh))
+    init = make_init_step(network, tx, recipe, mesh)
     return init(key, mean, std, dict(class_weights or {}))
 
 

@@ -1,3 +1,4 @@
+import csv
 import json
 import shlex
 import shutil
@@ -204,8 +205,8 @@ def straight(tmp_path_factory, data_dir, small_faces):
 
 
 def _probabilities(text: bytes) -> np.ndarray:
-    rows = [line.split(",")[4:] for line in text.decode().splitlines()[1:]]
-    return np.array(rows, np.float64)
+    rows = csv.DictReader(text.decode().splitlines())
+    return np.array([[v for k, v in row.items() if "_probability_" in k] for row in rows], float)
 
 
 def test_placements_train_the_same_model(straight):
