@@ -1,9 +1,12 @@
 """The Python interface."""
 
+import gc
 import json
 import shutil
 import types
+import weakref
 
+import jax
 import numpy as np
 import pytest
 
@@ -94,6 +97,21 @@ def test_swapped_colours_are_said_once(fold, portraits):
     assert predictor(swapped) != [face] and predictor([swapped, swapped])
     assert said == ["#0: a face bluer than red; if the array is BGR, pass colors='bgr'"]
     assert predictor(swapped, colors="bgr") == predictor.faces(swapped, colors="bgr") == [face]
+
+
+def test_nothing_of_a_predictor_outlives_it_and_detectors_are_shared(fold, portraits):
+    first, second = Predictor(fold, detector="haar"), Predictor(fold, detector="haar")
+    assert first.detector is second.detector
+    first(portraits[0])
+    member = first.estimator.model.members[0]
+    leaves = jax.tree.leaves(member.variables)
+    alive = [weakref.ref(one) for one in (first, first.estimator, member, *leaves)]
+    gc.disable()  # it would free what refers to itself late
+    try:
+        del first, member, leaves
+        assert [one for one in alive if one() is not None] == []
+    finally:
+        gc.enable()
 
 
 def test_nothing_in_nothing_out(predictor):
