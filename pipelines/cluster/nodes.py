@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import secrets
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray import exceptions
 from ray.util.placement_group import (
     PlacementGroup,
     placement_group,
@@ -105,11 +107,11 @@ class _Process:
             kind, value = ray.get(next(task))
         except StopIteration:
             self._over(task, 0)
-        except ray.exceptions.TaskCancelledError:
+        except exceptions.TaskCancelledError:
             self._over(task, PREEMPTED)
-        except ray.exceptions.NodeDiedError:
+        except exceptions.NodeDiedError:
             self._over(task, PREEMPTED, f"{where} was lost, to be resumed", alone=False)
-        except ray.exceptions.RayError as error:
+        except exceptions.RayError as error:
             self._over(task, 1, f"{where}: {first_line(error)}")
         else:
             if kind == "node":
@@ -190,7 +192,7 @@ class Nodes:
             hosts=hosts,
         )
         options = _options(resources) | {"name": job.key, "num_returns": "streaming"}
-        work = ray.remote(node.run)
+        work: Any = ray.remote(node.run)
         if hosts == 1:
             yield [work.options(**options).remote(task)]
             return
@@ -257,7 +259,7 @@ class Nodes:
         for identity, looked in zip(alive, looks, strict=True):
             try:
                 sees, has_folder, code = ray.get(looked)
-            except ray.exceptions.RayError:
+            except exceptions.RayError:
                 continue  # it has left
             where = self.name_of(identity)
             if not sees:
@@ -284,9 +286,12 @@ def connected(cluster: Cluster, workdir: Path, say: Callable[[str], None]) -> It
     Raises:
       InputError: there is no cluster, or a node does not see the workdir.
     """
+    host, _, port = cluster.address.rpartition(":")
     try:
+        if host:  # Ray would try for minutes
+            socket.create_connection((host, int(port)), timeout=10).close()
         ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise InputError(
             f"--address={cluster.address}: no Ray cluster ({first_line(error)}); start one by"
             " `ray start --head`, and call this command on one of its nodes"

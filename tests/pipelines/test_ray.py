@@ -52,7 +52,7 @@ def cluster() -> Iterator[Any]:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.delenv("RAY_ADDRESS", raising=False)
         head = {"num_cpus": 0, "include_dashboard": False, "temp_dir": folder, "node_name": "head"}
-        made = Processes(initialize_head=True, head_node_args=head)
+        made: Any = Processes(initialize_head=True, head_node_args=head)
         made.named = {}
         add(made, "one", 1)
         add(made, "two", 0)
@@ -251,5 +251,5 @@ def test_a_fold_trains_over_two_hosts(cluster, command, tmp_path):
     _, errors = running.communicate(timeout=300)
     assert running.returncode == 0, errors
     (record,) = (tmp_path / "wide").glob("small-*/config.json")
-    print(record.read_text())
+    assert files.read_json(record)["devices"] == {"cpu": 2}
     assert len(predictions(tmp_path / "wide")) == 1
