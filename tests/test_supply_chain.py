@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import ageflax
 from ageflax.predict.detectors import weights
 from ageflax.weights import hub
 from tests import supply_chain
@@ -138,3 +139,9 @@ def test_the_tested_versions_are_upper_bounds_of_every_resolution():
     assert all("==" in pin for pin in pins)
     bounds = [pin.replace("==", "<=", 1) for pin in pins]
     assert project["tool"]["uv"]["constraint-dependencies"] == bounds
+
+
+def test_a_release_has_one_number():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    cited = re.search(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
+    assert cited and cited[1] == project["version"] == ageflax.__version__
