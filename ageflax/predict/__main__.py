@@ -13,8 +13,9 @@ _EPILOG = """\
 PATH is a photograph, a folder (and all below it), a glob, a video, or - for one image's bytes on
 standard input. Prints one JSON object per face and line: source, frame (in a video, from 0), box [x, y,
 width, height] in pixels of the upright image, detection_score, age_group and gender with the
-probabilities of every class, age in years; in a video also seconds from its start, track, the person's
-number, and smoothing, how predictions are averaged along the track.
+probabilities of every class, age in years, age_interval, the years between which it lies; in a video
+also seconds from its start, track, the person's number, and smoothing, how predictions are averaged
+along the track.
 
 DETECTOR is yunet, from the Hugging Face hub with its checksum verified or from AGEFLAX_YUNET=FILE;
 mtcnn, from an installed package; haar, included in OpenCV, for frontal faces; none, if the images are
@@ -43,6 +44,8 @@ def _parser() -> argparse.ArgumentParser:
         help="views of a face, averaged (default: the model's)")  # fmt: skip
     add("--calibrated", action="store_true",
         help="probabilities scaled by the model's temperatures")  # fmt: skip
+    add("--interval", metavar="LEVEL", type=command_line.share, default=0.8,
+        help="share of people whose age the interval is to contain (default: 0.8; 0: none)")  # fmt: skip
     add("--under", metavar="AGE", type=command_line.whole_numbers(1, 100), default=(),
         help="age, or ages such as 18,21, to tell the probability of being under")  # fmt: skip
     add("--every", metavar="N", type=command_line.whole_number(1, 10**6), default=1,

@@ -23,7 +23,8 @@ _QUALITY = 92
 def _lines(face: Face) -> list[str]:
     lines = []
     if face.age is not None:
-        lines.append(f"{face.age:.0f} years")
+        span = face.age_interval
+        lines.append(f"{face.age:.0f} years" + (f" ({span.low}-{span.high})" if span else ""))
     answers = [answer for answer in (face.age_group, face.gender) if answer is not None]
     lines += [f"{each.label} {100 * each.probabilities[each.label]:.0f}%" for each in answers]
     if face.track is not None:

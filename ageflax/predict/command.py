@@ -93,6 +93,7 @@ def run(options: argparse.Namespace) -> None:
         detector=options.detector,
         crops=options.crops,
         calibrated=options.calibrated,
+        interval=options.interval,
         under=options.under,
         min_score=options.min_score,
         quick=not live and len(found) <= _FEW and not any(source.is_video for source in found),
@@ -105,7 +106,10 @@ def run(options: argparse.Namespace) -> None:
         album = options.annotate and stack.enter_context(
             closing(Album(options.annotate, found, options.every))
         )
-        columns = Columns(predictor.description, predictor.estimator.under, blank=options.blank)
+        given = predictor.estimator
+        columns = Columns(
+            predictor.description, given.under, interval=given.interval, blank=options.blank
+        )
         table = options.csv and stack.enter_context(closing(Table(options.csv, columns)))
         features = options.features and stack.enter_context(
             FeaturesFile(options.features, predictor)

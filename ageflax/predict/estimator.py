@@ -8,13 +8,14 @@ import jax
 import numpy as np
 
 from ageflax import labels, metrics
+from ageflax.bundle.age_intervals import usable
 from ageflax.bundle.loading import open_model
 from ageflax.bundle.model import Answer as ModelAnswer
 from ageflax.bundle.model import Model
 from ageflax.config import CROPS
 from ageflax.errors import InputError, RunError, first_line
 from ageflax.predict.alignment import Framing
-from ageflax.predict.face import Answer
+from ageflax.predict.face import AgeInterval, Answer
 
 # Sizes of batches, which are padded: the model compiles at most three times.
 BATCHES = (1, 8, 32)
@@ -39,6 +40,7 @@ class Estimate:
     gender: Answer | None
     features: np.ndarray | None = None
     under: dict[int, float] = dataclasses.field(default_factory=dict)
+    age_intervals: tuple[AgeInterval, ...] = ()
 
 
 def _named(names: Sequence[str], values: np.ndarray) -> Answer:
@@ -49,7 +51,7 @@ class Estimator:
     """A model for any number of detected faces; safe to use from several threads.
 
     Args:
-      model, crops, calibrated, under, quick: see Predictor.
+      model, crops, calibrated, interval, under, quick: see Predictor.
 
     Attributes:
       model: the opened model.
@@ -58,6 +60,8 @@ class Estimator:
       calibrated: True if probabilities are scaled by the model's own temperatures.
       crops: views of a face that are averaged.
       under: ages of Estimate.under.
+      interval: level of Face.age_interval; None if there is none.
+      no_intervals: line that says why there is none though one is wanted; else empty.
 
     Raises:
       InputError: the model cannot be loaded, or does not support the options.
@@ -69,6 +73,7 @@ class Estimator:
         *,
         crops: str | None = None,
         calibrated: bool = False,
+        interval: float | None = None,
         under: int | Sequence[int] = (),
         quick: bool = False,
     ):
@@ -79,6 +84,10 @@ class Estimator:
         self._temperatures = self._calibration() if calibrated else {}
         self.crops = self._crops(crops)
         self.under = self._ages((under,) if isinstance(under, int) else tuple(under))
+        self._intervals, self.no_intervals = (
+            usable(self.model, self.crops) if interval else (None, "")
+        )
+        self.interval = self._level(interval) if interval and self._intervals else None
         self._quick, self._answers = quick, dict[bool, ModelAnswer]()
         self._classes = {task: description.classes(task) for task in description.heads}
         self._groups = labels.group_names(description.intervals)
@@ -94,6 +103,14 @@ class Estimator:
         if crops not in CROPS:
             raise InputError(f"--crops={crops}: expected {', '.join(CROPS)}")
         return crops
+
+    def _level(self, interval: float) -> float:
+        assert self._intervals is not None
+        levels = self._intervals.conformal.levels
+        if interval not in levels:
+            given = ", ".join(f"{level:g}" for level in levels)
+            raise InputError(f"--interval={interval:g}: {self.model.name} has {given}; 0 for none")
+        return interval
 
     def _ages(self, under: tuple[int, ...]) -> tuple[int, ...]:
         """Ages of `under`, checked."""
@@ -182,6 +199,11 @@ class Estimator:
         if grouped is not None:
             groups = metrics.ages(scaled[grouped], self._classes[grouped]).groups
         genders = scaled.get("gender")
+        spans = None
+        if self._intervals is not None and aged and ages:
+            spans = self._intervals.conformal.intervals(
+                probabilities[aged], ages.years, self._classes[aged]
+            )
         under = {age: metrics.under(probabilities["years"], age) for age in self.under}
         return [
             Estimate(
@@ -191,6 +213,16 @@ class Estimator:
                 None if genders is None else _named(self._classes["gender"].names, genders[k]),
                 None if features is None else features[k],
                 {age: float(values[k]) for age, values in under.items()},
+                () if spans is None else self._named_intervals(spans[k]),
             )
             for k in range(count)
         ]
+
+    def _named_intervals(self, spans: np.ndarray) -> tuple[AgeInterval, ...]:
+        """Intervals at each level, from int[levels, 2]."""
+        assert self._intervals is not None
+        levels = self._intervals.conformal.levels
+        return tuple(
+            AgeInterval(level, low, high)
+            for level, (low, high) in zip(levels, spans.tolist(), strict=True)
+        )

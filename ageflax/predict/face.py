@@ -47,6 +47,27 @@ class Smoothing:
     frames: int
 
 
+# Level of Face.age_interval unless another is asked for.
+INTERVAL = 0.8
+
+
+@dataclasses.dataclass(frozen=True)
+class AgeInterval:
+    """Whole years that contain the age of a `level` share of people of any age; see metrics.conformal.
+
+    That is promised for people and photographs like those that the model was calibrated on.
+
+    Attributes:
+      level: share of people.
+      low: first year, or that of an age group.
+      high: last year; the model's last, 100, stands for all above.
+    """
+
+    level: float
+    low: int
+    high: int
+
+
 @dataclasses.dataclass(frozen=True)
 class Face:
     """A detected face with the model's prediction.
@@ -67,6 +88,9 @@ class Face:
       smoothing: averaging along the track, if any.
       seconds: time of a video's frame from the start; None for photographs and cameras.
       calibrated: True if the model's own temperatures scale the probabilities.
+      age_interval: interval of the age at the level that was asked for; None without a calibration.
+        Along a track, the years that most frames' intervals contain, weighed as for `smoothing`.
+      age_intervals: intervals at every level of the model, ascending; not part of the line.
       under: probability of being under each age that was asked for, see metrics.under; not scaled by
         temperatures.
       features: float32[f], the output of the model's trunk, if asked for; not part of the line.
@@ -85,14 +109,16 @@ class Face:
     smoothing: Smoothing | None = None
     seconds: float | None = None
     calibrated: bool = False
+    age_interval: AgeInterval | None = None
+    age_intervals: tuple[AgeInterval, ...] = dataclasses.field(default=(), repr=False)
     under: dict[int, float] = dataclasses.field(default_factory=dict)
     features: np.ndarray | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def to_dict(self) -> Json:
         """The line that `python -m ageflax.predict` prints, as an object.
 
-        `probability_under_AGE`, `seconds`, `track`, `smoothing` and `calibrated` are absent where they
-        do not apply.
+        `age_interval`, `probability_under_AGE`, `seconds`, `track`, `smoothing` and `calibrated` are
+        absent where they do not apply.
         """
         record: Json = {
             "source": self.source,
@@ -104,6 +130,8 @@ class Face:
             "age_deviation": _rounded(self.age_deviation),
             "gender": self.gender and self.gender.rounded(),
         }
+        if self.age_interval is not None:
+            record["age_interval"] = dataclasses.asdict(self.age_interval)
         record |= {under_name(age): round(value, 6) for age, value in self.under.items()}
         if self.seconds is not None:
             record["seconds"] = round(self.seconds, 3)

@@ -160,7 +160,8 @@ def _is_blue(crop: np.ndarray) -> bool:
     return bool(blue - red > _BLUER * max(red + green + blue, 30.0))
 
 
-def _face(frame: Frame, detection: Detection, estimate: Estimate, *, calibrated: bool) -> Face:
+def _face(frame: Frame, detection: Detection, estimate: Estimate, estimator: Estimator) -> Face:
+    at_level = (one for one in estimate.age_intervals if one.level == estimator.interval)
     return Face(
         source=frame.source,
         image=frame.place,
@@ -172,7 +173,9 @@ def _face(frame: Frame, detection: Detection, estimate: Estimate, *, calibrated:
         age=estimate.age,
         age_deviation=estimate.age_deviation,
         gender=estimate.gender,
-        calibrated=calibrated,
+        calibrated=estimator.calibrated,
+        age_interval=next(at_level, None),
+        age_intervals=estimate.age_intervals,
         under=estimate.under,
         features=estimate.features,
     )
@@ -186,7 +189,7 @@ def _predicted(
     estimates = iter(estimator(np.stack(crops), features=features) if crops else ())
     for prepared in batch:
         faces = tuple(
-            _face(prepared.seen.frame, one, next(estimates), calibrated=estimator.calibrated)
+            _face(prepared.seen.frame, one, next(estimates), estimator)
             for one in prepared.detections
         )
         yield dataclasses.replace(prepared.seen, faces=faces)

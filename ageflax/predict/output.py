@@ -41,21 +41,30 @@ def records(seen: Seen, *, blank: bool) -> Iterator[Json]:
 class Columns:
     """Columns of a table of faces.
 
-    They are source, frame, track, x, y, width, height, detection_score, age, age_deviation; for
-    age_group and gender, if the model predicts them, the label and TASK_probability_CLASS;
-    probability_under_AGE for each age asked for; and seconds, the time of a video's frame. With
+    They are source, frame, track, x, y, width, height, detection_score, age, age_deviation; with a
+    level, age_low and age_high, the ends of the interval; for age_group and gender, if the model
+    predicts them, the label and TASK_probability_CLASS; probability_under_AGE for each age asked for;
+    and seconds, the time of a video's frame. With
     `blank` also faces (0 or 1) and error.
 
     Args:
       description: description of the model; gives the names of its classes.
       under: ages of Face.under.
+      interval: level of Face.age_interval; None without intervals.
       blank: True to give a row also for an image without a face.
     """
 
-    def __init__(self, description: Description, under: Sequence[int] = (), *, blank: bool = False):
+    def __init__(
+        self,
+        description: Description,
+        under: Sequence[int] = (),
+        *,
+        interval: float | None = None,
+        blank: bool = False,
+    ):
         self._classes, self._blank = classes_of(description), blank
         self.header = ["source", "frame", "track", "x", "y", "width", "height", "detection_score"]
-        self.header += ["age", "age_deviation"]
+        self.header += ["age", "age_deviation", *["age_low", "age_high"] * (interval is not None)]
         for task, classes in self._classes.items():
             self.header += [task, *(f"{task}_probability_{name}" for name in classes)]
         self.header += [*map(under_name, under), "seconds", *["faces", "error"] * blank]
@@ -65,6 +74,8 @@ class Columns:
         for record in records(seen, blank=self._blank):
             flat = {"faces": 1, **record}
             flat |= dict(zip(("x", "y", "width", "height"), record.get("box", ()), strict=False))
+            for end, year in record.get("age_interval", {}).items():
+                flat[f"age_{end}"] = year
             for task in self._classes:
                 answer = record.get(task, {"label": None, "probabilities": {}})
                 flat[task] = answer["label"]

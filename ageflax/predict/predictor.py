@@ -15,7 +15,7 @@ from ageflax.predict import framing_check, given, tracking
 from ageflax.predict.alignment import Framing
 from ageflax.predict.detectors import MIN_SCORE, Detector, Whole, open_detector
 from ageflax.predict.estimator import Estimator
-from ageflax.predict.face import Face, Unread
+from ageflax.predict.face import INTERVAL, Face, Unread
 from ageflax.predict.frames import Failure, Frame, Seen, stream
 from ageflax.runtime import progress
 from ageflax.weights import shipped
@@ -39,6 +39,8 @@ class Predictor:
       calibrated: True to scale probabilities by the temperatures fitted on the model's validation
         faces; ages stay as they are. By default probabilities are those of evaluation and of an
         exported model.
+      interval: level of Face.age_interval, one of the model's; None or 0 for none. A model that was
+        not calibrated for it, or for other crops, has none, which is told.
       under: age in whole years, or several, that Face.under gives the probability of being under; for a
         model with a distribution over years.
       min_score: lowest score of a face that YuNet or MTCNN keeps.
@@ -61,14 +63,17 @@ class Predictor:
         detector: str | Detector = "auto",
         crops: str | None = None,
         calibrated: bool = False,
+        interval: float | None = INTERVAL,
         under: int | Sequence[int] = (),
         min_score: float = MIN_SCORE,
         quick: bool = True,
         say: Callable[[str], None] = progress.say,
     ):
         self.estimator = Estimator(
-            model, crops=crops, calibrated=calibrated, under=under, quick=quick
+            model, crops=crops, calibrated=calibrated, interval=interval, under=under, quick=quick
         )
+        if self.estimator.no_intervals:
+            say(self.estimator.no_intervals)
         if isinstance(detector, str):
             detector = open_detector(detector, min_score=min_score, say=say)
         self.detector = detector

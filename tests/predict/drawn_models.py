@@ -9,14 +9,18 @@ from ageflax import config as configuration
 from ageflax.bundle.model import Network
 
 
-def write(directory, *overrides, seed=0, calibration=None):
-    """Writes the bundle of a tiny network, its config overridden by `--config` words; returns the folder."""
+def write(directory, *overrides, seed=0, calibration=None, intervals=True):
+    """Writes the bundle of a tiny network, its config overridden by `--config` words; returns the folder.
+
+    With `intervals`, its age intervals at 0.8, 0.9 and 0.95 are those between ranks that lie in the
+    middle 0.4, 0.6 and 0.8 of a face's distribution.
+    """
     values = ConfigDict()
     values.task = "joint"
     values.data = ConfigDict({"resize": 32, "crop": 27, "crop_margin": 0.4})
     values.model = ConfigDict({"width": 0.05, "norm": "none", "initialization": "matched"})
     config = configuration.resolve(values, [f"--config.{word}" for word in overrides])
-    description = bundle.Description.of_run(config, _result(config, calibration or {}))
+    description = bundle.Description.of_run(config, _result(config, calibration or {}, intervals))
     shape = description.input.preprocessing.shape
     variables = Network(description).module.init(
         jax.random.key(seed), jnp.zeros(shape, jnp.float32)
@@ -34,7 +38,19 @@ def write(directory, *overrides, seed=0, calibration=None):
     return directory
 
 
-def _result(config, calibration):
+def _intervals(config):
+    """The `age_interval` of a result; None without a head for ages."""
+    classes = configuration.class_names(config)
+    task = next((task for task in ("years", "age") if task in classes), None)
+    if task is None:
+        return None
+    count = len(classes[task])
+    reaches = [[reach] * count for reach in (0.4, 0.6, 0.8)]
+    return {"task": task, "crops": config.eval.crops, "levels": [0.8, 0.9, 0.95],
+            "centres": [0.5] * count, "reaches": reaches, "faces": 50, "people": 50}  # fmt: skip
+
+
+def _result(config, calibration, intervals):
     """The part of result.json that goes into a bundle."""
     figures = {"faces": 0, "exact": None, "majority_floor": None}
     return {
@@ -42,6 +58,7 @@ def _result(config, calibration):
         "fold": 0,
         "tested_step": 0,
         "weights": None,
+        "age_interval": _intervals(config) if intervals else None,
         "protocol": {
             "name": "cross_validation",
             "label_policy": "strict",

@@ -42,7 +42,7 @@ def test_a_line_a_face_with_the_keys_of_the_contract(predict, folder, fold):
     code, found, err = predict(folder / "a b.jpg")
     assert code == 0
     assert list(found[0]) == ["source", "frame", "box", "detection_score", "age_group", "age",
-                              "age_deviation", "gender"]  # fmt: skip
+                              "age_deviation", "gender", "age_interval"]  # fmt: skip
     (face,) = found
     heads = json.loads((fold / "bundle" / "config.json").read_text())["heads"]
     assert face["source"] == str(folder / "a b.jpg")

@@ -7,7 +7,9 @@ import numpy as np
 
 from ageflax import labels, metrics
 from ageflax.bundle.description import Description
+from ageflax.metrics import conformal
 from ageflax.metrics.years import AGE_BANDS
+from ageflax.predict.face import Face
 from ageflax.predict.photographs.choice import Photograph
 from ageflax.runtime.files import Json
 
@@ -133,7 +135,8 @@ def measure(tested: Sequence[Photograph], description: Description) -> dict[str,
     * The head for ages ("years" or "age"): `faces`; `years`, for labels that are one age: the figures
       of metrics.years, `median` (of the absolute error) and `answered` (mean answer); `ranges`, for
       other labels: `outside`, mean years outside the range, `inside`, the share within it, `bias`, the
-      mean of the signed distance, and `answered`; `of_age`, see metrics.of_age, for both.
+      mean of the signed distance, and `answered`; `of_age`, see metrics.of_age, for both; and
+      `age_interval`, see conformal.coverage: an interval counts as right if it meets the label.
     * A head "age" also has `groups_of_model`: accuracies of its age groups, for labels that lie within
       one of them.
     * "gender": see metrics.accuracies.
@@ -162,6 +165,10 @@ def measure(tested: Sequence[Photograph], description: Description) -> dict[str,
         result[task]["of_age"] = metrics.of_age(
             ages, estimated, minor, genders=genders, subjects=subjects
         )
+        if (
+            covered := _intervals([face for _, face in answered], ages, subjects, groupings)
+        ) is not None:
+            result[task]["age_interval"] = covered
     if task == "age":
         names = description.heads["age"]
         true = np.array([_class(one, description.intervals) for one, _ in answered], int)
@@ -176,6 +183,19 @@ def measure(tested: Sequence[Photograph], description: Description) -> dict[str,
             genders, np.array(guessed, int), labels.GENDERS, subjects, groupings, ordered=False
         )
     return result
+
+
+def _intervals(
+    faces: Sequence[Face], ages: np.ndarray, subjects: np.ndarray, groupings: Groupings
+) -> Json | None:
+    """Coverage and width of the faces' intervals; None if the model gives none."""
+    levels = [one.level for one in faces[0].age_intervals]
+    if not levels:
+        return None
+    spans = np.array([[(one.low, one.high) for one in face.age_intervals] for face in faces])
+    whole = np.floor(ages)
+    whole[:, 0] = np.minimum(whole[:, 0], 100)  # for which a model's last year stands
+    return conformal.coverage(levels, spans, whole, subjects, groupings)
 
 
 def _class(one: Photograph, intervals: labels.Intervals) -> int:

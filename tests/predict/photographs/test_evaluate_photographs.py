@@ -156,7 +156,7 @@ def test_a_model_of_groups_answers_in_years_too(run, listed, fold):
     code, result, _, printed = run(fold)
     assert code == 0
     ages = result["tasks"]["age"]
-    assert list(ages) == ["faces", "years", "ranges", "of_age", "groups_of_model"]
+    assert list(ages) == ["faces", "years", "ranges", "of_age", "age_interval", "groups_of_model"]
     assert (ages["years"]["faces"], ages["ranges"]["faces"]) == (2, 1)
     assert ages["groups_of_model"]["faces"] == 2
     assert "\nage group " in printed.out
