@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ageflax.data import images
+from ageflax.data import foreign, images
 from ageflax.errors import InputError, first_line, one_line
 from ageflax.predict import sources
 from ageflax.predict.frames import Content, Failure, Frame
@@ -63,9 +63,18 @@ def _several(given: Any) -> Iterable[Any]:
 def _of_path(name: str, place: int, every: int) -> Generator[Frame, None, None]:
     """The frames of a file, or of all files of a folder or a glob."""
     try:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            os.lstat(name)
         found = sources.find([name])
     except InputError as error:
         yield Frame(name, place, None, Failure(str(error).removeprefix(f"{name}: ")))
+        return
+    except PermissionError:
+        yield Frame(name, place, None, Failure("unreadable"))
+        return
+    except (OSError, ValueError):  # too long for a path, or with a zero in it: content, most likely
+        kind = foreign.kind(os.fsencode(name))
+        yield Frame(f"#{place}", place, None, Failure(kind or "text that is no path"))
         return
     yield from sources.frames(found, every, start=place)
 

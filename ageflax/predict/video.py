@@ -64,7 +64,10 @@ def _opened(name: str) -> Iterator[cv2.VideoCapture]:
 
 def _missing(name: str, read: int) -> str | None:
     """Reason why a video ended early, by what its container states; None if it is complete."""
-    said, has = containers.stated(name), Path(name).stat().st_size
+    try:
+        said, has = containers.stated(name), Path(name).stat().st_size
+    except OSError:
+        return None
     if said.size and said.size > has:
         after = f" ({read} frames were read)" if read else ""
         return f"cut short: {has:,} bytes of at least {said.size:,} by its container{after}"

@@ -177,6 +177,8 @@ class Broken:
         (None, "None, no image; cv2.imread gives it for a file that it cannot read"),
         (7, "int, expected a path, bytes, an open file, a PIL image or an array"),
         ({"a": 1}, "dict, expected"),
+        ("/9j/" + "A" * 9000, "an image as base64 text; decode it (base64 -d)"),
+        ("\x89PNG\r\n\0", "text that is no path"),
         ([[[1, 2], [3, 4]]], "list, expected a path, bytes, an open file, a PIL image or an array;"
          " np.asarray(image, np.uint8) makes one of nested lists"),
         (io.StringIO("x"), "a file whose read() gives str; open it with 'rb'"),
