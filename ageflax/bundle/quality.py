@@ -29,9 +29,9 @@ _MOST_KNOTS = 100
 def measure(image: np.ndarray, side: float) -> dict[str, float]:
     """Factors of a picture; each rises as the picture gets worse.
 
-    `blurred` and `grainy` are the logarithm of fine detail beside all contrast, `small` the binary
-    logarithm of the enlargement, `dark` how far below white the brightest tenth lies, as a logarithm,
-    `overexposed` the share of pixels at white.
+    `blurred` is the logarithm of all contrast beside that of fine detail, `grainy` that of the finest
+    detail beside all contrast, `small` the binary logarithm of the enlargement, `dark` how far below
+    white the brightest tenth lies, as a logarithm, `overexposed` the share of pixels at white.
 
     Args:
       image: uint8[size, size, 3], RGB, the network's input before its centre crop.
@@ -42,13 +42,14 @@ def measure(image: np.ndarray, side: float) -> dict[str, float]:
     inner = slice(_EDGE, _SIDE - _EDGE)
     fine, middle = (grey - cv2.GaussianBlur(grey, (0, 0), 1.0))[inner, inner], grey[inner, inner]
     # The constants stand for rounding to whole grey levels.
-    detail = math.log((fine.std() + 0.3) / (middle.std() + 3.0))
+    finest = np.abs(cv2.Laplacian(grey, cv2.CV_32F))[inner, inner].mean()
+    contrast = middle.std() + 3.0
     return {
-        "blurred": -detail,
+        "blurred": -math.log((fine.std() + 0.3) / contrast),
         "small": max(math.log2(len(image) / max(side, 1.0)), 0.0),
         "dark": -math.log((np.quantile(middle, 0.9) + 1.0) / 256.0),
         "overexposed": float((middle >= 250.0).mean()),
-        "grainy": detail,
+        "grainy": math.log((finest + 0.3) / contrast),
     }
 
 

@@ -13,8 +13,10 @@ from ageflax.evaluation.conditions import Change, Subjects, View
 
 # Fewer faces with a label would not tell errors apart.
 FEWEST = 50
+# Relative error that a picture's factor must exceed; over a sixteenth of 400 faces, chance reaches it.
+_CHANCE = 1.1
 # Knots of a line, and faces that the usual error of each is the mean of, as a share.
-_KNOTS, _ALIKE = 12, 0.125
+_KNOTS, _ALIKE = 16, 0.125
 
 
 def _blurred(share: float) -> Change:
@@ -81,23 +83,43 @@ WORSE: tuple[tuple[str | None, Change, dict[str, float]], ...] = (
 
 
 def _rising(places: np.ndarray, errors: np.ndarray, usual: np.ndarray) -> Line:
-    """Relative error by place: ratios of sums over equally many faces, pooled until they rise."""
+    """Relative error by place, which only rises: ratios of sums over equally many faces, pooled.
+
+    References: Ayer et al., An empirical distribution function for sampling with incomplete information,
+    1955 (pool adjacent violators).
+    """
+
+    def ratio(faces: np.ndarray) -> float:
+        return float(errors[faces].sum() / max(usual[faces].sum(), 1e-9))
+
     order = np.argsort(places, kind="stable")
-    pools: list[list[float]] = []  # sum of places, count, error, usual
-    for part in np.array_split(order, _KNOTS):
-        if not len(part):
-            continue
-        pool = [places[part].sum(), len(part), errors[part].sum(), usual[part].sum()]
-        while pools and (
-            pool[0] / pool[1] - pools[-1][0] / pools[-1][1] < 1e-3
-            or pool[2] * pools[-1][3] <= pools[-1][2] * pool[3]
-        ):
-            pool = [one + other for one, other in zip(pools.pop(), pool, strict=True)]
-        pools.append(pool)
-    return Line(
-        tuple(float(total / count) for total, count, _, _ in pools),
-        tuple(max(float(error / max(usually, 1e-9)), 0.01) for _, _, error, usually in pools),
-    )
+    knots = [
+        (float(places[part].mean()), part) for part in np.array_split(order, _KNOTS) if len(part)
+    ]
+    pools: list[tuple[list[float], np.ndarray]] = []  # places, faces
+    for place, part in knots:
+        at = [place]
+        while pools and (at[0] - pools[-1][0][-1] < 1e-3 or ratio(part) <= ratio(pools[-1][1])):
+            before, faces = pools.pop()
+            at, part = before + at, np.concatenate([faces, part])
+        pools.append((at, part))
+    return _line({place: max(ratio(part), 0.01) for at, part in pools for place in at})
+
+
+def _line(knots: Mapping[float, float]) -> Line:
+    """Line through knots, without those between equal ones."""
+    values = list(knots.values())
+    around = zip([None, *values], values, [*values[1:], None], strict=False)
+    kept = [not before == value == after for before, value, after in around]
+    pairs = [pair for pair, keep in zip(knots.items(), kept, strict=True) if keep]
+    at, values = zip(*pairs, strict=True)
+    return Line(at, values)
+
+
+def _clear(line: Line) -> Line:
+    """The line without increases that may be chance: pictures of dark skin are not therefore worse."""
+    values = (value if value > _CHANCE else 1.0 for value in line.values)
+    return _line(dict(zip(line.at, values, strict=True)))
 
 
 def _alike(order_by: np.ndarray, errors: np.ndarray) -> np.ndarray:
@@ -150,7 +172,9 @@ def fit(
     rows = clean.predictions.rows[known]
     usual = _alike(_label(figure, subjects)[rows], found[figure][known])
 
-    def line(views: Sequence[View], value: Callable[[View], np.ndarray]) -> Line:
+    def line(changed: Sequence[View], value: Callable[[View], np.ndarray]) -> Line:
+        # Half of all pictures are as they should be: else sharp faces would count as noisy ones.
+        views = [clean] * len(changed) + [*changed]
         values = [value(view)[known] for view in views]
         errors = [subjects.errors(view)[figure][known] for view in views]
         return _rising(np.concatenate(values), np.concatenate(errors), np.tile(usual, len(views)))
@@ -158,7 +182,7 @@ def fit(
     def read(factor: str) -> Callable[[View], np.ndarray]:
         return lambda view: np.array([each[factor] for each in view.factors])
 
-    lines = {name: line([clean, *views], read(name)) for name, views in worse.items()}
+    lines = {name: _clear(line(views, read(name))) for name, views in worse.items()}
     usually = spreads(clean.predictions.probabilities, subjects.targets)
     spread = usually and _usual(*usually)
     if spread is not None:
@@ -168,7 +192,7 @@ def fit(
             assert told is not None  # as those of the clean view
             return unusual_spread(spread, *told)
 
-        everything = [clean, *answered, *itertools.chain.from_iterable(worse.values())]
+        everything = [*answered, *itertools.chain.from_iterable(worse.values())]
         lines["unusual"] = line(everything, unusual)
     return Quality(int(known.sum()), spread, {k: lines[k] for k in FACTORS if k in lines})
 

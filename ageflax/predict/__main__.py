@@ -13,9 +13,10 @@ _EPILOG = """\
 PATH is a photograph, a folder (and all below it), a glob, a video, or - for one image's bytes on
 standard input. Prints one JSON object per face and line: source, frame (in a video, from 0), box [x, y,
 width, height] in pixels of the upright image, detection_score, age_group and gender with the
-probabilities of every class, age in years, age_interval, the years between which it lies; in a video
-also seconds from its start, track, the person's number, and smoothing, how predictions are averaged
-along the track.
+probabilities of every class, age in years, age_interval, the years between which it lies, quality of
+the picture, 0 to 1, and its reason (blurred, small, dark, overexposed, grainy, turned, unusual), as far
+as the model has them; in a video also seconds from its start, track, the person's number, and
+smoothing, how predictions are averaged along the track.
 
 DETECTOR is yunet, from the Hugging Face hub with its checksum verified or from AGEFLAX_YUNET=FILE;
 mtcnn, from an installed package; haar, included in OpenCV, for frontal faces; none, if the images are
@@ -40,6 +41,8 @@ def _parser() -> argparse.ArgumentParser:
         help="auto, yunet, mtcnn, haar, none or a file")  # fmt: skip
     add("--min_score", metavar="S", type=command_line.share, default=0.7,
         help="lowest score of YuNet's or MTCNN's detections (default: 0.7)")  # fmt: skip
+    add("--min_quality", metavar="Q", type=command_line.share, default=0.0,
+        help="lowest quality of a face's picture, 0 to 1; others are left out and counted")  # fmt: skip
     add("--crops", choices=CROPS,
         help="views of a face, averaged (default: the model's)")  # fmt: skip
     add("--calibrated", action="store_true",

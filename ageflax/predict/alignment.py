@@ -1,6 +1,7 @@
 """Framing: cuts a detected face out of a photograph as the model's training images frame it."""
 
 import dataclasses
+import math
 
 import cv2
 import numpy as np
@@ -16,8 +17,18 @@ _CLOSER, _WIDER = 0.3, 1.5
 # How far above a box's middle a frontal face has its eyes, as a share of the longer side: the median of
 # 270 photographs of FairFace, by YuNet.
 _EYES_ABOVE = 0.117
+# A head is turned away if its eyes are closer than this share of the box's longer side; those of a
+# frontal face are 0.33 of it apart.
+_TURNED = 0.2
 # A larger square, in pixels, is sampled at this side at once.
 _LARGEST = 1024
+
+
+def is_turned(found: Detection) -> bool:
+    """True if a face's eyes, where they are known, are as close as in half profile and beyond."""
+    if found.eyes is None:
+        return False
+    return math.dist(*found.eyes) < _TURNED * max(found.box[2:])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +74,12 @@ class Framing:
             else:
                 square = self._aligned(image, found, self.eyes, side)
         return images.resize(square, self.size, interpolation=self.interpolation)
+
+    def side(self, image: np.ndarray, found: Detection) -> float:
+        """Side in pixels of the square that `cut` takes; the shorter one of a whole image."""
+        if found.score is None:
+            return float(min(image.shape[:2]))
+        return float(max(found.box[2:]) * (1 + 2 * self.margin))
 
     def _aligned(
         self, image: np.ndarray, found: Detection, eyes: tuple[Point, Point], side: float

@@ -12,7 +12,7 @@ from ageflax.errors import InputError, RunError
 from ageflax.predict import sources, tracking, video
 from ageflax.predict.annotation import Album
 from ageflax.predict.features import FeaturesFile
-from ageflax.predict.frames import Seen, workers_here
+from ageflax.predict.frames import LeftOut, Seen, workers_here
 from ageflax.predict.output import Columns, Printer, Table
 from ageflax.predict.predictor import Predictor
 from ageflax.predict.sources import Source
@@ -26,8 +26,9 @@ _FEW = 50
 class _Tally:
     """Counts frames, faces and failures."""
 
-    def __init__(self) -> None:
+    def __init__(self, min_quality: float) -> None:
         self.frames = self.faces = self.empty = 0
+        self._low = LeftOut(min_quality)
         self.failures: collections.Counter[str] = collections.Counter()
         self._started = time.monotonic()
 
@@ -40,7 +41,8 @@ class _Tally:
             return
         self.frames += 1
         self.faces += len(seen.faces)
-        self.empty += not seen.faces
+        self.empty += not seen.faces and not seen.left_out
+        self._low.add(seen)
 
     def finish(self) -> None:
         """Prints the totals.
@@ -57,6 +59,8 @@ class _Tally:
         faces = f"{self.faces} face{'s' * (self.faces != 1)}"
         empty = f", {self.empty} without a face" if self.empty else ""
         say(f"{images}, {faces}{empty}; {self.frames / seconds:.3g} images/s")
+        if self._low.line:
+            say(self._low.line)
         if failed:
             reasons = ", ".join(f"{count} {why}" for why, count in self.failures.most_common(5))
             raise RunError(f"{failed} could not be read: {reasons}")
@@ -96,12 +100,13 @@ def run(options: argparse.Namespace) -> None:
         interval=options.interval,
         under=options.under,
         min_score=options.min_score,
+        min_quality=options.min_quality,
         quick=not live and len(found) <= _FEW and not any(source.is_video for source in found),
     )
     photographs = [source.name for source in found if source.is_photograph]
     if photographs and not live:
         predictor.check_framing(photographs)
-    tally = _Tally()
+    tally = _Tally(options.min_quality)
     with ExitStack() as stack:
         album = options.annotate and stack.enter_context(
             closing(Album(options.annotate, found, options.every))

@@ -1,7 +1,7 @@
 """Estimation of age and gender from aligned faces."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -12,6 +12,7 @@ from ageflax.bundle.age_intervals import usable
 from ageflax.bundle.loading import open_model
 from ageflax.bundle.model import Answer as ModelAnswer
 from ageflax.bundle.model import Model
+from ageflax.bundle.quality import Quality, spreads, unusual_spread
 from ageflax.config import CROPS
 from ageflax.errors import InputError, RunError, first_line
 from ageflax.predict.alignment import Framing
@@ -41,6 +42,7 @@ class Estimate:
     features: np.ndarray | None = None
     under: dict[int, float] = dataclasses.field(default_factory=dict)
     age_intervals: tuple[AgeInterval, ...] = ()
+    quality: tuple[float, str | None] | None = None
 
 
 def _named(names: Sequence[str], values: np.ndarray) -> Answer:
@@ -60,6 +62,7 @@ class Estimator:
       calibrated: True if probabilities are scaled by the model's own temperatures.
       crops: views of a face that are averaged.
       under: ages of Estimate.under.
+      quality: measure of a picture's quality; None if the model carries none, or is several.
       interval: level of Face.age_interval; None if there is none.
       no_intervals: line that says why there is none though one is wanted; else empty.
 
@@ -91,6 +94,7 @@ class Estimator:
         self._quick, self._answers = quick, dict[bool, ModelAnswer]()
         self._classes = {task: description.classes(task) for task in description.heads}
         self._groups = labels.group_names(description.intervals)
+        self.quality = description.quality if len(self.model.members) == 1 else None
 
     def _crops(self, asked: str | None) -> str:
         if self.model.is_onnx:
@@ -148,12 +152,19 @@ class Estimator:
             )
         return self._answers[features]
 
-    def __call__(self, crops: np.ndarray, *, features: bool = False) -> list[Estimate]:
+    def __call__(
+        self,
+        crops: np.ndarray,
+        *,
+        features: bool = False,
+        factors: Sequence[Mapping[str, float]] = (),
+    ) -> list[Estimate]:
         """Estimates age and gender of faces.
 
         Args:
           crops: uint8[n, size, size, 3], RGB, aligned by `framing`.
           features: True to give the features too; see Model.answer.
+          factors: factors of each picture's quality; none for estimates without quality.
 
         Raises:
           InputError: the model gives no features.
@@ -180,7 +191,27 @@ class Estimator:
                     " damaged"
                 )
         trunk = joined.pop("features", None)
-        return self._estimates(joined, len(crops), trunk)
+        found = self._estimates(joined, len(crops), trunk)
+        if self.quality is None or not factors:
+            return found
+        qualities = self._qualities(self.quality, joined, factors)
+        return [
+            dataclasses.replace(one, quality=own) for one, own in zip(found, qualities, strict=True)
+        ]
+
+    def _qualities(
+        self,
+        quality: Quality,
+        probabilities: dict[str, np.ndarray],
+        factors: Sequence[Mapping[str, float]],
+    ) -> list[tuple[float, str | None]]:
+        """Quality of each picture, and its reason."""
+        spread = spreads(probabilities, self._classes)
+        if spread is None or quality.usual is None:
+            return [quality(each) for each in factors]
+        unusual = unusual_spread(quality.usual, *spread).tolist()
+        pairs = zip(factors, unusual, strict=True)
+        return [quality({**each, "unusual": value}) for each, value in pairs]
 
     def _estimates(
         self, probabilities: dict[str, np.ndarray], count: int, features: np.ndarray | None

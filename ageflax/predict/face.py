@@ -93,6 +93,10 @@ class Face:
       age_intervals: intervals at every level of the model, ascending; not part of the line.
       under: probability of being under each age that was asked for, see metrics.under; not scaled by
         temperatures.
+      quality: quality of the picture, 0 to 1: the model's usual error for such a face, beside that
+        expected in this picture; None for a model that carries no measure of it.
+      quality_reason: reason of a low quality: blurred, small, dark, overexposed, grainy (also drawn),
+        turned, or unusual (such as covered, drawn, or cut badly); None of a good picture.
       features: float32[f], the output of the model's trunk, if asked for; not part of the line.
     """
 
@@ -112,13 +116,15 @@ class Face:
     age_interval: AgeInterval | None = None
     age_intervals: tuple[AgeInterval, ...] = dataclasses.field(default=(), repr=False)
     under: dict[int, float] = dataclasses.field(default_factory=dict)
+    quality: float | None = None
+    quality_reason: str | None = None
     features: np.ndarray | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def to_dict(self) -> Json:
         """The line that `python -m ageflax.predict` prints, as an object.
 
-        `age_interval`, `probability_under_AGE`, `seconds`, `track`, `smoothing` and `calibrated` are
-        absent where they do not apply.
+        `age_interval`, `probability_under_AGE`, `quality`, `quality_reason`, `seconds`, `track`,
+        `smoothing` and `calibrated` are absent where they do not apply.
         """
         record: Json = {
             "source": self.source,
@@ -133,6 +139,8 @@ class Face:
         if self.age_interval is not None:
             record["age_interval"] = dataclasses.asdict(self.age_interval)
         record |= {under_name(age): round(value, 6) for age, value in self.under.items()}
+        if self.quality is not None:
+            record |= {"quality": _rounded(self.quality), "quality_reason": self.quality_reason}
         if self.seconds is not None:
             record["seconds"] = round(self.seconds, 3)
         if self.track is not None:
@@ -154,7 +162,7 @@ class Unread:
 
     Attributes:
       source, image, frame: see Face.
-      reason: what is wrong with it, in a few words.
+      reason: its fault, in a few words.
     """
 
     source: str

@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -11,8 +11,9 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
+from ageflax.bundle import quality
 from ageflax.data import images
-from ageflax.predict.alignment import Framing
+from ageflax.predict.alignment import is_turned
 from ageflax.predict.detectors import Detection, Detector
 from ageflax.predict.estimator import Estimate, Estimator
 from ageflax.predict.face import Face
@@ -69,6 +70,7 @@ class Seen:
       pixels: uint8[h, w, 3], RGB, if they were to be kept.
       thumbnail: float32[9, 16, 3], by which cuts of a video are detected; None for photographs.
       size: height and width of the upright image, in pixels; None if it could not be read.
+      left_out: faces of less than the quality asked for.
       bluer: True if the pixels were given, and a face is bluer than faces are.
     """
 
@@ -78,7 +80,34 @@ class Seen:
     pixels: np.ndarray | None = None
     thumbnail: np.ndarray | None = None
     size: tuple[int, int] | None = None
+    left_out: tuple[Face, ...] = ()
     bluer: bool = False
+
+
+class LeftOut:
+    """Counts the faces that were left out for their quality, by reason.
+
+    Args:
+      min_quality: quality that was asked for.
+    """
+
+    def __init__(self, min_quality: float):
+        self._min_quality = min_quality
+        self._reasons: collections.Counter[str] = collections.Counter()
+
+    def add(self, seen: Seen) -> None:
+        """Counts those of a frame."""
+        self._reasons.update(face.quality_reason or "all but good" for face in seen.left_out)
+
+    @property
+    def line(self) -> str:
+        """Line for the user; empty if there is none."""
+        count = self._reasons.total()
+        if not count:
+            return ""
+        reasons = ", ".join(f"{n} {reason}" for reason, n in self._reasons.most_common())
+        faces = f"{count} face{'s' * (count != 1)}"
+        return f"{faces} left out, of less than --min_quality={self._min_quality:g}: {reasons}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +115,7 @@ class _Prepared:
     seen: Seen
     detections: Sequence[Detection] = ()
     crops: Sequence[np.ndarray] = ()
+    factors: Sequence[Mapping[str, float]] = ()
 
 
 def workers_here() -> int:
@@ -126,16 +156,17 @@ def _pixels(content: Path | bytes | np.ndarray) -> np.ndarray:
 
 
 def _prepare(
-    frame: Frame, detector: Detector, framing: Framing, *, keep: bool, fast: bool | None
+    frame: Frame, detector: Detector, estimator: Estimator, *, keep: bool, fast: bool | None
 ) -> _Prepared:
     """Decodes a frame, finds its faces and cuts them out."""
+    framing = estimator.framing
     bare = dataclasses.replace(frame, content=b"")
     if isinstance(frame.content, Failure):
         return _Prepared(Seen(bare, (), frame.content.reason))
     try:
         pixels = _pixels(frame.content)
     except images.BadImageError as error:
-        return _Prepared(Seen(bare, (), error.reason))
+        return _Prepared(Seen(bare, (), error.said))
     moving, thumbnail = frame.number is not None, None
     if moving:
         thumbnail = cv2.resize(pixels, (16, 9), interpolation=cv2.INTER_AREA).astype(np.float32)
@@ -150,7 +181,13 @@ def _prepare(
     crops = [framing.cut(pixels, one) for one in found]
     if isinstance(frame.content, np.ndarray) and not moving and any(map(_is_blue, crops)):
         seen = dataclasses.replace(seen, bluer=True)
-    return _Prepared(seen, found, crops)
+    factors = []
+    if estimator.quality is not None:
+        factors = [
+            quality.measure(crop, framing.side(pixels, one))
+            for crop, one in zip(crops, found, strict=True)
+        ]
+    return _Prepared(seen, found, crops, factors)
 
 
 def _is_blue(crop: np.ndarray) -> bool:
@@ -162,6 +199,9 @@ def _is_blue(crop: np.ndarray) -> bool:
 
 def _face(frame: Frame, detection: Detection, estimate: Estimate, estimator: Estimator) -> Face:
     at_level = (one for one in estimate.age_intervals if one.level == estimator.interval)
+    worth, reason = estimate.quality or (None, None)
+    if reason == "unusual" and is_turned(detection):
+        reason = "turned"
     return Face(
         source=frame.source,
         image=frame.place,
@@ -177,22 +217,29 @@ def _face(frame: Frame, detection: Detection, estimate: Estimate, estimator: Est
         age_interval=next(at_level, None),
         age_intervals=estimate.age_intervals,
         under=estimate.under,
+        quality=worth,
+        quality_reason=reason,
         features=estimate.features,
     )
 
 
 def _predicted(
-    estimator: Estimator, batch: Sequence[_Prepared], *, features: bool
+    estimator: Estimator, batch: Sequence[_Prepared], *, features: bool, min_quality: float
 ) -> Iterator[Seen]:
     """Frames with their faces, which go through the model together."""
+    factors = [each for prepared in batch for each in prepared.factors]
     crops = [crop for prepared in batch for crop in prepared.crops]
-    estimates = iter(estimator(np.stack(crops), features=features) if crops else ())
+    estimates = iter(
+        estimator(np.stack(crops), features=features, factors=factors) if crops else ()
+    )
     for prepared in batch:
         faces = tuple(
             _face(prepared.seen.frame, one, next(estimates), estimator)
             for one in prepared.detections
         )
-        yield dataclasses.replace(prepared.seen, faces=faces)
+        low = tuple(face for face in faces if (face.quality or 0.0) < min_quality)
+        kept = tuple(face for face in faces if face not in low) if low else faces
+        yield dataclasses.replace(prepared.seen, faces=kept, left_out=low)
 
 
 def stream(
@@ -205,6 +252,7 @@ def stream(
     live: bool = False,
     fast: bool | None = None,
     features: bool = False,
+    min_quality: float = 0.0,
 ) -> Generator[Seen, None, None]:
     """Predicts frames in their order; memory does not grow with their number.
 
@@ -217,6 +265,7 @@ def stream(
       live: True to predict each frame at once instead of waiting for a full batch.
       fast: True to detect at one coarse scale; by default for the frames of videos.
       features: True to give each face the model's features.
+      min_quality: lowest quality of a face; others are in Seen.left_out.
 
     Raises:
       InputError: features of a model that gives none.
@@ -225,7 +274,7 @@ def stream(
     workers = workers or workers_here()
 
     def prepare(frame: Frame) -> _Prepared:
-        return _prepare(frame, detector, estimator.framing, keep=keep, fast=fast)
+        return _prepare(frame, detector, estimator, keep=keep, fast=fast)
 
     batch: list[_Prepared] = []
     faces = held = 0
@@ -235,6 +284,6 @@ def stream(
         faces += len(prepared.crops)
         held += 0 if prepared.seen.pixels is None else prepared.seen.pixels.nbytes
         if live or faces >= _FACES or len(batch) >= _FRAMES or held >= _BYTES:
-            yield from _predicted(estimator, batch, features=features)
+            yield from _predicted(estimator, batch, features=features, min_quality=min_quality)
             batch, faces, held = [], 0, 0
-    yield from _predicted(estimator, batch, features=features)
+    yield from _predicted(estimator, batch, features=features, min_quality=min_quality)

@@ -44,7 +44,7 @@ class Columns:
     They are source, frame, track, x, y, width, height, detection_score, age, age_deviation; with a
     level, age_low and age_high, the ends of the interval; for age_group and gender, if the model
     predicts them, the label and TASK_probability_CLASS; probability_under_AGE for each age asked for;
-    and seconds, the time of a video's frame. With
+    quality and quality_reason, if the model tells them; and seconds, the time of a video's frame. With
     `blank` also faces (0 or 1) and error.
 
     Args:
@@ -67,7 +67,9 @@ class Columns:
         self.header += ["age", "age_deviation", *["age_low", "age_high"] * (interval is not None)]
         for task, classes in self._classes.items():
             self.header += [task, *(f"{task}_probability_{name}" for name in classes)]
-        self.header += [*map(under_name, under), "seconds", *["faces", "error"] * blank]
+        self.header += [*map(under_name, under)]
+        self.header += ["quality", "quality_reason"] * (description.quality is not None)
+        self.header += ["seconds", *["faces", "error"] * blank]
 
     def rows(self, seen: Seen) -> Iterator[list[Any]]:
         """Yields a row per record; see `records`."""

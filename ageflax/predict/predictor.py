@@ -16,7 +16,7 @@ from ageflax.predict.alignment import Framing
 from ageflax.predict.detectors import MIN_SCORE, Detector, Whole, open_detector
 from ageflax.predict.estimator import Estimator
 from ageflax.predict.face import INTERVAL, Face, Unread
-from ageflax.predict.frames import Failure, Frame, Seen, stream
+from ageflax.predict.frames import Failure, Frame, LeftOut, Seen, stream
 from ageflax.runtime import progress
 from ageflax.weights import shipped
 
@@ -44,6 +44,7 @@ class Predictor:
       under: age in whole years, or several, that Face.under gives the probability of being under; for a
         model with a distribution over years.
       min_score: lowest score of a face that YuNet or MTCNN keeps.
+      min_quality: lowest Face.quality, 0 to 1; faces below it are left out, counted, and told.
       quick: False for many photographs or a video: the first answer comes seconds later, all others
         somewhat earlier. Probabilities differ by rounding.
       say: receives lines for the user.
@@ -66,6 +67,7 @@ class Predictor:
         interval: float | None = INTERVAL,
         under: int | Sequence[int] = (),
         min_score: float = MIN_SCORE,
+        min_quality: float = 0.0,
         quick: bool = True,
         say: Callable[[str], None] = progress.say,
     ):
@@ -77,9 +79,21 @@ class Predictor:
         if isinstance(detector, str):
             detector = open_detector(detector, min_score=min_score, say=say)
         self.detector = detector
+        self._min_quality = self._checked(min_quality)
         self._say, self._once = say, threading.Lock()
         self._check_due = isinstance(detector, Whole)
         self._told = False
+
+    def _checked(self, min_quality: float) -> float:
+        if not 0.0 <= min_quality <= 1.0:
+            raise InputError(f"--min_quality={min_quality:g}: expected a share, 0 to 1")
+        if min_quality and self.estimator.quality is None:
+            raise InputError(
+                f"--min_quality={min_quality:g}: {self.estimator.model.name} carries no measure of"
+                " quality; name one bundle or fold, and give one to an older bundle by a run of no steps"
+                " (--config.steps=0 --config.transfer.weights=BUNDLE)"
+            )
+        return min_quality
 
     @property
     def description(self) -> Description:
@@ -124,7 +138,7 @@ class Predictor:
     def _found(
         self, images: Any, colors: str, every: int, *, keep: bool = False, features: bool = False
     ) -> list[Any]:
-        found = []
+        found, low = [], LeftOut(self._min_quality)
         frames = given.frames(images, colors=colors, every=every)
         if self._check_due:
             first = list(itertools.islice(frames, framing_check.MOST))
@@ -140,7 +154,10 @@ class Predictor:
                     raise InputError(str(unread))
                 found.append(unread)
             found.extend(seen.faces)
+            low.add(seen)
             self._tell_of_colors(seen, colors)
+        if low.line:
+            self._say(low.line)
         return found
 
     def _tell_of_colors(self, seen: Seen, colors: str) -> None:
@@ -226,4 +243,5 @@ class Predictor:
             live=live,
             fast=fast,
             features=features,
+            min_quality=self._min_quality,
         )

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ageflax.bundle.quality import FACTORS, OF_PICTURE
+from ageflax.bundle.quality import FACTORS, OF_PICTURE, Line
 from ageflax.data.batches import HostBatches
 from ageflax.evaluation import quality
 from ageflax.evaluation.conditions import FRAMINGS, Subjects, View
@@ -75,9 +75,15 @@ def test_pools_rise_whatever_the_noise():
     line = quality._rising(places, errors, np.ones(2000))
     assert list(line.values) == sorted(line.values)
     np.testing.assert_allclose(line.values, 1 + 3 * np.array(line.at), rtol=0.25)
-    # Where nothing rises there is one knot, as where all places are one.
+    # Where nothing rises the ends suffice, and one knot where all places are one.
     flat = quality._rising(places, 1 - 0.9 * places, np.ones(2000))
-    assert len(flat.at) == len(quality._rising(np.zeros(50), errors[:50], np.ones(50)).at) == 1
+    assert flat.values == (pytest.approx(0.55, abs=0.02),) * 2
+    assert len(quality._rising(np.zeros(50), errors[:50], np.ones(50)).at) == 1
+
+
+def test_small_increases_of_a_picture_s_factors_are_chance():
+    line = Line((0.0, 1.0, 2.0, 3.0, 4.0), (0.7, 0.9, 1.09, 1.2, 3.0))
+    assert quality._clear(line) == Line((0.0, 2.0, 3.0, 4.0), (1.0, 1.0, 1.2, 3.0))
 
 
 def test_usual_errors_are_those_of_the_faces_most_alike():
