@@ -20,10 +20,12 @@ _LIMITS = "## Limits"
 
 
 def _lowered(tokens: list[Token]) -> list[Token]:
-    """Moves headings two levels down, since the card is part of the page."""
+    """Moves headings two levels down, since the card is part of the page; keys may scroll its tables."""
     for token in tokens:
         if token.type in ("heading_open", "heading_close"):
             token.tag = f"h{min(int(token.tag[1]) + 2, 6)}"
+        elif token.type == "table_open":
+            token.attrSet("tabindex", "0")
     return tokens
 
 

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import AsyncGenerator
 
+from python_multipart.exceptions import FormParserError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -39,7 +40,7 @@ async def _body(request: Request, limits: Limits) -> bytes:
         return b"".join([chunk async for chunk in chunks])
     try:
         form = await _Form(request.headers, chunks).parse()
-    except MultiPartException as error:
+    except (MultiPartException, FormParserError) as error:  # the latter by older versions
         raise HTTPException(400, "The form (multipart/form-data) is damaged.") from error
     files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
     content = await files[0].read() if files else None

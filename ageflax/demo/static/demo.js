@@ -62,9 +62,10 @@ function words(face) {
   return parts.join(", ");
 }
 
-function shortWords(face, tiny) {
-  const age = face.age === null ? face.age_group?.label ?? "" : face.age.toFixed(0);
-  return age + (face.gender && !tiny ? ` ${face.gender.label[0]}` : "");
+/** Returns the part of `words` that a small box has room for; the box's colour tells the gender. */
+function shortWords(face) {
+  if (face.age !== null) return face.age.toFixed(0);
+  return face.age_group?.label ?? face.gender?.label ?? "";
 }
 
 // Members of a face that have a place of their own on the page.
@@ -191,7 +192,7 @@ function drawBoxes() {
     });
     box.setAttribute("aria-label", `Face ${key}: ${words(face)}`);
     const [short, long] = box.querySelectorAll("b");
-    short.textContent = shortWords(face, across < 26);
+    short.textContent = shortWords(face);
     long.textContent = words(face);
     // Below the box if there is room, else above, else inside.
     const room = 24 / shown.height;
