@@ -8,7 +8,16 @@
 
 The weights come from the hub, or from a file: --config.transfer.weights=FILE.safetensors. Published on
 Adience's frontal folds with the body frozen: 53.4 +- 4.5 % exact, 89.1 +- 2.0 % one-off. Not measured
-here: Adience's images are licensed, and the hub could not be reached.
+here: Adience's images are licensed, and the hub could not be reached. The same from ImageNet's weights
+that come in a package (extra: pretrained):
+
+    python -m ageflax.main --config=configs/resnet34.py --config.model.name=efficientnet_lite0 \
+      --config.transfer.weights=efficientnet_lite0 --config.data.mean=efficientnet_lite \
+      --config.data.deviation=efficientnet_lite --config.transfer.unfreeze="()" \
+      --config.transfer.cache_features=true --config.optim.lr_multipliers="()"
+
+With 128 of 144 pixels and 2,000 steps on UTKFace (labeled_faces, fold 0, label_policy=nearest), the body
+frozen: 59.7 % exact (floor 40.3), 85.8 % one-off (62.5).
 """
 
 from ml_collections import ConfigDict

@@ -5,7 +5,17 @@
 FILE: VGG-Face (Parkhi et al. 2015; non-commercial) in Caffe's names, conv1_1.weight to fc7.bias. It sees
 BGR, 0-255, less the mean of the faces it was trained on, which its authors give per channel; the mean of
 the own training faces is a few values away. The seed reports 55 % for age and 91 % for gender on a
-single hold-out. Not measured here.
+single hold-out. Not measured here. The same idea on weights that come in a package (extra: pretrained),
+dlib's network of 3 million faces, its trunk frozen:
+
+    python -m ageflax.main --config=configs/vgg_face.py --config.model.name=dlib_face_resnet \
+      --config.model.dropout=None --config.transfer.weights=dlib_face_resnet \
+      --config.transfer.frozen='("trunk/.*",)' --config.transfer.cache_features=true \
+      --config.data.resize=150 --config.data.crop=150 --config.data.channels=rgb \
+      --config.data.mean=dlib --config.data.deviation=dlib \
+      --config.optim.lr_multipliers="()" --config.optim.decay_exempt="()"
+
+On UTKFace (labeled_faces, fold 0, label_policy=nearest): 62.8 % exact (floor 40.3), 89.8 % one-off (62.5).
 """
 
 from ml_collections import ConfigDict
