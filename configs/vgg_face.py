@@ -15,7 +15,8 @@ dlib's network of 3 million faces, its trunk frozen:
       --config.data.mean=dlib --config.data.deviation=dlib \
       --config.optim.lr_multipliers="()" --config.optim.decay_exempt="()"
 
-On UTKFace (labeled_faces, fold 0, label_policy=nearest): 62.8 % exact (floor 40.3), 89.8 % one-off (62.5).
+On UTKFace (labeled_faces, label_policy=nearest, fold 0): 62.8 % exact, 89.8 % one-off (floors
+40.3, 62.5).
 """
 
 from ml_collections import ConfigDict
