@@ -79,7 +79,7 @@ def run(task: Task, number: int = 0, coordinator: str = "") -> Iterator[tuple[st
                     code = started.poll()
                     while text := started.read():
                         yield "text", text
-                yield "code", code
+                yield "code", code if code >= 0 else 128 - code
             finally:  # cancelled, perhaps
                 started.stop()
                 started.end(29)

@@ -27,7 +27,7 @@ import ageflax
 from ageflax.errors import InputError, first_line
 from pipelines.cluster import node
 from pipelines.cluster.devices import Cluster
-from pipelines.local.runner import PREEMPTED, Job
+from pipelines.local.runner import PREEMPTED, TAIL, Job, error_of
 
 _SLICE, _WORKER, _POD = "ray.io/tpu-slice-name", "ray.io/tpu-worker-id", "ray.io/tpu-pod-type"
 
@@ -43,6 +43,7 @@ class _Process:
     """A job on one node, or on several at once; see `pipelines.local.runner.Process`.
 
     Args:
+      job: the job.
       tasks: iterator that yields () while hosts are being reserved, then the tasks, one per host.
       groups: placement groups that the iterator adds to.
       name_of: name of a node by Ray's id.
@@ -50,13 +51,15 @@ class _Process:
 
     def __init__(
         self,
+        job: Job,
         tasks: Iterator[Sequence[Any]],
         groups: list[PlacementGroup],
         name_of: Callable[[str], str],
     ):
-        self._coming, self._groups, self._name_of = tasks, groups, name_of
+        self._job, self._coming, self._groups, self._name_of = job, tasks, groups, name_of
         self.tasks: list[Any] = []  # that have not ended
         self._nodes: dict[Any, str] = {}
+        self._tails: dict[Any, bytes] = {}
         self._hosts, self._code, self._text = 0, 0, b""
         self.node: str | None = None
         self.reason: str | None = None
@@ -117,8 +120,12 @@ class _Process:
             if kind == "node":
                 self._nodes[task] = self._name_of(value)
                 self.node = ", ".join(self._nodes.values())
-            elif kind == "text" and not self._code:  # the first to fail has the last word
+            elif kind == "text":
                 self._text += value
+                self._tails[task] = (self._tails.get(task, b"") + value)[-TAIL:]
+            elif kind == "code" and value not in (0, PREEMPTED):
+                tail = self._tails.get(task, b"")  # of several hosts' errors the first one counts
+                self._over(task, value, error_of(value, tail, self._job.command))
             elif kind == "code":
                 self._over(task, value)
             elif kind == "error":
@@ -154,7 +161,7 @@ class Nodes:
     def start(self, job: Job, slot: int) -> _Process:
         """Submits a job; it waits until nodes have its resources."""
         groups: list[PlacementGroup] = []
-        return _Process(self._tasks(job, groups), groups, self.name_of)
+        return _Process(job, self._tasks(job, groups), groups, self.name_of)
 
     def wait(self, processes: Sequence[_Process], seconds: float) -> None:
         """Waits for output or an end, `seconds` at most."""

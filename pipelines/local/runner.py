@@ -22,7 +22,7 @@ _PATIENCE = 29  # seconds for stopped jobs to save; the leash takes 27
 _LONGEST = 1500  # characters of an error that are kept
 # Bytes of output that are searched for the error: threads of libraries may print pages after it, such as
 # on a full disk.
-_TAIL = 1 << 16
+TAIL = 1 << 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,7 +213,7 @@ class Runner:
         ended = entry.process.poll() is not None
         self._begin(entry, status)
         while text := entry.process.read():
-            entry.tail = (entry.tail + text)[-_TAIL:]
+            entry.tail = (entry.tail + text)[-TAIL:]
             if entry.log is not None:
                 with self.record.tolerant():  # on a full disk too, its last line is needed
                     entry.log.write(text)
@@ -235,7 +235,7 @@ class Runner:
             status.state, status.error = DONE, None
         else:
             status.attempts += entry.began is None
-            status.error = entry.process.reason or _error(code, entry.tail, job.command)
+            status.error = entry.process.reason or error_of(code, entry.tail, job.command)
             again = code != _BAD_INPUT and status.attempts <= self.retries
             status.state = WAITING if again else FAILED
         self._note(job, status)
@@ -282,7 +282,7 @@ def _there(path: Path | None) -> bool:
     return path.exists()
 
 
-def _error(code: int, tail: bytes, command: Sequence[str]) -> str:
+def error_of(code: int, tail: bytes, command: Sequence[str]) -> str:
     """A failed job's error: the signal that killed it, or the command's own message.
 
     ageflax's commands end with "NAME: what is wrong", and perhaps lines on what to do. For others it is

@@ -1,6 +1,5 @@
 """A real Ray cluster of processes: a head, and nodes that are killed and added."""
 
-import contextlib
 import dataclasses
 import re
 import shutil
@@ -52,6 +51,7 @@ def cluster() -> Iterator[Any]:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.delenv("RAY_ADDRESS", raising=False)
         head = {"num_cpus": 0, "include_dashboard": False, "temp_dir": folder, "node_name": "head"}
+        head |= {"no_monitor": True, "include_log_monitor": False}
         made: Any = Processes(initialize_head=True, head_node_args=head)
         made.named = {}
         add(made, "one", 1)
@@ -65,28 +65,35 @@ def kill(cluster: Any, name: str) -> None:
     cluster.remove_node(cluster.named.pop(name), allow_graceful=False)
 
 
-@contextlib.contextmanager
-def connected(cluster, folder: Path, device: Device | None = None) -> Iterator[Any]:
+@pytest.fixture(scope="module")
+def connection(cluster, tmp_path_factory) -> Iterator[nodes.Nodes]:
+    """One connection for many tests: each starts its own worker processes."""
+    asked = Cluster(cluster.address, Device("cpu"), 1)
+    with nodes.connected(asked, tmp_path_factory.mktemp("ray"), lambda line: None) as made:
+        yield made
+
+
+def runner(cluster, folder: Path, device: Device | None = None) -> Any:
     """A runner of fake jobs on the cluster."""
+    (folder / "token").touch()
     asked = Cluster(cluster.address, device or Device("cpu"), 1)
-    with nodes.connected(asked, folder, lambda line: None) as place:
-        yield fakes.runner(folder, at_once=9, place=place)
+    return fakes.runner(folder, at_once=9, place=nodes.Nodes(asked, folder, folder / "token"))
 
 
 def fold(name: str, folder: Path, body: str) -> Job:
     return dataclasses.replace(fakes.job(name, folder, body), fold=0)
 
 
-def test_jobs_end_as_on_one_machine(cluster, tmp_path):
+def test_jobs_end_as_on_one_machine(cluster, connection, tmp_path):
     bodies = {
         "a": fakes.SUCCEED, "b": fakes.FAIL, "c": fakes.BAD_INPUT, "d": fakes.KILL_ITSELF,
         "e": fakes.FAIL_ONCE, "f": "sys.exit(143) if attempts == 1 else done()",
     }  # fmt: skip
 
-    def ended(folder: Path, runner) -> dict[str, Status]:
+    def ended(folder: Path, run: Any) -> dict[str, Status]:
         jobs = [fakes.job(n, folder, body) for n, body in bodies.items()]
         jobs.append(fakes.job("g", folder, fakes.SUCCEED, needs=("b",)))
-        statuses = runner.run(jobs)
+        statuses = run.run(jobs)
         assert {s.node for s in statuses.values()} <= {None, "one", "two"}
         return {k: dataclasses.replace(s, seconds=0, node=None) for k, s in statuses.items()}
 
@@ -94,11 +101,9 @@ def test_jobs_end_as_on_one_machine(cluster, tmp_path):
     here.mkdir()
     there.mkdir()
     alone = ended(here, fakes.runner(here))
-    with connected(cluster, there) as runner:
-        assert ended(there, runner) == alone
+    assert ended(there, runner(cluster, there)) == alone
     for name in "bcd":
         assert (there / f"logs/{name}.log").read_text() == (here / f"logs/{name}.log").read_text()
-    assert not list(there.glob(".seen-*"))
 
 
 HOSTS = """
@@ -112,11 +117,14 @@ time.sleep(600)
 """
 
 
-def test_the_hosts_of_a_slice_start_together_and_end_with_the_first_that_fails(cluster, tmp_path):
+def test_the_hosts_of_a_slice_start_together_and_end_with_the_first_that_fails(
+    cluster, connection, tmp_path
+):
     made_up = Device("made-up", chips=4, slice=SLICE, hosts=2)
-    with connected(cluster, tmp_path, made_up) as runner:
-        status = runner.run([fold("a", tmp_path, HOSTS)])["a"]
-    assert (status.attempts, status.error) == (2, "made up for the test")
+    run = runner(cluster, tmp_path, made_up)
+    run.retries = 0
+    status = run.run([fold("a", tmp_path, HOSTS)])["a"]
+    assert (status.attempts, status.error) == (1, "made up for the test")
     assert sorted(status.node.split(", ")) == ["one", "two"]
     told = (tmp_path / "logs/a.log").read_text()
     assert re.search(
@@ -134,8 +142,9 @@ done()
 """
 
 
-def test_a_killed_node_loses_its_jobs_to_others_and_that_is_no_failed_attempt(cluster, tmp_path):
-    runner: Any
+def test_a_killed_node_loses_its_jobs_to_others_and_that_is_no_failed_attempt(
+    cluster, connection, tmp_path
+):
     killed = []
 
     class Killing(fakes.Watched):
@@ -146,18 +155,18 @@ def test_a_killed_node_loses_its_jobs_to_others_and_that_is_no_failed_attempt(cl
                 kill(cluster, status.node)
                 add(cluster, "three", 2)
 
-    with connected(cluster, tmp_path) as runner:
-        runner.view = Killing()
-        runner.retries = 0
-        status = runner.run([fold("a", tmp_path, ONCE_MORE)])["a"]
+    run = runner(cluster, tmp_path)
+    run.view, run.retries = Killing(), 0
+    status = run.run([fold("a", tmp_path, ONCE_MORE)])["a"]
     assert (status.state, status.attempts) == (DONE, 1)
-    assert [state for _, state in runner.view.changes] == [RUNNING, WAITING, RUNNING, DONE]
+    assert [state for _, state in run.view.changes] == [RUNNING, WAITING, RUNNING, DONE]
     assert status.node not in killed
     assert (tmp_path / "logs/a.log").read_text() == "[]\n"
 
 
 @pytest.mark.long
-def test_a_node_that_does_not_see_the_workdir_is_named(cluster, tmp_path):
+def test_a_node_that_does_not_see_the_workdir_is_named(cluster, connection, tmp_path):
+    place = runner(cluster, tmp_path).place
     hidden = ["unshare", "-rm", "sh", "-c"]
     if subprocess.run([*hidden, "mount -t tmpfs none /mnt"], capture_output=True).returncode:
         pytest.skip("mounts need privileges here")
@@ -174,8 +183,8 @@ def test_a_node_that_does_not_see_the_workdir_is_named(cluster, tmp_path):
 
     def named() -> bool:
         try:
-            with connected(cluster, tmp_path):
-                return False  # it has not joined yet
+            place.check()
+            return False  # it has not joined yet
         except InputError as error:
             assert message in str(error)
             return True
