@@ -117,7 +117,9 @@ def _on_dataset(
     tested = evaluate_model.run(
         model, given, output, say=say, command=["python", "-m", "ageflax.evaluate", *words]
     )
-    print("\n".join([table.text(tested.summary), *table.of_age(tested.summary["tasks"])]))
+    summary = tested.summary
+    more = [*table.age_intervals(summary["tasks"]), *table.of_age(summary["tasks"])]
+    print("\n".join([table.text(summary), *more]))
     say(f"results: {tested.directory}")
 
 

@@ -188,6 +188,9 @@ def _tests(description: Mapping[str, Any]) -> list[Json]:
             "title": _title(each),
             "said": _test(each),
             "tables": {_TABLES[kind]: table for kind, table in evaluations.tables(each).items()},
+            "age_interval": [
+                evaluations.age_interval(task) for task in (each.get("tasks") or {}).values()
+            ],
             "of_age": [evaluations.of_age(task) for task in (each.get("tasks") or {}).values()],
         }
         for each in description.get("evaluations") or []
@@ -231,6 +234,9 @@ def render(description: Mapping[str, Any]) -> str:
         elsewhere=any(each.get("photographs") for each in description.get("evaluations") or []),
         framing=_framing(description),
         framing_errors=FramingErrors.from_json(description.get("framing_errors")),
+        age_interval=evaluations.age_interval,
+        promised=any(map(evaluations.age_interval, complete["figures"].values()))
+        or any(any(test["age_interval"]) for test in tests),
         of_age=evaluations.of_age,
         rated=any(map(evaluations.of_age, complete["figures"].values()))
         or any(any(test["of_age"]) for test in tests),

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from ageflax.errors import InputError
+from ageflax.metrics import conformal
 from ageflax.metrics.of_age import shortened
 from ageflax.metrics.of_age import table as rates
 from ageflax.runtime.files import Json
@@ -56,6 +57,18 @@ def of_result(result: Any, origin: object, *, own: Collection[str]) -> Json:
             " result.json of python -m ageflax.evaluate"
         ) from error
     return found
+
+
+def age_interval(figures: Any) -> list[list[str]]:
+    """Rows on how often calibrated intervals hold the age, their header first; none without them.
+
+    Args:
+      figures: figures of a task, of any form.
+    """
+    try:
+        return conformal.table(figures["age_interval"])
+    except (ArithmeticError, AttributeError, LookupError, StopIteration, TypeError, ValueError):
+        return []
 
 
 def of_age(figures: Any) -> list[list[str]]:

@@ -340,3 +340,32 @@ def age_bands(ages: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     for k, (low, high) in enumerate(AGE_BANDS):
         found[(np.floor(ages) >= low) & (np.floor(ages) <= high)] = k
     return found, tuple(f"{low}-{high}" for low, high in AGE_BANDS)
+
+
+def table(figures: Mapping[str, Any]) -> list[list[str]]:
+    """Coverage, with its interval, and mean width in years as a table of text, its header first.
+
+    Args:
+      figures: result of `coverage`.
+
+    Raises:
+      ArithmeticError, AttributeError, LookupError, TypeError, ValueError: figures of another form.
+    """
+    first = next(iter(figures.values()))
+    places = [("", "all")]
+    places += [
+        (grouping, name) for grouping in ("age", "gender") for name in first.get(grouping, {})
+    ]
+    header = ["true age", "faces"]
+    for level in figures:
+        header += [f"{100 * float(level):g} % intervals hold, %", "years wide"]
+    rows = [header]
+    for grouping, name in places:
+        of_levels = [each[grouping][name] if grouping else each for each in figures.values()]
+        row = [name, f"{int(of_levels[0]['faces']):,}"]
+        for each in of_levels:
+            low, high = each["interval"]
+            ends = "" if low is None or high is None else f" [{100 * low:.0f}, {100 * high:.0f}]"
+            row += [f"{100 * each['coverage']:.1f}{ends}", f"{each['mean_width']:.1f}"]
+        rows.append(row)
+    return rows

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ageflax.metrics import conformal
 from ageflax.report import (
     breakdown,
     curves,
@@ -56,6 +57,7 @@ def _task(
         "cumulative": breakdown.cumulative(years, name=f"within-{task}"),
         "within": breakdown.within(years),
         "adulthood": breakdown.adulthood(years),
+        "age_interval": conformal.table(spans) if (spans := figures.get("age_interval")) else [],
         "of_age": of_age.section(figures, name=f"of-age-{task}"),
         "wall": [(face, mistakes.picture(contents.get(face.key))) for face in wall],
     }

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ageflax.metrics import conformal
 from ageflax.metrics.of_age import table as rates
 from ageflax.report import wording
 from ageflax.report.figures import EXACT, MAE, Figure, known
@@ -51,6 +52,19 @@ def _cells(figures: Mapping[str, Any], figure: Figure) -> list[str]:
     if figure in (EXACT, MAE):
         cells.append(interval(figures.get("intervals", {}).get(figure.key), figure.scale))
     return [*cells, mean({**figures[figure.floor or ""], "std": None}, figure.scale)]
+
+
+def age_intervals(tasks: Mapping[str, Any]) -> list[str]:
+    """Lines on how often calibrated intervals hold the age, per task that has them; else none.
+
+    Args:
+      tasks: figures per task.
+    """
+    lines = []
+    for figures in tasks.values():
+        if figures.get("age_interval"):
+            lines += ["", *aligned(conformal.table(figures["age_interval"]))]
+    return lines
 
 
 def of_age(tasks: Mapping[str, Any]) -> list[str]:

@@ -88,5 +88,5 @@ def text(tasks: Mapping[str, Any]) -> str:
         for kind in _COLUMNS:
             if kind in kinds:
                 lines += ["", *_section(kind, kinds[kind])]
-    lines += table.of_age(tasks)
+    lines += [*table.age_intervals(tasks), *table.of_age(tasks)]
     return "\n".join(lines[1:])
