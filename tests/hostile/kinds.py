@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, features
 
 from ageflax.errors import InputError, RunError
 from tests.hostile import guard
@@ -122,8 +123,10 @@ def pictures() -> list[bytes]:
         (image, "GIF", {"save_all": True, "append_images": [image]}), (image, "BMP", {}),
         (image, "TIFF", {"compression": "tiff_lzw"}), (image, "TIFF", {}), (image, "PPM", {}),
         (Image.fromarray(np.ones((5, 6), np.float32)), "TIFF", {}),
+        (image.convert("YCbCr"), "TIFF", {}), *[(image, "AVIF", {})] * features.check("avif"),
     ]  # fmt: skip
-    found = []
+    _, floats = cv2.imencode(".tif", np.asarray(image, np.float32) / 255)  # Pillow writes none
+    found = [floats.tobytes()]
     for picture, form, options in forms:
         stream = io.BytesIO()
         picture.save(stream, form, **options)

@@ -5,6 +5,8 @@ import struct
 import cv2
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ageflax.predict import containers, video
 from ageflax.predict.frames import Failure
@@ -172,6 +174,23 @@ def test_containers_that_state_nothing(tmp_path, content):
     path.write_bytes(content)
     stated = containers.stated(path)
     assert stated.frames is None and (stated.size or 0) <= len(content)
+
+
+@settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_a_damaged_container_states_something_or_nothing(films, tmp_path, data):
+    content = bytearray(films[data.draw(st.sampled_from(["webm", "mkv", "avi", "mp4", "mov"]))])
+    head = [*range(64), *range(len(content) - 1100, len(content))]
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.sampled_from(head))] = data.draw(
+            st.sampled_from([0, 1, 127, 128, 255])
+        )
+    path = tmp_path / "film"
+    path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
+    stated = containers.stated(path)
+    assert stated.frames is None or stated.frames > 0
 
 
 def test_boxes_in_boxes_without_end(tmp_path):
