@@ -29,21 +29,14 @@ def parser(name: str, description: str | None) -> argparse.ArgumentParser:
 
     made = command_line.parser(f"pipelines.{name}", description, _EPILOG)
     plan.add_arguments(made)
-    made.add_argument(
-        "--jobs", metavar="N", help="concurrent folds (default: 1; on Ray all that fit)"
-    )
-    made.add_argument(
-        "--retries", metavar="N", default="1", help="retries of a failed fold (default: 1)"
-    )
-    made.add_argument(
-        "--gpus", metavar="K,...", default="", help="GPUs to run on, one per fold at a time"
-    )
-    made.add_argument(
-        "--collect", action="store_true", help="collect the finished folds' figures; train nothing"
-    )
-    made.add_argument(
-        "--slurm", action="store_true", help="print the array job that runs the folds, and exit"
-    )
+    add = made.add_argument
+    add("--jobs", metavar="N", help="concurrent folds (default: 1; on Ray all that fit)")
+    add("--retries", metavar="N", default="1", help="retries of a failed fold (default: 1)")
+    add("--gpus", metavar="K,...", default="", help="GPUs to run on, one per fold at a time")
+    add("--collect", action="store_true",
+        help="collect the finished folds' figures; train nothing")  # fmt: skip
+    add("--slurm", action="store_true",
+        help="print the array job that runs the folds, and exit")  # fmt: skip
     devices.add_arguments(made, folds=True)
     return made
 

@@ -23,11 +23,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = command_line.parser("pipelines.prepare", __doc__, _EPILOG)
     dataset.add_arguments(parser)
     parser.add_argument(
-        "--workdir",
-        metavar="DIR",
-        type=command_line.path,
-        required=True,
-        help="folder of all results",
+        "--workdir", metavar="DIR", type=command_line.path, required=True, help="folder of results"
     )
     devices.add_arguments(parser, folds=False)
     return parser

@@ -4,7 +4,6 @@ import argparse
 import dataclasses
 import difflib
 import re
-from typing import Any
 
 from ageflax.errors import InputError
 from ageflax.runtime import command_line
@@ -104,10 +103,8 @@ class Cluster:
         Raises:
           InputError: an option is invalid, or has no meaning on the engine.
         """
-        asked: dict[str, Any] = {
-            name: getattr(words, name, None) for name in ("address", "device", "hosts", "cpus")
-        }
-        given = {name: value for name, value in asked.items() if value is not None}
+        names = ("address", "device", "hosts", "cpus")
+        given = {n: value for n in names if (value := getattr(words, n, None)) is not None}
         if words.engine == "local":
             if given:
                 raise InputError(f"--{next(iter(given))}: needs --engine=ray")
@@ -121,27 +118,13 @@ class Cluster:
 def add_arguments(parser: argparse.ArgumentParser, *, folds: bool) -> None:
     """Adds --engine, --address and --cpus; for folds also --device and --hosts."""
     group = parser.add_argument_group("on a Ray cluster (pip install 'ageflax[ray]')")
-    group.add_argument(
-        "--engine",
-        choices=("local", "ray"),
-        default="local",
-        help="where jobs run (default: local, this machine)",
-    )
-    group.add_argument(
-        "--address",
-        metavar="HOST:PORT",
-        help="head of the cluster (default: auto, the one this machine belongs to)",
-    )
-    number = command_line.whole_number(1, 1024)
-    group.add_argument(
-        "--cpus", metavar="N", type=number, help="CPUs of each job, per host (default: 1)"
-    )
+    add, number = group.add_argument, command_line.whole_number(1, 1024)
+    add("--engine", choices=("local", "ray"), default="local",
+        help="where jobs run (default: local, this machine)")  # fmt: skip
+    add("--address", metavar="HOST:PORT",
+        help="head of the cluster (default: auto, the one this machine belongs to)")  # fmt: skip
+    add("--cpus", metavar="N", type=number, help="CPUs of each job, per host (default: 1)")
     if folds:
-        group.add_argument(
-            "--device",
-            metavar="NAME",
-            help="device of each fold: cpu, gpu:N, A100:N, tpu-v5e-8, ... (default: cpu)",
-        )
-        group.add_argument(
-            "--hosts", metavar="N", type=number, help="machines per fold, each with the device"
-        )
+        add("--device", metavar="NAME",
+            help="device of each fold: cpu, gpu:N, A100:N, tpu-v5e-8, ... (default: cpu)")  # fmt: skip
+        add("--hosts", metavar="N", type=number, help="machines per fold, each with the device")

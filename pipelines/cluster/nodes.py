@@ -26,7 +26,7 @@ from ray.util.scheduling_strategies import (
 import ageflax
 from ageflax.errors import InputError, first_line
 from pipelines.cluster import node
-from pipelines.cluster.devices import Cluster
+from pipelines.cluster.devices import Cluster, Device
 from pipelines.local.runner import PREEMPTED, TAIL, Job, error_of
 
 _SLICE, _WORKER, _POD = "ray.io/tpu-slice-name", "ray.io/tpu-worker-id", "ray.io/tpu-pod-type"
@@ -185,10 +185,8 @@ class Nodes:
 
     def _tasks(self, job: Job, groups: list[PlacementGroup]) -> Iterator[Sequence[Any]]:
         """Submits a job's tasks once its hosts are known; see `_Process`."""
-        device = self._cluster.device if job.fold is not None else None
-        hosts = device.hosts if device else 1
-        cpus = self._cluster.cpus
-        resources = device.resources(cpus) if device else {"CPU": float(cpus)}
+        device = Device("cpu") if job.fold is None else self._cluster.device
+        hosts, resources = device.hosts, device.resources(self._cluster.cpus)
         program = "python" if job.command[0] == sys.executable else job.command[0]
         task = node.Task(
             command=(program, *job.command[1:]),
@@ -204,7 +202,7 @@ class Nodes:
             yield [work.options(**options).remote(task)]
             return
         selectors: list[dict[str, str]] = [{}] * hosts
-        if device and device.slice:
+        if device.slice:
             # The first host of a slice reserves it; the others of the same slice follow.
             head = placement_group(
                 [{f"TPU-{device.slice}-head": 1}],
@@ -228,9 +226,8 @@ class Nodes:
         def at(number: int) -> PlacementGroupSchedulingStrategy:
             return PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=number)
 
-        address = (
-            ray.remote(node.coordinator).options(num_cpus=0, scheduling_strategy=at(0)).remote()
-        )
+        where = ray.remote(node.coordinator).options(num_cpus=0, scheduling_strategy=at(0))
+        address = where.remote()
         yield [
             work.options(scheduling_strategy=at(k), **options).remote(task, k, address)
             for k in range(hosts)
@@ -242,20 +239,18 @@ class Nodes:
         Raises:
           InputError: a node does not, or has other code.
         """
-        package, folder = str(Path(ageflax.__file__).parent), str(Path.cwd())
-        token = str(self._token)
+        package, token = str(Path(ageflax.__file__).parent), str(self._token)
 
         # Sent by value, so that a node without the code can run it too.
-        def look() -> tuple[bool, bool, str]:
+        def look() -> tuple[bool, str]:
             import hashlib
             import pathlib
 
             files = sorted(pathlib.Path(package).rglob("*.py"))
             code = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
-            sees, has_folder = (pathlib.Path(path).exists() for path in (token, folder))
-            return sees, has_folder, code if files else ""
+            return pathlib.Path(token).exists(), code if files else ""
 
-        *_, own = look()
+        _, own = look()
         alive = [n["NodeID"] for n in ray.nodes() if n["Alive"] and n["Resources"].get("CPU")]
         looks = [
             ray.remote(look)
@@ -265,7 +260,7 @@ class Nodes:
         ]
         for identity, looked in zip(alive, looks, strict=True):
             try:
-                sees, has_folder, code = ray.get(looked)
+                sees, code = ray.get(looked)
             except exceptions.RayError:
                 continue  # it has left
             where = self.name_of(identity)
@@ -274,7 +269,7 @@ class Nodes:
                     f"--workdir={self._workdir}: node {where} does not see files that are written"
                     " there; name a folder on a disk that all nodes share"
                 )
-            if not has_folder or code != own:
+            if code != own:
                 raise InputError(
                     f"{package}: node {where} has {'other' if code else 'no'} code there; use one"
                     " checkout on a shared disk, or one image"
@@ -305,6 +300,8 @@ def connected(cluster: Cluster, workdir: Path, say: Callable[[str], None]) -> It
         ) from error
     token = workdir.absolute() / f".seen-{secrets.token_hex(4)}"
     try:
+        for old in workdir.glob(".seen-*"):  # of a killed driver
+            old.unlink(missing_ok=True)
         token.touch()
         nodes = Nodes(cluster, workdir, token)
         nodes.check()

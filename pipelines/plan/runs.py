@@ -92,6 +92,11 @@ def _files(configs: str) -> dict[str, str]:
     return found
 
 
+def _check_name(option: str, name: str, names: Sequence[str]) -> None:
+    if name not in names:
+        raise InputError(f"{option}: no config is named {name!r}; known names: {', '.join(names)}")
+
+
 def _own_words(words: Sequence[str], names: Sequence[str]) -> dict[str, list[str]]:
     """Overrides from --set=NAME:KEY=VALUE, by name."""
     own: dict[str, list[str]] = {name: [] for name in names}
@@ -99,10 +104,7 @@ def _own_words(words: Sequence[str], names: Sequence[str]) -> dict[str, list[str
         name, colon, assignment = word.partition(":")
         if not colon or "=" not in assignment:
             raise InputError(f"--set={word}: expected NAME:KEY=VALUE")
-        if name not in own:
-            raise InputError(
-                f"--set={word}: no config is named {name!r}; known names: {', '.join(names)}"
-            )
+        _check_name(f"--set={word}", name, names)
         own[name].append(f"--config.{assignment.removeprefix('config.')}")
     return own
 
@@ -146,10 +148,8 @@ def _swept(sweeps: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, d
         values = _VALUES.findall(text)
         if not own or len(values) < 2:
             raise InputError(f"--sweep={sweep}: expected KEY=VALUE,VALUE or NAME:KEY=VALUE,VALUE")
-        if colon and name not in axes:
-            raise InputError(
-                f"--sweep={sweep}: no config is named {name!r}; known names: {', '.join(names)}"
-            )
+        if colon:
+            _check_name(f"--sweep={sweep}", name, names)
         for one in [name] if colon else names:
             axes[one].append([(own.removeprefix("config."), value) for value in values])
     found: dict[str, dict[str, dict[str, str]]] = {}
@@ -231,33 +231,14 @@ def make(
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds --configs, --set, --sweep and --workdir."""
-    parser.add_argument(
-        "--configs",
-        metavar="NAME,...",
-        required=True,
-        help="configs separated by commas: NAME, FILE.py, LABEL=NAME or LABEL=FILE.py",
-    )
-    parser.add_argument(
-        "--set",
-        dest="own",
-        metavar="NAME:KEY=VALUE",
-        action="append",
-        default=[],
+    add = parser.add_argument
+    add("--configs", metavar="NAME,...", required=True,
+        help="configs separated by commas: NAME, FILE.py, LABEL=NAME or LABEL=FILE.py")  # fmt: skip
+    add("--set", dest="own", metavar="NAME:KEY=VALUE", action="append", default=[],
         help="override for one config; transfer.weights=run:NAME[/K] starts from fold K of another"
-        " run (default: the fold of the same number)",
-    )
-    parser.add_argument(
-        "--sweep",
-        dest="sweeps",
-        metavar="[NAME:]KEY=V,V...",
-        action="append",
-        default=[],
-        help="a run for each value, of all configs or of one; several sweeps give all combinations",
-    )
-    parser.add_argument(
-        "--workdir",
-        metavar="DIR",
-        type=command_line.path,
-        required=True,
-        help="folder for all output",
-    )
+        " run (default: the fold of the same number)")  # fmt: skip
+    add("--sweep", dest="sweeps", metavar="[NAME:]KEY=V,V...", action="append", default=[],
+        help="a run for each value, of all configs or of one; several give all combinations"
+        )  # fmt: skip
+    add("--workdir", metavar="DIR", type=command_line.path, required=True,
+        help="folder for all output")  # fmt: skip
