@@ -94,6 +94,12 @@ def _face(model: Description) -> Json:
                 "description": "years that contain the age of a share `level` of people, where the"
                 " model was calibrated for it",
             },
+            "quality": {
+                **_SHARE,
+                "description": "usual error of such a face, beside that expected in this picture, where"
+                " the model carries a measure of it",
+            },
+            "quality_reason": _or_null({"type": "string"}, "null of a good picture"),
             "track": {
                 "type": "integer",
                 "description": "ID of the face followed through a stream, from 1",
@@ -104,7 +110,14 @@ def _face(model: Description) -> Json:
                 "description": "probabilities are scaled by the model's temperatures",
             },
         },
-        optional=("age_interval", "track", "smoothing", "calibrated"),
+        optional=(
+            "age_interval",
+            "quality",
+            "quality_reason",
+            "track",
+            "smoothing",
+            "calibrated",
+        ),  # fmt: skip
         more=True,
     )
 

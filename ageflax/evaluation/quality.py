@@ -103,7 +103,7 @@ def _rising(places: np.ndarray, errors: np.ndarray, usual: np.ndarray) -> Line:
             before, faces = pools.pop()
             at, part = before + at, np.concatenate([faces, part])
         pools.append((at, part))
-    return _line({place: max(ratio(part), 0.01) for at, part in pools for place in at})
+    return _line({place: ratio(part) for at, part in pools for place in at})
 
 
 def _line(knots: Mapping[float, float]) -> Line:
@@ -177,7 +177,9 @@ def fit(
         views = [clean] * len(changed) + [*changed]
         values = [value(view)[known] for view in views]
         errors = [subjects.errors(view)[figure][known] for view in views]
-        return _rising(np.concatenate(values), np.concatenate(errors), np.tile(usual, len(views)))
+        found = _rising(np.concatenate(values), np.concatenate(errors), np.tile(usual, len(views)))
+        own = max(found(values[0]).mean(), 1e-9)
+        return Line(found.at, tuple(max(float(value / own), 0.01) for value in found.values))
 
     def read(factor: str) -> Callable[[View], np.ndarray]:
         return lambda view: np.array([each[factor] for each in view.factors])

@@ -61,11 +61,11 @@ def test_quality_is_the_usual_error_beside_that_expected(faces):
         pytest.approx(value, rel=1e-3) for value in (1.0, 1.0, 0.5, 0.25, 0.25)
     ]
     assert found({"dark": 2.5, "unusual": 0.0})[1] == "dark"
-    # The same spread is told with errors of 2, 4 and 8; three times that with 6.
+    # The usual spread comes with errors of 2, 4 and 8, of 3.6 on average; three times that with 6.
     usual = found.usual
     assert usual is not None
     np.testing.assert_allclose(usual.values, 3.0, rtol=1e-4)
-    assert found({"unusual": np.log(3.0)}) == (pytest.approx(1 / 3, abs=0.03), "unusual")
+    assert found({"unusual": np.log(3.0)}) == (pytest.approx(0.6, abs=0.05), "unusual")
 
 
 def test_pools_rise_whatever_the_noise():
