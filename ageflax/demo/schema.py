@@ -117,7 +117,7 @@ def _face(model: Description) -> Json:
             "track",
             "smoothing",
             "calibrated",
-        ),  # fmt: skip
+        ),
         more=True,
     )
 

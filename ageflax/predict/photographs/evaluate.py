@@ -235,6 +235,7 @@ def run(
     if workers_here() > 1:
         # Photographs are processed in parallel, so OpenCV need not split each over the cores.
         cv2.setNumThreads(1)
+    predictor.check_framing([listing.folder / face.path for face in listing.faces])
     since = time.monotonic()
     tested = list(_answers(predictor, listing))
     rate = len(tested) / max(time.monotonic() - since, 1e-9)
