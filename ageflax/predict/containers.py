@@ -50,8 +50,8 @@ def stated(path: str | Path) -> Stated:
                     struct.unpack("<I", start[48:52]),
                 )
                 return Stated(size + 8 if size else None, frames or None)
-        except (struct.error, ValueError, IndexError, OverflowError):
-            pass  # ends within a number, or claims the impossible
+        except (struct.error, ValueError, IndexError, OverflowError, OSError):
+            pass  # ends within a number, or claims the impossible, such as a place beyond any file
     return Stated()
 
 
