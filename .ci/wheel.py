@@ -14,7 +14,15 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 INSIDE = ("configs", "pipelines", "tfds_builders")
 LEFT_OUT = shutil.ignore_patterns(
-    "__pycache__", ".*", "*_test.py", "conftest.py", "dummy_*", "*.ipynb", "Dockerfile*"
+    "__pycache__",
+    ".*",
+    "*_test.py",
+    "conftest.py",
+    "dummy_*",
+    "*.ipynb",
+    "Dockerfile*",
+    "*.sh",
+    "*.yaml",
 )
 # A module's dotted name, in code or in text: not a path, an extra, or the word in a sentence.
 NAME = re.compile(

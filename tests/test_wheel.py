@@ -74,7 +74,7 @@ def test_it_holds_one_package_without_tests_and_its_terms(wheel):
         assert "ageflax = ageflax.__main__:main" in archive.read(entry).decode()
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"ageflax"}
     assert {Path(name).suffix for name in names if name.startswith("ageflax/")} <= {
-        "", ".bib", ".css", ".jinja", ".js", ".json", ".md", ".py", ".safetensors", ".sh", ".svg", ".txt", ".typed", ".yaml",
+        "", ".bib", ".css", ".jinja", ".js", ".json", ".md", ".py", ".safetensors", ".svg", ".txt", ".typed",
     }  # fmt: skip
     assert not [n for n in names if "test" in Path(n).stem or "dummy" in n or "conftest" in n]
     assert {"ageflax/py.typed", "ageflax/configs/levi.py", "ageflax/pipelines/compare.py",
