@@ -15,6 +15,7 @@ if "xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
 
 import atexit
 import ctypes
+import dataclasses
 import gc
 import shutil
 import signal
@@ -62,7 +63,10 @@ LONG = "AGEFLAX_LONG_TESTS"
 
 
 # Workers take files one by one: the longest go first, or one would end alone.
-_FIRST = ("test_processes", "test_recipes", "test_main", "test_cross_validation", "test_preemption")
+_FIRST = (
+    "test_processes", "test_recipes", "test_main", "test_cross_validation", "test_preemption",
+    "test_distillation", "test_configs", "test_resnet", "test_levi_hassner",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -81,11 +85,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 # Config keys that no compiled step depends on: they choose faces, and say how the loop goes about them.
 _OUTSIDE = {
-    "": ("fold", "folds", "seed"),
+    "": ("fold", "folds", "seed", "steps", "epochs"),
     "data": ("name", "dir", "placement", "dispatch", "workers", "prepared", "balance"),
     "transfer": ("weights", "revision", "sha256", "reset"),
     "distill": ("teachers",),
-    "eval": ("every", "log_every", "batch_size", "patience", "checkpoint", "protocol"),
+    "eval": ("every", "log_every", "batch_size", "patience", "checkpoint", "protocol", "age"),
 }
 _build = program.build
 _programs: dict[str, program.Program] = {}
@@ -99,12 +103,16 @@ def _shared(config: Config, mesh: Mesh, **given: Any) -> program.Program:
         for key in keys:
             held.pop(key, None)
     steps = program.total_steps(config, given["training_faces"])
-    key = repr((values, steps, given.get("teachers"), mesh.devices.tolist()))
+    if config.optim.schedule in ("step", "constant") and not config.transfer.unfreeze:
+        values["steps"] = "any"
+    else:
+        values["steps"] = steps
+    key = repr((values, given.get("teachers"), mesh.devices.tolist()))
     if key not in _programs:
         while len(_programs) >= 6:
             del _programs[next(iter(_programs))]
         _programs[key] = _build(config, mesh, **given)
-    return _programs[key]
+    return dataclasses.replace(_programs[key], steps=steps)
 
 
 program.build = _shared

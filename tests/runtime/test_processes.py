@@ -31,7 +31,7 @@ IMPATIENT = (
 @pytest.fixture
 def start(tmp_path, data_dir, small_faces):
     """Starts N processes with four devices between them; ends what is left of them."""
-    path, started = small_file(tmp_path, steps=90, every=30, log_every=2), []
+    path, started = small_file(tmp_path, steps=50, every=25, log_every=2), []
 
     def start_all(
         count: int, workdir: Path, *words: str, entry: Sequence[str] = ("-m", "ageflax.main")
@@ -105,7 +105,7 @@ def test_stopped_they_go_on_as_fewer_and_train_what_one_trains(
         # Gloo, the CPUs' collectives, writes a line of its own a connection.
         assert [line for line in output.splitlines() if "connected peer ranks" not in line] == []
         assert "fold 0" not in errors
-    config = configuration.resolve(small_values(data_dir), ("--config.steps=90", "--config.fold=0"))
+    config = configuration.resolve(small_values(data_dir), ("--config.steps=50", "--config.fold=0"))
     cross_validation.run(config, one, say=lambda line: None)
     keys, numbers = predicted(many)
     expected_keys, expected = predicted(one)

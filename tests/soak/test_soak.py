@@ -58,7 +58,7 @@ def test_training_for_some_seconds(capsys):
     before = signal.getsignal(signal.SIGTERM)
     try:
         # Pools and caches still fill in so short a time: only doubling fails.
-        code = training.main(["--minutes=0.15", "--allowed=1"])
+        code = training.main(["--minutes=0.06", "--allowed=1"])
     finally:
         signal.signal(signal.SIGTERM, before)
     printed = capsys.readouterr().out
@@ -68,7 +68,7 @@ def test_training_for_some_seconds(capsys):
 
 
 def test_prediction_for_some_seconds(capsys):
-    assert prediction.main(["--minutes=0.05", "--allowed=1"]) == 0, capsys.readouterr().out
+    assert prediction.main(["--minutes=0.03", "--allowed=1"]) == 0, capsys.readouterr().out
     printed = capsys.readouterr().out
     assert printed.endswith("\nflat\n")
     assert " faces, " in printed

@@ -1,3 +1,4 @@
+import functools
 from typing import Any
 
 import jax
@@ -19,6 +20,7 @@ from ageflax.training.step import (
     Recipe,
     init_state,
     make_eval_step,
+    make_init_step,
     make_resident_train_step,
     make_train_step,
 )
@@ -48,9 +50,14 @@ def batch_of(count: int) -> Batch:
     )
 
 
+@functools.cache
+def init_step(mesh):
+    return make_init_step(NETWORK, TX, RECIPE, mesh)
+
+
 def fresh(mesh) -> TrainState:
-    mean = np.full((32, 32, 3), 100.0, np.float32)
-    return init_state(NETWORK, TX, jax.random.key(1), RECIPE, mesh, mean=mean)
+    mean, std = np.full((32, 32, 3), 100.0, np.float32), np.ones((1, 1, 3), np.float32)
+    return init_step(mesh)(jax.random.key(1), mean, std, {})
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +68,11 @@ def mesh():
 @pytest.fixture(scope="module")
 def train_step(mesh):
     return make_train_step(NETWORK, TX, RECIPE, mesh)
+
+
+@pytest.fixture(scope="module")
+def resident(mesh):
+    return make_resident_train_step(NETWORK, TX, RECIPE, mesh)
 
 
 def test_the_state_is_donated(mesh, train_step):
@@ -104,9 +116,8 @@ def test_what_a_step_draws_is_a_function_of_key_and_step(mesh, train_step):
     assert float(train_step(later, batch)[1]["loss"]) != found[0]
 
 
-def test_resident_faces_take_the_same_step(mesh, train_step):
+def test_resident_faces_take_the_same_step(mesh, train_step, resident):
     everything, rows = batch_of(40), np.array([3, 39, 7, 7, 0, 12, 20, 31], np.int32)
-    resident = make_resident_train_step(NETWORK, TX, RECIPE, mesh)
     one, _ = resident(fresh(mesh), everything, rows[None])
     other, _ = train_step(fresh(mesh), jax.tree.map(lambda leaf: leaf[rows], everything))
     for got, expected in zip(
@@ -115,10 +126,9 @@ def test_resident_faces_take_the_same_step(mesh, train_step):
         np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-8)
 
 
-def test_many_steps_in_one_dispatch_are_the_same_steps(mesh):
+def test_many_steps_in_one_dispatch_are_the_same_steps(mesh, resident):
     everything = batch_of(40)
     rows = np.random.default_rng(0).integers(0, 40, (3, 8)).astype(np.int32)
-    resident = make_resident_train_step(NETWORK, TX, RECIPE, mesh)
     together, metrics = resident(fresh(mesh), everything, rows)
     assert int(together.step) == 3
     state, losses = fresh(mesh), []
@@ -138,11 +148,10 @@ def test_ten_crops_are_the_mean_of_ten_softmaxes(mesh):
     step = make_eval_step(NETWORK, RECIPE, mesh, crops="ten")
     got = step(variables_of(state), batch.images)
     views = eval_views(batch.images, state.mean, PREPROCESSING, crops="ten")
+    answer = jax.jit(lambda view: NETWORK.apply({"params": state.params}, view))
+    scores: list[Any] = [answer(views[:, k]) for k in range(10)]
     for task in ("age", "gender"):
-        each = [
-            jax.nn.softmax(NETWORK.apply({"params": state.params}, views[:, k])[task])  # pyright: ignore
-            for k in range(10)
-        ]
+        each = [jax.nn.softmax(score[task]) for score in scores]
         np.testing.assert_allclose(got[task], np.mean(each, axis=0), rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(got[task].sum(-1), 1.0, rtol=1e-5)
 

@@ -81,12 +81,13 @@ def test_the_real_records_saved_again_by_scipy(tmp_path: Path):
         pytest.skip("AGEFLAX_REAL_DATA is not set")
     path = Path(folder, "imdb_wiki", "wiki.mat")
     content = scipy.io.loadmat(path, simplify_cells=True)["wiki"]
+    content = {key: values[:5000] for key, values in content.items()}
     for name in ("full_path", "name"):  # absent names are empty arrays
         content[name] = [text if isinstance(text, str) else "" for text in content[name]]
     again = metadata.read(mat(content, "wiki"), database="wiki", name="wiki.mat")
     first = metadata.read(path.read_bytes(), database="wiki", name="wiki.mat")
-    assert (again.paths, again.names) == (first.paths, first.names)
-    np.testing.assert_equal((again.ages, again.genders), (first.ages, first.genders))
+    assert (again.paths, again.names) == (first.paths[:5000], first.names[:5000])
+    np.testing.assert_equal((again.ages, again.genders), (first.ages[:5000], first.genders[:5000]))
 
 
 @given(st.dates(datetime.date(2, 1, 1), datetime.date(2015, 12, 31)), st.integers(1900, 2020))
