@@ -26,7 +26,7 @@ class _Layer(nn.Module):
 
 def _run(activation: str, x: jax.Array) -> Any:
     layer = _Layer(activation)
-    return layer.apply(layer.init(jax.random.key(0), x), x)
+    return jax.jit(lambda x: layer.init_with_output(jax.random.key(0), x)[0])(x)
 
 
 @pytest.mark.parametrize(
@@ -100,9 +100,14 @@ def _before_activations(activation: str, initialization: str) -> tuple[np.ndarra
     options = {"activation": activation, "initialization": initialization}
     trunk = build({**model, **options}, {"age": Head(8)}).trunk
     images = jax.random.normal(jax.random.key(1), (8, 48, 48, 3))
-    variables = trunk.init(jax.random.key(2), images, train=False)
-    _, captured = trunk.apply(variables, images, train=False, capture_intermediates=True)
-    first, last = (captured["intermediates"][name]["__call__"][0] for name in ("conv1", "fc7"))
+
+    @jax.jit
+    def outputs(images: jax.Array) -> list[jax.Array]:
+        variables = trunk.init(jax.random.key(2), images, train=False)
+        _, captured = trunk.apply(variables, images, train=False, capture_intermediates=True)
+        return [captured["intermediates"][name]["__call__"][0] for name in ("conv1", "fc7")]
+
+    first, last = outputs(images)
     return np.asarray(first), np.asarray(last)
 
 
