@@ -72,24 +72,34 @@ def journal(folder: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-def pipeline(folder: Path, bodies: dict[str, str], *, at_once: int = 2) -> subprocess.Popen:
-    """Starts a process that runs fake jobs as a pipeline does: locked, interruptible, exit code 130."""
+def pipeline(
+    folder: Path, bodies: dict[str, str], *, at_once: int = 2, address: str = ""
+) -> subprocess.Popen:
+    """Starts a process that runs fake jobs as a pipeline does: locked, interruptible, exit code 130.
+
+    With an address they run on a Ray cluster.
+    """
     code = """
-import json, pathlib, sys
+import contextlib, json, pathlib, sys
 from ageflax.runtime import command_line
-from pipelines.local import leash, runner, state
+from pipelines.local import leash, process, runner, state
 from tests.pipelines import fakes
 folder, bodies, at_once = pathlib.Path(sys.argv[1]), json.loads(sys.argv[2]), int(sys.argv[3])
+def place(lock):
+    if not sys.argv[4]:
+        leash.adopt()
+        return contextlib.nullcontext(process.Here(lock=lock))
+    from pipelines.cluster import devices, nodes
+    return nodes.connected(devices.Cluster(sys.argv[4], devices.Device("cpu"), 1), folder, print)
 def run():
-    leash.adopt()
-    with state.locked(folder) as lock, runner.interruptible():
-        fakes.runner(folder, at_once=at_once, lock=lock).run(
+    with state.locked(folder) as lock, place(lock) as machines, runner.interruptible():
+        fakes.runner(folder, at_once=at_once, place=machines).run(
             [fakes.job(name, folder, body) for name, body in bodies.items()])
 sys.exit(command_line.run("pipeline", run, interrupted="interrupted, nothing runs on"))
 """
     root = str(Path(__file__).parents[2])
     return subprocess.Popen(
-        [sys.executable, "-c", code, str(folder), json.dumps(bodies), str(at_once)],
+        [sys.executable, "-c", code, str(folder), json.dumps(bodies), str(at_once), address],
         env=os.environ | {"PYTHONPATH": root},
         stderr=subprocess.PIPE,
         text=True,

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from pipelines.local.runner import Job
 from pipelines.local.state import DONE, RUNNING, WAITING, Status
 from tests.conftest import small_file
 from tests.pipelines import fakes
+from tests.pipelines.test_runner import SAVES_WHEN_TOLD
 
 SLICE = "v5litepod-16"
 
@@ -162,6 +164,17 @@ def test_a_killed_node_loses_its_jobs_to_others_and_that_is_no_failed_attempt(
     assert [state for _, state in run.view.changes] == [RUNNING, WAITING, RUNNING, DONE]
     assert status.node not in killed
     assert (tmp_path / "logs/a.log").read_text() == "[]\n"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_jobs_save_and_end_with_their_driver(cluster, tmp_path, number):
+    running = fakes.pipeline(tmp_path, {"a": SAVES_WHEN_TOLD}, address=cluster.address)
+    fakes.wait_for((tmp_path / "listens").exists, seconds=60)
+    running.send_signal(number)
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode == (130 if number == signal.SIGTERM else -9), errors
+    fakes.wait_for((tmp_path / "saved").exists)
 
 
 @pytest.mark.long
