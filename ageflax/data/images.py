@@ -4,6 +4,7 @@ import errno
 import importlib.util
 import io
 import stat
+import struct
 from pathlib import Path
 
 import cv2
@@ -180,7 +181,7 @@ def _odd_tiff(content: bytes, max_pixels: int) -> Image.Image:
       Exception: anything, if it is another one or damaged.
     """
     tags, file = TiffImagePlugin.ImageFileDirectory_v2(content[:8]), io.BytesIO(content)
-    file.seek(tags.next)
+    start = file.seek(tags.next)
     tags.load(file)
     floats = _FLOATS in tags.get(_KIND_OF_NUMBER, ())
     if not floats and tags.get(_COLOURS) != _YCBCR:
@@ -189,7 +190,13 @@ def _odd_tiff(content: bytes, max_pixels: int) -> Image.Image:
         raise BadImageError("too large")
     if _TILE in tags:  # whose size may be anything, and is allocated
         raise BadImageError("not an image", "TIFF of floats in tiles; convert it to 8 bits")
-    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    # OpenCV rotates some kinds by itself: it is told that there is nothing to rotate.
+    plain, order = bytearray(content), "<" if content.startswith(b"II") else ">"
+    (count,) = struct.unpack_from(f"{order}H", content, start)
+    for place in range(start + 2, start + 2 + 12 * count, 12):
+        if struct.unpack_from(f"{order}H", content, place)[0] == ExifTags.Base.Orientation:
+            struct.pack_into(f"{order}H", plain, place + 8, 1)
+    pixels = cv2.imdecode(np.frombuffer(plain, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise ValueError("OpenCV cannot read it")
     eight = _eight_bits(pixels) if floats else pixels
