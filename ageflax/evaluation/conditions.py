@@ -88,7 +88,7 @@ class Subjects:
             if factors:
                 read.extend(measure(image, float(len(image))) for image in images[mask])
             own = own_share(size, self.mesh)
-            return batch.replace(images=shard_batch(images[own], self.mesh, size))
+            return dataclasses.replace(batch, images=shard_batch(images[own], self.mesh, size))
 
         found = predict(self.answer, map(changed, self.batches()), self.rows)
         return View(found, tuple(read))

@@ -82,8 +82,9 @@ def measure(contents: Iterable[bytes | np.ndarray], *, detector: str = "auto") -
     looked, measured = 0, []
     for content in contents:
         try:
-            image = content
-            if isinstance(content, bytes):
+            if isinstance(content, np.ndarray):
+                image = content
+            else:
                 image = images.decode(content, at_least=_SIDE)
         except images.BadImageError:
             continue

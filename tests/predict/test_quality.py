@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ageflax.bundle.loading import open_model
-from ageflax.bundle.model import Model
+from ageflax.bundle.model import Member, Model
 from ageflax.bundle.quality import Line, Quality
 from ageflax.errors import InputError
 from ageflax.predict import Predictor, framing_check
@@ -53,6 +53,7 @@ def test_a_face_has_the_quality_of_its_picture_and_the_reason(judging, photo):
 def test_an_unusual_answer_is_one_spread_more_than_usual(judging, photo):
     model = open_model(judging)
     (member,) = model.members
+    assert isinstance(member, Member)
     narrow = dataclasses.replace(QUALITY, usual=Line((0.0,), (1e-3,)))
     description = dataclasses.replace(model.description, quality=narrow)
     strict = Model([dataclasses.replace(member, description=description)], "strict")
