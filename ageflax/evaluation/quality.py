@@ -15,6 +15,8 @@ from ageflax.evaluation.conditions import Change, Subjects, View
 FEWEST = 50
 # Relative error that a picture's factor must exceed; over a sixteenth of 400 faces, chance reaches it.
 _CHANCE = 1.1
+# Share of the faces as they are whose pictures are usual.
+_USUAL = 0.95
 # Knots of a line, and faces that the usual error of each is the mean of, as a share.
 _KNOTS, _ALIKE = 16, 0.125
 
@@ -103,7 +105,7 @@ def _rising(places: np.ndarray, errors: np.ndarray, usual: np.ndarray) -> Line:
             before, faces = pools.pop()
             at, part = before + at, np.concatenate([faces, part])
         pools.append((at, part))
-    return _line({place: ratio(part) for at, part in pools for place in at})
+    return _line({place: max(ratio(part), 0.01) for at, part in pools for place in at})
 
 
 def _line(knots: Mapping[float, float]) -> Line:
@@ -116,10 +118,18 @@ def _line(knots: Mapping[float, float]) -> Line:
     return Line(at, values)
 
 
-def _clear(line: Line) -> Line:
-    """The line without increases that may be chance: pictures of dark skin are not therefore worse."""
-    values = (value if value > _CHANCE else 1.0 for value in line.values)
-    return _line(dict(zip(line.at, values, strict=True)))
+def _clear(line: Line, usual: np.ndarray) -> Line:
+    """The line, 1 where usual pictures lie, and where its increase may be chance.
+
+    Pictures of dark skin or of smooth skin are not therefore worse.
+
+    Args:
+      line: relative error by a picture's factor.
+      usual: the factor of the faces as they are.
+    """
+    most = np.quantile(usual, _USUAL)
+    pairs = zip(line.at, line.values, strict=True)
+    return _line({at: value if at > most and value > _CHANCE else 1.0 for at, value in pairs})
 
 
 def _alike(order_by: np.ndarray, errors: np.ndarray) -> np.ndarray:
@@ -164,27 +174,27 @@ def fit(
       answered: views whose answers alone count.
       worse: views that show each of the factors read off a picture.
     """
-    found = subjects.errors(clean)
-    figure = next((name for name in ("years", "age_group", "gender") if name in found), None)
-    known = ~np.isnan(found[figure]) if figure else np.zeros(0, bool)
+    errors = subjects.errors(clean)
+    figure = next((name for name in ("years", "age_group", "gender") if name in errors), None)
+    known = ~np.isnan(errors[figure]) if figure else np.zeros(0, bool)
     if figure is None or known.sum() < FEWEST:
         return None
     rows = clean.predictions.rows[known]
-    usual = _alike(_label(figure, subjects)[rows], found[figure][known])
+    usual = _alike(_label(figure, subjects)[rows], errors[figure][known])
 
     def line(changed: Sequence[View], value: Callable[[View], np.ndarray]) -> Line:
         # Half of all pictures are as they should be: else sharp faces would count as noisy ones.
         views = [clean] * len(changed) + [*changed]
         values = [value(view)[known] for view in views]
         errors = [subjects.errors(view)[figure][known] for view in views]
-        found = _rising(np.concatenate(values), np.concatenate(errors), np.tile(usual, len(views)))
-        own = max(found(values[0]).mean(), 1e-9)
-        return Line(found.at, tuple(max(float(value / own), 0.01) for value in found.values))
+        return _rising(np.concatenate(values), np.concatenate(errors), np.tile(usual, len(views)))
 
     def read(factor: str) -> Callable[[View], np.ndarray]:
         return lambda view: np.array([each[factor] for each in view.factors])
 
-    lines = {name: _clear(line(views, read(name))) for name, views in worse.items()}
+    lines = {
+        name: _clear(line(views, read(name)), read(name)(clean)) for name, views in worse.items()
+    }
     usually = spreads(clean.predictions.probabilities, subjects.targets)
     spread = usually and _usual(*usually)
     if spread is not None:
@@ -195,7 +205,10 @@ def fit(
             return unusual_spread(spread, *told)
 
         everything = [*answered, *itertools.chain.from_iterable(worse.values())]
-        lines["unusual"] = line(everything, unusual)
+        found = line(everything, unusual)
+        # 1 on average of the faces as they are: a weak model's spread says little about any picture.
+        own = max(found(unusual(clean)[known]).mean(), 1e-9)
+        lines["unusual"] = Line(found.at, tuple(max(float(v / own), 0.01) for v in found.values))
     return Quality(int(known.sum()), spread, {k: lines[k] for k in FACTORS if k in lines})
 
 

@@ -83,7 +83,9 @@ def test_pools_rise_whatever_the_noise():
 
 def test_small_increases_of_a_picture_s_factors_are_chance():
     line = Line((0.0, 1.0, 2.0, 3.0, 4.0), (0.7, 0.9, 1.09, 1.2, 3.0))
-    assert quality._clear(line) == Line((0.0, 2.0, 3.0, 4.0), (1.0, 1.0, 1.2, 3.0))
+    assert quality._clear(line, np.zeros(3)) == Line((0.0, 2.0, 3.0, 4.0), (1.0, 1.0, 1.2, 3.0))
+    # Nor are pictures worse that are like those of the faces as they are.
+    assert quality._clear(line, np.full(9, 3.0)) == Line((0.0, 3.0, 4.0), (1.0, 1.0, 3.0))
 
 
 def test_usual_errors_are_those_of_the_faces_most_alike():
