@@ -84,7 +84,7 @@ def test_teachers_answer_for_the_pixels_of_the_views(channels, mean, tmp_path):
     views = (faces[:, 2:29, 2:29] - student_mean) / std
     if channels == "bgr":
         views = views[..., ::-1]
-    found = distillation_of(member, channels=channels).told(
+    found = jax.jit(distillation_of(member, channels=channels).told)(
         [member.variables], jnp.asarray(views), jnp.asarray(student_mean), jnp.asarray(std)
     )
     for task, values in expected.items():
@@ -101,14 +101,14 @@ def test_several_teachers_are_averaged_each_at_its_own_size(tmp_path):
 
     def told(*members: Member) -> dict[str, jax.Array]:
         variables = [member.variables for member in members]
-        return distillation_of(*members).told(variables, views, plain, unit)
+        return jax.jit(distillation_of(*members).told)(variables, views, plain, unit)
 
     each, both = [told(one), told(other)], told(one, other)
     for task, values in both.items():
         np.testing.assert_allclose(values, (each[0][task] + each[1][task]) / 2, atol=1e-6)
         np.testing.assert_allclose(values.sum(1), 1.0, rtol=1e-5)
     small = jax.image.resize(views, (3, 27, 27, 3), "linear")
-    direct = distillation_of(one).told([one.variables], small, plain, unit)
+    direct = jax.jit(distillation_of(one).told)([one.variables], small, plain, unit)
     for task, values in direct.items():
         np.testing.assert_allclose(each[0][task], values, atol=1e-5)
 

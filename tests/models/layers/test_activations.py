@@ -102,7 +102,7 @@ def _before_activations(activation: str, initialization: str) -> tuple[np.ndarra
     images = jax.random.normal(jax.random.key(1), (8, 48, 48, 3))
 
     @jax.jit
-    def outputs(images: jax.Array) -> list[jax.Array]:
+    def outputs(images: jax.Array) -> list[Any]:
         variables = trunk.init(jax.random.key(2), images, train=False)
         _, captured = trunk.apply(variables, images, train=False, capture_intermediates=True)
         return [captured["intermediates"][name]["__call__"][0] for name in ("conv1", "fc7")]
