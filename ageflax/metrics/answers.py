@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -82,7 +83,9 @@ def joined(parts: Sequence[Answers]) -> Answers:
     for name in (field.name for field in dataclasses.fields(Answers)):
         if name in ("levels", "ordered"):
             continue
-        values = [getattr(part, name) if alike or name != "intervals" else None for part in parts]
+        values: list[Any] = [
+            getattr(part, name) if alike or name != "intervals" else None for part in parts
+        ]
         if name.startswith("years") and any(value is not None for value in values):
             values = [
                 np.full(len(part), np.nan) if value is None else value

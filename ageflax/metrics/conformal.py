@@ -172,7 +172,7 @@ class Conformal:
             raise ValueError(f"centres: expected {count} numbers between 0 and 1")
         if not ((reaches >= 0) & (reaches <= 1)).all() or (np.diff(reaches, axis=0) < 0).any():
             raise ValueError("reaches: expected numbers from 0 to 1, ascending by level")
-        counts = {name: content.get(name) for name in ("faces", "people")}
+        counts: dict[str, Any] = {name: content.get(name) for name in ("faces", "people")}
         for name, value in counts.items():
             if type(value) is not int or not 0 <= value < 2**53:
                 raise ValueError(f"{name}: expected a count")

@@ -1,5 +1,6 @@
 """Runs of zero steps: a bundle tested and calibrated as it is."""
 
+import csv
 import dataclasses
 import json
 from pathlib import Path
@@ -14,6 +15,9 @@ from ageflax.training import cross_validation
 from ageflax.weights.formats import safetensors
 from tests.conftest import small_values
 
+# Validation people enough to calibrate intervals, and classes that few training people fill.
+MANY = ("--config.data.validation_fraction=0.7", "--config.data.label_policy=intervals",
+        "--config.data.intervals=((0, 20), (21, 40), (41, 100))")  # fmt: skip
 TOLD = "--config.transfer.reset=('heads/.*',)"
 
 
@@ -24,7 +28,7 @@ def run(data_dir, small_faces, tmp_path_factory):
 
     def start(name: str, *words: str) -> Path:
         config = configuration.resolve(
-            small_values(data_dir), ["--config.fold=0", "--config.task=joint", *words]
+            small_values(data_dir), ["--config.fold=0", "--config.task=joint", *MANY, *words]
         )
         cross_validation.run(config, folder / name, say=lambda line: None)
         return folder / name / "fold_0"
@@ -67,6 +71,16 @@ def test_weights_mean_and_provenance_stay_and_test_and_calibration_are_new(run, 
     assert result["steps"] == result["tested_step"] == 0
     assert new["figures"] == result["tasks"]
     assert new["calibration"]["gender"] > 0
+    assert new["age_interval"]["people"] >= 40
+    assert new["age_interval"]["levels"] == [0.8, 0.9, 0.95]
+    covered = result["tasks"]["age"]["age_interval"]["0.8"]
+    with (fold / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    held = [int(r["age_low_80"]) <= int(r["age_true"].split("-")[0]) <= int(r["age_high_80"])
+            for r in rows if r["age_true"]]  # fmt: skip
+    assert covered["coverage"] == pytest.approx(np.mean(held))
+    summary = json.loads((fold.parent / "summary.json").read_text())
+    assert summary["tasks"]["age"]["age_interval"] == result["tasks"]["age"]["age_interval"]
     report.write(fold.parent)
     same = run("again", f"--config.transfer.weights={fold}", "--config.epochs=0")
     assert (same / "predictions.csv").read_bytes() == (fold / "predictions.csv").read_bytes()
