@@ -340,8 +340,8 @@ class Eval(Group):
     batch_size: int = key(100, "faces per batch over all devices", 1, 10**6, continuable=True)
     conditions: int = key(
         400,
-        "most validation faces on which errors under other framing and in worse pictures are measured; 0:"
-        " off",
+        "most validation faces shown under other framing and in worse pictures, to measure what these"
+        " cost; 0: off",
         0,
         10**6,
         continuable=True,
