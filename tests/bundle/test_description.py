@@ -110,7 +110,10 @@ def test_a_group_that_no_config_has(original, tmp_path, changes, message):
         ({"input": []}, "input: expected resize, crop, interpolation, channels"),
         ({"loss": 3}, "loss: expected options by name"),
         ({"age_interval": []}, "age_interval: expected an object"),
-        ({"age_interval": {"task": "gender"}}, "age_interval: task: 'gender' is not a head for ages"),
+        (
+            {"age_interval": {"task": "gender"}},
+            "age_interval: task: 'gender' is not a head for ages",
+        ),
         ({"age_interval": {"task": "years"}}, "age_interval: task: 'years' is not a head for ages"),
         ({"age_interval": {"task": ["age"]}}, "age_interval: task: ['age'] is not a head"),
         ({"age_interval": {"task": "age", "crops": "x" * 1_000_000}}, "age_interval: crops: 'xxx"),
