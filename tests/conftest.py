@@ -5,6 +5,8 @@ import os
 
 # Set before anything imports jax.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# As pipelines set it before they import Ray, which some tests do by themselves.
+os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
 # Compiling small programs that run once is most of the tests' time; these flags cut it to a third. XLA
 # aborts on an unknown flag.
 if "xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):

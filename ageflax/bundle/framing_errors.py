@@ -87,10 +87,10 @@ class FramingErrors:
         if not isinstance(errors, dict) or not errors or not errors.keys() <= _FIGURES.keys():
             raise ValueError(f"framing_errors: expected errors of {', '.join(_FIGURES)}")
         for grid in errors.values():
-            rows = grid if isinstance(grid, list) and len(grid) == len(zooms) else [None]
+            rows = grid if isinstance(grid, list) and len(grid) == len(zooms) else [()]
             for row in rows:
-                fits = isinstance(row, list) and len(row) == len(shifts)
-                if not fits or not all(_number(value, _LARGEST_ERROR) for value in row):
+                whole = isinstance(row, list) and len(row) == len(shifts)
+                if not (whole and all(_number(value, _LARGEST_ERROR) for value in row)):
                     raise ValueError("framing_errors: expected an error by zoom and shift")
         grids = {name: tuple(map(tuple, grid)) for name, grid in errors.items()}
         return cls(content["faces"], zooms, shifts, grids)

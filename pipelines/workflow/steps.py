@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -214,6 +215,8 @@ def _place(options: Options, lock: int, say: Callable[[str], None]) -> Iterator[
         ]
         yield Here(environment(options.workdir), lock, per_slot)
         return
+    # Under `uv run`, Ray would start workers by it in a copy of the folder; nodes have the code.
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     try:
         from pipelines.cluster import nodes
     except ModuleNotFoundError as error:

@@ -1,5 +1,6 @@
 """--format=bundle: a bundle in fewer bits that answers as before, with its terms and figures."""
 
+import dataclasses
 import json
 import shutil
 
@@ -10,6 +11,7 @@ from huggingface_hub import ModelCard
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
+from ageflax.bundle import files as bundle_files
 from ageflax.bundle import load
 from ageflax.export import __main__ as command
 from ageflax.export import small_bundle
@@ -115,6 +117,22 @@ def test_the_same_command_writes_the_same_weights_over_them(run, tmp_path):
         assert run("--precision=int8")[0] == 0
         contents.append({path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()})
     assert contents[0] == contents[1]
+
+
+def test_differences_stay_those_from_weights_that_were_not_stored_before(run, tmp_path):
+    assert run("--precision=int8")[0] == 0
+    before = described(tmp_path / "out")["storage"]
+    variables = load(tmp_path / "out").variables
+    made = dataclasses.replace(load(tmp_path / "out").description, storage={})
+    bundle_files.write(  # as a run of zero steps does
+        tmp_path / "again",
+        made,
+        {"params": variables.params},
+        mean=variables.mean,
+        std=variables.std,
+    )
+    assert run("--precision=int8", model=tmp_path / "again")[0] == 0
+    assert described(tmp_path / "out")["storage"] == before
 
 
 def test_terms_as_the_model_states_them(run, tmp_path):

@@ -123,7 +123,7 @@ def pictures() -> list[bytes]:
         (image, "GIF", {"save_all": True, "append_images": [image]}), (image, "BMP", {}),
         (image, "TIFF", {"compression": "tiff_lzw"}), (image, "TIFF", {}), (image, "PPM", {}),
         (Image.fromarray(np.ones((5, 6), np.float32)), "TIFF", {}),
-        (image.convert("YCbCr"), "TIFF", {}), *[(image, "AVIF", {})] * features.check("avif"),
+        (image.convert("YCbCr"), "TIFF", {}), *([(image, "AVIF", {})] if features.check("avif") else []),
     ]  # fmt: skip
     _, floats = cv2.imencode(".tif", np.asarray(image, np.float32) / 255)  # Pillow writes none
     found = [floats.tobytes()]

@@ -3,6 +3,7 @@
 import io
 import pathlib
 import socket
+from typing import Any
 
 import hypothesis.extra.numpy as arrays
 import jax.numpy as jnp
@@ -23,7 +24,7 @@ def image():
     return np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8)
 
 
-def contents(what, **options):
+def contents(what, **options) -> list[Any]:
     return [frame.content for frame in given.frames(what, **options)]
 
 
@@ -117,8 +118,8 @@ class Turned(io.BytesIO):
     def seek(self, *_):
         raise io.UnsupportedOperation
 
-    def read(self, size=-1):
-        return super().read(min(size, 7))
+    def read(self, size=-1, /):
+        return super().read(min(-1 if size is None else size, 7))
 
 
 def test_encoded_images_are_their_bytes_whatever_holds_them(image, tmp_path):

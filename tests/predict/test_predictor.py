@@ -5,6 +5,7 @@ import json
 import shutil
 import types
 import weakref
+from typing import Any
 
 import jax
 import numpy as np
@@ -103,7 +104,7 @@ def test_nothing_of_a_predictor_outlives_it_and_detectors_are_shared(fold, portr
     first, second = Predictor(fold, detector="haar"), Predictor(fold, detector="haar")
     assert first.detector is second.detector
     first(portraits[0])
-    member = first.estimator.model.members[0]
+    member: Any = first.estimator.model.members[0]
     leaves = jax.tree.leaves(member.variables)
     alive = [weakref.ref(one) for one in (first, first.estimator, member, *leaves)]
     gc.disable()  # it would free what refers to itself late

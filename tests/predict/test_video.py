@@ -1,6 +1,7 @@
 """Videos that end are no errors, whatever contains them; damaged and other files are named."""
 
 import struct
+from typing import Any
 
 import cv2
 import numpy as np
@@ -29,9 +30,9 @@ def written(path, code="mp4v", count=20, rate=10.0):
     return path
 
 
-def read(path, every=1):
+def read(path, every=1) -> tuple[list[Any], list[Any]]:
     """Numbers and seconds of the frames, shapes of the pixels, and reasons of failures."""
-    found = list(video.frames(str(path), 3, every))
+    found: list[Any] = list(video.frames(str(path), 3, every))
     good = [frame for frame in found if not isinstance(frame.content, Failure)]
     assert {frame.place for frame in found} == {3} and found[: len(good)] == good
     return good, [frame.content.reason for frame in found[len(good) :]]

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,7 +48,7 @@ def trained(run):
         source=model.description.source
         | {"weights": {"source": "another network", "sha256": "0" * 64, "licence": None}},
     )
-    (member,) = model.members
+    member: Any = model.members[0]
     variables = {k: v for k, v in (("params", member.variables.params),
                                    ("batch_stats", member.variables.batch_stats)) if v}  # fmt: skip
     path = fold.parent / "int8"
