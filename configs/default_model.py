@@ -13,7 +13,12 @@
       --figures=runs/default_elsewhere/result.json
     python -m tests.golden.make_default_model
 
-The second export writes the same weights, byte for byte, and a card with the figures. FOLDER holds
+The second export writes the same weights, byte for byte, and a card with the figures. Figures and
+calibrations that later versions add need no new training: the first command, with
+
+      --config.transfer.weights=default --config.steps=0
+
+and then all that follows it. FOLDER holds
 labels.csv and the faces of UTKFace (README.md, "Your own photographs"), FACES is a folder of some of
 them, PHOTOGRAPHS one with a labels.csv of its own.
 """

@@ -84,7 +84,7 @@ def _face(model: Description) -> Json:
             },
             "detection_score": _or_null(_NUMBER, score),
             "age_group": _or_null(_answer(groups), "null if the model predicts no ages"),
-            "age": _or_null(_NUMBER, "expected age in years; null if the model predicts no ages"),
+            "age": _or_null(_NUMBER, "estimated age in years; null if the model predicts no ages"),
             "age_deviation": _or_null(_NUMBER, "standard deviation of the age in years"),
             "gender": _or_null(_answer(genders), "null if the model predicts none"),
             "age_interval": {
