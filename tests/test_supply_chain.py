@@ -4,15 +4,11 @@ import re
 import subprocess
 import sys
 import tomllib
-from email.message import Message
 from pathlib import Path
-
-import pytest
 
 import ageflax
 from ageflax.predict.detectors import weights
 from ageflax.weights import hub
-from tests import supply_chain
 from tests.conftest import small_file
 from tfds_builders.imdb_wiki import download
 
@@ -68,44 +64,6 @@ def test_what_is_downloaded_is_pinned():
         assert re.fullmatch(r"[0-9a-f]{64}", sha256)
     for md5 in download.MD5.values():
         assert re.fullmatch(r"[0-9a-f]{32}", md5)
-
-
-@pytest.mark.parametrize(
-    ("stated", "expected"),
-    [
-        ("MIT", True),
-        ("MIT OR GPL-3.0-only", True),
-        ("MIT AND GPL-3.0-only", False),
-        ("(Apache-2.0 AND BSD-3-Clause) OR GPL-3.0-only", True),
-        ("GPL-3.0-only", False),
-        ("Proprietary", False),
-        ("", False),
-    ],
-)
-def test_which_licences_are_allowed(stated, expected):
-    assert supply_chain.allowed(stated) == expected
-    assert bool(supply_chain.table([("x", stated)])[1]) != expected
-
-
-def _metadata(**fields: str) -> Message:
-    message = Message()
-    for name, value in fields.items():
-        message[name.replace("_", "-")] = value
-    return message
-
-
-@pytest.mark.parametrize(
-    ("metadata", "expected"),
-    [
-        (_metadata(License_Expression="MIT AND PSF-2.0"), "MIT AND PSF-2.0"),
-        (_metadata(License="Apache License"), "Apache-2.0"),
-        (_metadata(Classifier="License :: OSI Approved :: MIT License"), "MIT"),
-        (_metadata(License="Copyright\n all of it", Classifier="License :: Other"), "Copyright"),
-        (_metadata(), ""),
-    ],
-)
-def test_a_licence_is_found_where_it_is_stated(metadata, expected):
-    assert supply_chain.licence("x", metadata) == expected
 
 
 def test_no_token_and_no_home_gets_into_what_a_run_leaves(data_dir, small_faces, tmp_path):
