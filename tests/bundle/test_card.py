@@ -206,7 +206,7 @@ def test_who_passes_as_of_age_is_a_small_table_that_proves_nothing(tmp_path):
 | age >= 21 | 0.0 [0.0, 97.5] | 0.0 | 100.0 [2.5, 100.0] |
 """
     assert card.count(table) == 2
-    assert "No rule above proves an age, on its own or in law" in card
+    assert "No threshold proves an age, on its own or in law" in card
     small_bundle.write(tmp_path / "without", figures=FIGURES)
     assert "18 or older?" not in words(tmp_path / "without")
 
