@@ -1,1 +1,1 @@
-"""Pictures of the READMEs."""
+"""Picture of the README."""
