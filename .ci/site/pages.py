@@ -1,5 +1,6 @@
 """Makes the pages of the site from the READMEs of the tree, and a reference from its docstrings."""
 
+import os.path
 import re
 from pathlib import Path
 
@@ -88,8 +89,9 @@ for section, pages in PAGES.items():
             r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL
         )  # a model card's front matter
         for picture in re.findall(r"!\[[^]]*\]\(([^)]+)\)", text):
-            with mkdocs_gen_files.open(str(Path(readme).parent / picture), "wb") as file:
-                file.write((ROOT / Path(readme).parent / picture).read_bytes())
+            path = os.path.normpath(Path(readme).parent / picture)
+            with mkdocs_gen_files.open(path, "wb") as file:
+                file.write((ROOT / path).read_bytes())
         with mkdocs_gen_files.open(_page(readme), "w") as file:
             file.write(_linked(text, readme))
         summary.append(f"    * [{title}]({_page(readme)})")
