@@ -23,7 +23,7 @@ from ageflax.bundle.description import FORMATS, MOST_BYTES, Description, read
 from ageflax.errors import InputError
 from ageflax.runtime.files import Json, replacing
 from ageflax.weights import hub
-from ageflax.weights.formats import precision, safetensors
+from ageflax.weights.formats import foreign, precision, safetensors
 
 CONFIG, WEIGHTS, CARD, LICENCE = "config.json", "model.safetensors", "README.md", "LICENSE"
 FILES = (CONFIG, WEIGHTS, CARD, LICENCE)  # the last only where terms need a file of their own
@@ -149,12 +149,27 @@ def fold_bundles(run: Path) -> list[Path]:
         raise InputError(f"{str(run)[:200]}: {error}") from error
 
 
+def not_a_bundle(path: Path) -> str:
+    """Says what a file is and what to do with it, after its name in a message."""
+    if path.suffix == ".onnx":
+        return "an .onnx file, not a bundle; bundle.open_model opens it"
+    if path.name in FILES and all((path.parent / name).is_file() for name in (CONFIG, WEIGHTS)):
+        return f"not an .onnx file; for a bundle, name its folder: {path.parent}"
+    try:
+        told = foreign.told(path)
+    except OSError as error:
+        return str(error.strerror or error)
+    return told or "not an .onnx file; for a bundle, name its folder"
+
+
 def _of_folder(directory: Path) -> Files:
     if fold_bundles(directory):
         raise InputError(
             f"{directory}: a run of several folds; name one fold_K, or use bundle.ensemble"
         )
     try:
+        if directory.is_file():
+            raise InputError(f"{directory}: {not_a_bundle(directory)}")
         directory = directory / "bundle" if (directory / "bundle").is_dir() else directory
     except OSError as error:
         raise InputError(f"{str(directory)[:200]}: {error.strerror or error}") from error

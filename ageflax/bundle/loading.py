@@ -16,6 +16,7 @@ from ageflax.bundle.model import Member, Model, Network
 from ageflax.bundle.onnx import OnnxModel
 from ageflax.errors import InputError, one_line
 from ageflax.weights import hub, shipped
+from ageflax.weights.formats import foreign
 
 
 def shapes_of(network: Network) -> dict[str, tuple[int, ...]]:
@@ -128,7 +129,8 @@ def _bundles(path: Path) -> list[Path]:
         raise InputError(
             f"--model={path}: an unfinished fold; finish it with the command that started its run"
         )
-    raise InputError(f"--model={path}: neither a bundle (config.json, model.safetensors) nor a run")
+    told = foreign.told(path) or "neither a bundle (config.json, model.safetensors) nor a run"
+    raise InputError(f"--model={path}: {told}")
 
 
 def open_model(source: Path | str) -> Model:
@@ -152,7 +154,7 @@ def open_model(source: Path | str) -> Model:
         raise InputError(f"--model={str(path)[:200]}: {error.strerror or error}") from error
     if is_file:
         if path.suffix != ".onnx":
-            raise InputError(f"--model={path}: not an .onnx file; for a bundle, name its folder")
+            raise InputError(f"--model={path}: {files.not_a_bundle(path)}")
         model = OnnxModel(path)
         licences.tell([model.description])
         return Model([model], str(path))

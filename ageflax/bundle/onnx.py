@@ -25,6 +25,7 @@ import numpy as np
 
 from ageflax.bundle.description import Description
 from ageflax.errors import InputError, RunError, first_line, one_line
+from ageflax.weights.formats import foreign
 from ageflax.weights.formats.safetensors import sha256
 
 METADATA_KEY = "ageflax.config"
@@ -104,8 +105,8 @@ def _description(path: Path, metadata: Mapping[str, str]) -> Description:
     text = metadata.get(METADATA_KEY)
     if text is None:
         raise InputError(
-            f"{path}: its metadata has no {METADATA_KEY}, which names classes and input; use a file"
-            " exported by ageflax"
+            f"{path}: not exported by ageflax: its metadata has no {METADATA_KEY}, which names classes"
+            f" and input; import it: {foreign.command('onnx', path)}"
         )
     try:
         config = json.loads(text)

@@ -36,8 +36,8 @@ def _parser() -> argparse.ArgumentParser:
         dest="framework",
         metavar="FORMAT",
         required=True,
-        choices=("caffe", "torch", "onnx"),
-        help="format of the file: caffe, torch or onnx",
+        choices=("caffe", "torch", "onnx", "dlib"),
+        help="format of the file: caffe, torch, onnx or dlib",
     )
     add = parser.add_argument
     add("--arch", metavar="ARCH", required=True, help="architecture, see below")

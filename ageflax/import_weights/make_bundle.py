@@ -44,7 +44,7 @@ class Request:
     """Options of the command; None if not given.
 
     Attributes:
-      framework: format of the file, one of read.FORMATS.
+      framework: format of the file, a key of foreign.NETWORKS.
       arch: architecture of ageflax.
       input: file of weights.
       output: folder of the bundle.

@@ -7,13 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from ageflax.errors import InputError, one_line
-from ageflax.weights.formats import caffe, onnx_graph, pytorch, safetensors
+from ageflax.weights.formats import caffe, foreign, onnx_graph, pytorch, safetensors
 from ageflax.weights.matching import match, names
-
-FORMATS = ("caffe", "torch", "onnx")
-_TORCH = tuple(
-    name for name in names.LAYOUTS if name != "dlib_face_resnet"
-)  # in its own format only
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,19 +29,13 @@ class Foreign:
 
 
 def _of_graph(path: Path, arch: str, *, crop: int, framework: str) -> Foreign:
-    # Caffe's ResNets have their strides in other layers.
-    networks = ("levi_hassner", "vgg16") if framework == "caffe" else match.MATCHED
-    if arch not in networks:
-        raise InputError(
-            f"--arch={arch}: not importable from {framework}; use one of {', '.join(networks)}"
-        )
     output = (caffe if framework == "caffe" else onnx_graph).read_graph(path)
     try:
         trunk, last = match.match(output, arch, crop=crop)
     except InputError as error:
         raise InputError(
             f"{path}: {one_line(str(error), 400)}. Networks that can be imported from {framework}:"
-            f" {', '.join(networks)}"
+            f" {', '.join(foreign.NETWORKS[framework])}"
         ) from error
     kernel = last.tensors["kernel"]
     bias = last.tensors.get("bias", np.zeros(len(kernel), np.float32))
@@ -54,10 +43,6 @@ def _of_graph(path: Path, arch: str, *, crop: int, framework: str) -> Foreign:
 
 
 def _of_torch(path: Path, arch: str) -> Foreign:
-    if arch not in _TORCH:
-        raise InputError(
-            f"--arch={arch}: not importable from torch; use one of {', '.join(_TORCH)}"
-        )
     with path.open("rb") as file:
         is_safetensors = file.read(9)[8:] == b"{"
     tensors = (safetensors if is_safetensors else pytorch).read(path)
@@ -70,12 +55,22 @@ def _of_torch(path: Path, arch: str) -> Foreign:
     return Foreign(trunk, *(last or (None, None)), left_out)
 
 
+def _check_kind(path: Path, framework: str) -> None:
+    """Raises InputError if a file is known to be of another format."""
+    found = foreign.kind(path)
+    if found is None or found.framework == framework or found is foreign.PICKLE:
+        return  # the reader of pickles tells what is in one
+    if found.framework:
+        raise InputError(f"{path}: {found.name}; use --from={found.framework}")
+    raise InputError(f"{path}: {foreign.told(path)}")
+
+
 def read(path: Path, framework: str, arch: str, *, crop: int) -> Foreign:
     """Reads a file of weights without executing anything in it.
 
     Args:
-      path: .caffemodel, .safetensors, .pth or .onnx file.
-      framework: format of the file, one of FORMATS.
+      path: .caffemodel, .safetensors, .pth, .onnx or .dat file.
+      framework: format of the file, a key of foreign.NETWORKS.
       arch: architecture of ageflax.
       crop: side in pixels of the network's input.
 
@@ -84,6 +79,11 @@ def read(path: Path, framework: str, arch: str, *, crop: int) -> Foreign:
     """
     if not path.is_file():
         raise InputError(f"{path}: {'a folder, not a' if path.is_dir() else 'no such'} file")
+    if arch not in (networks := foreign.NETWORKS[framework]):
+        raise InputError(
+            f"--arch={arch}: not importable from {framework}; use one of {', '.join(networks)}"
+        )
+    _check_kind(path, framework)
     if framework == "torch":
         return _of_torch(path, arch)
     return _of_graph(path, arch, crop=crop, framework=framework)

@@ -18,9 +18,9 @@ def faces(side, count=2, seed=1):
     return np.random.default_rng(seed).integers(0, 256, (count, side, side, 3), np.uint8)
 
 
-def by_opencv(tmp_path, layers, content, images):
+def by_opencv(tmp_path, layers, content, images, **deploy):
     """Probabilities for float[b, h, w, 3], BGR, minus the mean, in the file's order."""
-    (tmp_path / "deploy.prototxt").write_text(caffe_nets.deploy(layers))
+    (tmp_path / "deploy.prototxt").write_text(caffe_nets.deploy(layers, **deploy))
     (tmp_path / "net.caffemodel").write_bytes(content)
     net = cv2.dnn.readNetFromCaffe(
         str(tmp_path / "deploy.prototxt"), str(tmp_path / "net.caffemodel")
@@ -56,6 +56,39 @@ def test_the_network_of_levi_and_hassner_with_its_mean_image(run, tmp_path, vers
     expected = by_opencv(tmp_path, layers, content, seen)
     assert expected.max() < 0.9  # not saturated: a difference would show
     np.testing.assert_allclose(bundle.load(output)(images)["age"], expected, atol=1e-5)
+
+
+# Version, and how the deploy file says what comes in; the Input layer is of version 2 alone.
+DEPLOYS = [(1, "input_dim"), (1, "input_shape"), (2, "input_dim"), (2, "input_shape"), (2, "Input")]
+
+
+@pytest.mark.parametrize(("version", "source"), [(1, "Data"), (2, "Data"), *DEPLOYS])
+def test_every_form_of_the_authors_deploy_file_gives_the_imported_answers(
+    run, tmp_path, version, source
+):
+    """Weights as after training, and as saved from each form; read by OpenCV with each form of text."""
+    layers = caffe_nets.levi(1 / 32)
+    weights = caffe_nets.drawn(layers)
+    content = caffe_nets.caffemodel(layers, weights, version=version, source=source)
+    code, output, said = run(content, "--known=levi_age", "--mean=none")
+    assert code == 0, said
+    model = bundle.load(output)
+    images = faces(256, 10)
+    answers = {count: np.asarray(model(images[:count])["age"]) for count in (1, 10)}
+    assert np.ptp(answers[10], 0).max() > 1e-3  # faces are told apart
+    seen = centre(images[..., ::-1].astype(np.float32), 227)
+    for text, declared in DEPLOYS:
+        for batch in (1, 10):
+            given = {"version": text, "source": declared, "batch": batch}
+            expected = by_opencv(tmp_path, layers, content, seen[:batch], **given)
+            np.testing.assert_allclose(answers[batch], expected, atol=1e-5, err_msg=str(given))
+
+
+def test_a_deploy_file_in_place_of_the_weights_is_told_as_such(refused):
+    for version, source in DEPLOYS:
+        text = caffe_nets.deploy(caffe_nets.levi(), version=version, source=source)
+        line = refused(text.encode(), "--known=levi_age", "--mean=none")
+        assert "a network definition of Caffe without weights; name its .caffemodel" in line
 
 
 @pytest.mark.parametrize("version", [1, 2])

@@ -2,7 +2,9 @@
 
 import os
 import pickle
+import shlex
 import struct
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -11,7 +13,9 @@ from safetensors.numpy import save
 
 from ageflax import evaluate
 from ageflax.bundle import load, loading
+from ageflax.errors import InputError
 from ageflax.import_weights import __main__ as command
+from ageflax.predict import __main__ as predict
 from tests.conftest import SMALL_FACES
 from tests.import_weights.conftest import AGES
 from tests.weights import foreign_states
@@ -180,9 +184,9 @@ def test_bad_options_are_refused_in_one_line(refused, small_levi, words, said):
         ("caffe", "resnet18", "not importable from caffe; use one of levi_hassner, vgg16"),
         ("caffe", "vit_b16", "not importable from caffe"),
         ("caffe", "googlenet", "--arch=googlenet: expected one of"),
-        ("onnx", "levi_hassner", "no ONNX file"),
+        ("onnx", "levi_hassner", "weights of Caffe; use --from=caffe"),
         ("torch", "levi_hassner", "not importable from torch"),
-        ("torch", "resnet18", "no file of PyTorch"),
+        ("torch", "resnet18", "weights of Caffe; use --from=caffe"),
     ],
 )
 def test_a_wrong_format_or_network(refused, small_levi, framework, arch, said):
@@ -257,6 +261,24 @@ def test_help_waits_for_nothing_heavy():
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "--classes" in ran.stdout
     assert ran.stderr.strip() == "[]"
+
+
+def test_a_model_from_elsewhere_is_refused_with_the_command_that_imports_it(
+    small_levi, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    Path("age_net.caffemodel").write_bytes(small_levi)
+    Path("mean.binaryproto").write_bytes(caffe_nets.mean_file(np.ones((256, 256, 3), np.float32)))
+    said = "age_net.caffemodel: weights of Caffe, not a bundle; import it: python -m "
+    with pytest.raises(InputError) as refusal:
+        load("age_net.caffemodel")
+    assert str(refusal.value).startswith(said)
+    assert predict.main(["--model=age_net.caffemodel", "photo.jpg"]) == 2
+    line = capsys.readouterr().err
+    assert line.startswith(f"ageflax.predict: --model={said}") and line.count("\n") == 1
+    words = shlex.split(line.partition("python -m ageflax.import_weights ")[2])
+    assert command.main(words) == 0, capsys.readouterr().err
+    assert loading.open_model("age_net").heads == {"age": tuple(AGES.split(","))}
 
 
 def test_a_model_is_opened_as_any_other(run, small_levi):

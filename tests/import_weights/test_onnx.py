@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import helper
 from onnx.external_data_helper import convert_model_to_external_data
@@ -56,6 +57,19 @@ def test_the_network_of_levi_and_hassner(run, given):
     expected = by_opencv(model, images)
     assert expected.max() < 0.9
     np.testing.assert_allclose(load(output)(images)["age"], expected, atol=1e-5)
+
+
+def test_channels_last_as_tf2onnx_writes_networks_of_keras(run):
+    model = onnx_nets.levi(flatten="tf2onnx").model(227)
+    content = model.SerializeToString()
+    code, output, said = run(content, *WORDS, "--resize=227", framework="onnx")
+    assert code == 0, said
+    images = faces(227)
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    expected = [session.run(None, {"image": image[None].astype(np.float32)}) for image in images]
+    np.testing.assert_allclose(
+        load(output)(images)["age"], np.ravel(expected).reshape(2, 8), atol=1e-5
+    )
 
 
 def test_vgg16(run):

@@ -329,6 +329,11 @@ def test_bad_arguments_are_a_line_and_exit_code_2(fold, capfd, words, message):
         (b"", "model.onnx", ""),
         (b"junk" * 20, "model.onnx", ""),
         (b"junk", "model.h5", "not an .onnx file"),
+        (
+            b"\x89HDF\r\n\x1a\n",
+            "model.h5",
+            "a Keras model, which ageflax does not read; convert it",
+        ),
         (None, "model.h5", "no such file or folder"),
     ],
 )

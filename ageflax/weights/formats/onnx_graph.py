@@ -1,7 +1,7 @@
 """Reads ONNX files as a graph of layers in the terms of our networks.
 
-Supports the operators of fixed-size image classifiers that Caffe, MXNet and PyTorch export. Any other is
-kept under its own name, for messages about an unexpected layer.
+Supports the operators of fixed-size image classifiers that Caffe, MXNet, PyTorch and tf2onnx export. Any
+other is kept under its own name, for messages about an unexpected layer.
 
 References: onnx.proto; ONNX Operator Schemas.
 """
@@ -242,6 +242,11 @@ def _lrn(graph: _Graph, node: Any, given: dict, inputs: tuple[Layer, ...]) -> La
     return Layer("lrn", graph.name(node), inputs, {}, settings)
 
 
+def _transpose(graph: _Graph, node: Any, given: dict, inputs: tuple[Layer, ...]) -> Layer | None:
+    """Between channels first and last, as in files made of Keras and TensorFlow Lite by tf2onnx."""
+    return Layer("transpose", graph.name(node), inputs, {}, {"order": tuple(given.get("perm", ()))})
+
+
 def _named(kind: str) -> _Builder:
     return lambda graph, node, given, inputs: Layer(kind, graph.name(node), inputs)
 
@@ -258,6 +263,7 @@ _BUILT: dict[str, _Builder] = {
     "GlobalAveragePool": _mean,
     "ReduceMean": _mean,
     "LRN": _lrn,
+    "Transpose": _transpose,
     "Relu": _named("relu"),
     "Softmax": _named("softmax"),
     # Flat or not, values keep the order C, H, W; the next layer knows how many it needs.

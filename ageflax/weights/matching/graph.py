@@ -14,8 +14,8 @@ class Layer:
     """One operation, compared by identity.
 
     Attributes:
-      kind: conv, dense, relu, max_pool, lrn, batch_norm, add, mean, softmax or input; the file's own
-        word for any other operation.
+      kind: conv, dense, relu, max_pool, lrn, batch_norm, add, mean, softmax, transpose or input; the
+        file's own word for any other operation.
       name: printable name from the file.
       inputs: layers that it is computed from.
       tensors: weights by name. conv: `kernel` (O, I, H, W), `bias`; dense: `kernel` (O, I), `bias`;
@@ -122,10 +122,12 @@ class Cursor:
         return here
 
     def end(self) -> None:
-        """Checks that the network's input is here.
+        """Checks that the network's input is here, or one with its channels last.
 
         Raises:
           MismatchError: more layers, or preprocessing, come before.
         """
+        if self.at("transpose"):
+            self.take("transpose", order=(0, 3, 1, 2))
         if not self.at("input"):
             raise self.differs(f"found {self.layer.kind} between the image and the first layer,")

@@ -37,15 +37,20 @@ class _Found:
         """Adds a fully connected layer over features."""
         self._add(path, layer, layer.tensors["kernel"].T)
 
-    def dense_over_map(self, path: str, layer: Layer, *, side: int, network: str) -> None:
-        """Adds a fully connected layer over a map, flattened C, H, W in the file and H, W, C here."""
+    def dense_over_map(self, path: str, cursor: Cursor, *, side: int) -> None:
+        """Adds a fully connected layer over a map, flattened C, H, W in most files, H, W, C here."""
+        layer = cursor.take("dense")
         kernel = layer.tensors["kernel"]
         outputs, inputs = kernel.shape
         if inputs % side**2:
             raise MismatchError(
-                f"{layer.name} sees {inputs} values, but {network} has a map of {side}x{side} pixels"
-                " at this crop; --crop sets the crop"
+                f"{layer.name} sees {inputs} values, but {cursor.network} has a map of {side}x{side}"
+                " pixels at this crop; --crop sets the crop"
             )
+        if cursor.at("transpose"):  # to H, W, C
+            cursor.take("transpose", order=(0, 2, 3, 1))
+            self.dense(path, layer)
+            return
         spatial = kernel.reshape(outputs, -1, side, side).transpose(0, 2, 3, 1)
         self._add(path, layer, spatial.reshape(outputs, inputs).T)
 
@@ -84,7 +89,7 @@ def _levi_hassner(cursor: Cursor, found: _Found, crop: int) -> None:
     cursor.take("relu")
     found.dense("fc7", cursor.take("dense"))
     cursor.take("relu")
-    found.dense_over_map("fc6", cursor.take("dense"), side=sides[3], network="levi_hassner")
+    found.dense_over_map("fc6", cursor, side=sides[3])
     for k, (side, stride, pad) in enumerate(((3, 1, 1), (5, 1, 2), (7, 4, 0))):
         name = f"conv{3 - k}"
         if name != "conv3":
@@ -101,7 +106,7 @@ def _vgg16(cursor: Cursor, found: _Found, crop: int) -> None:
     cursor.take("relu")
     found.dense("fc7", cursor.take("dense"))
     cursor.take("relu")
-    found.dense_over_map("fc6", cursor.take("dense"), side=sides[5], network="vgg16")
+    found.dense_over_map("fc6", cursor, side=sides[5])
     for stage in range(5, 0, -1):
         cursor.pool(side=2, stride=2, pad=0, before=sides[stage - 1], after=sides[stage])
         for k in range(_VGG_STAGES[stage - 1], 0, -1):

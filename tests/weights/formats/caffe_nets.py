@@ -6,7 +6,14 @@ import numpy as np
 
 from ageflax.weights.formats import protobufs
 
-_CLASSES = protobufs.message_classes(protobufs.CAFFE, "written_by_tests")
+# With the fields that say what comes in, which reading does not need.
+_SCHEMA = protobufs.CAFFE | {
+    "NetParameter": protobufs.CAFFE["NetParameter"]
+    | {"input": (3, "*bytes"), "input_dim": (4, "*int32"), "input_shape": (8, "*BlobShape")},
+    "LayerParameter": protobufs.CAFFE["LayerParameter"] | {"input_param": (143, "InputParameter")},
+    "InputParameter": {"shape": (1, "*BlobShape")},
+}
+_CLASSES = protobufs.message_classes(_SCHEMA, "written_by_tests")
 _V1 = {"Convolution": 4, "Dropout": 6, "InnerProduct": 14, "LRN": 15, "Pooling": 17, "ReLU": 18,
        "Softmax": 20, "SoftmaxWithLoss": 21, "Data": 5, "Concat": 3}  # fmt: skip
 
@@ -119,10 +126,33 @@ def _set_params(layer, kind, given):
             setattr(layer.lrn_param, name, value)
 
 
-def caffemodel(layers, weights, *, version, double=False):
-    """Bytes of a .caffemodel of version 1 or 2, as after Caffe's training: data first, loss last."""
+def _declare_input(net, source, shape):
+    """Says what comes in, as a deploy file does; "Data" is the layer of training."""
+    if source == "input_dim":
+        net.input.append(b"data")
+        net.input_dim.extend(shape)
+    elif source == "input_shape":
+        net.input.append(b"data")
+        net.input_shape.add().dim.extend(shape)
+    elif source == "Input":
+        net.layer.add(
+            name=b"data", type=b"Input", top=[b"data"]
+        ).input_param.shape.add().dim.extend(shape)
+
+
+def caffemodel(layers, weights, *, version, double=False, source="Data"):
+    """Bytes of a .caffemodel of version 1 or 2.
+
+    Args:
+      source: "Data" as after Caffe's training; input_dim, input_shape or Input as saved from a deploy
+        file, the last of version 2 alone.
+    """
     net = _CLASSES["NetParameter"](name=b"drawn")
     blob = b""
+    if source != "Data":
+        crop = layers[0][2]["crop"]
+        _declare_input(net, source, (1, 3, crop, crop))
+        layers, blob = layers[1:], b"data"
     for kind, name, given in layers:
         layer = (net.layers if version == 1 else net.layer).add(name=name.encode())
         layer.type = _V1[kind] if version == 1 else kind.encode()
@@ -137,18 +167,38 @@ def caffemodel(layers, weights, *, version, double=False):
     return net.SerializeToString()
 
 
-def deploy(layers):
-    """The deploy text of the same network."""
+_V1_TEXT = {"Convolution": "CONVOLUTION", "Dropout": "DROPOUT", "InnerProduct": "INNER_PRODUCT",
+            "LRN": "LRN", "Pooling": "POOLING", "ReLU": "RELU", "Softmax": "SOFTMAX"}  # fmt: skip
+_PARAMS = {"Convolution": "convolution_param", "Pooling": "pooling_param", "LRN": "lrn_param",
+           "InnerProduct": "inner_product_param"}  # fmt: skip
+
+
+def deploy(layers, *, version=2, source="input_dim", batch=1):
+    """The deploy text of the same network.
+
+    Args:
+      version: 1 for `layers` with types in capitals, 2 for `layer`.
+      source: input_dim, input_shape, or Input, a layer of version 2.
+      batch: images that it declares.
+    """
     crop = layers[0][2]["crop"]
-    lines = ['name: "drawn"', 'input: "data"', *(f"input_dim: {n}" for n in (1, 3, crop, crop))]
-    blob = "data"
-    param = {"Convolution": "convolution_param", "Pooling": "pooling_param", "LRN": "lrn_param", "InnerProduct": "inner_product_param"}  # fmt: skip
+    shape = (batch, 3, crop, crop)
+    dims = " ".join(f"dim: {n}" for n in shape)
+    declared = {
+        "input_dim": ['input: "data"', *(f"input_dim: {n}" for n in shape)],
+        "input_shape": ['input: "data"', f"input_shape {{ {dims} }}"],
+        "Input": [
+            f'layer {{ name: "data" type: "Input" top: "data" input_param {{ shape {{ {dims} }} }} }}'
+        ],
+    }
+    lines, blob = ['name: "drawn"', *declared[source]], "data"
     for kind, name, given in layers[1:]:
         top = blob if kind in ("ReLU", "Dropout") else name
         inside = " ".join(f"{key}: {value}" for key, value in given.items())
-        inside = f"{param[kind]} {{ {inside} }}" if kind in param else ""
+        inside = f"{_PARAMS[kind]} {{ {inside} }}" if kind in _PARAMS else ""
+        word, written = ("layers", _V1_TEXT[kind]) if version == 1 else ("layer", f'"{kind}"')
         lines.append(
-            f'layer {{ name: "{name}" type: "{kind}" bottom: "{blob}" top: "{top}" {inside} }}'
+            f'{word} {{ name: "{name}" type: {written} bottom: "{blob}" top: "{top}" {inside} }}'
         )
         blob = top
     return "\n".join(lines)

@@ -71,7 +71,9 @@ class Writer:
     def model(self, side, *, old=False):
         """Message of the file; old ones list their initializers among the inputs."""
         self.draw.shuffle(self.tensors)
-        image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, side, side])
+        last = self.nodes[0].op_type == "Transpose"
+        shape = [1, side, side, 3] if last else [1, 3, side, side]
+        image = helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)
         output = helper.make_tensor_value_info(self.value, TensorProto.FLOAT, [1, self.outputs])
         inputs = [image]
         if old:
@@ -87,9 +89,14 @@ class Writer:
 
 
 def levi(*, pooling="ceil", how="Gemm", flatten="Flatten", outputs=8, softmax=True, **given):
-    """Levi-Hassner at width 1/16; pooling rounds up by ceil_mode, or by padding the end."""
+    """Levi-Hassner at width 1/16; pooling rounds up by ceil_mode, or by padding the end.
+
+    Flattened as "tf2onnx" does it, channels are last at the input and before the first dense layer.
+    """
     w = Writer(**given)
     inputs = 3
+    if flatten == "tf2onnx":
+        w.node("Transpose", perm=[0, 3, 1, 2])
     for k, (features, side, stride, pad) in enumerate(((6, 7, 4, 0), (16, 5, 1, 2), (24, 3, 1, 1))):
         w.conv(features, inputs, side, stride, pad, gain=0.02 if k == 0 else 1.0)
         w.node("Relu")
@@ -98,7 +105,9 @@ def levi(*, pooling="ceil", how="Gemm", flatten="Flatten", outputs=8, softmax=Tr
         if k < 2:
             w.node("LRN", size=5, alpha=1e-4, beta=0.75, bias=1.0)
         inputs = features
-    if flatten == "Flatten":
+    if flatten == "tf2onnx":
+        w.node("Transpose", perm=[0, 2, 3, 1])
+    if flatten != "Reshape":
         w.node("Flatten", axis=1)
     else:
         w.node("Reshape", np.array([1, -1]))
