@@ -1,30 +1,20 @@
-"""Paths, names, modules and training commands that the READMEs mention exist."""
+"""Paths, names and modules that the READMEs mention exist."""
 
 import ast
 import importlib
 import re
-import shlex
 from pathlib import Path
 
 import pytest
 
-from ageflax import config as configuration
+from tests.support.commands import READMES, ROOT, blocks
 
-ROOT = Path(__file__).parent.parent
-FOLDERS = ("ageflax", "configs", "pipelines", "tests", "tfds_builders")
-READMES = [ROOT / "README.md", *(p for f in FOLDERS for p in sorted((ROOT / f).rglob("README.md")))]
 OURS = "ageflax|configs|pipelines|tests|tfds_builders"
 PATH = re.compile(rf"(?<![\w./-])(?:{OURS})/[\w./*-]*")
 DOTTED = re.compile(rf"(?<![\w./-])(?:{OURS})(?:\.[A-Za-z_]\w*)+")
 COMMAND = re.compile(r"python -m ([\w.]+)")
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 each_readme = pytest.mark.parametrize("readme", READMES, ids=lambda path: str(path.relative_to(ROOT)))  # fmt: skip
-
-
-def blocks(readme: Path, language: str) -> list[str]:
-    """Contents of the fenced blocks in one language."""
-    return [text for found, text in BLOCK.findall(readme.read_text()) if found == language]
 
 
 def module_file(name: str) -> Path | None:
@@ -84,23 +74,6 @@ def test_commands_exist(readme):
 
 def test_the_first_readme_is_short():
     assert len(READMES[0].read_text().split()) <= 1700
-
-
-def test_training_commands_are_understood():
-    found = 0
-    for text in (text for readme in READMES for text in blocks(readme, "")):
-        for line in text.replace("\\\n", " ").splitlines():
-            _, command, options = line.partition("python -m ageflax.main ")
-            if not command or "--config=" not in options:
-                continue
-            words = shlex.split(options.partition("'")[0], comments=True)
-            path = next(word.partition("=")[2] for word in words if word.startswith("--config="))
-            configuration.load(
-                str(ROOT / path) if "/" in path else path,
-                [w for w in words if w.startswith("--config.")],
-            )
-            found += 1
-    assert found > 10
 
 
 @pytest.mark.parametrize(

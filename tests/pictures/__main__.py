@@ -96,8 +96,6 @@ def _browser(given: Path | None) -> str:
 
 def main() -> None:
     """Entry point."""
-    from playwright.sync_api import sync_playwright  # pyright: ignore[reportMissingImports]
-
     parser = argparse.ArgumentParser(
         prog="python -m tests.pictures",
         description=__doc__,
@@ -108,6 +106,9 @@ def main() -> None:
     add("--browser", type=Path, help="Chromium to take the pictures with (default: from PATH)")
     add("--workdir", type=Path, default=ROOT / "build" / "pictures", help="folder of the runs")
     options = parser.parse_args()
+    # Imported late: the tests' environment, which reads the help, has no browser.
+    from playwright.sync_api import sync_playwright  # pyright: ignore[reportMissingImports]
+
     _photograph(options.photograph)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
