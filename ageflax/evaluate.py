@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ageflax.errors import InputError
-from ageflax.runtime import command_line, huge_pages
+from ageflax.runtime import command_line, memory
 from ageflax.weights import shipped
 
 _EPILOG = """\
@@ -131,5 +131,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    huge_pages.restart()
+    memory.restart_with_huge_pages()
     sys.exit(main())

@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from ageflax.runtime import command_line, huge_pages, preemption
+from ageflax.runtime import command_line, memory, preemption
 
 _EPILOG = """\
 The same command again resumes where it stopped; a finished fold is not redone. SIGTERM, and SIGHUP of a
@@ -108,5 +108,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    huge_pages.restart()
+    memory.restart_with_huge_pages()
     sys.exit(main())

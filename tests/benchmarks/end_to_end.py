@@ -20,7 +20,7 @@ from ageflax import config as configuration
 from ageflax.config import Config
 from ageflax.data.building import find
 from ageflax.errors import InputError, RunError
-from ageflax.runtime import command_line, files, huge_pages
+from ageflax.runtime import command_line, files, memory
 from ageflax.runtime.progress import say
 from ageflax.training import cross_validation
 from tests.benchmarks import machine
@@ -186,5 +186,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    huge_pages.restart()  # as ageflax.main does
+    memory.restart_with_huge_pages()  # as ageflax.main does
     sys.exit(main())

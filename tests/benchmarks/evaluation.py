@@ -18,7 +18,7 @@ import numpy as np
 from ageflax.augment.views import training_views
 from ageflax.data.batches import Batch
 from ageflax.models.layers.platform import traced_for
-from ageflax.runtime import command_line, files, huge_pages
+from ageflax.runtime import command_line, files, memory
 from ageflax.runtime.mesh import make_mesh
 from ageflax.runtime.progress import say
 from ageflax.training import program, step
@@ -112,5 +112,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    huge_pages.restart()  # as ageflax.main does
+    memory.restart_with_huge_pages()  # as ageflax.main does
     sys.exit(main())

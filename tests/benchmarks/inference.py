@@ -30,7 +30,7 @@ from ageflax.export import write
 from ageflax.export.serving import serving
 from ageflax.models.layers.platform import traced_for
 from ageflax.predict.estimator import Estimator
-from ageflax.runtime import command_line, files
+from ageflax.runtime import command_line, files, memory
 from ageflax.runtime.progress import say
 from tests.benchmarks import machine
 from tests.benchmarks.options import CONFIGS
@@ -111,7 +111,8 @@ def _runtimes(
         "onnxruntime int8": (lambda: _session(folder / "int8.onnx"), False),
         "jax": (lambda: _jax(model), True),
         "bundle": (lambda: lambda faces: jax.device_get(model(faces)), False),
-        "predictor": (lambda: Estimator(model), False),
+        "predictor jax": (lambda: Estimator(model, engine="jax"), False),
+        "predictor onnxruntime": (lambda: Estimator(model, engine="onnxruntime"), False),
         "opencv": (lambda: _opencv(folder / "peers.onnx"), True),
     }
     for name, (make, peers) in makers.items():
@@ -238,4 +239,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    memory.keep_freed()  # as ageflax.predict does
     sys.exit(main())

@@ -30,7 +30,7 @@ from ageflax.data.dataset import StoredDataset, table
 from ageflax.data.order import ShuffledRows
 from ageflax.data.splits import Split
 from ageflax.errors import InputError, RunError
-from ageflax.runtime import command_line, files, huge_pages
+from ageflax.runtime import command_line, files, memory
 from ageflax.runtime.mesh import make_mesh
 from ageflax.runtime.progress import say
 from ageflax.training import initial, program
@@ -397,5 +397,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    huge_pages.restart()  # as ageflax.main does
+    memory.restart_with_huge_pages()  # as ageflax.main does
     sys.exit(main())

@@ -18,6 +18,7 @@ from tests.benchmarks import (
     evaluation,
     inference,
     input,
+    kernel_gradient,
     machine,
     memory,
     scaling,
@@ -124,6 +125,13 @@ def test_memory(tmp_path, capsys):
     assert [point["faces"] for point in found["points"]] == [800, 900]
     assert all(point["bytes"] > 1e7 for point in found["points"])
     assert "| build | 900 |" in table
+
+
+def test_the_derivative_by_a_kernel(monkeypatch, capsys):
+    monkeypatch.setattr(kernel_gradient, "SHAPES", {"small": (7, 3, 5, 3, 2, 1)})
+    assert kernel_gradient.main(["--batch=4", "--turns=1"]) == 0
+    _, _, *cells, _ = capsys.readouterr().out.splitlines()[-1].split("|")
+    assert _positive(dict(enumerate(map(float, cells))))
 
 
 def test_a_line_is_told_from_a_square():

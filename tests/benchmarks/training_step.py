@@ -20,7 +20,7 @@ from ageflax.bundle.inference import network_variables
 from ageflax.config import Config
 from ageflax.data.batches import Batch
 from ageflax.errors import InputError, RunError
-from ageflax.runtime import command_line, files, huge_pages
+from ageflax.runtime import command_line, files, memory
 from ageflax.runtime.mesh import batched, make_mesh, replicated
 from ageflax.runtime.progress import say
 from ageflax.training import program, step
@@ -224,5 +224,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    huge_pages.restart()  # as ageflax.main does; PyTorch's process inherits it
+    memory.restart_with_huge_pages()  # as ageflax.main does; PyTorch's process inherits it
     sys.exit(main())
