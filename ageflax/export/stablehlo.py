@@ -1,6 +1,8 @@
 """Writes and runs .stablehlo files, made by jax.export for JAX, TensorFlow and C++ on any platform."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,18 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 def described_at(path: Path) -> Path:
     """Path of the metadata beside a .stablehlo file, which cannot hold any."""
     return path.with_name(f"{path.name}.json")
+
+
+@contextmanager
+def _without_source_lines() -> Iterator[None]:
+    """Keeps names and lines of source files, which are this machine's, out of what JAX lowers."""
+    key = "jax_traceback_in_locations_limit"
+    before = jax.config.values[key]
+    jax.config.update(key, 0)
+    try:
+        yield
+    finally:
+        jax.config.update(key, before)
 
 
 class StableHloFile:
@@ -40,7 +54,8 @@ class StableHloFile:
         def answer(images: jax.Array) -> dict[str, jax.Array]:
             return dict(zip(names, serving(restored(variables), images), strict=True))
 
-        exported = jax.export.export(jax.jit(answer), platforms=PLATFORMS)(given)
+        with _without_source_lines():
+            exported = jax.export.export(jax.jit(answer), platforms=PLATFORMS)(given)
         self._content = exported.serialize()
         self._specification = {
             "input": {onnx.INPUT: [str(serving.dtype), [BATCH, *serving.shape]]},

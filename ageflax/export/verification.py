@@ -74,7 +74,7 @@ def read_faces(serving: Serving, path: Path, count: int) -> Faces:
             raise InputError(f"--verify: {one}: {error}") from error
     images = np.stack([faces[k % len(faces)] for k in range(count)])
     named = "1 image" if len(faces) == 1 else f"{len(faces)} images"
-    return Faces(images, f"{named} of {path}")
+    return Faces(images, f"{named} of {path.resolve().name}")  # the whole path may name a user
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Differences:
         return lines
 
 
-def _references(serving: Serving, faces: np.ndarray) -> dict[str, np.ndarray]:
+def references(serving: Serving, faces: np.ndarray) -> dict[str, np.ndarray]:
     """The bundle's own outputs, in batches of one size, for which it is compiled once."""
     model = serving.model
     size = min(len(faces), 8)
@@ -135,7 +135,7 @@ def compare(
     Raises:
       RunError: an output has a wrong shape or is not finite.
     """
-    expected, given = _references(serving, faces.images), serving.given(faces.images)
+    expected, given = references(serving, faces.images), serving.given(faces.images)
     largest: dict[str, dict[int, float]] = {name: {} for name in expected}
     within = True
     for size in sizes:
