@@ -142,11 +142,36 @@ def _subjects(data: Mapping[str, Any]) -> str:
     return f"{notice[:1].upper()}{notice[1:]}."
 
 
+def accuracy(measured: Any) -> str:
+    """Figures of an exported model beside those of the given one, as text; see export.accuracy.
+
+    Args:
+      measured: object as from Accuracy.to_json; "" for one of another form.
+    """
+    try:
+        name, folds = one_line(str(measured["data"]), 100), ", ".join(map(str, measured["folds"]))
+        figures = "; ".join(
+            f"{one_line(task, 20)}: "
+            + ", ".join(
+                f"{_FIGURES[key]} {_value(key, value)} (float32 {_value(key, before[key])})"
+                for key, value in after.items()
+            )
+            for (task, after), before in zip(
+                measured["exported"].items(), measured["given"].values(), strict=True
+            )
+        )
+        return f"{measured['faces']:,} faces of {name}, fold {folds}: {figures}"
+    except (AttributeError, LookupError, TypeError, ValueError):
+        return ""
+
+
 def _storage(storage: Mapping[str, Any]) -> str:
-    """Precision of the weights, and the largest differences from float32."""
+    """Precision of the weights, the largest differences from float32, and the accuracies."""
     if not storage:
         return ""
     said = f"The weights are stored as {storage.get('precision')}, and computed in float32."
+    if measured := accuracy(storage.get("accuracy")):
+        said += f" {measured}."
     largest = storage.get("largest")
     if not isinstance(largest, dict):
         return said

@@ -4,11 +4,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ageflax.config import CROPS
 from ageflax.errors import InputError
 from ageflax.runtime import command_line
 from ageflax.weights import shipped
+
+if TYPE_CHECKING:
+    from ageflax.export.write import Written
 
 _EPILOG = """\
 MODEL is a bundle, a run's fold_K, or a bundle on the Hugging Face hub, hf://OWNER/NAME[@REVISION].
@@ -24,6 +28,10 @@ A file's input `images`: uint8[batch, resize, resize, 3], RGB; mean, crop and ch
 the model. Outputs: TASK_probabilities, and age in years if the model predicts it. Classes, crop margin,
 licence and source are in the metadata. Whatever is written is run and compared with the model in float32
 before it gets its name.
+
+--config.data.manual_dir=FOLDER, and the other words of ageflax.evaluate, name a dataset: faces of it
+that the model was not trained on are answered by it and by what is written, and both accuracies
+end the last line and stand in the metadata or the card.
 
 Exit codes: 0 written, 2 bad input, 1 failed or answers differ from JAX's, 130 interrupted."""
 
@@ -110,9 +118,28 @@ def _check(options: argparse.Namespace) -> None:
             raise InputError(f"--{name}: {why} --format=bundle")
 
 
-def _run(options: argparse.Namespace) -> None:
+def _last_line(options: argparse.Namespace, written: "Written") -> str:
+    """Path, size and, of fewer bits, accuracy: on labelled faces, or that it was not measured."""
+    from ageflax.bundle import card
+
+    line = f"written: {written.path}, {written.size / 1e6:.1f} MB"
+    if written.accuracy is not None:
+        return f"{line}; {options.precision} on {card.accuracy(written.accuracy.to_json())}"
+    if options.precision == "float32":
+        return line
+    return (
+        f"{line}; the accuracy of {options.precision} was not measured, only its differences on"
+        f" {written.differences.faces}: --config.data.manual_dir=FOLDER names labelled faces"
+    )
+
+
+def _run(options: argparse.Namespace, overrides: Sequence[str]) -> None:
     _check(options)
-    # Imported late: --help should not wait for JAX.
+    # Imported late: --help, and a misspelt key, should not wait for JAX.
+    from ageflax.evaluation import settings
+
+    tested = settings.of_words(overrides) if overrides else None
+
     from ageflax.bundle import loading
     from ageflax.export import small_bundle, write
     from ageflax.runtime import compilation_cache
@@ -140,6 +167,7 @@ def _run(options: argparse.Namespace) -> None:
             faces=faces,
             terms=options.terms,
             figures=options.figures,
+            tested=tested,
             say=say,
         )
     else:
@@ -152,17 +180,18 @@ def _run(options: argparse.Namespace) -> None:
             opset=options.opset,
             faces=faces,
             thorough=options.verify is not None,
+            tested=tested,
             say=say,
         )
     if options.verify is not None or options.precision != "float32":
         print("\n".join(written.differences.lines()))
-    say(f"written: {written.path}, {written.size / 1e6:.1f} MB")
+    say(_last_line(options, written))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    options = _parser().parse_args(arguments)
-    return command_line.run("ageflax.export", lambda: _run(options))
+    options, overrides = _parser().parse_known_args(arguments)
+    return command_line.run("ageflax.export", lambda: _run(options, overrides))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from typing import Any
 
 from ageflax import __version__
 from ageflax.bundle import licences, onnx
+from ageflax.export.accuracy import Accuracy
 from ageflax.export.serving import Serving
 from ageflax.export.verification import Differences
 
@@ -31,13 +32,19 @@ def preprocessing(serving: Serving) -> str:
 
 
 def describe(
-    serving: Serving, differences: Differences, *, precision: str, **more: Any
+    serving: Serving,
+    differences: Differences,
+    accuracy: Accuracy | None = None,
+    *,
+    precision: str,
+    **more: Any,
 ) -> dict[str, str]:
     """Keys and texts of a file's metadata.
 
     Args:
       serving: exported model.
       differences: differences of the file from JAX.
+      accuracy: accuracy on labelled faces, if measured.
       precision: precision of the weights.
       more: further keys of the format.
     """
@@ -58,6 +65,8 @@ def describe(
             {"images": differences.faces, "largest": differences.overall}
         ),
     }
+    if accuracy is not None:
+        described["ageflax.accuracy"] = json.dumps(accuracy.to_json())
     if notice := licences.notice(data, source):
         described["ageflax.terms"] = notice
     for task, names in serving.model.heads.items():

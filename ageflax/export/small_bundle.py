@@ -15,12 +15,14 @@ from ageflax.bundle import files as bundle_files
 from ageflax.bundle.description import Description
 from ageflax.bundle.files import CARD, CONFIG, LICENCE, WEIGHTS
 from ageflax.bundle.inference import network_variables
-from ageflax.bundle.model import Model
+from ageflax.bundle.model import Member, Model
 from ageflax.errors import InputError, RunError, one_line
+from ageflax.evaluation.settings import Settings
+from ageflax.export import accuracy as accuracies
 from ageflax.export import verification
 from ageflax.export.serving import Serving, serving
 from ageflax.export.write import Written, check_choices
-from ageflax.runtime.files import read_json
+from ageflax.runtime.files import Json, read_json
 from ageflax.weights.formats.precision import PRECISIONS
 from ageflax.weights.formats.safetensors import sha256
 
@@ -98,6 +100,17 @@ def _answer(served: Serving) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     return lambda faces: served.expected(served.model(faces, crops=served.crops))
 
 
+def _stored_before(path: Path, member: Member) -> Json:
+    """`storage` of a bundle there with the same weights; empty if there is none.
+
+    The model may come from these very weights, by a run of zero steps: no difference would be found from
+    weights that had been stored before.
+    """
+    if not (path / WEIGHTS).is_file() or sha256(path / WEIGHTS) != member.sha256:
+        return {}
+    return dict(loading.member(path).description.storage)
+
+
 def _check(differences: verification.Differences, path: Path) -> None:
     """Raises RunError if answers on faces are too far from float32's."""
     for name, value in differences.overall.items():
@@ -117,6 +130,7 @@ def export(
     faces: Path | None = None,
     terms: Path | None = None,
     figures: Sequence[Path] = (),
+    tested: Settings | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Written:
     """Writes a bundle like the given one, with weights of another precision.
@@ -133,6 +147,7 @@ def export(
       terms: text file of the terms, whose first paragraph states them in short; None for those that the
         bundle states.
       figures: result.json of tests by ageflax.evaluate.
+      tested: dataset to measure the accuracy on, for the card; None to measure none.
       say: receives progress lines.
 
     Raises:
@@ -155,7 +170,8 @@ def export(
     if absent := [path for path, result in results if result is None]:
         raise InputError(f"--figures={absent[0]}: no such file")
     described, text = _with_terms(described, given)
-    storage = {"precision": precision, "sha256": served.member.sha256}
+    storage: Json = {"precision": precision, "sha256": served.member.sha256}
+    trial = accuracies.prepare(served, tested, say) if tested else None
     count = max(verification.THOROUGH)
     if faces is None:
         tried: Any = verification.random_faces(described.input.resize, count)
@@ -176,11 +192,17 @@ def export(
         differences, _ = verification.compare(served, _answer(stored), tried, [count])
         if faces is not None:  # on noise it says little
             _check(differences, output)
+        accuracy = trial and accuracies.measure(
+            trial,
+            lambda faces: verification.references(stored, faces),
+            lambda faces: verification.references(served, faces),
+        )
+        measured: Json = {"accuracy": accuracy.to_json()} if accuracy else {}
+        earlier = _stored_before(output, stored.member)
+        if any(differences.overall.values()):
+            earlier |= measured
         storage |= {"images": differences.faces, "largest": differences.overall}
-        if (output / WEIGHTS).is_file() and sha256(output / WEIGHTS) == stored.member.sha256:
-            # The model may come from these very weights, by a run of zero steps: no difference would
-            # be found from weights that had been stored before.
-            storage = loading.member(output).description.storage or storage
+        storage |= measured | earlier
         own = {served.member.sha256, stored.member.sha256}
         tests = [evaluations.of_result(result, path, own=own) for path, result in results]
         kept = tests or described.evaluations
@@ -190,4 +212,4 @@ def export(
         card.write(temporary, final.to_json())
         (temporary / LICENCE).write_text(text, encoding="utf-8")
     size = sum((output / name).stat().st_size for name in _FILES)
-    return Written(output, size, differences)
+    return Written(output, size, differences, accuracy)

@@ -8,7 +8,10 @@ from pathlib import Path
 from ageflax.bundle.model import Model
 from ageflax.config import CROPS
 from ageflax.errors import InputError, RunError
+from ageflax.evaluation.settings import Settings
+from ageflax.export import accuracy as accuracies
 from ageflax.export import stablehlo, verification
+from ageflax.export.accuracy import Accuracy
 from ageflax.export.description import describe
 from ageflax.export.onnx.file import OPSET, OPSETS, OnnxFile
 from ageflax.export.serving import LAYOUTS, serving
@@ -27,11 +30,13 @@ class Written:
       path: its path.
       size: its size in bytes; of a bundle, the sum of its files.
       differences: differences of its answers from JAX's in float32.
+      accuracy: its accuracy on labelled faces, if they were given.
     """
 
     path: Path
     size: int
     differences: Differences
+    accuracy: Accuracy | None = None
 
 
 @contextmanager
@@ -79,6 +84,7 @@ def export(
     opset: int = OPSET,
     faces: Path | None = None,
     thorough: bool = False,
+    tested: Settings | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Written:
     """Exports a model to .onnx or .stablehlo, by the suffix of `output`.
@@ -96,10 +102,12 @@ def export(
       opset: version of ONNX's operators.
       faces: photograph of a face, or a folder of some, to verify on; None for random images.
       thorough: True to verify also in a batch of 64.
+      tested: dataset to measure the accuracy on; None to measure none.
       say: receives progress lines.
 
     Raises:
-      InputError: the model cannot be exported, or an argument is invalid.
+      InputError: the model cannot be exported, an argument is invalid, or the dataset has no labelled
+        faces that the model was not trained on.
       RunError: the file's answers differ from the bundle's; nothing is written.
     """
     path = Path(output)
@@ -111,6 +119,7 @@ def export(
         opset=(opset, OPSETS),
     )
     served = serving(model, layout=layout, crops=crops)
+    trial = accuracies.prepare(served, tested, say) if tested else None
     sizes = verification.THOROUGH if thorough or faces else verification.QUICK
     if faces is not None:
         tried = verification.read_faces(served, faces, max(sizes))
@@ -131,6 +140,11 @@ def export(
                 f"{path}: not written: answers differ from JAX's by more than"
                 f" {verification.TOLERANCE:g}\n{lines}"
             )
-        described = describe(served, differences, precision=precision, **file.more)
+        accuracy = trial and accuracies.measure(
+            trial,
+            lambda faces: answer(served.given(faces)),
+            lambda faces: verification.references(served, faces),
+        )
+        described = describe(served, differences, accuracy, precision=precision, **file.more)
         file.describe(temporary, described)
-    return Written(path, path.stat().st_size, differences)
+    return Written(path, path.stat().st_size, differences, accuracy)
