@@ -2,9 +2,10 @@
 
 import os.path
 import re
+import sys
 from pathlib import Path
 
-import mkdocs_gen_files
+from properdocs.structure.files import File  # pyright: ignore[reportMissingImports]
 
 ROOT = Path(__file__).parents[2]
 # Title and README per page, in order.
@@ -59,7 +60,6 @@ REFERENCE = {
     "Metrics": _modules("metrics"),
     "Losses": _modules("losses"),
     "Networks": _modules("models"),
-    "Config keys": ["ageflax.config.schema"],
 }
 
 
@@ -80,26 +80,54 @@ def _linked(text: str, readme: str) -> str:
     return re.sub(r"`((?:[\w.]+/)*README\.md)`", link, text)
 
 
-summary = []
-for section, pages in PAGES.items():
-    summary.append(f"* {section}")
-    for title, readme in pages.items():
+KEYS = "Config keys"
+
+
+def _keys() -> str:
+    """Page of the config's keys, a table per group."""
+    sys.path.insert(0, str(ROOT))
+    from ageflax import config
+
+    lines, group = ["# Config keys", "", "Each is set by `--config.KEY=VALUE`."], None
+    for name, key in config.KEYS.items():
+        if group != (group := name.rpartition(".")[0]):
+            title = [f"## {group}", ""] if group else []
+            lines += ["", *title, "| key | default | values | meaning |", "|---|---|---|---|"]
+        default = "" if key.default in (None, "") else f"`{key.default}`"
+        cells = (f"`{name}`", default, key.expected, key.help)
+        lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+    return "\n".join(lines)
+
+
+def _reference_page(title: str) -> str:
+    return f"reference/{title.lower().replace(' ', '_')}.md"
+
+
+def on_config(config):
+    """Sets the navigation."""
+    sections = [
+        {section: [{title: _page(readme)} for title, readme in pages.items()]}
+        for section, pages in PAGES.items()
+    ]
+    config.nav = [*sections, {"Reference": [{t: _reference_page(t)} for t in (*REFERENCE, KEYS)]}]
+    return config
+
+
+def on_files(files, config):
+    """Adds the pages, and the pictures that they show."""
+
+    def add(path: str, content: str | bytes) -> None:
+        files.append(File.generated(config, path, content=content))
+
+    for readme in (readme for pages in PAGES.values() for readme in pages.values()):
         text = (ROOT / readme).read_text()
-        text = re.sub(
-            r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL
-        )  # a model card's front matter
+        # A model card's front matter.
+        text = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL)
         for picture in re.findall(r"!\[[^]]*\]\(([^)]+)\)", text):
             path = os.path.normpath(Path(readme).parent / picture)
-            with mkdocs_gen_files.open(path, "wb") as file:
-                file.write((ROOT / path).read_bytes())
-        with mkdocs_gen_files.open(_page(readme), "w") as file:
-            file.write(_linked(text, readme))
-        summary.append(f"    * [{title}]({_page(readme)})")
-summary.append("* Reference")
-for title, modules in REFERENCE.items():
-    page = f"reference/{title.lower().replace(' ', '_')}.md"
-    with mkdocs_gen_files.open(page, "w") as file:
-        file.write(f"# {title}\n\n" + "".join(f"::: {module}\n\n" for module in modules))
-    summary.append(f"    * [{title}]({page})")
-with mkdocs_gen_files.open("SUMMARY.md", "w") as file:
-    file.write("\n".join(summary) + "\n")
+            add(path, (ROOT / path).read_bytes())
+        add(_page(readme), _linked(text, readme))
+    for title, modules in REFERENCE.items():
+        add(_reference_page(title), f"# {title}\n\n" + "".join(f"::: {m}\n\n" for m in modules))
+    add(_reference_page(KEYS), _keys())
+    return files
