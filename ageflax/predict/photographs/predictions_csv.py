@@ -14,6 +14,7 @@ from ageflax.runtime import files
 from tfds_builders.labeled_faces.rows import Rejection
 
 _BOX = ("x", "y", "width", "height")
+_QUALITY = ("quality", "quality_reason")
 
 
 def _cells(one: Photograph, tasks: Sequence[str]) -> dict[str, Any]:
@@ -33,6 +34,7 @@ def _cells(one: Photograph, tasks: Sequence[str]) -> dict[str, Any]:
     row |= dict(zip(_BOX, record["box"], strict=True))
     row |= {key: record[key] for key in ("detection_score", "age", "age_deviation")}
     row |= {under_name(age): record[under_name(age)] for age in one.face.under}
+    row |= {key: record[key] for key in _QUALITY if key in record}
     for task in tasks:
         row[task] = record[task]["label"]
         for name, share in record[task]["probabilities"].items():
@@ -64,7 +66,8 @@ def write(
     Columns: key (path), subject, age_true and gender_true (labels); those of the table of
     ageflax.predict for the chosen face: x, y, width, height, detection_score, age, age_deviation,
     age_group, gender and their probabilities, and probability_under_18 if the model tells it; faces
-    (number detected), reason and detail of a row without an answer. Cells without a value are empty.
+    (number detected), reason and detail of a row without an answer; quality and quality_reason, if the
+    model tells them. Cells without a value are empty.
     """
     classes = classes_of(description)
     # The same for all photographs with an answer.
@@ -75,6 +78,7 @@ def write(
         header += [task, *(f"{task}_probability_{name}" for name in names)]
     header += list(map(under_name, under))
     header += ["faces", "reason", "detail"]
+    header += _QUALITY if description.quality is not None else ()
     with (
         files.replacing(path) as temporary,
         # File names are written byte for byte, UTF-8 or not.

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from ageflax.evaluation.result import FoldResult
 from ageflax.predict import Predictor
 from ageflax.predict.photographs import evaluate
 from tests.predict import drawn_models
+from tests.predict.test_quality import QUALITY
 
 ROWS = ("path,age,gender,subject", "a.jpg,26,f,Ann", "sub/b.jpg,31,m,Bob", "c.jpg,64,f,Cid")
 
@@ -79,6 +81,21 @@ def test_its_answers_are_those_of_predict(run, folder, listed, years):
     assert of_years["mae"] == pytest.approx(np.mean(errors), abs=1e-3)
     assert of_years["median"] == pytest.approx(np.median(errors), abs=1e-3)
     assert set(result["tasks"]) == {"years", "gender"}
+
+
+def test_quality_and_its_reason_are_the_last_columns(run, folder, listed, years, tmp_path):
+    listed(*ROWS, "wall.png,40,m,Dan")
+    assert "quality" not in run(years)[2][0]
+    judging = shutil.copytree(years, tmp_path / "judging")
+    config = json.loads((judging / "config.json").read_text())
+    (judging / "config.json").write_text(json.dumps(config | {"quality": QUALITY.to_json()}))
+    _, _, rows, _ = run(judging)
+    assert list(rows[0])[-3:] == ["detail", "quality", "quality_reason"]
+    faces = Predictor(judging, detector="haar", quick=False)([folder / "a.jpg", folder / "c.JPG"])
+    for row, face in zip((rows[0], rows[2]), faces, strict=True):
+        assert float(row["quality"]) == pytest.approx(face.quality, abs=1e-4)
+        assert row["quality_reason"] == (face.quality_reason or "")
+    assert (rows[3]["quality"], rows[3]["quality_reason"]) == ("", "")
 
 
 def test_the_result_is_that_of_a_test(run, folder, listed, years):
