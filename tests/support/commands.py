@@ -1,5 +1,6 @@
-"""Commands of Markdown files: every fenced one, and inline ones with their arguments."""
+"""Commands of Markdown files and configs' headers: in blocks, and inline with their arguments."""
 
+import ast
 import re
 import shlex
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = ("ageflax", "configs", "pipelines", "tests", "tfds_builders")
 READMES = [ROOT / "README.md", *(p for f in FOLDERS for p in sorted((ROOT / f).rglob("README.md")))]
 DOCUMENTS = [*READMES, *sorted((ROOT / ".github").glob("*.md"))]
+CONFIGS = sorted((ROOT / "configs").glob("*.py"))
 
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`((?:\w+=\S+ )*(?:uv run|python -m|ageflax|tfds|pip|\.ci/)[^`]*)`")
@@ -68,6 +70,16 @@ def commands(document: Path) -> list[list[str]]:
             for words in _split(line):
                 found += [_plain(inner) for inner in _inner(words)]
     return found
+
+
+def indented_commands(document: Path) -> list[list[str]]:
+    """Words of every indented command of ours: in a Markdown file, or in a config's header."""
+    text = document.read_text()
+    text = ast.get_docstring(ast.parse(text)) or "" if document.suffix == ".py" else text
+    joined = _BLOCK.sub("", text).replace("\\\n", " ")
+    lines = re.findall(r"^ {4}((?:uv run|python -m|\.ci/) .*)", joined, re.MULTILINE)
+    # One with a variable of the shell is not whole.
+    return [_plain(words) for line in lines if "$" not in line for words in _split(line)]
 
 
 def inline_commands(document: Path) -> list[list[str]]:
