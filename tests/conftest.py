@@ -67,7 +67,7 @@ LONG = "AGEFLAX_LONG_TESTS"
 # Workers take files one by one: the longest go first, or one would end alone.
 _FIRST = (
     "test_processes", "test_recipes", "test_main", "test_cross_validation", "test_preemption",
-    "test_distillation", "test_configs", "test_resnet", "test_levi_hassner",
+    "test_distillation", "test_configs", "test_resnet", "test_levi_hassner", "test_commands",
 )  # fmt: skip
 
 
