@@ -31,6 +31,8 @@ MODEL_OPTIONS: dict[str, dict[str, Any]] = {
     "multitask_gray": {"width": 1.0, "norm": "lrn"},
     "vit_b16": {"width": 1.0, "depth": 12, "drop_path": 0.0},
     "dlib_face_resnet": {"width": 1.0, "dropout": 0.0},
+    "dlib_age_resnet": {"width": 1.0, "dropout": 0.0},
+    "dlib_gender_cnn": {"width": 1.0, "dropout": 0.5},
     "efficientnet_lite0": {"width": 1.0, "drop_path": 0.0, "dropout": 0.0},
 }
 # Choices of an option by trunk.

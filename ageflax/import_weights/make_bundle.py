@@ -31,12 +31,21 @@ _FIRST = {
     "resnet50": ("conv1", 64),
     "vit_b16": ("patch_embedding", 768),
     "efficientnet_lite0": ("stem_conv", 32),
+    "dlib_face_resnet": ("conv1", 32),
+    "dlib_age_resnet": ("conv1", 64),
+    "dlib_gender_cnn": ("conv1_1", 32),
 }
 ARCHITECTURES = tuple(_FIRST)
 CHANNELS = ("bgr", "rgb")
 # Defaults of crop and resize.
-_SIDES = {"levi_hassner": (227, 256)}
+_SIDES = {
+    "levi_hassner": (227, 256),
+    "dlib_face_resnet": (150, 150),
+    "dlib_age_resnet": (64, 64),
+    "dlib_gender_cnn": (32, 32),
+}
 _OTHER_SIDES = (224, 224)
+_NEVER = -1e4  # score of a class that the file lacks: probability 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +104,8 @@ def _completed(request: Request) -> tuple[Request, Input]:
             raise InputError(f"--known={request.known}: not {request.arch}; use --arch={arch}")
     if request.framework == "caffe":
         facts.setdefault("channels", "bgr")  # the only order of Caffe's own readers
+    if request.framework == "dlib":  # whose input is a part of the network
+        facts |= {"channels": "rgb", "mean": "dlib"}
     missing = {name: value for name, value in facts.items() if getattr(request, name) is None}
     request = dataclasses.replace(request, **missing)
     crop, resize = _SIDES.get(request.arch, _OTHER_SIDES)
@@ -137,8 +148,12 @@ def _heads(found: Foreign, heads: classes.Heads) -> dict[str, np.ndarray]:
     tensors = {}
     for task, rows in heads.rows.items():
         assert found.kernel is not None and found.bias is not None  # since there are rows
-        tensors[f"params/heads/{task}/kernel"] = found.kernel[list(rows)].T
-        tensors[f"params/heads/{task}/bias"] = found.bias[list(rows)]
+        # A class that the file lacks comes last there.
+        kernel = np.pad(found.kernel, ((0, 1), (0, 0)))
+        bias = np.append(found.bias, np.float32(_NEVER))
+        places = [len(found.bias) if row is None else row for row in rows]
+        tensors[f"params/heads/{task}/kernel"] = kernel[places].T
+        tensors[f"params/heads/{task}/bias"] = bias[places]
     return tensors
 
 
@@ -253,8 +268,9 @@ def _report(
     count = sum(values.size for values in found.trunk.values())
     say(f"{request.input}: trunk of {request.arch}, {count:,} parameters")
     for task, rows in heads.rows.items():
-        moved = "" if list(rows) == sorted(rows) else ", reordered"
-        names = heads.names[task]
+        there = [row for row in rows if row is not None]
+        moved = "" if there == sorted(there) else ", reordered"
+        names = [name for name, row in zip(heads.names[task], rows, strict=True) if row is not None]
         say(f"head {task}: {len(names)} classes, {names[0]} to {names[-1]}{moved}")
     if not heads.rows:
         why = "the file has no last layer" if found.kernel is None else "last layer dropped"
@@ -262,7 +278,7 @@ def _report(
             f"no heads ({why}): use it to start training, --config.transfer.weights={request.output}; it"
             " cannot predict"
         )
-    used = {row for rows in heads.rows.values() for row in rows}
+    used = {row for rows in heads.rows.values() for row in rows if row is not None}
     unused = 0 if found.kernel is None or not used else len(found.kernel) - len(used)
     left_out = found.left_out + ([f"{unused} outputs"] if unused else [])
     if left_out:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ageflax.errors import InputError, one_line
-from ageflax.weights.formats import caffe, foreign, onnx_graph, pytorch, safetensors
+from ageflax.weights.formats import caffe, dlib, foreign, onnx_graph, pytorch, safetensors
 from ageflax.weights.matching import match, names
 
 
@@ -55,6 +55,16 @@ def _of_torch(path: Path, arch: str) -> Foreign:
     return Foreign(trunk, *(last or (None, None)), left_out)
 
 
+def _of_dlib(path: Path, arch: str) -> Foreign:
+    tensors = dlib.read(path)
+    trunk, left_out = names.to_ours(tensors, model_name=arch, channels=None, origin=str(path))
+    last = max(name.partition(".")[0] for name in tensors if name.startswith("fc"))
+    kernel, bias = tensors.get(f"{last}.weight"), tensors.get(f"{last}.bias")
+    if bias is None:  # a descriptor, not classes
+        return Foreign(trunk, None, None, left_out)
+    return Foreign(trunk, kernel, bias, [])
+
+
 def _check_kind(path: Path, framework: str) -> None:
     """Raises InputError if a file is known to be of another format."""
     found = foreign.kind(path)
@@ -86,4 +96,6 @@ def read(path: Path, framework: str, arch: str, *, crop: int) -> Foreign:
     _check_kind(path, framework)
     if framework == "torch":
         return _of_torch(path, arch)
+    if framework == "dlib":
+        return _of_dlib(path, arch)
     return _of_graph(path, arch, crop=crop, framework=framework)

@@ -6,7 +6,8 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
-from ageflax.models.dlib_face_resnet import DlibFaceResNet
+from ageflax.models.dlib_face_resnet import DlibAgeResNet, DlibFaceResNet
+from ageflax.models.dlib_gender_cnn import DlibGenderCNN
 from ageflax.models.efficientnet_lite import EfficientNetLite0
 from ageflax.models.inception_small import InceptionSmall
 from ageflax.models.levi_hassner import LeviHassner
@@ -28,6 +29,8 @@ TRUNKS: dict[str, type[nn.Module]] = {
     "multitask_gray": MultitaskGray,
     "vit_b16": ViTB16,
     "dlib_face_resnet": DlibFaceResNet,
+    "dlib_age_resnet": DlibAgeResNet,
+    "dlib_gender_cnn": DlibGenderCNN,
     "efficientnet_lite0": EfficientNetLite0,
 }
 

@@ -1,4 +1,4 @@
-"""The ResNet of dlib's face recognition, in dlib's layout, so that its weights fit."""
+"""The ResNets of dlib's face recognition and age predictor, in dlib's layout, so that weights fit."""
 
 import jax
 import jax.numpy as jnp
@@ -8,16 +8,19 @@ from jaxtyping import Array, Float
 from ageflax.models.layers.convolution import Conv
 from ageflax.models.layers.pooling import max_pool
 
+Levels = dict[str, tuple[int, int]]
+
 # Features and blocks of each level; all but the first begin by halving the map.
-LEVELS = {
+LEVELS: Levels = {
     "level4": (32, 3), "level3": (64, 4), "level2": (128, 3), "level1": (256, 3), "level0": (256, 1),
 }  # fmt: skip
+AGE_LEVELS: Levels = {"level3": (64, 1), "level2": (128, 2), "level1": (256, 2)}
 _he = nn.initializers.he_normal()
 # Less than He's for what a block adds: nothing normalises, and the variance would double at every block.
 _added = nn.initializers.variance_scaling(0.2, "fan_in", "truncated_normal")
 
 
-def _halved(x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
+def halved(x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
     """Means of 2x2 pixels; an odd last row or column is dropped."""
     b, h, w, c = x.shape
     x = x[:, : h - h % 2, : w - w % 2]
@@ -68,7 +71,7 @@ class _Block(nn.Module):
         y = nn.relu(self._conv(x, 1, stride=stride, padding=padding, train=train))
         y = self._conv(y, 2, stride=1, padding=1, train=train)
         if self.halving:
-            x = _halved(x)
+            x = halved(x)
             shape = tuple(map(max, x.shape[1:], y.shape[1:]))
             x, y = _padded(x, shape), _padded(y, shape)
         return nn.relu(x + y)
@@ -95,6 +98,10 @@ class DlibFaceResNet(nn.Module):
     dropout: float = 0.0
     dtype: jnp.dtype = jnp.dtype("float32")
 
+    def levels(self) -> Levels:
+        """Features and blocks of each level."""
+        return LEVELS
+
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b f"]:
         """Features averaged over the last map: 256 times the width."""
@@ -102,8 +109,10 @@ class DlibFaceResNet(nn.Module):
         def features(count: int) -> int:
             return max(round(count * self.width), 1)
 
+        levels = self.levels()
+        first = next(iter(levels))
         conv = Conv(
-            features(32),
+            features(levels[first][0]),
             7,
             strides=2,
             dtype=self.dtype,
@@ -112,9 +121,22 @@ class DlibFaceResNet(nn.Module):
         )
         x = nn.relu(conv(x.astype(self.dtype), train=train))
         x = max_pool(x, window=3, stride=2, train=train)
-        for level, (count, blocks) in LEVELS.items():
+        for level, (count, blocks) in levels.items():
             for k in range(blocks):
-                halving = level != "level4" and not k
+                halving = level != first and not k
                 block = _Block(features(count), halving, self.dtype, name=f"{level}_{k}")
                 x = block(x, train=train)
         return nn.Dropout(self.dropout, deterministic=not train)(x.mean((1, 2)))
+
+
+class DlibAgeResNet(DlibFaceResNet):
+    """Five residual blocks, the trunk of dlib's age predictor: 64x64 RGB in, 256 out.
+
+    Like DlibFaceResNet, from 31 pixels up.
+
+    References: Cydral Technology, dlib-models, dnn_age_predictor_v1_ex.cpp, 2020.
+    """
+
+    def levels(self) -> Levels:
+        """Features and blocks of each level."""
+        return AGE_LEVELS

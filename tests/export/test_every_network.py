@@ -26,6 +26,8 @@ TRUNKS = {
     "resnet_small": {"width": 0.05, "channels": "rgb"},
     "multitask_gray": {"width": 0.2, "channels": "grey", "head_hidden": (16, 8)},
     "dlib_face_resnet": {"width": 0.1, "channels": "rgb"},
+    "dlib_age_resnet": {"width": 0.1, "channels": "rgb"},
+    "dlib_gender_cnn": {"width": 0.1, "channels": "rgb"},
     "efficientnet_lite0": {"width": 0.1, "channels": "rgb"},
 }
 

@@ -18,6 +18,7 @@ from ageflax.import_weights.known import KNOWN
         ("-,m,-,f", 4, {"gender": (3, 1)}),
         ("male,20-29,female,0-19", 4, {"age": (3, 1), "gender": (2, 0)}),
         ("years", 101, {"years": tuple(range(101))}),
+        ("years:18-20", 3, {"years": (None,) * 18 + (0, 1, 2) + (None,) * 80}),
         ("none", 2622, {}),
     ],
 )
@@ -48,6 +49,11 @@ def test_rows_in_the_order_of_ageflax(classes, outputs, rows):
         ("0-10,-", 2, "0-10: expected at least two age groups"),
         ("-,-", 2, "no output is used"),
         ("years", 100, "100 outputs, expected 101 for the years 0 to 100"),
+        ("years:0-80", 101, "101 outputs, expected 81 for the years 0 to 80"),
+        ("years:80-0", 81, "expected years from 0 to 100"),
+        ("years:30-130", 101, "expected years from 0 to 100"),
+        ("years0-80", 81, "expected years or years:FIRST-LAST"),
+        (None, 81, "--classes=years:0-80"),
         ("(0, 2),(4, 6)", 2, "4 names"),
         ("", 2, "1 names"),
         ("0-9999,1-2", 2, "'0-9999': expected female, male"),
@@ -63,7 +69,8 @@ def test_refusals(classes, outputs, said):
 def test_known_models_have_valid_heads():
     made = {
         name: heads_of(
-            known.classes, 101 if known.classes == "years" else known.classes.count(",") + 1
+            known.classes,
+            {"years": 101, "years:0-80": 81}.get(known.classes, known.classes.count(",") + 1),
         )
         for name, known in KNOWN.items()
     }

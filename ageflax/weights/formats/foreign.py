@@ -32,6 +32,8 @@ PUBLISHED = {
     "vgg_ilsvrc_16_age_imdb_wiki.onnx": "--arch=vgg16 --known=dex_age",
     "vgg_ilsvrc_16_age_chalearn_iccv2015.onnx": "--arch=vgg16 --known=dex_apparent_age",
     "vgg_ilsvrc_16_gender_imdb_wiki.onnx": "--arch=vgg16 --known=dex_gender",
+    "dnn_age_predictor_v1.dat": "--arch=dlib_age_resnet --known=dlib_age",
+    "dnn_gender_classifier_v1.dat": "--arch=dlib_gender_cnn --known=dlib_gender",
     "res34_fair_align_multi_7_20190809.pt": "--arch=resnet34 --known=fairface",
 }
 

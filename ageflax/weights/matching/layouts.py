@@ -11,7 +11,7 @@ References: torchvision's resnet.py and vgg.py; timm's vgg.py and vision_transfo
 import re
 from typing import NamedTuple
 
-from ageflax.models.dlib_face_resnet import LEVELS
+from ageflax.models.dlib_face_resnet import AGE_LEVELS, LEVELS, Levels
 
 DROPPED = ""  # instead of a path: left out and reported by name, such as another classifier
 COUNTED = "="  # instead of a path: left out and reported as a group with its size
@@ -207,21 +207,33 @@ _EFFICIENTNET = Layout(
         (r"_fc\..*", DROPPED),
     ),
 )
-# Convolutions of dlib's, which are counted.
-_DLIB_BLOCKS = ("", *(f"{name}_{k}/" for name, (_, count) in LEVELS.items() for k in range(count)))
-_DLIB_PLACES = [
-    (block, number) for block in _DLIB_BLOCKS for number in (1, 2) if block or number == 1
-]
-_DLIB = Layout(
-    ("con1.weight", "con29.weight"),
-    "params/trunk/conv1/kernel",
+
+
+def _dlib_resnet(levels: Levels) -> Layout:
+    """Convolutions of dlib's ResNets, which are counted."""
+    blocks = [f"{name}_{k}/" for name, (_, count) in levels.items() for k in range(count)]
+    places = ["conv1", *(f"{block}conv{k}" for block in blocks for k in (1, 2))]
+    return Layout(
+        ("con1.weight", f"con{len(places)}.weight"),
+        "params/trunk/conv1/kernel",
+        (
+            *(rule for k, place in enumerate(places, 1) for rule in _dense(f"con{k}", place)),
+            (r"fc1\..*", DROPPED),
+        ),
+    )
+
+
+_DLIB_GENDER = Layout(
+    ("con1.weight", "con4.weight"),
+    "params/trunk/conv1_1/kernel",
     (
         *(
             rule
-            for k, (block, number) in enumerate(_DLIB_PLACES, 1)
-            for rule in _dense(f"con{k}", f"{block}conv{number}")
+            for k, place in enumerate(("conv1_1", "conv1_2", "conv2_1", "conv2_2"), 1)
+            for rule in _dense(f"con{k}", place)
         ),
-        (r"fc1\.weight", DROPPED),
+        *_dense(r"fc1", "fc6"),
+        (r"fc2\..*", DROPPED),
     ),
 )
 LAYOUTS: dict[str, tuple[Layout, ...]] = {
@@ -229,5 +241,7 @@ LAYOUTS: dict[str, tuple[Layout, ...]] = {
     "vgg16": _VGG,
     "vit_b16": _VIT,
     "efficientnet_lite0": (_EFFICIENTNET,),
-    "dlib_face_resnet": (_DLIB,),
+    "dlib_face_resnet": (_dlib_resnet(LEVELS),),
+    "dlib_age_resnet": (_dlib_resnet(AGE_LEVELS),),
+    "dlib_gender_cnn": (_DLIB_GENDER,),
 }

@@ -24,6 +24,8 @@ _VGGS = {
     10: "alexnet", 18: "vgg11", 22: "vgg13", 28: "vgg16", 34: "vgg19",
     25: "vgg11_bn", 32: "vgg13_bn", 40: "vgg16_bn", 49: "vgg19_bn",
 }  # fmt: skip
+# By the number of convolutions.
+_DLIB = {29: "dlib_face_resnet", 11: "dlib_age_resnet", 4: "dlib_gender_cnn"}
 
 
 def some(names: Sequence[str], separator: str = ", ") -> str:
@@ -69,7 +71,7 @@ def _resemblance(tensors: Mapping[str, np.ndarray]) -> str:
         return f"an EfficientNet of {len(blocks)} blocks{' with squeeze and excitation' * gated}"
     if {"con1.weight", "con1.bias"} <= tensors.keys():
         count = sum(re.fullmatch(r"con\d+\.weight", name) is not None for name in tensors)
-        return "dlib_face_resnet" if count == 29 else f"one of dlib with {count} convolutions"
+        return _DLIB.get(count, f"one of dlib with {count} convolutions")
     marks = (
         "visual.class_embedding",
         "norm_pre.weight",
@@ -178,7 +180,7 @@ def to_ours(
       tensors: tensors under another project's names: ResNets of torchvision and timm, VGG-16 of
         torchvision, timm and Caffe, CLIP ViT-B/16 of OpenAI, FaRL, timm and transformers, with or
         without its text encoder, EfficientNet-Lite0 of efficientnet-lite-pytorch, dlib's face
-        recognition.
+        recognition, age predictor and gender classifier.
       model_name: name of our network.
       channels: channels of our images: rgb, bgr or grey. The first kernel is converted from BGR (for
         Caffe's names) or RGB (for all others). None leaves it unchanged.
@@ -199,7 +201,7 @@ def to_ours(
             f"{origin}: model.name = {model_name!r}, but the file's network is {looks_like}"
         )
     layout = max(LAYOUTS[model_name], key=lambda layout: len(tensors.keys() & set(layout.marks)))
-    before_fc6 = _outputs(tensors, "features.28.weight", "conv5_3.weight")
+    before_fc6 = _outputs(tensors, "features.28.weight", "conv5_3.weight", "con4.weight")
     found: Tensors = {}
     left_out, unknown = [], []
     groups: Counter[str] = Counter()

@@ -75,15 +75,15 @@ ONES = np.ones(4, np.float32)
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"\x01", "another's"),
-        (b"x" * 1000, "another's"),
+        (b"\x01", "announced"),
+        (b"x" * 1000, "an integer that starts with 0x78"),
         (WHOLE.replace(b"loss_metric_2", b"loss_metric_3"), "another's"),
         (WHOLE.replace(b"input_rgb_image_sized", b"input_rgb_image_other"), "input 'input_rgb_i"),
         (WHOLE + b"\0", "1 bytes after its end"),
         (WHOLE[:-1], "announced"),
         (WHOLE[: len(WHOLE) // 2], "announced"),
         (WHOLE[:17], "1 bytes announced, 0 left"),
-        (with_layer(CON, word("con_5")), "a layer 'con_5'"),
+        (with_layer(CON, word("con_7")), "a layer 'con_7'"),
         (with_layer(CON, word("x" * 99)), "a name of 99 letters"),
         (with_layer(CON, word("\n\0\x1b")), r"a layer '\n\x00\x1b'"),
         (with_layer(CON, integer(-4)), "-4 bytes announced"),
