@@ -150,10 +150,12 @@ def accuracy(measured: Any) -> str:
     """
     try:
         name, folds = one_line(str(measured["data"]), 100), ", ".join(map(str, measured["folds"]))
+        precision = one_line(str(measured["given_precision"]), 20)
+        given = precision if precision == "float32" else f"the model itself, in {precision}:"
         figures = "; ".join(
             f"{one_line(task, 20)}: "
             + ", ".join(
-                f"{_FIGURES[key]} {_value(key, value)} (float32 {_value(key, before[key])})"
+                f"{_FIGURES[key]} {_value(key, value)} ({given} {_value(key, before[key])})"
                 for key, value in after.items()
             )
             for (task, after), before in zip(

@@ -30,7 +30,8 @@ class Accuracy:
       folds: folds of the tested faces, none of which the model was trained on.
       faces: number of faces.
       exported: figures of the exported model per task: exact, and mae where ages are known.
-      given: the same of the model that was exported, in float32.
+      given: the same of the model that was exported, computed in float32.
+      given_precision: precision of that model's weights.
     """
 
     data: str
@@ -38,6 +39,7 @@ class Accuracy:
     faces: int
     exported: Mapping[str, Mapping[str, float]]
     given: Mapping[str, Mapping[str, float]]
+    given_precision: str
 
     def to_json(self) -> Json:
         """As an object for config.json and metadata; see card.accuracy_text."""
@@ -114,5 +116,11 @@ def measure(
     if not kept:
         raise InputError(f"{trial.stored.name}: none of the images to test on can be read")
     rows = np.concatenate(kept)
-    figures = (_figures(trial, rows, outputs) for outputs in (of_exported, of_given))
-    return Accuracy(trial.stored.name, trial.plan.folds, len(rows), *figures)
+    return Accuracy(
+        data=trial.stored.name,
+        folds=trial.plan.folds,
+        faces=len(rows),
+        exported=_figures(trial, rows, of_exported),
+        given=_figures(trial, rows, of_given),
+        given_precision=trial.model.description.storage.get("precision", "float32"),
+    )

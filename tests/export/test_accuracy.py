@@ -108,6 +108,15 @@ def test_faces_that_were_trained_on_and_other_views_are_refused(run, joint, tmp_
     assert not (tmp_path / "model.onnx").exists()
 
 
+def test_a_model_of_fewer_bits_is_not_called_float32(run, tmp_path):
+    assert run("--precision=int8", "--format=bundle", output="small", fold=None)[0] == 0
+    code, lines = run("--precision=float16", f"--model={tmp_path / 'small'}")
+    assert code == 0
+    assert "; float16 on 32 faces of " in lines[-1]
+    assert " (the model itself, in int8: " in lines[-1]
+    assert "float32" not in lines[-1]
+
+
 @pytest.mark.parametrize("damaged", [None, {}, [], {"data": "x", "folds": 1}, {"exported": 3}])
 def test_a_card_leaves_out_figures_of_another_form(damaged):
     assert card.accuracy(damaged) == ""
