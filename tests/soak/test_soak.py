@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.soak import flat, prediction, training
+from tests.predict import drawn_models
+from tests.soak import flat, prediction, predictors, training
 
 
 def at(value: Any, look: int) -> int:
@@ -72,3 +73,12 @@ def test_prediction_for_some_seconds(capsys):
     printed = capsys.readouterr().out
     assert printed.endswith("\nflat\n")
     assert " faces, " in printed
+
+
+def test_some_predictors_and_calls(tmp_path, capsys):
+    words = ["--predictors=8", "--calls=8", "--detector=none", "--allowed=1"]
+    model = drawn_models.write(tmp_path / "bundle")
+    assert predictors.main([*words, f"--model={model}"]) == 0, capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "8 predictors, each with one answer\n" in printed
+    assert printed.endswith("\nflat\n")
