@@ -86,7 +86,9 @@ def inline_commands(document: Path) -> list[list[str]]:
     """Words of every command in backquotes that has arguments."""
     text = _BLOCK.sub("", document.read_text())
     found = [_plain(shlex.split(" ".join(match.split()))) for match in _INLINE.findall(text)]
-    return [words for words in found if len(without_uv(words)) > (1 if words[0] == "tfds" else 3)]
+    # Shorter ones are names alone.
+    least = {"tfds": 2, "ageflax": 3}
+    return [words for words in found if len(without_uv(words)) >= least.get(words[0], 4)]
 
 
 def without_uv(words: list[str]) -> list[str]:
