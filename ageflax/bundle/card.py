@@ -173,7 +173,7 @@ def _storage(storage: Mapping[str, Any]) -> str:
         return ""
     said = f"The weights are stored as {storage.get('precision')}, and computed in float32."
     if measured := accuracy(storage.get("accuracy")):
-        said += f" {measured}."
+        said += f" On {measured}."
     largest = storage.get("largest")
     if not isinstance(largest, dict):
         return said
