@@ -149,7 +149,8 @@ def accuracy(measured: Any) -> str:
       measured: object as from Accuracy.to_json; "" for one of another form.
     """
     try:
-        name, folds = one_line(str(measured["data"]), 100), ", ".join(map(str, measured["folds"]))
+        name = one_line(str(measured["data"]), 100)
+        folds = one_line(", ".join(map(str, measured["folds"])), 100)
         precision = one_line(str(measured["given_precision"]), 20)
         given = precision if precision == "float32" else f"the model itself, in {precision}:"
         figures = "; ".join(
