@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 
-from ageflax.runtime import command_line
+from ageflax.runtime import command_line, memory
 from ageflax.weights import shipped
 
 _EPILOG = """\
@@ -76,4 +76,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    memory.keep_freed()
     sys.exit(main())

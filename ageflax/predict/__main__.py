@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from ageflax.config import CROPS
-from ageflax.runtime import command_line
+from ageflax.runtime import command_line, memory
 from ageflax.weights import shipped
 
 _EPILOG = """\
@@ -35,6 +35,8 @@ def _parser() -> argparse.ArgumentParser:
         help="photographs, folders, globs, videos, or -")  # fmt: skip
     add("--model", metavar="MODEL", type=command_line.name_or_path, default=shipped.NAME,
         help="bundle, fold or run, .onnx file, or hf://owner/name (default: built in)")  # fmt: skip
+    add("--engine", choices=("auto", "jax", "onnxruntime"), default="auto",
+        help="runs the model (default: onnxruntime on a CPU where installed, else JAX)")  # fmt: skip
     add("--webcam", metavar="INDEX", nargs="?", const=0, type=command_line.whole_number(0, 99),
         help="number of a camera to read (default: 0)")  # fmt: skip
     add("--detector", metavar="DETECTOR", type=command_line.name_or_path, default="auto",
@@ -89,4 +91,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    memory.keep_freed()
     sys.exit(main())

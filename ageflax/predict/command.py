@@ -101,6 +101,7 @@ def run(options: argparse.Namespace) -> None:
         under=options.under,
         min_score=options.min_score,
         min_quality=options.min_quality,
+        engine=options.engine,
         quick=not live and len(found) <= _FEW and not any(source.is_video for source in found),
     )
     photographs = [source.name for source in found if source.is_photograph]

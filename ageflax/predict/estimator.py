@@ -1,7 +1,8 @@
 """Estimation of age and gender from aligned faces."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -16,9 +17,11 @@ from ageflax.bundle.quality import Quality, spreads, unusual_spread
 from ageflax.config import CROPS
 from ageflax.errors import InputError, RunError, first_line
 from ageflax.predict.alignment import Framing
+from ageflax.predict.engine import choose, onnxruntime_answer, tell
 from ageflax.predict.face import AgeInterval, Answer
+from ageflax.runtime import progress
 
-# Sizes of batches, which are padded: the model compiles at most three times.
+# Sizes of JAX's batches, which are padded: the model compiles at most three times.
 BATCHES = (1, 8, 32)
 
 
@@ -53,10 +56,11 @@ class Estimator:
     """A model for any number of detected faces; safe to use from several threads.
 
     Args:
-      model, crops, calibrated, interval, under, quick: see Predictor.
+      model, crops, calibrated, interval, under, quick, engine, say: see Predictor.
 
     Attributes:
       model: the opened model.
+      engine: "jax" or "onnxruntime", what computes the answers; features are JAX's.
       description: description of the model.
       framing: alignment of faces for the model.
       calibrated: True if probabilities are scaled by the model's own temperatures.
@@ -79,8 +83,12 @@ class Estimator:
         interval: float | None = None,
         under: int | Sequence[int] = (),
         quick: bool = False,
+        engine: str = "auto",
+        say: Callable[[str], None] = progress.say,
     ):
         self.model = model if isinstance(model, Model) else open_model(model)
+        self.engine = choose(engine, self.model)
+        self._on_choice = functools.partial(tell, say) if engine == "auto" else lambda: None
         self.description = description = self.model.description
         self.framing = Framing.of(description)
         self.calibrated = calibrated
@@ -145,12 +153,23 @@ class Estimator:
         return given
 
     def answer(self, *, features: bool = False) -> ModelAnswer:
-        """The model's forward pass, compiled at its first use; see Model.answer."""
+        """The model's forward pass, made ready at its first use; see Model.answer."""
         if features not in self._answers:
-            self._answers[features] = self.model.answer(
-                crops=self.crops, quick=self._quick, features=features
-            )
+            if self.engine == "jax" or self.model.is_onnx or features:
+                made = self.model.answer(crops=self.crops, quick=self._quick, features=features)
+            else:
+                made = onnxruntime_answer(self.model, self.crops)
+                self._on_choice()
+            self._answers[features] = made
         return self._answers[features]
+
+    def _batches(self, count: int, *, features: bool) -> Iterator[tuple[int, int]]:
+        """Yields (faces, size) of each batch."""
+        if self.engine == "jax" or features:
+            return batches(count)
+        most = BATCHES[-1]
+        sizes = (min(count - at, most) for at in range(0, count, most))
+        return ((size, size) for size in sizes)
 
     def __call__(
         self,
@@ -174,11 +193,14 @@ class Estimator:
         if not len(crops):
             return []
         parts, start = [], 0
-        for count, size in batches(len(crops)):
-            padded = np.zeros((size, *crops.shape[1:]), np.uint8)
-            padded[:count] = crops[start : start + count]
+        for count, size in self._batches(len(crops), features=features):
+            shown = crops[start : start + count]
+            if size > count:
+                shown = np.concatenate(
+                    [shown, np.zeros((size - count, *shown.shape[1:]), np.uint8)]
+                )
             try:
-                given = jax.device_get(answer(padded))
+                given = jax.device_get(answer(shown))
             except jax.errors.JaxRuntimeError as error:
                 raise RunError(f"the device failed: {first_line(error)}") from error
             parts.append({task: values[:count] for task, values in given.items()})

@@ -45,7 +45,9 @@ class Predictor:
         model with a distribution over years.
       min_score: lowest score of a face that YuNet or MTCNN keeps.
       min_quality: lowest Face.quality, 0 to 1; faces below it are left out, counted, and told.
-      quick: False for many photographs or a video: the first answer comes seconds later, all others
+      engine: what computes the answers: "jax", "onnxruntime", or "auto", the latter on CPUs where it is
+        installed (extra: onnx). Probabilities differ by rounding.
+      quick: False for many photographs or a video: JAX's first answer comes seconds later, all others
         somewhat earlier. Probabilities differ by rounding.
       say: receives lines for the user.
 
@@ -68,11 +70,19 @@ class Predictor:
         under: int | Sequence[int] = (),
         min_score: float = MIN_SCORE,
         min_quality: float = 0.0,
+        engine: str = "auto",
         quick: bool = True,
         say: Callable[[str], None] = progress.say,
     ):
         self.estimator = Estimator(
-            model, crops=crops, calibrated=calibrated, interval=interval, under=under, quick=quick
+            model,
+            crops=crops,
+            calibrated=calibrated,
+            interval=interval,
+            under=under,
+            quick=quick,
+            engine=engine,
+            say=say,
         )
         if self.estimator.no_intervals:
             say(self.estimator.no_intervals)

@@ -12,6 +12,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -34,7 +35,7 @@ SHAPES = {
     "unstrided, 14": (14, 256, 256, 3, 1, 1),
     "unstrided 7x7, 28": (28, 64, 64, 7, 1, 3),
 }
-_FORMS: dict[str, Callable[..., jax.Array]] = {
+_FORMS: dict[str, Any] = {
     "summed": summed_gradient_convolution,
     "XLA": plain_convolution,
 }

@@ -39,7 +39,9 @@ def graph_of(serving: Serving, *, opset: int) -> Graph:
     (batch,) = jax.export.symbolic_shape(BATCH)
     variables = serving.variables
     images = plain(INPUT, (batch, *serving.shape))
-    closed = jax.make_jaxpr(serving)(variables, jax.ShapeDtypeStruct(images.shape, serving.dtype))
+    # A function, since JAX names what it traces, and a name of Serving would list all its weights.
+    traced = jax.make_jaxpr(lambda *given: serving(*given))
+    closed = traced(variables, jax.ShapeDtypeStruct(images.shape, serving.dtype))
     leaves = jax.tree_util.tree_leaves_with_path(variables)
     weights = [
         Const(np.asarray(leaf), jax.tree_util.keystr(path, simple=True, separator="/"))
@@ -118,21 +120,33 @@ class OnnxFile:
         with path.open("ab") as file:
             file.write(model.SerializeToString())
 
-    def answers(self, path: Path) -> Any:
-        """Loads the file into onnxruntime; returns a function from images to the outputs by name.
+    def session(self, path: Path | None = None) -> Any:
+        """Opens the model in onnxruntime.
+
+        Args:
+          path: file that was written; None for the model in memory, before it is written.
 
         Raises:
           RunError: onnxruntime cannot read it.
         """
         options = self._onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        # Threads that wait would take the cores from those that decode and detect.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            session = self._onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
+            return self._onnxruntime.InferenceSession(
+                str(path) if path else self._content, options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:
             raise RunError(f"onnxruntime rejects the model: {first_line(error)}") from error
-        names = self._names
+
+    def answers(self, path: Path) -> Any:
+        """Opens the file in onnxruntime; returns a function from images to the outputs by name.
+
+        Raises:
+          RunError: onnxruntime cannot read it.
+        """
+        session, names = self.session(path), self._names
 
         def answer(images: np.ndarray) -> dict[str, np.ndarray]:
             found = session.run(names, {INPUT: images})

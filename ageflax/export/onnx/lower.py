@@ -10,7 +10,7 @@ spatial axes that no other runtime has.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,18 @@ from ageflax.export.onnx.graph import Const, Graph, Tensor, Value, result
 
 _RULES = {**shapes.RULES, **contractions.RULES}
 # JAX would compile these for every shape anew, and norms and biases have hundreds.
-_BY_NUMPY = {"add": np.add, "div": np.divide, "mul": np.multiply, "sub": np.subtract}
+_BY_NUMPY: dict[str, Callable[..., np.ndarray]] = {
+    "add": lambda params, a, b: a + b,
+    "div": lambda params, a, b: a / b,
+    "mul": lambda params, a, b: a * b,
+    "sub": lambda params, a, b: a - b,
+    "convert_element_type": lambda params, a: a.astype(params["new_dtype"]),
+}
+_WHOLE_BY_NUMPY: dict[str, Callable[..., np.ndarray]] = {
+    "concatenate": lambda params, *arrays: np.concatenate(arrays, params["dimension"]),
+    "rev": lambda params, a: np.flip(a, params["dimensions"]),
+    "iota": lambda params: np.indices(params["shape"], params["dtype"])[params["dimension"]],
+}
 _CALLS = {"closed_call", "custom_jvp_call", "custom_vjp_call", "jit", "pjit"}
 
 
@@ -39,12 +50,14 @@ def _known(graph: Graph, eqn: Any, constants: Sequence[Const]) -> list[Value]:
     if primitive == "reshape":
         return [Const(arrays[0].reshape(result(eqn)), name)]
     if primitive in _BY_NUMPY:
-        return [Const(_BY_NUMPY[primitive](*arrays), name)]
+        return [Const(_BY_NUMPY[primitive](eqn.params, *arrays), name)]
     if primitive in elementwise.PRIMITIVES:
         arrays = np.broadcast_arrays(*arrays)
     else:
         whole = shapes.whole(graph, eqn, constants)
         arrays = [value.value for value in whole if isinstance(value, Const)]
+    if primitive in _WHOLE_BY_NUMPY:
+        return [Const(_WHOLE_BY_NUMPY[primitive](eqn.params, *arrays), name)]
     found = eqn.primitive.bind(*arrays, **eqn.params)
     outputs = found if eqn.primitive.multiple_results else [found]
     return [Const(np.asarray(value), name) for value in outputs]

@@ -224,6 +224,7 @@ def run(
         detector=settings.detector,
         crops=settings.crops,
         under=metrics.ADULT if model.description.tells_years else (),
+        engine="onnxruntime" if model.is_onnx else "jax",
         quick=False,
         say=say,
     )

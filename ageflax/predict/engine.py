@@ -1,0 +1,125 @@
+"""What computes a model's answers: JAX, or onnxruntime, which on CPUs answers sooner."""
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from typing import Any
+
+import jax
+import numpy as np
+
+from ageflax.bundle.model import Answer, Member, Model
+from ageflax.bundle.onnx import AGE, INPUT, output_name
+from ageflax.errors import InputError, RunError, first_line
+from ageflax.export.onnx.file import OPSET, OnnxFile
+from ageflax.export.serving import serving
+
+ENGINES = ("auto", "jax", "onnxruntime")
+
+
+def choose(engine: str, model: Model) -> str:
+    """Resolves an engine's name to "jax" or "onnxruntime".
+
+    "auto" is onnxruntime on CPUs where it is installed: tests/benchmarks has both side by side, and no
+    batch size has to be compiled.
+
+    Args:
+      engine: one of ENGINES.
+      model: model to compute.
+
+    Raises:
+      InputError: unknown, not installed, or unable to compute the model.
+    """
+    if engine not in ENGINES:
+        raise InputError(f"--engine={engine}: expected {', '.join(ENGINES)}")
+    if model.is_onnx:
+        if engine == "jax":
+            raise InputError(
+                f"--engine=jax: {model.name} is run by onnxruntime; name the bundle it is from"
+            )
+        return "onnxruntime"
+    if engine != "auto":
+        return engine
+    if jax.default_backend() != "cpu" or not (find_spec("onnx") and find_spec("onnxruntime")):
+        return "jax"
+    return "onnxruntime"
+
+
+_told = False
+
+
+def tell(say: Callable[[str], None]) -> None:
+    """Says, once per process, that "auto" is not JAX."""
+    global _told
+    if not _told:
+        say("computing with onnxruntime, the faster on this CPU (--engine=jax for JAX)")
+    _told = True
+
+
+@dataclasses.dataclass(frozen=True)
+class _Asked:
+    """Key of a session: equal for the same network, weights and views."""
+
+    member: Member = dataclasses.field(compare=False)
+    crops: str
+
+    @functools.cached_property
+    def _key(self) -> tuple[Any, ...]:
+        digest = hashlib.blake2b()
+        for leaf in jax.tree.leaves(self.member.variables):
+            digest.update(np.ascontiguousarray(leaf).data)
+        return self.member.network, digest.digest(), self.crops
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Asked) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+
+@functools.lru_cache(maxsize=4)
+def _session(asked: _Asked) -> Answer:
+    """Opens a bundle in onnxruntime, as it would be exported; shared within the process."""
+    model = Model([asked.member], str(asked.member.path))
+    served = serving(model, layout="nhwc_rgb_uint8", crops=asked.crops)
+    session = OnnxFile(served, opset=OPSET, precision="float32").session()
+    names = {
+        task: output_name(task) if objective.distribution else AGE
+        for task, objective in asked.member.network.objectives.items()
+    }
+
+    def answer(faces: Any) -> Mapping[str, np.ndarray]:
+        try:
+            found = session.run(list(names.values()), {INPUT: np.asarray(faces)})
+        except Exception as error:  # onnxruntime's classes have no other common base
+            raise RunError(f"{model.name}: onnxruntime failed: {first_line(error)}") from error
+        return {
+            task: values.reshape(len(faces), -1) for task, values in zip(names, found, strict=True)
+        }
+
+    return answer
+
+
+def onnxruntime_answer(model: Model, crops: str) -> Answer:
+    """Opens a model's bundles in onnxruntime; gives images -> probabilities per task, any batch size.
+
+    Args:
+      model: bundle, or several, whose probabilities are averaged.
+      crops: views per face.
+
+    Raises:
+      InputError: onnxruntime is not installed, or a weight is not finite.
+    """
+    each = [
+        _session(_Asked(member, crops)) for member in model.members if isinstance(member, Member)
+    ]
+    if len(each) == 1:
+        return each[0]
+
+    def mean(faces: Any) -> Mapping[str, np.ndarray]:
+        found = [answer(faces) for answer in each]
+        return {task: np.mean([one[task] for one in found], axis=0) for task in found[0]}
+
+    return mean
