@@ -12,14 +12,14 @@ import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-_MOST = 300_000  # bytes per input
-_TOKENS = [
+MOST = 300_000  # bytes per input
+TOKENS = [
     b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"\xed\xa0\x80", "\u202e\u0000\u2028".encode(), "ÿ🙂".encode(),
     b"../secret", b"../../secret", b"/etc/passwd", b"..\\secret", b"~", b".", b"NUL", b"file:///etc/passwd",
     b"\x1b[31m", b"%s%n", b"{}", b"${x}", b"\r", b"\n\n", b"\t", b'"', b"'", b",", b"a" * 5000,
     b"[" * 20_000, b'{"a":' * 20_000, b"(" * 3000, b"-" * 3000,
 ]  # fmt: skip
-_NUMBERS = [
+NUMBERS = [
     b"0", b"-1", b"1", b"2", b"255", b"65536", b"2147483647", b"2147483648", b"-9223372036854775808",
     b"18446744073709551616", b"1e999", b"-1e999", b"nan", b"NaN", b"Infinity", b"1e-320", b"0.5",
     b"9" * 400, b"9" * 5000, b"1_0", b"0x10", b"true", b"null", b"[]", b"{}", b'""',
@@ -55,7 +55,7 @@ def _nothing(rng: random.Random, content: bytes) -> bytes:
 
 def _repeat(rng: random.Random, content: bytes) -> bytes:
     start, stop = _span(rng, content, 4096)
-    times = min(rng.choice([2, 3, 100, 5000]), _MOST // max(stop - start, 1))
+    times = min(rng.choice([2, 3, 100, 5000]), MOST // max(stop - start, 1))
     return content[:start] + content[start:stop] * times + content[stop:]
 
 
@@ -66,7 +66,7 @@ def _delete(rng: random.Random, content: bytes) -> bytes:
 
 def _insert(rng: random.Random, content: bytes) -> bytes:
     start, stop = _span(rng, content, 8)
-    return content[:start] + rng.choice(_TOKENS) + content[stop if rng.random() < 0.5 else start :]
+    return content[:start] + rng.choice(TOKENS) + content[stop if rng.random() < 0.5 else start :]
 
 
 def _inflate(rng: random.Random, content: bytes) -> bytes:
@@ -87,7 +87,7 @@ def _number(rng: random.Random, content: bytes) -> bytes:
     if not found:
         return content
     place = rng.choice(found)
-    return content[: place.start()] + rng.choice(_NUMBERS) + content[place.end() :]
+    return content[: place.start()] + rng.choice(NUMBERS) + content[place.end() :]
 
 
 def _lines(rng: random.Random, content: bytes) -> bytes:
@@ -270,7 +270,7 @@ _PLAIN: list[Mutator] = [
 
 
 def _plain(rng: random.Random, content: bytes) -> bytes:
-    return rng.choice(_PLAIN)(rng, content)[:_MOST]
+    return rng.choice(_PLAIN)(rng, content)[:MOST]
 
 
 def _deep(content: bytes) -> list[Mutator]:
@@ -298,7 +298,7 @@ def mutated(rng: random.Random, seeds: Sequence[bytes]) -> bytes:
     for _ in range(rng.choice([1, 1, 1, 2, 3])):
         known = deep and rng.random() < 0.7
         content = rng.choice(deep)(rng, content) if known else _plain(rng, content)
-        content = content[:_MOST]
+        content = content[:MOST]
     if rng.random() < 0.8:
         content = _repaired_png(_repaired_tar(content))
     return content

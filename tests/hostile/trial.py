@@ -16,7 +16,7 @@ class Fault(Exception):  # noqa: N818
     """A forbidden outcome of a reader."""
 
 
-def _place(error: BaseException) -> str:
+def place(error: BaseException) -> str:
     """Last line of the project in the traceback, which identifies the fault."""
     found, trace = "", error.__traceback__
     while trace is not None:
@@ -29,11 +29,11 @@ def _place(error: BaseException) -> str:
 
 def _judge(message: str, refusal: BaseException) -> None:
     if not message.strip():
-        raise Fault(f"{_place(refusal)}: {type(refusal).__name__} without a message")
+        raise Fault(f"{place(refusal)}: {type(refusal).__name__} without a message")
     if len(message) > _LONGEST or len(message.splitlines()) > _MOST_LINES:
-        raise Fault(f"{_place(refusal)}: a message of {len(message)} characters")
+        raise Fault(f"{place(refusal)}: a message of {len(message)} characters")
     if any(c != "\n" and not c.isprintable() and c < "\xa0" for c in message):
-        raise Fault(f"{_place(refusal)}: a message with control characters: {message[:200]!r}")
+        raise Fault(f"{place(refusal)}: a message with control characters: {message[:200]!r}")
 
 
 def attempt(case: Case, content: bytes, folder: Path) -> str:
@@ -53,12 +53,12 @@ def attempt(case: Case, content: bytes, folder: Path) -> str:
             except case.refusals as error:
                 refused = error
     except guard.Breach as error:
-        raise Fault(f"{_place(error)}: out of its folder: {error}") from error
+        raise Fault(f"{place(error)}: out of its folder: {error}") from error
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise
         name = f"{type(error).__module__}.{type(error).__name__}".removeprefix("builtins.")
-        raise Fault(f"{_place(error)}: {name}: {str(error)[:300]}") from error
+        raise Fault(f"{place(error)}: {name}: {str(error)[:300]}") from error
     if (folder.parent / "ran").exists():
         raise Fault("code of the input was run")
     if refused is not None:
