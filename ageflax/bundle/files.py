@@ -152,7 +152,7 @@ def fold_bundles(run: Path) -> list[Path]:
 def not_a_bundle(path: Path) -> str:
     """Says what a file is and what to do with it, after its name in a message."""
     if path.suffix == ".onnx":
-        return "an .onnx file, not a bundle; bundle.open_model opens it"
+        return "an .onnx file, not a bundle; give it to bundle.open_model"
     if path.name in FILES and all((path.parent / name).is_file() for name in (CONFIG, WEIGHTS)):
         return f"not an .onnx file; for a bundle, name its folder: {path.parent}"
     try:
