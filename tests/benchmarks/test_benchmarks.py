@@ -3,7 +3,9 @@
 import functools
 import importlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +18,7 @@ from tests.benchmarks import (
     accelerator,
     end_to_end,
     evaluation,
+    folder,
     inference,
     input,
     kernel_gradient,
@@ -24,11 +27,13 @@ from tests.benchmarks import (
     scaling,
     training_step,
 )
+from tests.predict import drawn_models
+from tfds_builders.synthetic_faces import drawing, population
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
-def _positive(rates: dict[str, float]) -> bool:
+def _positive(rates: Mapping[Any, float]) -> bool:
     return all(np.isfinite(rate) and rate > 0 for rate in rates.values())
 
 
@@ -125,6 +130,25 @@ def test_memory(tmp_path, capsys):
     assert [point["faces"] for point in found["points"]] == [800, 900]
     assert all(point["bytes"] > 1e7 for point in found["points"])
     assert "| build | 900 |" in table
+
+
+def test_a_folder(tmp_path, capsys):
+    model = drawn_models.write(tmp_path / "model")
+    people = population.populate(40, 0)[:2]
+    for number, subject in enumerate(people):
+        content = drawing.photograph(subject, 0, size=128, seed=0)
+        (tmp_path / f"{number}.jpg").write_bytes(content)
+    words = [
+        f"--photos={tmp_path}",
+        "--detector=none",
+        f"--model={model}",
+        "--count=20",
+        "--engines=onnxruntime",
+    ]
+    assert folder.main(words) == 0
+    _, engine, faces, *milliseconds, _ = capsys.readouterr().out.splitlines()[-1].split("|")
+    assert (engine.strip(), float(faces)) == ("onnxruntime", 1.0)
+    assert np.isfinite([float(cell) for cell in milliseconds]).all()
 
 
 def test_the_derivative_by_a_kernel(monkeypatch, capsys):
