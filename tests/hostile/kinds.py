@@ -223,6 +223,41 @@ def _binaryproto(folder: Path) -> Case:
     return Case(seeds, _to_file(folder / "mean.binaryproto", caffe.read_mean))
 
 
+def _dlib(folder: Path) -> Case:
+    from ageflax.weights.formats import dlib
+    from tests.weights.formats import dlib_writer
+
+    def drawn(shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+        rng = np.random.default_rng(0)
+        return {name: rng.normal(size=s).astype(np.float32) for name, s in shapes.items()}
+
+    seeds = [
+        dlib_writer.network(dlib_writer.layers(drawn(dlib_writer.shapes(0.03)))),
+        dlib_writer.gender_network(drawn(dlib_writer.gender_shapes(0.1))),
+        dlib_writer.age_network(drawn(dlib_writer.age_shapes(0.03))),
+    ]
+    return Case(seeds, _to_file(folder / "net.dat", dlib.read))
+
+
+def _foreign_model(folder: Path) -> Case:
+    """A file of another program where a bundle is expected: told what it is, never read further."""
+    from ageflax.bundle import loading
+
+    seeds = [b"\x89HDF\r\n\x1a\n" + bytes(100), b"\0\0\0\0TFL3" + bytes(40), b"layer { name: 'a' }\n",
+             b"\x08\x07\x12\x04onnx" + bytes(9), b"PK\x03\x04" + bytes(30) + b"a/data.pkl"]  # fmt: skip
+
+    def read(content: bytes) -> None:
+        path = folder / "net.model"
+        path.write_bytes(content)
+        try:
+            loading.open_model(path)
+        except InputError:
+            if content not in seeds:
+                raise
+
+    return Case(seeds, read)
+
+
 def _onnx_weights(folder: Path) -> Case:
     from onnx import TensorProto
 
@@ -435,6 +470,8 @@ KINDS: dict[str, Callable[[Path], Case]] = {
     "bundle_weights": _bundle("model.safetensors"),
     "caffemodel": _caffemodel,
     "binaryproto": _binaryproto,
+    "dlib": _dlib,
+    "foreign_model": _foreign_model,
     "onnx_weights": _onnx_weights,
     "onnx_model": _onnx_model,
     "torch_zip": _torch("zip"),

@@ -11,6 +11,7 @@ from pathlib import Path
 from ageflax.weights.matching import match, names
 
 _START, _END = 4096, 1_000_000  # bytes read
+_SHORTEST = 8  # bytes that tell a protocol buffer
 
 # Networks that import_weights makes bundles of, by its --from. Caffe's ResNets have their strides in
 # other layers.
@@ -146,7 +147,7 @@ def kind(path: Path) -> Kind | None:
                 return found
     if path.suffix == ".caffemodel" and start:
         return _CAFFE
-    return _protobuf(start, path) if start else None
+    return _protobuf(start, path) if len(start) >= _SHORTEST else None
 
 
 def command(framework: str, path: Path) -> str:

@@ -122,3 +122,9 @@ def test_published_files_have_their_options_by_name(tmp_path, name):
     assert options["arch"] == known.arch
     assert options["arch"] in foreign.NETWORKS[options["framework"]]
     assert options["mean"] or known.mean or options["framework"] == "dlib"
+
+
+@pytest.mark.parametrize("content", [b"\n", b"\x08", b"\x08\x01", b"\n\x05", b"P", b"\x80"])
+def test_a_few_bytes_are_of_no_known_kind(content, tmp_path):
+    (tmp_path / "net.model").write_bytes(content)
+    assert foreign.kind(tmp_path / "net.model") is None
