@@ -62,6 +62,7 @@ NOT_RUN = {
     "config.task=": "the quickstart has both heads",
     "intervals=": "other classes of the same network; tests/training",
     "levi.py --config.eval.crops=ten": "evaluation by ten crops is run",
+    "--photos=FGNET": "no detector that is installed finds a drawn face; tests/predict/photographs",
     "faces_scratch": "each config takes a step in tests/config/test_configs.py",
     "faces_age": "weights of an extra; each config takes a step in tests/config/test_configs.py",
 }

@@ -1,4 +1,4 @@
-"""What computes a model's answers: JAX, or onnxruntime, which on CPUs answers sooner."""
+"""Engines of prediction: JAX, or onnxruntime, which on CPUs answers sooner."""
 
 import dataclasses
 import functools

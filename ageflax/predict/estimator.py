@@ -60,7 +60,7 @@ class Estimator:
 
     Attributes:
       model: the opened model.
-      engine: "jax" or "onnxruntime", what computes the answers; features are JAX's.
+      engine: "jax" or "onnxruntime", by which the network is run; features are always JAX's.
       description: description of the model.
       framing: alignment of faces for the model.
       calibrated: True if probabilities are scaled by the model's own temperatures.

@@ -45,8 +45,8 @@ class Predictor:
         model with a distribution over years.
       min_score: lowest score of a face that YuNet or MTCNN keeps.
       min_quality: lowest Face.quality, 0 to 1; faces below it are left out, counted, and told.
-      engine: what computes the answers: "jax", "onnxruntime", or "auto", the latter on CPUs where it is
-        installed (extra: onnx). Probabilities differ by rounding.
+      engine: library that runs the network: "jax", "onnxruntime", or "auto", the latter on CPUs where
+        it is installed (extra: onnx). Probabilities differ by rounding.
       quick: False for many photographs or a video: JAX's first answer comes seconds later, all others
         somewhat earlier. Probabilities differ by rounding.
       say: receives lines for the user.

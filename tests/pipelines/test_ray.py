@@ -50,6 +50,9 @@ def cluster() -> Iterator[Any]:
     """A head without CPUs and two nodes of one CPU, the second the first host of a slice."""
     folder = tempfile.mkdtemp(prefix="ray-")  # pytest's are too long for sockets
     with pytest.MonkeyPatch.context() as patch:
+        # Cluster notes its address in this folder's `ray`, which it expects to be there.
+        patch.setenv("RAY_TMPDIR", folder)
+        Path(folder, "ray").mkdir()
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.delenv("RAY_ADDRESS", raising=False)
         head = {"num_cpus": 0, "include_dashboard": False, "temp_dir": folder, "node_name": "head"}

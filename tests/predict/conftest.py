@@ -7,16 +7,8 @@ import numpy as np
 import pytest
 
 from ageflax.predict import __main__ as command
-from ageflax.runtime import quiet
 from tests.predict import drawn_models
 from tfds_builders.synthetic_faces import drawing, population
-
-
-@pytest.fixture(scope="session", autouse=True)
-def quiet_opencv():
-    """Silences OpenCV as quiet.process() does, which the tests call after its import."""
-    quiet.process()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 @pytest.fixture(scope="session")
