@@ -19,15 +19,20 @@ from ageflax.export.serving import serving
 ENGINES = ("auto", "jax", "onnxruntime")
 
 
-def choose(engine: str, model: Model) -> str:
+# Trunks of large convolutions between many channels: compiled for speed, Winograd's form is the faster.
+_WINOGRADS = {"levi_hassner", "vgg16"}
+
+
+def choose(engine: str, model: Model, *, quick: bool) -> str:
     """Resolves an engine's name to "jax" or "onnxruntime".
 
-    "auto" is onnxruntime on CPUs where it is installed: tests/benchmarks has both side by side, and no
-    batch size has to be compiled.
+    "auto" is what tests/benchmarks found the faster: on CPUs onnxruntime, if it is installed, for all
+    trunks but two, and for those too where compiling would take longer than it saves.
 
     Args:
       engine: one of ENGINES.
       model: model to compute.
+      quick: see Predictor.
 
     Raises:
       InputError: unknown, not installed, or unable to compute the model.
@@ -44,7 +49,8 @@ def choose(engine: str, model: Model) -> str:
         return engine
     if jax.default_backend() != "cpu" or not (find_spec("onnx") and find_spec("onnxruntime")):
         return "jax"
-    return "onnxruntime"
+    trunks = {member.description.architecture["name"] for member in model.members}
+    return "jax" if trunks <= _WINOGRADS and not quick else "onnxruntime"
 
 
 _told = False

@@ -87,7 +87,7 @@ class Estimator:
         say: Callable[[str], None] = progress.say,
     ):
         self.model = model if isinstance(model, Model) else open_model(model)
-        self.engine = choose(engine, self.model)
+        self.engine = choose(engine, self.model, quick=quick)
         self._on_choice = functools.partial(tell, say) if engine == "auto" else lambda: None
         self.description = description = self.model.description
         self.framing = Framing.of(description)

@@ -68,15 +68,18 @@ def test_the_session_of_the_same_weights_is_shared_and_other_weights_have_their_
     assert np.abs(numbers(halved(faces)) - numbers(first(faces))).max() > 1e-3
 
 
-def test_the_choice_is_onnxruntime_on_cpus_where_it_is_installed(fold, monkeypatch):
-    model = open_model(fold)
-    assert engine.choose("auto", model) == "onnxruntime"
+def test_the_choice_is_the_faster_engine(fold, tmp_path, monkeypatch):
+    levi = open_model(fold)
+    other = open_model(drawn_models.write(tmp_path / "bundle", "model.name=resnet_small"))
+    assert engine.choose("auto", levi, quick=True) == "onnxruntime"
+    assert engine.choose("auto", levi, quick=False) == "jax"  # Winograd's form
+    assert engine.choose("auto", other, quick=False) == "onnxruntime"
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert engine.choose("auto", model) == "jax"
+    assert engine.choose("auto", other, quick=True) == "jax"
     monkeypatch.undo()
     for absent in ("onnx", "onnxruntime"):
         monkeypatch.setattr(engine, "find_spec", lambda name, gone=absent: name != gone)
-        assert engine.choose("auto", model) == "jax"
+        assert engine.choose("auto", other, quick=True) == "jax"
 
 
 def test_the_choice_is_told_once_and_only_if_it_was_left_open(fold, faces, monkeypatch):
@@ -85,7 +88,7 @@ def test_the_choice_is_told_once_and_only_if_it_was_left_open(fold, faces, monke
     Estimator(fold, engine="onnxruntime", say=said.append)(faces)
     assert said == []
     for _ in range(2):
-        Estimator(fold, say=said.append)(faces)
+        Estimator(fold, quick=True, say=said.append)(faces)
     assert said == ["computing with onnxruntime, the faster on this CPU (--engine=jax for JAX)"]
 
 
