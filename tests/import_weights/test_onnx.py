@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -66,10 +67,11 @@ def test_channels_last_as_tf2onnx_writes_networks_of_keras(run):
     assert code == 0, said
     images = faces(227)
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    expected = [session.run(None, {"image": image[None].astype(np.float32)}) for image in images]
-    np.testing.assert_allclose(
-        load(output)(images)["age"], np.ravel(expected).reshape(2, 8), atol=1e-5
-    )
+    expected: Any = [
+        session.run(None, {"image": image[None].astype(np.float32)}) for image in images
+    ]
+    expected = np.ravel(expected).reshape(2, 8)
+    np.testing.assert_allclose(load(output)(images)["age"], expected, atol=1e-5)
 
 
 def test_vgg16(run):
