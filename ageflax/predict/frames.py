@@ -2,9 +2,10 @@
 
 import collections
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TypeVar
 
@@ -124,6 +125,12 @@ def workers_here() -> int:
     return max(1, min(usable or 1, _MAX_WORKERS))
 
 
+@functools.cache
+def _pool(workers: int) -> ThreadPoolExecutor:
+    """Threads of the whole process: OpenCV loses half a kilobyte for every thread that has called it."""
+    return ThreadPoolExecutor(workers, thread_name_prefix="predict")
+
+
 def map_ahead(
     items: Iterable[T], function: Callable[[T], R], *, workers: int, limit: int
 ) -> Iterator[R]:
@@ -132,21 +139,23 @@ def map_ahead(
     Args:
       items: iterable, consumed as needed.
       function: applied to each item.
-      workers: number of threads.
+      workers: number of threads; 1 for the caller's own.
       limit: largest number of items in progress or waiting to be taken.
     """
+    if workers == 1:
+        yield from map(function, items)
+        return
     waiting: collections.deque[Future[R]] = collections.deque()
-    with ThreadPoolExecutor(workers, thread_name_prefix="predict") as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) >= limit:
-                    yield waiting.popleft().result()
-            while waiting:
+    pool = _pool(workers)
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) >= limit:
                 yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        wait([future for future in waiting if not future.cancel()])
 
 
 def _pixels(content: Path | bytes | np.ndarray) -> np.ndarray:

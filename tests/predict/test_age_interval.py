@@ -31,7 +31,7 @@ def test_lines_and_tables_have_the_interval_of_the_level(predict, years, portrai
         interval = line["age_interval"]
         assert interval["level"] == float(level)
         assert interval["low"] <= round(line["age"]) <= interval["high"]
-        (row,) = csv.DictReader((tmp_path / "table.csv").open())
+        (row,) = csv.DictReader((tmp_path / "table.csv").read_text().splitlines())
         assert (row["age_low"], row["age_high"]) == (str(interval["low"]), str(interval["high"]))
         spans.append(interval["high"] - interval["low"])
     assert spans[0] < spans[1]

@@ -32,7 +32,7 @@ def test_batches_hold_everything_once_and_are_half_full_at_least():
 
 
 def test_any_number_of_faces_goes_through_three_compilations(fold):
-    predictor, compiled = Predictor(fold, detector="none"), []
+    predictor, compiled = Predictor(fold, detector="none", engine="jax"), []
 
     def heard(event, duration_secs, **_):
         if event == "/jax/core/compile/backend_compile_duration":
@@ -119,6 +119,15 @@ def test_who_stops_listening_leaves_no_thread_behind(predictor):
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.01)
     assert threading.active_count() <= before
+
+
+def test_calls_share_their_threads():
+    seen = set()
+    for _ in range(5):
+        list(map_ahead(range(8), lambda _: seen.add(threading.get_ident()), workers=2, limit=4))
+    assert len(seen) <= 2
+    list(map_ahead(range(8), lambda _: seen.add(threading.get_ident()), workers=1, limit=4))
+    assert threading.get_ident() in seen
 
 
 def test_what_fails_in_a_thread_is_raised_where_it_is_taken():
