@@ -182,6 +182,11 @@ def test_the_training_step_has_rates(tmp_path, monkeypatch, capsys):
     assert "| quickstart | 4 |" in table
 
 
+def test_a_trunk_without_a_config_of_its_own_has_a_step_too():
+    config = training_step.plain_config("efficientnet_lite0", 4, "float32")
+    assert (config.model.name, config.data.batch_size) == ("efficientnet_lite0", 4)
+
+
 def test_products_are_counted_wherever_they_are_in_a_function():
     conv = functools.partial(
         jax.lax.conv_general_dilated, dimension_numbers=("NHWC", "HWIO", "NHWC")

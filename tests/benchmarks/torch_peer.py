@@ -15,6 +15,12 @@ from torch import nn  # pyright: ignore[reportMissingImports]
 from torch.nn import functional  # pyright: ignore[reportMissingImports]
 
 
+def _efficientnet_lite0(classes: int) -> Any:
+    import timm  # pyright: ignore[reportMissingImports]  needed for this one alone
+
+    return timm.create_model("tf_efficientnet_lite0", num_classes=classes)
+
+
 class LeviHassner(nn.Module):
     """The paper's network, as ageflax.models.levi_hassner has it."""
 
@@ -42,6 +48,7 @@ NETWORKS = {
     "resnet34": lambda classes: torchvision.models.resnet34(num_classes=classes),
     "resnet18": lambda classes: torchvision.models.resnet18(num_classes=classes),
     "vgg16_dex": lambda classes: torchvision.models.vgg16(num_classes=classes),
+    "efficientnet_lite0": _efficientnet_lite0,
     "vit": lambda classes: torchvision.models.vit_b_16(num_classes=classes),
 }
 

@@ -32,6 +32,8 @@ from tests.benchmarks.peer import Peer
 _PEER = Path(__file__).with_name("torch_peer.py")
 # Forward GFLOP per image, a multiply-add counted as two; a step is three times that.
 _NAMES = ("levi", "resnet34", "vgg16_dex", "vit")
+# Trunks without a config of their own, and one that they take.
+_TRUNKS = {"efficientnet_lite0": "resnet34"}
 MODES = ("eager", "channels_last", "compiled")
 
 
@@ -53,8 +55,14 @@ def plain_config(name: str, batch: int, dtype: str) -> Config:
         "optim.accumulate": 1,
         "optim.ema": 0.0,
     }
+    if name in _TRUNKS:
+        plain |= {"model.name": name, "optim.lr_multipliers": "()"}
     words = [f"--config.{key}={value}" for key, value in plain.items()]
-    return configuration.load(str(CONFIGS / f"{name}.py"), words)
+    return configuration.load(str(_file(name)), words)
+
+
+def _file(name: str) -> Path:
+    return CONFIGS / f"{_TRUNKS.get(name, name)}.py"
 
 
 def forward_gflop(made: program.Program, state: TrainState) -> float:
@@ -189,7 +197,7 @@ def markdown(written: dict[str, Any]) -> str:
 
 def _run(options: argparse.Namespace, words: Sequence[str]) -> None:
     names = options.configs.split(",")
-    if unknown := [name for name in names if not (CONFIGS / f"{name}.py").is_file()]:
+    if unknown := [name for name in names if not _file(name).is_file()]:
         raise InputError(f"--configs: no configs/{unknown[0]}.py")
     described = machine.describe("tests.benchmarks.training_step", words)
     peak = machine.matrix_product_tflops(options.dtype)
@@ -209,7 +217,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--configs", default=",".join(_NAMES), help="names under configs/")
+    parser.add_argument(
+        "--configs", default=",".join(_NAMES), help="names under configs/, or efficientnet_lite0"
+    )
     parser.add_argument("--torch_python", default="", help="a Python with torch and torchvision")
     parser.add_argument("--modes", default=",".join(MODES), help="PyTorch's modes")
     parser.add_argument("--batch", type=int, default=32)
