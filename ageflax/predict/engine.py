@@ -1,7 +1,5 @@
 """Engines of prediction: JAX, or onnxruntime, which on CPUs answers sooner."""
 
-import dataclasses
-import functools
 import hashlib
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
@@ -17,8 +15,6 @@ from ageflax.export.onnx.file import OPSET, OnnxFile
 from ageflax.export.serving import serving
 
 ENGINES = ("auto", "jax", "onnxruntime")
-
-
 # Trunks of large convolutions between many channels: compiled for speed, Winograd's form is the faster.
 _WINOGRADS = {"levi_hassner", "vgg16"}
 
@@ -64,43 +60,39 @@ def tell(say: Callable[[str], None]) -> None:
     _told = True
 
 
-@dataclasses.dataclass(frozen=True)
-class _Asked:
-    """Key of a session: equal for the same network, weights and views."""
-
-    member: Member = dataclasses.field(compare=False)
-    crops: str
-
-    @functools.cached_property
-    def _key(self) -> tuple[Any, ...]:
-        digest = hashlib.blake2b()
-        for leaf in jax.tree.leaves(self.member.variables):
-            digest.update(np.ascontiguousarray(leaf).data)
-        return self.member.network, digest.digest(), self.crops
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Asked) and self._key == other._key
-
-    def __hash__(self) -> int:
-        return hash(self._key)
+_MOST = 4
+_sessions: dict[tuple[Any, ...], Answer] = {}
 
 
-@functools.lru_cache(maxsize=4)
-def _session(asked: _Asked) -> Answer:
-    """Opens a bundle in onnxruntime, as it would be exported; shared within the process."""
-    model = Model([asked.member], str(asked.member.path))
-    served = serving(model, layout="nhwc_rgb_uint8", crops=asked.crops)
+def _shared(member: Member, crops: str) -> Answer:
+    """The session of the same network, weights and views, one for the process; the latest are kept."""
+    digest = hashlib.blake2b()
+    for leaf in jax.tree.leaves(member.variables):
+        digest.update(np.ascontiguousarray(leaf).data)
+    key = member.network, digest.digest(), crops
+    if key not in _sessions:
+        made = _session(member, crops)
+        while len(_sessions) >= _MOST:
+            del _sessions[next(iter(_sessions))]
+        _sessions[key] = made
+    return _sessions[key]
+
+
+def _session(member: Member, crops: str) -> Answer:
+    """Opens a bundle in onnxruntime, as it would be exported; holds on to nothing else of it."""
+    path = str(member.path)
+    served = serving(Model([member], path), layout="nhwc_rgb_uint8", crops=crops)
     session = OnnxFile(served, opset=OPSET, precision="float32").session()
     names = {
         task: output_name(task) if objective.distribution else AGE
-        for task, objective in asked.member.network.objectives.items()
+        for task, objective in member.network.objectives.items()
     }
 
     def answer(faces: Any) -> Mapping[str, np.ndarray]:
         try:
             found = session.run(list(names.values()), {INPUT: np.asarray(faces)})
         except Exception as error:  # onnxruntime's classes have no other common base
-            raise RunError(f"{model.name}: onnxruntime failed: {first_line(error)}") from error
+            raise RunError(f"{path}: onnxruntime failed: {first_line(error)}") from error
         return {
             task: values.reshape(len(faces), -1) for task, values in zip(names, found, strict=True)
         }
@@ -118,9 +110,7 @@ def onnxruntime_answer(model: Model, crops: str) -> Answer:
     Raises:
       InputError: onnxruntime is not installed, or a weight is not finite.
     """
-    each = [
-        _session(_Asked(member, crops)) for member in model.members if isinstance(member, Member)
-    ]
+    each = [_shared(member, crops) for member in model.members if isinstance(member, Member)]
     if len(each) == 1:
         return each[0]
 
