@@ -14,7 +14,7 @@ import pytest
 import ageflax.predict
 from ageflax.bundle import load, loading, onnx
 from ageflax.errors import InputError, RunError
-from ageflax.predict import Answer, Face, Framing, Predictor, Unread
+from ageflax.predict import Answer, Face, Framing, Predictor, Unread, engine
 from tests.predict import drawn_models
 from tests.predict.conftest import decoded
 
@@ -100,8 +100,12 @@ def test_swapped_colours_are_said_once(fold, portraits):
     assert predictor(swapped, colors="bgr") == predictor.faces(swapped, colors="bgr") == [face]
 
 
-def test_nothing_of_a_predictor_outlives_it_and_detectors_are_shared(fold, portraits):
-    first, second = Predictor(fold, detector="haar"), Predictor(fold, detector="haar")
+@pytest.mark.parametrize("name", ["jax", "onnxruntime"])
+def test_nothing_of_a_predictor_outlives_it_and_detectors_are_shared(
+    name, fold, portraits, monkeypatch
+):
+    monkeypatch.setattr(engine, "_sessions", {})  # another test's would not hold this one's weights
+    first, second = (Predictor(fold, detector="haar", engine=name) for _ in range(2))
     assert first.detector is second.detector
     first(portraits[0])
     member: Any = first.estimator.model.members[0]
