@@ -1,5 +1,6 @@
 """README.md of a bundle: a model card in the Hugging Face hub's format."""
 
+import functools
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -225,6 +226,20 @@ def _tests(description: Mapping[str, Any]) -> list[Json]:
     ]
 
 
+@functools.cache  # it takes longer to compile than to fill
+def _template() -> Any:
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # late: loading writes no card
+
+    environment = Environment(  # noqa: S701 - Markdown
+        loader=PackageLoader("ageflax.bundle"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("model_card.md.jinja")
+
+
 def render(description: Mapping[str, Any]) -> str:
     """Renders the card of a bundle as Markdown.
 
@@ -232,8 +247,6 @@ def render(description: Mapping[str, Any]) -> str:
       description: content of the bundle's config.json; unknown facts and figures may be absent, as after
         an import.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined  # late: loading writes no card
-
     absent = {"parameters": None, "storage": {}, "estimated_age": None}
     complete = (
         absent
@@ -244,14 +257,7 @@ def render(description: Mapping[str, Any]) -> str:
         }
     )
     tests = _tests(description)
-    environment = Environment(  # noqa: S701 - Markdown
-        loader=PackageLoader("ageflax.bundle"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template("model_card.md.jinja").render(
+    return _template().render(
         bundle=complete,
         front_matter=_front_matter(complete),
         subjects=_subjects(complete["data"]),

@@ -1,8 +1,10 @@
 """Loading of models by name or path: a bundle, a name on the hub, a run's fold, a run, an .onnx file."""
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -19,7 +21,8 @@ from ageflax.weights import hub, shipped
 from ageflax.weights.formats import foreign
 
 
-def shapes_of(network: Network) -> dict[str, tuple[int, ...]]:
+@functools.lru_cache(maxsize=16)  # tracing takes as long as reading the weights of a small network
+def shapes_of(network: Network) -> Mapping[str, tuple[int, ...]]:
     """Shapes of all arrays in a bundle's weights file by name; allocates nothing."""
     spec = network.description.input
     drawn: Any = jax.eval_shape(
@@ -29,7 +32,8 @@ def shapes_of(network: Network) -> dict[str, tuple[int, ...]]:
     )
     leaves: dict[str, Any] = flatten_dict(drawn, sep="/")
     shapes = {path: leaf.shape for path, leaf in leaves.items()}
-    return shapes | {"mean": (spec.resize, spec.resize, 3), "deviation": (1, 1, 3)}
+    shapes |= {"mean": (spec.resize, spec.resize, 3), "deviation": (1, 1, 3)}
+    return MappingProxyType(shapes)
 
 
 def member(source: Path | str) -> Member:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ageflax import bundle
-from ageflax.bundle import evaluations, model
+from ageflax.bundle import evaluations, loading, model
 from ageflax.bundle.description import Description
 from ageflax.errors import InputError
 from tests.support import small_bundle
@@ -191,6 +191,7 @@ def test_whatever_the_network_raises_is_one_line(original, tmp_path, monkeypatch
         raise ZeroDivisionError("a stride\nof zero")
 
     monkeypatch.setattr(model, "network_of", network_of)
+    loading.shapes_of.cache_clear()
     text = (original / "config.json").read_text()
     assert "no network can be built from it: a stride of zero" in refused(original, tmp_path, text)
 
