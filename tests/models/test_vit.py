@@ -8,8 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 
-from ageflax.models.vit import ViTB16, _scores
+from ageflax.models.layers.platform import traced_for
+from ageflax.models.vit import ViTB16, _scores, _summed_once
 from tests.golden import seeded_weights
 from tests.golden import vit_weights as shared
 
@@ -227,6 +230,36 @@ def test_drop_path_leaves_branches_of_the_last_block_out_for_whole_faces(
     assert nothing.sum() in counts
     assert alone.sum() in counts
     assert np.abs(tested[0] - np.asarray(layers["post_norm"]["__call__"][0])).max(1).min() > 1e-3
+
+
+def test_each_blocks_gradient_is_added_up_once() -> None:
+    def widest(depth: int) -> int:
+        network = ViTB16(NARROW, depth=depth)
+
+        def loss(weights: Tree, images: jax.Array) -> Any:
+            features: Any = network.apply({"params": weights}, images, train=True)
+            return features.sum()
+
+        images = jnp.zeros((2, 32, 48, 3))
+        with traced_for("cpu"):
+            program = jax.jit(jax.grad(loss)).lower(_shapes(network, 32, 48), images).compile()
+        fused = re.findall(r" fusion\((.*?)\), kind=", str(program.as_text()))
+        return max(operands.count("%") for operands in fused)
+
+    assert widest(6) == widest(3)  # and not three arrays more for each block
+
+
+@pytest.mark.parametrize("devices", [1, 4])
+def test_the_gradient_that_is_added_up_once_is_the_gradient(devices: int) -> None:
+    mesh = Mesh(jax.devices()[:devices], "data")
+    x = jax.device_put(jnp.arange(24.0).reshape(4, 6) / 7, NamedSharding(mesh, P("data")))
+
+    def of(stream: Any) -> Any:
+        return jax.jit(jax.grad(lambda x: (jnp.sin(stream(jnp.square(x))) + x).sum()))(x)
+
+    found = of(_summed_once)
+    np.testing.assert_array_equal(found, of(lambda x: x))
+    assert found.sharding.is_equivalent_to(x.sharding, x.ndim)
 
 
 def test_tokens_and_positions_start_small_and_kernels_keep_a_signals_size() -> None:
