@@ -44,6 +44,14 @@ def sample(rows: np.ndarray, most: int) -> np.ndarray:
     return rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)]
 
 
+def on_host(batches: Iterable[Batch]) -> list[Batch]:
+    """Batches whose images and masks are read once, for any number of views."""
+    return [
+        dataclasses.replace(batch, images=whole(batch.images), mask=whole(batch.mask))
+        for batch in batches
+    ]
+
+
 @dataclasses.dataclass(frozen=True)
 class View:
     """Changed images of faces.
@@ -63,7 +71,7 @@ class Subjects:
 
     Attributes:
       answer: function from a batch's images to probabilities per task.
-      batches: function that yields the rows' batches, as Batches.eval_batches.
+      batches: the rows' batches; see on_host.
       rows: int[n], rows of the dataset.
       mesh: devices that the batches are split over.
       faces: labels of the dataset.
@@ -71,7 +79,7 @@ class Subjects:
     """
 
     answer: Callable[[Any], Mapping[str, Any]]
-    batches: Callable[[], Iterable[Batch]]
+    batches: Sequence[Batch]
     rows: np.ndarray
     mesh: Mesh
     faces: Faces
@@ -82,15 +90,14 @@ class Subjects:
         read = []
 
         def changed(batch: Batch) -> Batch:
-            images, mask = whole(batch.images), whole(batch.mask)
-            size = len(images)
-            images = np.stack([change(image, k) for k, image in enumerate(images)])
+            size = len(batch.images)
+            images = np.stack([change(image, k) for k, image in enumerate(batch.images)])
             if factors:
-                read.extend(measure(image, float(len(image))) for image in images[mask])
+                read.extend(measure(image, float(len(image))) for image in images[batch.mask])
             own = own_share(size, self.mesh)
             return dataclasses.replace(batch, images=shard_batch(images[own], self.mesh, size))
 
-        found = predict(self.answer, map(changed, self.batches()), self.rows)
+        found = predict(self.answer, map(changed, self.batches), self.rows)
         return View(found, tuple(read))
 
     def errors(self, view: View) -> dict[str, np.ndarray]:

@@ -95,7 +95,7 @@ def _conditions(fold: Fold, state: TrainState) -> Json:
     size = rounded_up(fold.config.eval.batch_size, mesh)
     subjects = conditions.Subjects(
         answer=functools.partial(fold.program.eval_step, variables_of(state)),
-        batches=lambda: fold.placement.eval_batches(rows, size),
+        batches=conditions.on_host(fold.placement.eval_batches(rows, size)),
         rows=rows,
         mesh=mesh,
         faces=fold.faces,

@@ -57,7 +57,7 @@ def shown(answer, image: np.ndarray, targets) -> conditions.Subjects:
     mesh, rows = make_mesh(), np.arange(8)
     source = HostBatches(np.stack([image] * 8), {}, mesh)
     return conditions.Subjects(
-        answer, lambda: source.eval_batches(rows, 12), rows, mesh, FACES, targets
+        answer, conditions.on_host(source.eval_batches(rows, 12)), rows, mesh, FACES, targets
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 from ageflax.bundle.quality import FACTORS, OF_PICTURE, Line
 from ageflax.data.batches import HostBatches
 from ageflax.evaluation import quality
-from ageflax.evaluation.conditions import FRAMINGS, Subjects, View
+from ageflax.evaluation.conditions import FRAMINGS, Subjects, View, on_host
 from ageflax.evaluation.predictions import Predictions
 from ageflax.runtime.mesh import make_mesh
 from tests.evaluation.test_figures import FACES
@@ -33,7 +33,7 @@ def subjects_of(faces, answer=None, pixels=None) -> Subjects:
     years = faces.target("years", policy="nearest")
     return Subjects(
         answer or (lambda images: {}),
-        lambda: source.eval_batches(rows, FEW),
+        on_host(source.eval_batches(rows, FEW)),
         rows,
         mesh,
         faces,
