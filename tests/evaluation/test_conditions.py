@@ -4,11 +4,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ageflax import config as configuration
 from ageflax.bundle.framing_errors import Offset
+from ageflax.data import images
 from ageflax.data.batches import HostBatches
 from ageflax.evaluation import conditions
 from ageflax.evaluation.predictions import Predictions
 from ageflax.runtime.mesh import make_mesh
+from ageflax.training import cross_validation, run_fold
+from tests.conftest import small_values
 from tests.evaluation.test_figures import AGE, FACES, GENDER, YEARS, predictions
 
 
@@ -102,3 +106,26 @@ def test_each_face_is_changed_by_its_number_and_its_factors_are_read():
 def test_without_labels_there_are_no_errors():
     nobody = Predictions(np.arange(7, 8), {"gender": np.ones((1, 2), np.float32)}, np.zeros(0, int))
     assert conditions.errors(nobody, FACES, {"gender": GENDER}) == {}
+
+
+def test_a_fold_decodes_the_faces_that_it_shows_once(data_dir, small_faces, tmp_path, monkeypatch):
+    decode, measure, decoded, shown = images.decode, run_fold._conditions, [], []
+
+    def counted(*given, **how):
+        decoded.append(1)
+        return decode(*given, **how)
+
+    monkeypatch.setattr(images, "decode", counted)
+
+    def conditions_of(fold, state):
+        before = len(decoded)
+        found = measure(fold, state)
+        shown.append((len(decoded) - before, len(fold.split.validation)))
+        return found
+
+    monkeypatch.setattr(run_fold, "_conditions", conditions_of)
+    words = ("--config.fold=1", "--config.data.placement=stream", "--config.data.prepared=false")
+    config = configuration.resolve(small_values(data_dir), words)
+    cross_validation.run(config, tmp_path, say=lambda line: None)
+    ((reads, faces),) = shown
+    assert 0 < faces <= reads <= 16  # a batch, which is filled up
