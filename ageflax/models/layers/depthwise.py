@@ -14,6 +14,9 @@ from ageflax.models.layers.platform import mesh, platform
 
 _MOST = 6
 
+# Bytes of features that a core's cache holds, and rows of outputs beyond which more gain nothing.
+_NEARBY, _MOST_TOGETHER = 600_000, 8
+
 
 @jax.custom_vjp
 def relu6(x: Float[Array, "*b"]) -> Float[Array, "*b"]:
@@ -148,20 +151,34 @@ def _input_gradient(
 
 
 def _kernel_gradient(padded: jax.Array, outer: jax.Array, *, size: int, stride: int) -> jax.Array:
-    """Derivative by the kernel, a row of outputs at a time, whose features stay in the cache."""
+    """Derivative by the kernel, a few rows of outputs at a time, whose features stay in the cache.
+
+    The sums fill that cache too, so several rows are added before they are written: half the time of
+    one by one. Each row is a slice of its own, as XLA does not vectorize over rows of a common slice.
+    """
     (b, _, width, c), (_, high, wide, _) = padded.shape, outer.shape
+    nearby = _NEARBY // (width * c * padded.dtype.itemsize)  # rows of features
+    together = max(
+        n
+        for n in range(1, _MOST_TOGETHER + 1)
+        if n == 1 or (high % n == 0 and stride * (n - 1) + size <= nearby)
+    )
 
     def added(
-        sums: tuple[jax.Array, ...], at: tuple[jax.Array, jax.Array, jax.Array]
+        sums: tuple[jax.Array, ...], at: tuple[jax.Array, jax.Array]
     ) -> tuple[tuple[jax.Array, ...], None]:
-        image, row, outer = at
-        seen = lax.dynamic_slice(padded, (image, row, 0, 0), (1, size, width, c))[0]
-        columns = (strided(seen, j, wide, stride=stride, axis=1) for j in range(size))
-        return tuple(s + x * outer for s, x in zip(sums, columns, strict=True)), None
+        image, first = at
+        for row in range(together):
+            start = (image, stride * (first + row), 0, 0)
+            seen = lax.dynamic_slice(padded, start, (1, size, width, c))[0]
+            met = lax.dynamic_slice(outer, (image, first + row, 0, 0), (1, 1, wide, c))[0]
+            columns = (strided(seen, j, wide, stride=stride, axis=1) for j in range(size))
+            sums = tuple(s + x * met for s, x in zip(sums, columns, strict=True))
+        return sums, None
 
-    images, rows = jnp.repeat(jnp.arange(b), high), jnp.tile(stride * jnp.arange(high), b)
+    rows = jnp.arange(0, high, together)
     zeros = (jnp.zeros((size, wide, c), padded.dtype),) * size
-    sums, _ = lax.scan(added, zeros, (images, rows, outer.reshape(-1, wide, c)))
+    sums, _ = lax.scan(added, zeros, (jnp.repeat(jnp.arange(b), len(rows)), jnp.tile(rows, b)))
     return jnp.stack([total.sum(1) for total in sums], axis=1)[:, :, None]
 
 

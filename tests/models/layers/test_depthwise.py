@@ -16,7 +16,7 @@ from ageflax.runtime.mesh import batched, make_mesh, replicated
 # Height, width, side of the kernel, stride.
 SIZES = [
     (9, 10, 3, 1), (8, 8, 5, 1), (10, 9, 3, 2), (7, 8, 5, 2), (9, 7, 5, 3), (3, 2, 5, 2), (1, 1, 3, 1),
-    (1, 2, 3, 2), (6, 5, 1, 1), (6, 5, 1, 2), (6, 6, 2, 2), (5, 6, 4, 1),
+    (1, 2, 3, 2), (6, 5, 1, 1), (6, 5, 1, 2), (6, 6, 2, 2), (5, 6, 4, 1), (32, 5, 3, 2), (11, 4, 5, 1),
 ]  # fmt: skip
 
 
@@ -37,6 +37,18 @@ def _grouped(x, kernel, stride):
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=x.shape[-1],
     )
+
+
+@pytest.mark.parametrize("nearby", [0, 1_000, 10**9])
+@pytest.mark.parametrize(("size", "stride"), [(3, 1), (5, 2)])
+def test_kernels_derivative_whatever_the_cache_holds(monkeypatch, nearby, size, stride):
+    monkeypatch.setattr(depthwise, "_NEARBY", nearby)
+    x, kernel, outer = _drawn(12, 5, size, stride)
+    found = []
+    for form in (_grouped, depthwise.rectified_taps):
+        pull = jax.vjp(lambda k, form=form: form(x, k, stride), kernel)[1]
+        found.append(pull(outer)[0])
+    np.testing.assert_allclose(found[1], found[0], 1e-5, 1e-4)
 
 
 @pytest.mark.parametrize(("height", "width", "size", "stride"), SIZES)
