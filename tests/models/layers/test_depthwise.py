@@ -43,7 +43,7 @@ def _grouped(x, kernel, stride):
 @pytest.mark.parametrize(("size", "stride"), [(3, 1), (5, 2)])
 def test_kernels_derivative_whatever_the_cache_holds(monkeypatch, nearby, size, stride):
     monkeypatch.setattr(depthwise, "_NEARBY", nearby)
-    x, kernel, outer = _drawn(12, 5, size, stride)
+    x, kernel, outer = (jnp.asarray(a) for a in _drawn(12, 5, size, stride))
     found = []
     for form in (_grouped, depthwise.rectified_taps):
         pull = jax.vjp(lambda k, form=form: form(x, k, stride), kernel)[1]
