@@ -37,6 +37,7 @@ from ageflax.bundle import model as bundle_model
 from ageflax.config import Config
 from ageflax.data.building import find
 from ageflax.data.dataset import StoredDataset
+from ageflax.runtime import command_line
 from ageflax.training import program
 
 jax.config.update("jax_num_cpu_devices", 4)
@@ -84,9 +85,9 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_finish() -> None:
-    """Leaves what the imports made out of garbage collection, and collects less often."""
+    """Leaves what the imports made out of garbage collection, and collects as rarely as commands do."""
     gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
+    command_line.collect_rarely()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -168,6 +168,22 @@ def test_help_is_quick_and_complete(name):
     assert done.stderr == ""
 
 
+def test_an_ended_command_leaves_its_modules_out_of_garbage_collection():
+    code = (
+        "import atexit, gc\n"
+        "atexit.register(lambda: print(len(gc.get_objects()), gc.get_freeze_count() > 1000))\n"
+        "from ageflax.runtime import command_line\n"
+        "for _ in range(2):\n"
+        "    command_line.run('some', lambda: atexit.register(print, 'closed'))\n"
+        "assert not gc.get_freeze_count()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    *closed, last = done.stdout.splitlines()
+    assert closed == ["closed", "closed"]  # what the command left to do comes before
+    left, frozen = last.split()
+    assert (int(left) < 100, frozen) == (True, "True")
+
+
 def ageflax(*words: str, **options: Any) -> subprocess.CompletedProcess:
     command = [sys.executable, "-X", "importtime", "-m", "ageflax", *words]
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)
