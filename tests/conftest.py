@@ -1,8 +1,13 @@
 """Four CPU devices, strict promotion, and one small dataset that every test may read."""
 
+import gc
 import importlib.metadata
 import os
+import sys
 
+if "pytest" in sys.modules:
+    # Until all tests are imported: what they import stays, and would be looked through again and again.
+    gc.disable()
 # Set before anything imports jax.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # As pipelines set it before they import Ray, which some tests do by themselves.
@@ -16,12 +21,12 @@ if "xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_quick}".strip()
 
 import atexit
+import contextlib
 import ctypes
 import dataclasses
-import gc
+import importlib
 import shutil
 import signal
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +37,7 @@ import pytest
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+import tests.support.typechecker  # noqa: F401  found by its name as the first module is imported
 from ageflax import config as configuration
 from ageflax.bundle import model as bundle_model
 from ageflax.config import Config
@@ -84,9 +90,29 @@ def pytest_xdist_auto_num_workers() -> int:
     return 1 + (os.cpu_count() or 1)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Imports the modules of tests, each worker from another place on: they share the bytecode.
+
+    Without any, as in a fresh clone, rewriting and compiling is most of what collecting takes.
+    """
+    worker, root = getattr(session.config, "workerinput", None), session.config.rootpath
+    folders = [root / word for word in session.config.args]
+    if not worker or not all(folder.is_dir() for folder in folders):
+        return
+    patterns = session.config.getini("python_files")
+    found = sorted({p for folder in folders for name in patterns for p in folder.rglob(name)})
+    first = len(found) * int(worker["workerid"].removeprefix("gw")) // worker["workercount"]
+    for path in found[first:] + found[:first]:
+        # Whatever is wrong with it is reported as it is collected.
+        with contextlib.suppress(Exception, pytest.skip.Exception):
+            importlib.import_module(".".join(path.relative_to(root).with_suffix("").parts))
+
+
 def pytest_collection_finish() -> None:
     """Leaves what the imports made out of garbage collection, and collects as rarely as commands do."""
     gc.freeze()
+    gc.enable()
     command_line.collect_rarely()
 
 

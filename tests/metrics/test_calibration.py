@@ -2,8 +2,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn import metrics as reference
-from sklearn.calibration import calibration_curve
 
 from ageflax import metrics
 from ageflax.errors import InputError
@@ -42,6 +40,10 @@ def test_a_bin_holds_its_upper_edge_and_certainty_lies_in_the_last():
 @settings(max_examples=50, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), faces=st.integers(2, 200), classes=st.integers(2, 9))
 def test_against_scikit_learn(seed, faces, classes):
+    # Here, as importing it takes seconds, which each worker would spend.
+    from sklearn import metrics as reference
+    from sklearn.calibration import calibration_curve
+
     true, probabilities = drawn(seed, faces, classes)
     figures = metrics.calibration(true, probabilities)
     correct, confidence = probabilities.argmax(1) == true, probabilities.max(1)

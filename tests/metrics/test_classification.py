@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn import metrics as reference
 
 from ageflax import metrics
 
@@ -37,6 +36,8 @@ def test_one_off_is_not_top_two():
 @settings(max_examples=60, deadline=None)
 @given(data=st.data(), count=st.integers(1, 80))
 def test_against_scikit_learn(data, count):
+    from sklearn import metrics as reference  # here, as importing it takes seconds
+
     classes = st.lists(st.integers(0, 3), min_size=count, max_size=count)
     true, predicted = np.array(data.draw(classes)), data.draw(classes)
     figures = metrics.accuracies(true, np.array(predicted), NAMES, ordered=True)

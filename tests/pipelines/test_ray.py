@@ -13,10 +13,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("ray")
-
-from ray.cluster_utils import Cluster as Processes
-
 from ageflax.errors import InputError
 from ageflax.runtime import files
 from pipelines.cluster import nodes
@@ -48,6 +44,7 @@ def add(cluster: Any, name: str, worker: int) -> None:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A head without CPUs and two nodes of one CPU, the second the first host of a slice."""
+    Processes: Any = pytest.importorskip("ray.cluster_utils").Cluster
     folder = tempfile.mkdtemp(prefix="ray-")  # pytest's are too long for sockets
     with pytest.MonkeyPatch.context() as patch:
         # Cluster notes its address in this folder's `ray`, which it expects to be there.

@@ -10,10 +10,6 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
-from sklearn.decomposition import PCA
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from ageflax import labels
@@ -226,6 +222,12 @@ def faces() -> Faces:
 
 def accuracy(features: np.ndarray, truth: np.ndarray, folds: np.ndarray) -> float:
     """Exact accuracy of logistic regression over the five held-out folds together."""
+    # Here, as importing it takes seconds, which each worker would spend.
+    from sklearn.decomposition import PCA
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     right = 0
     for fold in range(5):
         held_out = folds == fold
