@@ -122,7 +122,7 @@ def collect_rarely() -> None:
     What imports made stays: Python would look through it again and again, and as it ends take every
     module and class apart.
     """
-    gc.set_threshold(20_000, 20, 50)
+    gc.set_threshold(20_000, 10, 10)
     atexit.unregister(gc.freeze)
     atexit.register(gc.freeze)
 

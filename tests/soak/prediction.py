@@ -22,6 +22,7 @@ from ageflax.predict import sources
 from ageflax.predict.frames import Frame
 from ageflax.predict.predictor import Predictor
 from ageflax.predict.tracking import followed
+from ageflax.runtime import command_line
 from tests.predict import drawn_models
 from tests.soak import flat
 from tfds_builders.synthetic_faces import drawing, population
@@ -56,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--allowed", type=float, default=flat.ALLOWED, help="allowed growth, a share"
     )
     words = parser.parse_args(arguments)
+    command_line.collect_rarely()  # as commands do
     seconds = 60 * words.minutes
     samples: list[flat.Sample] = []
     faces = frames = failures = 0

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ageflax import config as configuration
 from ageflax.errors import RunError
-from ageflax.runtime import preemption, quiet
+from ageflax.runtime import command_line, preemption, quiet
 from ageflax.training import checkpoints as saving
 from ageflax.training import cross_validation
 from tests.conftest import small_values
@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options, overrides = parser.parse_known_args(arguments)
     quiet.process()
+    command_line.collect_rarely()
     saving.skip_byte_counts()
     seconds = 60 * options.minutes
     samples: list[flat.Sample] = []
