@@ -21,7 +21,8 @@ def test_it_is_made_from_the_files_of_today(name):
 @pytest.mark.parametrize("name", MADE_FROM)
 def test_it_is_small(name):
     assert (FOLDER / name).stat().st_size <= 65_000
-    assert Image.open(FOLDER / name).width <= 1000
+    with Image.open(FOLDER / name) as picture:
+        assert picture.width <= 1000
 
 
 def test_each_is_shown_and_what_is_shown_is_one_of_them():
